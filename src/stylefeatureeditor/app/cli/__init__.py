@@ -1,0 +1,1 @@
+"""The `sfe` command, one file per group of commands."""

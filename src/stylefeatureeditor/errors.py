@@ -1,0 +1,63 @@
+"""Errors a caller can act on. Everything else is a bug and is left to raise as itself.
+
+Each message is one sentence: what was expected, what came, what to do. The command line prints it
+and exits with 2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class SfeError(Exception):
+    """Base of every error raised on purpose by this package."""
+
+
+class ShapeError(SfeError, ValueError):
+    """A tensor does not have the shape a stage asks for."""
+
+
+class ConfigError(SfeError, ValueError):
+    """A configuration value is out of range or contradicts another one."""
+
+
+class PhotoError(SfeError, ValueError):
+    """A picture cannot be read, is too large, or cannot be written."""
+
+
+class FaceError(SfeError, ValueError):
+    """No face was found, or not the one that was asked for."""
+
+
+class MaskError(SfeError, ValueError):
+    """An edit mask does not fit the photo."""
+
+
+class DirectionError(SfeError, ValueError):
+    """An edit direction is unknown, or does not fit the model's codes."""
+
+
+class WeightsError(SfeError, ValueError):
+    """A weight file is missing, damaged, of another layout, or tries to run code."""
+
+
+class DownloadError(SfeError, OSError):
+    """A file could not be fetched, or what came is not what was promised."""
+
+
+class DependencyError(SfeError, ImportError):
+    """An optional package is needed for what was asked."""
+
+
+def check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...]) -> None:
+    """Raise ShapeError unless `tensor` has the `expected` shape; None matches any size."""
+    actual = tuple(tensor.shape)
+    fits = len(actual) == len(expected) and all(
+        want is None or got == want for got, want in zip(actual, expected, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in expected)
+        raise ShapeError(f"{name}: expected shape ({wanted}), got {actual}")

@@ -1,0 +1,1 @@
+"""Metrics, perceptual networks and the tables of the paper."""

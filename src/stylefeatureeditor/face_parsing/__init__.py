@@ -1,0 +1,1 @@
+"""Published face parsers: which pixels are face, hair and background."""

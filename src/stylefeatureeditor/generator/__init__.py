@@ -1,0 +1,1 @@
+"""StyleGAN2: the generator G and its discriminators."""

@@ -1,0 +1,1 @@
+"""Pixels only: reading, finding and cropping faces, masks, and pasting back. No network of ours."""

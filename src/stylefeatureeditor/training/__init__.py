@@ -1,0 +1,1 @@
+"""Losses, data, optimiser and the phases of training."""

@@ -1,0 +1,1 @@
+"""Weights on disk: our format, foreign layouts, and where published files come from."""
