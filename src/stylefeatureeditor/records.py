@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class StyleLayout:
+    """Widths of the modulation vectors of one generator.
+
+    Attributes:
+        conv: C_in of each of the L convolution layers.
+        rgb: C_in of each of the R RGB layers.
+    """
+
+    conv: tuple[int, ...]
+    rgb: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class StyleSpace:
     """One modulation vector per layer: what the generator's affine layers make of a W+ code.
 

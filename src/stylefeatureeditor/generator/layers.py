@@ -1,0 +1,198 @@
+"""Layers of StyleGAN2 (Karras et al., 2020): equalised, modulated and resampling.
+
+Equalised learning rate: weights are stored with unit variance and scaled by 1 / sqrt(fan_in) when
+used. Activation: leaky ReLU of slope 0.2, scaled by sqrt(2) so that variance is kept.
+
+Shapes: B batch, C_in and C_out channels, S side of the input in cells, D width of a style vector.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+BLUR_TAPS = (1.0, 3.0, 3.0, 1.0)
+
+
+def activate(x: Tensor) -> Tensor:
+    """Scaled leaky ReLU: sqrt(2) * max(x, 0.2 x)."""
+    return functional.leaky_relu(x, 0.2) * sqrt(2)
+
+
+def blur_kernel(gain: float = 1.0) -> Tensor:
+    """The 4x4 binomial low-pass filter; its sum is `gain`."""
+    taps = torch.tensor(BLUR_TAPS)
+    kernel = torch.outer(taps, taps)
+    return kernel * (gain / kernel.sum())
+
+
+def blur(x: Tensor, kernel: Tensor, padding: tuple[int, int]) -> Tensor:
+    """Filter every channel with one kernel, after padding (before, after) on both axes by zeros."""
+    channels = x.shape[1]
+    x = functional.pad(x, (*padding, *padding))
+    return functional.conv2d(x, kernel.to(x.dtype).expand(channels, 1, -1, -1), groups=channels)
+
+
+class EqualizedLinear(nn.Module):
+    """y = x W^T * lr / sqrt(C_in) + b * lr, then the scaled leaky ReLU if `activation`.
+
+    Args:
+        in_features: C_in.
+        out_features: C_out.
+        bias: initial value of b.
+        lr_multiplier: the factor lr; 0.01 in mapping networks.
+        activation: whether the leaky ReLU follows.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: float = 0.0,
+        lr_multiplier: float = 1.0,
+        activation: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((out_features,), bias))
+        self.lr_multiplier = lr_multiplier
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C_in) -> (..., C_out)."""
+        gain = self.lr_multiplier / sqrt(self.weight.shape[1])
+        x = functional.linear(x, self.weight * gain, self.bias * self.lr_multiplier)
+        return activate(x) if self.activation else x
+
+
+class PixelNorm(nn.Module):
+    """Scale every vector to unit mean square: x / sqrt(mean(x^2) + 1e-8) over dim 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) -> the same shape."""
+        return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+class ModulatedConv(nn.Module):
+    """Convolution whose input channels are scaled by a style (Sec. 2.2 of the StyleGAN2 paper).
+
+        y = demod * conv(style * x, W / sqrt(fan_in)),
+        demod_o = 1 / sqrt(sum_{i,kl} (style_i W_oikl)^2 / fan_in + 1e-8)
+
+    The style scales the activations instead of a kernel per sample: the same number, one shared
+    convolution for the whole batch.
+
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        kernel_size: odd side of the kernel.
+        style_dim: D of the code vector that `affine` turns into a style.
+        upsample: double the side, by a transposed convolution followed by the blur.
+        demodulate: whether the output is scaled back to unit variance.
+    """
+
+    blur_kernel: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        style_dim: int,
+        *,
+        upsample: bool = False,
+        demodulate: bool = True,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.affine = EqualizedLinear(style_dim, in_channels, bias=1.0)
+        self.upsample = upsample
+        self.demodulate = demodulate
+        self.register_buffer("blur_kernel", blur_kernel(gain=4.0), persistent=False)
+
+    def forward(self, x: Tensor, code: Tensor, style_offset: Tensor | None = None) -> Tensor:
+        """Return (B, C_out, S, S), or (B, C_out, 2S, 2S) when upsampling.
+
+        Args:
+            x: (B, C_in, S, S).
+            code: (B, D), this layer's row of W+.
+            style_offset: (B, C_in), what a StyleSpace edit adds to the style; None is zero.
+        """
+        style = self.affine(code)
+        if style_offset is not None:
+            style = style + style_offset
+        weight = self.weight * (1 / sqrt(self.weight[0].numel()))
+        x = x * style.to(x.dtype)[:, :, None, None]
+        if self.upsample:
+            x = functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # side 2S + 1
+            x = blur(x, self.blur_kernel, (1, 1))
+        else:
+            x = functional.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        if self.demodulate:
+            energy = style.square() @ weight.square().sum(dim=(2, 3)).t()  # (B, C_out)
+            x = x * torch.rsqrt(energy + 1e-8).to(x.dtype)[:, :, None, None]
+        return x
+
+
+class StyledLayer(nn.Module):
+    """Modulated convolution, noise, bias and activation: one layer of the synthesis network.
+
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        side: side of the output in cells.
+        style_dim: D.
+        upsample: whether the side doubles here.
+    """
+
+    noise: Tensor
+
+    def __init__(
+        self, in_channels: int, out_channels: int, side: int, style_dim: int, *, upsample: bool
+    ) -> None:
+        super().__init__()
+        self.conv = ModulatedConv(in_channels, out_channels, 3, style_dim, upsample=upsample)
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.register_buffer("noise", torch.randn(1, 1, side, side))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(
+        self, x: Tensor, code: Tensor, style_offset: Tensor | None, *, random_noise: bool = False
+    ) -> Tensor:
+        """Return (B, C_out, side, side); the noise is the stored one unless `random_noise`."""
+        x = self.conv(x, code, style_offset)
+        noise = torch.randn_like(x[:, :1]) if random_noise else self.noise
+        offset = self.noise_strength * noise + self.bias[:, None, None]
+        return activate(x + offset.to(x.dtype))
+
+
+class ToRGB(nn.Module):
+    """1x1 modulated convolution to RGB, without demodulation, added to the upsampled skip.
+
+    Args:
+        in_channels: C_in.
+        style_dim: D.
+    """
+
+    def __init__(self, in_channels: int, style_dim: int) -> None:
+        super().__init__()
+        self.conv = ModulatedConv(in_channels, 3, 1, style_dim, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(3))
+
+    def forward(
+        self, x: Tensor, code: Tensor, style_offset: Tensor | None, skip: Tensor | None
+    ) -> Tensor:
+        """Return (B, 3, S, S); `skip` is the RGB image of half the side, None at the first."""
+        rgb = self.conv(x, code, style_offset) + self.bias[:, None, None]
+        return rgb if skip is None else rgb + upsample_rgb(skip, self.conv.blur_kernel)
+
+
+def upsample_rgb(rgb: Tensor, kernel: Tensor) -> Tensor:
+    """Double the side of (B, 3, S, S) with the 4x4 filter of gain 4."""
+    channels = rgb.shape[1]
+    kernel = kernel.to(rgb.dtype).expand(channels, 1, -1, -1)
+    return functional.conv_transpose2d(rgb, kernel, stride=2, padding=1, groups=channels)

@@ -1,0 +1,200 @@
+"""StyleGAN2 generator G (Karras et al., 2020), with the doors the method needs.
+
+    X = G(w)                      synthesize
+    F_w = G(w_{0:k})              features        (right side of Eq. 2, and Eq. 5)
+    X^ = G(F_k, w_{k+1:N})        synthesize_from (Eq. 4 and 7)
+
+    layer output 0      learned constant, 4 x 4
+    layer output 1      first convolution, 4 x 4, style 0
+    layer output 2, 3   8 x 8, styles 1, 2; then two per resolution
+    RGB layer r         after layer output 2r + 1, style 2r + 1; sums into the image
+
+Noise comes from stored buffers, never from a draw, unless training asks for it.
+
+Shapes: B batch, N = 2 log2(size) - 2 styles (18 at 1024), D style width, C and S channels and side
+of a layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import log2
+
+import torch
+from torch import Tensor, nn
+
+from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.generator.layers import EqualizedLinear, PixelNorm, StyledLayer, ToRGB
+from stylefeatureeditor.records import Codes, StyleLayout
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """Size of G; the defaults are the released FFHQ model (config f)."""
+
+    size: int = 1024  # pixels, a power of two
+    style_dim: int = 512  # D
+    mapping_layers: int = 8
+    channel_base: int = 32768  # channels(side) = min(channel_max, channel_base // side)
+    channel_max: int = 512
+    clamp: float | None = None  # NVIDIA's conv_clamp: layer outputs stay in [-clamp, clamp]
+
+    def __post_init__(self) -> None:
+        if self.size < 8 or self.size & (self.size - 1):
+            raise ConfigError(f"size must be a power of two of at least 8, got {self.size}")
+        if min(self.style_dim, self.mapping_layers, self.channel_max) < 1:
+            raise ConfigError(f"style_dim, mapping_layers and channel_max must be positive: {self}")
+        if self.channels(self.size) < 1:
+            raise ConfigError(f"channel_base {self.channel_base} leaves no channel at {self.size}")
+
+    @property
+    def num_styles(self) -> int:
+        """N, style vectors of a W+ code."""
+        return 2 * int(log2(self.size)) - 2
+
+    @property
+    def num_layers(self) -> int:
+        """Convolution layers: one at 4 x 4, then two per resolution."""
+        return self.num_styles - 1
+
+    def channels(self, side: int) -> int:
+        """C at a resolution."""
+        return min(self.channel_max, self.channel_base // side)
+
+    def side(self, layer: int) -> int:
+        """S of a layer output, 0 (the constant) to num_layers."""
+        return 4 << (layer // 2)
+
+    def layer_shape(self, layer: int) -> tuple[int, int]:
+        """(C, S) of a layer output."""
+        return self.channels(self.side(layer)), self.side(layer)
+
+    def style_layout(self) -> StyleLayout:
+        """Widths of the modulation vectors: each layer's input channels."""
+        outputs = [self.channels(self.side(layer)) for layer in range(self.num_layers + 1)]
+        return StyleLayout(conv=tuple(outputs[:-1]), rgb=tuple(outputs[1::2]))
+
+
+@dataclass(frozen=True)
+class Halfway:
+    """What a pass through the layers 0..k leaves for the rest.
+
+    Attributes:
+        features: output of layer k, (B, C, S, S).
+        rgb: the image so far, (B, 3, S, S); for even k of the resolution below, (B, 3, S/2, S/2).
+    """
+
+    features: Tensor
+    rgb: Tensor
+
+
+class Generator(nn.Module):
+    """G: W+ codes to pixels, (B, N, D) -> (B, 3, size, size), nominally in [-1, 1], unclipped."""
+
+    latent_avg: Tensor
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.style_dim
+        self.mapping = nn.Sequential(
+            PixelNorm(),
+            *(
+                EqualizedLinear(width, width, lr_multiplier=0.01, activation=True)
+                for _ in range(config.mapping_layers)
+            ),
+        )
+        self.register_buffer("latent_avg", torch.zeros(width))
+        shapes = [config.layer_shape(layer) for layer in range(config.num_layers + 1)]
+        self.constant = nn.Parameter(torch.randn(1, shapes[0][0], 4, 4))
+        self.layers = nn.ModuleList(
+            StyledLayer(before[0], after[0], after[1], width, upsample=after[1] > before[1])
+            for before, after in pairwise(shapes)
+        )
+        self.to_rgb = nn.ModuleList(ToRGB(channels, width) for channels, _ in shapes[1::2])
+
+    def map(self, z: Tensor, *, truncation: float = 1.0) -> Codes:
+        """Return the codes of latent vectors.
+
+        Args:
+            z: (B, D), unit normal.
+            truncation: psi of w = latent_avg + psi (f(z) - latent_avg); 1 leaves w alone.
+        """
+        check_shape("z", z, (None, self.config.style_dim))
+        w = torch.lerp(self.latent_avg.expand(len(z), -1), self.mapping(z), truncation)
+        return Codes(w[:, None].repeat(1, self.config.num_styles, 1))
+
+    def features(self, codes: Codes, layer: int) -> Tensor:
+        """Return F_w, the output of `layer` that the codes alone give, (B, C, S, S)."""
+        return self.run_to(codes, layer).features
+
+    def synthesize(self, codes: Codes, *, random_noise: bool = False) -> Tensor:
+        """Return X = G(w), (B, 3, size, size)."""
+        return self._run(codes, None, 0, self.config.num_layers, random_noise=random_noise).rgb
+
+    def synthesize_from(
+        self,
+        features: Tensor,
+        codes: Codes,
+        layer: int,
+        *,
+        start: Halfway | None = None,
+        blend: float = 1.0,
+    ) -> Tensor:
+        """Return X^ = G(F_k, w_{k+1:N}) (Eq. 4), (B, 3, size, size).
+
+        The image below F_k's resolution has been drawn from the codes when F_k takes over, so
+        w_{0:k} still matters (docs/adr/0005).
+
+        Args:
+            features: F_k, (B, C, S, S).
+            codes: w; w' when editing.
+            layer: k.
+            start: `run_to(codes, layer)`, if it is known already.
+            blend: share of F_k against the codes' own features; below 1 only in phase 1's warm-up.
+        """
+        check_shape("features", features, (len(codes), *self._shape(layer)))
+        start = start or self.run_to(codes, layer)
+        if blend < 1.0:
+            features = torch.lerp(start.features, features, blend)
+        return self._run(codes, Halfway(features, start.rgb), layer, self.config.num_layers).rgb
+
+    def run_to(self, codes: Codes, layer: int) -> Halfway:
+        """Run the layers up to and including `layer`, and their RGB layers."""
+        if not 1 <= layer <= self.config.num_layers:
+            raise ConfigError(
+                f"layer must be between 1 and {self.config.num_layers} for a {self.config.size} px "
+                f"generator, got {layer}"
+            )
+        return self._run(codes, None, 0, layer)
+
+    def _run(
+        self,
+        codes: Codes,
+        start: Halfway | None,
+        first: int,
+        last: int,
+        *,
+        random_noise: bool = False,
+    ) -> Halfway:
+        check_shape("codes", codes.wplus, (None, self.config.num_styles, self.config.style_dim))
+        if start is None:
+            x, rgb = self.constant.expand(len(codes), -1, -1, -1), None
+        else:
+            x, rgb = start.features, start.rgb
+        offset = codes.styles
+        for index in range(first, last):  # the layer's style; its output is index + 1
+            conv_offset = None if offset is None else offset.conv[index]
+            x = self.layers[index](x, codes.wplus[:, index], conv_offset, random_noise=random_noise)
+            if self.config.clamp is not None:
+                x = x.clamp(-self.config.clamp, self.config.clamp)
+            if index % 2 == 0:
+                rgb_offset = None if offset is None else offset.rgb[index // 2]
+                rgb = self.to_rgb[index // 2](x, codes.wplus[:, index + 1], rgb_offset, rgb)
+        assert rgb is not None
+        return Halfway(x, rgb)
+
+    def _shape(self, layer: int) -> tuple[int, int, int]:
+        channels, side = self.config.layer_shape(layer)
+        return channels, side, side
