@@ -130,10 +130,29 @@ class AlignedFace:
         photo: the whole upright photo, (H, W, 3) uint8 RGB.
         quad: (4, 2) corners of the crop in photo pixels, (x, y): top left, bottom left, bottom
             right, top right. Continuous coordinates: (0, 0) is the corner of the first pixel.
-        landmarks: (68, 2) points in photo pixels, (x, y); None if the crop came by other means.
+        landmarks: (68, 2) points in photo pixels, (x, y), as the detector counts: (0, 0) is the
+            centre of the first pixel, half a pixel from the quad's origin; None if the crop came
+            by other means.
     """
 
     pixels: Tensor
     photo: np.ndarray
     quad: np.ndarray
     landmarks: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture as the user sees it, and what has to return to the file unchanged.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB, upright.
+        alpha: (H, W) uint8, 255 = opaque; None if the file had no transparency.
+        icc_profile: colour profile that the pixels are in; None means sRGB.
+        exif: the file's EXIF block without its orientation tag; None if there was none.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
