@@ -1,0 +1,118 @@
+"""e4e: the encoder E whose codes edit well (Tov et al., 2021). Frozen in this method.
+
+    w_E = latent_avg + E(X)
+
+    X -> IR-SE trunk -> c1, c2, c3   (1/4, 1/8, 1/16 of the side)
+    feature pyramid:   p2 = up(c3) + lateral(c2),  p1 = up(p2) + lateral(c1)
+    styles: coarse from c3, middle from p2, fine from p1; styles 1.. are offsets from style 0
+
+Shapes: B batch, N styles, D style width, S side of the photo as the encoder sees it (256).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import log2
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
+from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.generator.layers import EqualizedLinear
+
+
+@dataclass(frozen=True, kw_only=True)
+class E4eConfig:
+    """Size of E; the defaults are the published FFHQ encoder."""
+
+    size: int = 256  # S
+    num_styles: int = 18  # N
+    style_dim: int = 512  # D
+    middle_from: int = 3  # styles below are coarse
+    fine_from: int = 7  # styles from here on are fine
+    trunk: IRConfig = field(default_factory=IRConfig)
+
+    def __post_init__(self) -> None:
+        if self.size < 32 or self.size & (self.size - 1):
+            raise ConfigError(f"size must be a power of two of at least 32, got {self.size}")
+        if not 0 < self.middle_from <= self.fine_from:
+            raise ConfigError(f"0 < middle_from <= fine_from is needed: {self}")
+
+
+class StyleHead(nn.Module):
+    """Strided convolutions down to one cell, then an equalised linear map: one style vector.
+
+    Args:
+        in_channels: channels of the pyramid level.
+        style_dim: D.
+        side: side of the pyramid level, a power of two.
+    """
+
+    def __init__(self, in_channels: int, style_dim: int, side: int) -> None:
+        super().__init__()
+        widths = [in_channels] + [style_dim] * int(log2(side))
+        self.convs = nn.ModuleList(
+            nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1)
+            for before, after in pairwise(widths)
+        )
+        self.linear = EqualizedLinear(style_dim, style_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, side, side) -> (B, D)."""
+        for conv in self.convs:
+            x = functional.leaky_relu(conv(x), 0.01)
+        return self.linear(x.flatten(1))
+
+
+class E4e(nn.Module):
+    """E of Eq. 5."""
+
+    def __init__(self, config: E4eConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = IRTrunk(config.trunk)
+        _, fine, middle, coarse = config.trunk.channels
+        self.lateral_middle = nn.Conv2d(middle, coarse, kernel_size=1)
+        self.lateral_fine = nn.Conv2d(fine, coarse, kernel_size=1)
+        self.heads = nn.ModuleList(
+            StyleHead(coarse, config.style_dim, config.size // self._divisor(style))
+            for style in range(config.num_styles)
+        )
+
+    def pyramid(self, photos: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return c3, p2 and p1: (B, C, S/16, S/16), (B, C, S/8, S/8), (B, C, S/4, S/4)."""
+        check_shape("photos", photos, (None, 3, self.config.size, self.config.size))
+        _, c1, c2, c3 = self.trunk(photos)
+        p2 = _upsample_to(c3, c2) + self.lateral_middle(c2)
+        p1 = _upsample_to(p2, c1) + self.lateral_fine(c1)
+        return c3, p2, p1
+
+    def forward(self, photos: Tensor, num_styles: int | None = None) -> Tensor:
+        """Return the offset of w_E from latent_avg, (B, N, D).
+
+        Args:
+            photos: (B, 3, S, S) in [-1, 1].
+            num_styles: styles that may differ from style 0; the rest repeat it (the progressive
+                stages of e4e's training). None means all.
+        """
+        levels = dict(zip((16, 8, 4), self.pyramid(photos), strict=True))
+        active = self.config.num_styles if num_styles is None else num_styles
+        base = self.heads[0](levels[16])  # (B, D)
+        rows = [base]
+        for style in range(1, self.config.num_styles):
+            head, level = self.heads[style], levels[self._divisor(style)]
+            rows.append(base + head(level) if style < active else base)
+        return torch.stack(rows, dim=1)
+
+    def _divisor(self, style: int) -> int:
+        """How much smaller than the photo the level is that this style reads."""
+        if style < self.config.middle_from:
+            return 16
+        return 8 if style < self.config.fine_from else 4
+
+
+def _upsample_to(x: Tensor, like: Tensor) -> Tensor:
+    return functional.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=True)

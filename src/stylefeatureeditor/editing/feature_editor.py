@@ -1,0 +1,67 @@
+"""Feature Editor H: moves the inverted features the way an edit moves the generator's own.
+
+    F_k' = H(F_k, Delta)                                                       (Eq. 6)
+
+F_k is rich enough to redraw the photo but stiff under editing. Delta (Eq. 5, `delta.py`) is the
+change the same edit makes to a plain e4e reconstruction: it says where to repaint, and how.
+H sees both, so the detail of the photo survives the edit. Delta = 0 asks for no edit.
+
+Shapes: B batch, C channels (512), S side in cells (64, layer k = 9 of the generator).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from stylefeatureeditor.backbones.iresnet import FeatureMerger
+from stylefeatureeditor.errors import ConfigError, check_shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureEditorConfig:
+    """Size of H; the defaults are the paper's face model (App. 8)."""
+
+    channels: int = 512
+    num_residual_layers: int = 5  # with the 1x1 merge the "6 layers" of App. 8; docs/adr/0004
+
+    def __post_init__(self) -> None:
+        if self.channels < 1 or self.num_residual_layers < 1:
+            raise ConfigError(f"every size must be at least 1, got {self}")
+
+
+class FeatureEditor(nn.Module):
+    """H of Eq. 6: merge F_k with Delta, then refine at constant side.
+
+    Fully convolutional, so S is free; it runs in the dtype of its weights.
+    """
+
+    def __init__(self, config: FeatureEditorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.body = FeatureMerger(config.channels, config.num_residual_layers)
+
+    def forward(self, features: Tensor, delta: Tensor) -> Tensor:
+        """Return the edited features F_k', (B, C, S, S).
+
+        Args:
+            features: F_k from the Inverter, (B, C, S, S). Activations: signed and unbounded.
+            delta: F_w - F_w' of the e4e code, same shape. Before minus after, as in Eq. 5:
+                negating it asks for the opposite edit.
+
+        Raises:
+            ShapeError: `features` is not (B, C, S, S), or `delta` differs from it.
+        """
+        check_shape("features", features, (None, self.config.channels, None, None))
+        check_shape("delta", delta, tuple(features.shape))
+        return self.body(torch.cat([features, delta], dim=1))
+
+    def reconstruct(self, features: Tensor) -> Tensor:
+        """Return H(F_k, 0), the inversion path that phase 2 trains beside the edits (Sec. 3.4).
+
+        This is not the identity: H is trained to keep real photos sharp here, so inference
+        must pass through it even when there is nothing to edit.
+        """
+        return self(features, torch.zeros_like(features))
