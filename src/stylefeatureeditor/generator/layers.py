@@ -112,6 +112,10 @@ class ModulatedConv(nn.Module):
         self.affine = EqualizedLinear(style_dim, in_channels, bias=1.0)
         self.upsample = upsample
         self.demodulate = demodulate
+        self.reset_constants()
+
+    def reset_constants(self) -> None:
+        """Build what no checkpoint holds; needed again after loading onto the meta device."""
         self.register_buffer("blur_kernel", blur_kernel(gain=4.0), persistent=False)
 
     def forward(self, x: Tensor, code: Tensor, style_offset: Tensor | None = None) -> Tensor:

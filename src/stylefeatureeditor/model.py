@@ -1,0 +1,92 @@
+"""The networks of the method together, and the sizes they share.
+
+E, I, H and G of Eq. 1-7; `Model` only holds them, `editor.py` runs them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from stylefeatureeditor.editing.delta import DeltaDownsampler, DeltaDownsamplerConfig
+from stylefeatureeditor.editing.e4e import E4e, E4eConfig
+from stylefeatureeditor.editing.feature_editor import FeatureEditor, FeatureEditorConfig
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+from stylefeatureeditor.inversion.inverter import Inverter, InverterConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framing:
+    """How the model's training images frame a face, against the FFHQ crop.
+
+    Attributes:
+        scale: side of the crop, in units of the FFHQ crop's side.
+        shift: (right, down) move of its centre, in the same units.
+    """
+
+    scale: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything that fixes the networks' shapes; the defaults are the released face model."""
+
+    name: str = "model"
+    catalog: str | None = None  # family of published directions that fit G: "ffhq" or "cars"
+    feature_layer: int = 9  # k
+    delta_layer: int = 9  # 11 for cars
+    encoder_size: int = 256  # side of the photo as E and I see it
+    framing: Framing = field(default_factory=Framing)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    e4e: E4eConfig = field(default_factory=E4eConfig)
+    inverter: InverterConfig = field(default_factory=InverterConfig)
+    feature_editor: FeatureEditorConfig = field(default_factory=FeatureEditorConfig)
+    delta_downsampler: DeltaDownsamplerConfig | None = None
+
+    def __post_init__(self) -> None:
+        styles = self.generator.num_styles
+        encoder = self.inverter.encoder
+        if not self.e4e.num_styles == encoder.num_styles == styles:
+            raise ConfigError(
+                f"a {self.generator.size} px generator has {styles} styles, but e4e has "
+                f"{self.e4e.num_styles} and the Inverter {encoder.num_styles}"
+            )
+        if not self.e4e.style_dim == encoder.style_dim == self.generator.style_dim:
+            raise ConfigError("style_dim of generator, e4e and Inverter must agree")
+        if self.e4e.size != self.encoder_size:
+            raise ConfigError(f"e4e sees {self.e4e.size} px, encoder_size is {self.encoder_size}")
+        for layer in (self.feature_layer, self.delta_layer):
+            if not 1 <= layer <= self.generator.num_layers:
+                raise ConfigError(f"layer {layer} is outside 1..{self.generator.num_layers}")
+        channels, side = self.generator.layer_shape(self.feature_layer)
+        predicted_side = self.encoder_size
+        for stride in encoder.trunk.strides[:3]:
+            predicted_side //= stride
+        if (encoder.feature_channels, predicted_side) != (channels, side):
+            raise ConfigError(
+                f"layer {self.feature_layer} of the generator is {channels} x {side} x {side}, but "
+                f"the Inverter predicts {encoder.feature_channels} x {predicted_side} x "
+                f"{predicted_side}"
+            )
+        if self.feature_editor.channels != channels:
+            raise ConfigError(f"the Feature Editor needs {channels} channels")
+        if (self.delta_layer != self.feature_layer) != (self.delta_downsampler is not None):
+            raise ConfigError("delta_downsampler is needed exactly when delta_layer is not k")
+
+
+class Model(nn.Module):
+    """G, E, I and H, in eval mode; `delta_downsampler` for models such as cars, else None."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.generator = Generator(config.generator)
+        self.e4e = E4e(config.e4e)
+        self.inverter = Inverter(config.inverter)
+        self.feature_editor = FeatureEditor(config.feature_editor)
+        downsampler = config.delta_downsampler
+        self.delta_downsampler = downsampler and DeltaDownsampler(downsampler)
+        self.eval()
