@@ -1,0 +1,281 @@
+"""Where training images lie: folders, zip files and WebDataset tar shards, read as named bytes.
+
+A source lists its images once, each with its row of the table beside them, and then hands out
+bytes in any order and from any thread. Nothing is ever unpacked to disk.
+
+    folder   every image below it; its table is `manifest.csv` or `dataset.json` at the top
+    zip      the same two tables, stored or deflated; members are read where they lie
+    tar      WebDataset samples: members that share a name up to the first dot are one sample; the
+             plain values of `.json` and the whole of `.cls` are its row
+
+Several files are named by a list, by `*` or by braces: "faces-{000..009}.tar".
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import itertools
+import json
+import logging
+import re
+import tarfile
+import zipfile
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from stylefeatureeditor.errors import ConfigError, PhotoError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+TABLE_NAMES = ("manifest.csv", "dataset.json")
+NAME_COLUMNS = ("file", "filename", "file_name", "name", "image", "image_id", "path")
+MAX_IMAGE_BYTES = 1 << 28  # a larger member is no photo; it is refused before it is read
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of a source.
+
+    Attributes:
+        name: its path inside the source, with forward slashes.
+        row: its line of the table, text by column; empty without one.
+    """
+
+    name: str
+    row: Mapping[str, str] = field(default_factory=dict)
+
+
+class Source(ABC):
+    """A file or folder of images: `entries` in a fixed order, `read` by their number."""
+
+    def __init__(self, path: Path, entries: Iterable[Entry]) -> None:
+        self.path = path
+        self.entries = tuple(entries)
+
+    @abstractmethod
+    def read(self, index: int) -> bytes:
+        """Return the file of `entries[index]`, still encoded. Safe to call from threads."""
+
+    @property
+    def columns(self) -> set[str]:
+        """The columns of the table that lies with the images."""
+        return set(itertools.chain.from_iterable(entry.row for entry in self.entries))
+
+
+class FolderSource(Source):
+    """Every image below a folder, by name."""
+
+    def __init__(self, path: Path) -> None:
+        tables = [path / name for name in TABLE_NAMES if (path / name).is_file()]
+        rows = parse_table(tables[0].name, tables[0].read_bytes(), tables[0]) if tables else {}
+        names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*"))
+        super().__init__(path, (Entry(n, rows.get(n, {})) for n in names if is_image(n)))
+
+    def read(self, index: int) -> bytes:
+        """Return one file's bytes."""
+        return _within_limit(self.path / self.entries[index].name)
+
+
+class ZipSource(Source):
+    """The images of one zip file, in the order of their names."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise PhotoError(f"{path} is not a zip file that can be read: {error}") from error
+        members = sorted(self._zip.namelist())
+        tables = [m for m in members if PurePosixPath(m).name in TABLE_NAMES]
+        tables.sort(key=lambda m: (m.count("/"), TABLE_NAMES.index(PurePosixPath(m).name)))
+        rows = parse_table(tables[0], self._zip.read(tables[0]), path) if tables else {}
+        super().__init__(path, (Entry(m, rows.get(m, {})) for m in members if is_image(m)))
+
+    def read(self, index: int) -> bytes:
+        """Return one file's bytes."""
+        member = self._zip.getinfo(self.entries[index].name)
+        if member.file_size > MAX_IMAGE_BYTES:
+            raise PhotoError(f"{member.file_size} bytes is too large for an image")
+        return self._zip.read(member)  # checks the CRC
+
+
+class TarSource(Source):
+    """The samples of one WebDataset shard: an index of offsets, then plain reads."""
+
+    def __init__(self, path: Path) -> None:
+        samples: dict[str, dict[str, str]] = {}
+        images: dict[str, tuple[str, int, int]] = {}
+        try:
+            with tarfile.open(path, "r:") as shard:  # no compression: members are found by offset
+                for member in shard:
+                    if not member.isfile() or _is_hidden(member.name):
+                        continue
+                    key, suffix = _split_key(member.name)
+                    if is_image(member.name):
+                        images.setdefault(key, (member.name, member.offset_data, member.size))
+                    elif suffix in ("json", "cls"):
+                        file = shard.extractfile(member)
+                        row = _sample_row(suffix, file.read() if file else b"", member.name, path)
+                        samples.setdefault(key, {}).update(row)
+        except (OSError, tarfile.TarError) as error:
+            if not images:
+                raise PhotoError(
+                    f"{path} is not a plain tar shard that can be read ({error}); "
+                    "unpack a compressed shard to .tar first"
+                ) from error
+            log.warning("%s breaks off after %d images: %s", path, len(images), error)
+        self._places = [(offset, size) for _, offset, size in images.values()]
+        super().__init__(
+            path, (Entry(name, samples.get(key, {})) for key, (name, _, _) in images.items())
+        )
+
+    def read(self, index: int) -> bytes:
+        """Return one file's bytes."""
+        offset, size = self._places[index]
+        if size > MAX_IMAGE_BYTES:
+            raise PhotoError(f"{size} bytes is too large for an image")
+        with self.path.open("rb") as shard:
+            shard.seek(offset)
+            return shard.read(size)
+
+
+def open_sources(where: str | Path | Sequence[str | Path]) -> list[Source]:
+    """Open everything that `where` names, in that order.
+
+    Raises:
+        ConfigError: a name fits no file, or a file is of no kind that is read.
+        PhotoError: an archive is damaged as a whole.
+    """
+    given = [where] if isinstance(where, (str, Path)) else list(where)
+    paths = list(itertools.chain.from_iterable(_expand(str(item)) for item in given))
+    if not paths:
+        raise ConfigError(
+            "expected a folder, a zip file or tar shards of images, got an empty list"
+        )
+    return [_open(path) for path in paths]
+
+
+def is_image(name: str) -> bool:
+    """Tell whether a file's name says that it is an image we read."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(name)
+
+
+def parse_csv(data: bytes, path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the header and the rows of a CSV file; `path` is for its error."""
+    try:
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), restval="")
+        rows = [{key: value for key, value in row.items() if key} for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"the table of {path} is not a UTF-8 CSV file: {error}") from error
+    header = [name for name in reader.fieldnames or [] if name]
+    if not header:
+        raise ConfigError(f"the table of {path} is empty; its first line must name the columns")
+    return header, rows
+
+
+def name_column(header: Sequence[str]) -> str:
+    """Return the column that holds the file names: one of the usual words, or else the first."""
+    lower = {name.lower(): name for name in reversed(header)}
+    return next((lower[word] for word in NAME_COLUMNS if word in lower), header[0])
+
+
+def parse_table(member: str, data: bytes, path: Path) -> dict[str, dict[str, str]]:
+    """Return the rows of a `manifest.csv` or `dataset.json` by image name.
+
+    Names in the table count from the folder the table lies in.
+    """
+    folder = PurePosixPath(member).parent
+    if PurePosixPath(member).name == "manifest.csv":
+        header, rows = parse_csv(data, path)
+        key = name_column(header)
+        return {str(folder / row[key]): row for row in rows}
+    try:  # NVIDIA's layout: {"labels": [["00000/img00000000.png", 3], ...]} or null
+        labels = json.loads(data).get("labels") or []
+        return {str(folder / name): _label_row(label) for name, label in labels}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f'dataset.json of {path} should hold {{"labels": [[name, label], ...]}}: {error}'
+        ) from error
+
+
+def _label_row(label: object) -> dict[str, str]:
+    if isinstance(label, list):
+        return {f"label_{i}": _text(value) for i, value in enumerate(label)}
+    return {"label": _text(label)}
+
+
+def _sample_row(suffix: str, data: bytes, name: str, path: Path) -> dict[str, str]:
+    try:
+        text = data.decode("utf-8")
+        values = {"cls": text.strip()} if suffix == "cls" else json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{name} of {path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        return {}
+    return {str(k): _text(v) for k, v in values.items() if not isinstance(v, (dict, list))}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _split_key(name: str) -> tuple[str, str]:
+    folder, _, base = name.rpartition("/")
+    key, _, suffix = base.partition(".")
+    return f"{folder}/{key}", suffix.lower()
+
+
+def _is_hidden(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return parts[-1].startswith(".") or "__MACOSX" in parts
+
+
+def _within_limit(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > MAX_IMAGE_BYTES:
+        raise PhotoError(f"{size} bytes is too large for an image")
+    return path.read_bytes()
+
+
+def _expand(pattern: str) -> list[Path]:
+    if Path(pattern).exists():
+        return [Path(pattern)]
+    braces = _BRACES.search(pattern)
+    if braces:
+        steps = _RANGE.fullmatch(braces[1])
+        if steps:
+            first, last = steps[1], steps[2]
+            words = [str(i).zfill(len(first)) for i in range(int(first), int(last) + 1)]
+        else:
+            words = braces[1].split(",")
+        start, end = braces.span()
+        parts = (_expand(pattern[:start] + word + pattern[end:]) for word in words)
+        return list(itertools.chain.from_iterable(parts))
+    found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+    if not found:
+        raise ConfigError(
+            f"expected a folder, a zip file or tar shards, but {pattern} is not there"
+        )
+    return found
+
+
+def _open(path: Path) -> Source:
+    if path.is_dir():
+        return FolderSource(path)
+    suffix = path.suffix.lower()
+    if suffix == ".zip":
+        return ZipSource(path)
+    if suffix == ".tar":
+        return TarSource(path)
+    raise ConfigError(f"expected a folder, a .zip or .tar shards of images, got {path}")
