@@ -1,0 +1,65 @@
+"""Writing a file so that it is either whole or not there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Windows refuses to replace a file while a virus scanner or a viewer holds it open.
+REPLACE_ATTEMPTS = 5
+REPLACE_PAUSE_SECONDS = 0.1
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Give the block a path to write to, and move what it wrote to `target` when it succeeds.
+
+    The temporary file lies beside `target`, has the same suffix, and starts with a dot. If the
+    block raises (an interrupt counts) it is removed and an older `target` stays as it was; a
+    process killed inside the block leaves the older `target` too.
+
+    Args:
+        target: the file to make or replace. Its folder must exist; a symbolic link is followed.
+
+    Raises:
+        OSError: the file cannot be written or moved (the caller knows which sentence fits).
+    """
+    target = Path(os.path.realpath(target))
+    temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+    try:
+        yield temporary
+        replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def replace(source: Path, target: Path) -> None:
+    """Flush `source` to the disk and move it over `target`, in one step for any reader.
+
+    Raises:
+        OSError: the move is not possible; both files are as they were.
+    """
+    with source.open("rb+") as file:
+        os.fsync(file.fileno())
+    for attempt in range(REPLACE_ATTEMPTS):
+        try:
+            source.replace(target)
+            break
+        except PermissionError:
+            if os.name != "nt" or attempt == REPLACE_ATTEMPTS - 1:
+                raise
+            time.sleep(REPLACE_PAUSE_SECONDS * 2**attempt)
+    if os.name != "nt":  # a folder can be flushed on POSIX only
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

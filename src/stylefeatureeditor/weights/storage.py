@@ -1,0 +1,140 @@
+"""Our own format on disk: tensors in safetensors, configuration in JSON, both written whole.
+
+Conventions 9 and 13: nothing here knows a network; a file is either complete or not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.files import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+HASH_CHUNK_BYTES = 1 << 20
+
+
+def save_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    header: Mapping[str, str],
+    float_dtype: torch.dtype | None = None,
+) -> None:
+    """Write `tensors` and `header` to one safetensors file, whole or not at all.
+
+    Args:
+        path: the file to make or replace; its folder must exist.
+        tensors: name -> tensor, any shape, device and layout; two names may share memory.
+        header: free text beside the tensors (config, step, sha256 of the source).
+        float_dtype: dtype for every floating-point tensor on disk, for instance torch.float16;
+            None keeps each as it is. Integers and booleans are never converted.
+
+    Raises:
+        WeightsError: a value does not fit `float_dtype`, or the file cannot be written.
+    """
+    stored: dict[str, Tensor] = {}
+    memory: set[int] = set()
+    for name, tensor in tensors.items():
+        converted = _convert(name, tensor.detach().cpu(), float_dtype).contiguous()
+        if converted.untyped_storage().data_ptr() in memory:
+            converted = converted.clone()  # the format has no shared tensors
+        memory.add(converted.untyped_storage().data_ptr())
+        stored[name] = converted
+    try:
+        with atomic_path(path) as temporary:
+            save_file(stored, temporary, metadata=dict(header))
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be written: {_reason(error)}.") from error
+
+
+def _convert(name: str, tensor: Tensor, float_dtype: torch.dtype | None) -> Tensor:
+    if float_dtype is None or not tensor.is_floating_point():
+        return tensor
+    converted = tensor.to(float_dtype)
+    if not torch.equal(converted.isfinite(), tensor.isfinite()):
+        raise WeightsError(
+            f"{name} holds values beyond the range of {float_dtype}: keep it in {tensor.dtype}."
+        )
+    return converted
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file: (name -> CPU tensor, header).
+
+    The file is mapped, so memory is used only for the tensors that are touched.
+
+    Raises:
+        WeightsError: the file is missing, damaged, truncated, or of another format.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} does not exist: expected a .safetensors file.") from error
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{path} is not a complete .safetensors file ({_reason(error)}): "
+            "convert or download it again."
+        ) from error
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` as indented UTF-8 JSON, whole or not at all.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
+    text = json.dumps(dict(content), indent=2, ensure_ascii=False) + "\n"
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be written: {_reason(error)}.") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        WeightsError: the file is missing, is not JSON, or holds no object at its top.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} does not exist: expected a JSON file.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is not readable as JSON: {_reason(error)}.") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: expected a JSON object, got {type(content).__name__}.")
+    return content
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what went wrong, without the full stop."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.splitlines()[0].rstrip(".")
