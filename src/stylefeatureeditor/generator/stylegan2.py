@@ -134,13 +134,7 @@ class Generator(nn.Module):
         return self._run(codes, None, 0, self.config.num_layers, random_noise=random_noise).rgb
 
     def synthesize_from(
-        self,
-        features: Tensor,
-        codes: Codes,
-        layer: int,
-        *,
-        start: Halfway | None = None,
-        blend: float = 1.0,
+        self, features: Tensor, codes: Codes, layer: int, rgb: Tensor | None = None
     ) -> Tensor:
         """Return X^ = G(F_k, w_{k+1:N}) (Eq. 4), (B, 3, size, size).
 
@@ -151,14 +145,14 @@ class Generator(nn.Module):
             features: F_k, (B, C, S, S).
             codes: w; w' when editing.
             layer: k.
-            start: `run_to(codes, layer)`, if it is known already.
-            blend: share of F_k against the codes' own features; below 1 only in phase 1's warm-up.
+            rgb: the image that the codes draw up to `layer`, `run_to(codes, layer).rgb`; None
+                draws it now.
         """
-        check_shape("features", features, (len(codes), *self._shape(layer)))
-        start = start or self.run_to(codes, layer)
-        if blend < 1.0:
-            features = torch.lerp(start.features, features, blend)
-        return self._run(codes, Halfway(features, start.rgb), layer, self.config.num_layers).rgb
+        channels, side = self.config.layer_shape(layer)
+        check_shape("features", features, (len(codes), channels, side, side))
+        if rgb is None:
+            rgb = self.run_to(codes, layer).rgb
+        return self._run(codes, Halfway(features, rgb), layer, self.config.num_layers).rgb
 
     def run_to(self, codes: Codes, layer: int) -> Halfway:
         """Run the layers up to and including `layer`, and their RGB layers."""
@@ -194,7 +188,3 @@ class Generator(nn.Module):
                 rgb = self.to_rgb[index // 2](x, codes.wplus[:, index + 1], rgb_offset, rgb)
         assert rgb is not None
         return Halfway(x, rgb)
-
-    def _shape(self, layer: int) -> tuple[int, int, int]:
-        channels, side = self.config.layer_shape(layer)
-        return channels, side, side

@@ -1,0 +1,127 @@
+"""A model on disk: a folder with config.json and one safetensors file per network.
+
+    config.json                 format number and ModelConfig
+    generator.safetensors       G, latent_avg and noise buffers included
+    e4e.safetensors             E
+    inverter.safetensors        I
+    feature_editor.safetensors  H
+    delta_downsampler.safetensors   only for models that take Delta at another layer
+
+A load is strict: a missing or additional tensor is an error, so no weight is ever random.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.generator.layers import ModulatedConv
+from stylefeatureeditor.model import Model, ModelConfig
+from stylefeatureeditor.weights.config_json import from_plain, to_plain
+from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+FORMAT = 1
+CONFIG_FILE = "config.json"
+
+
+def save_model(
+    model: Model,
+    folder: Path,
+    *,
+    header: Mapping[str, str] | None = None,
+    float_dtype: torch.dtype | None = None,
+) -> None:
+    """Write a model folder; config.json comes last, so a folder that has it is complete.
+
+    Args:
+        model: the networks.
+        folder: made if it is not there.
+        header: provenance kept in every file: source, sha256, step.
+        float_dtype: dtype of the weights on disk, such as torch.float16; None keeps them.
+
+    Raises:
+        WeightsError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{folder} cannot be made: {error.strerror}") from error
+    for name, network in model.named_children():
+        save_tensors(
+            folder / f"{name}.safetensors", network.state_dict(), header or {}, float_dtype
+        )
+    write_json(folder / CONFIG_FILE, {"format": FORMAT, "model": to_plain(model.config)})
+
+
+def load_config(folder: Path) -> ModelConfig:
+    """Read the config of a model folder.
+
+    Raises:
+        WeightsError: the folder holds no model, or one of another format.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        raise WeightsError(
+            f"{folder} is not a model folder: it has no {CONFIG_FILE}; `sfe models convert` makes "
+            "one from published checkpoints"
+        )
+    content = read_json(folder / CONFIG_FILE)
+    if content.get("format") != FORMAT:
+        raise WeightsError(
+            f"{folder / CONFIG_FILE}: expected format {FORMAT}, got {content.get('format')!r}"
+        )
+    return from_plain(ModelConfig, content.get("model"), CONFIG_FILE)
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model folder, in float32 on the CPU.
+
+    Raises:
+        WeightsError: a file is missing or damaged, or its tensors do not fit the config.
+    """
+    config = load_config(folder)
+    with torch.device("meta"):
+        model = Model(config)
+    for name, network in model.named_children():
+        path = folder / f"{name}.safetensors"
+        tensors, _ = load_tensors(path)
+        assign_state(network, tensors, str(path))
+    return model
+
+
+def assign_state(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Give a network its weights, strictly, as float32; it may have been built on "meta".
+
+    Raises:
+        WeightsError: a tensor is missing, unknown, or of another shape.
+    """
+    expected = network.state_dict()
+    missing, unknown = (
+        sorted(expected.keys() - state.keys()),
+        sorted(state.keys() - expected.keys()),
+    )
+    if missing or unknown:
+        raise WeightsError(
+            f"{where}: {len(missing)} tensors are missing and {len(unknown)} unknown "
+            f"(first: {(missing + unknown)[0]})"
+        )
+    ready = {}
+    for name, tensor in state.items():
+        if tensor.shape != expected[name].shape:
+            raise WeightsError(
+                f"{where}: {name} should be {tuple(expected[name].shape)}, "
+                f"got {tuple(tensor.shape)}"
+            )
+        ready[name] = tensor.float() if tensor.is_floating_point() else tensor
+    network.load_state_dict(ready, assign=True)
+    for module in network.modules():
+        if isinstance(module, ModulatedConv):
+            module.reset_constants()
+    network.requires_grad_(requires_grad=False)
