@@ -1,0 +1,58 @@
+# make demo and make test work on a fresh clone: each first builds .venv under constraints.txt.
+# Another interpreter:            make test PYTHON=python3.12
+# Further arguments for pip:      make test PIP_ARGS="--index-url ..."
+# Further arguments for pytest:   make test PYTEST_ARGS="tests/photo -x"
+
+PYTHON ?= python3
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+
+BIN = .venv/bin
+READY = .venv/installed
+DEMO = $(BIN)/python examples/demo.py
+
+.PHONY: help demo test lint types format clean
+
+help:
+	@echo "make demo    edit a real photo; the result goes to out/"
+	@echo "make test    run the tests"
+	@echo "make lint    check style and formatting"
+	@echo "make types   check types"
+	@echo "make format  rewrite the code in the project's format"
+	@echo "make clean   remove .venv, caches and out/"
+
+demo: $(READY)
+	$(DEMO)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+types: $(READY)
+	$(BIN)/python -m mypy
+
+format: $(READY)
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+# The file holds a checksum of what was installed, so a newer date alone installs nothing.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+		echo "Python 3.10 or newer is needed, and '$(PYTHON)' is not that:" \
+			"name one that is, as in 'make test PYTHON=python3.12'."; exit 1; }
+	@sum=$$(cat pyproject.toml constraints.txt | cksum); \
+	if [ "$$(cat $@ 2>/dev/null)" != "$$sum" ]; then \
+		$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || exit 1; \
+		echo "Installing into .venv; this takes a minute or two."; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+			-c constraints.txt -e '.[dev]' || exit 1; \
+		echo "$$sum" > $@; \
+	fi; \
+	touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist out
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

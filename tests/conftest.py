@@ -1,0 +1,40 @@
+"""What every test runs under: a fixed seed, two threads, no network, nothing in the user's home."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import torch
+
+torch.set_num_threads(2)
+
+_CONNECT = socket.socket.connect
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory, monkeypatch):
+    """Caches and settings live under the home folder; give each test an empty one."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME"):
+        monkeypatch.setenv(name, str(home))
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    """Refuse every connection but those to this machine itself."""
+
+    def connect(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = address[0]
+            if host != "localhost" and host != "::1" and not host.startswith("127."):
+                pytest.fail(f"a test tried to connect to {host}")
+        return _CONNECT(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
