@@ -52,6 +52,10 @@ class DependencyError(SfeError, ImportError):
     """An optional package is needed for what was asked."""
 
 
+class TrainingError(SfeError, RuntimeError):
+    """A training run cannot go on: it diverged, or its checkpoints cannot be read."""
+
+
 def check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...]) -> None:
     """Raise ShapeError unless `tensor` has the `expected` shape; None matches any size."""
     actual = tuple(tensor.shape)
