@@ -88,5 +88,5 @@ class Model(nn.Module):
         self.inverter = Inverter(config.inverter)
         self.feature_editor = FeatureEditor(config.feature_editor)
         downsampler = config.delta_downsampler
-        self.delta_downsampler = downsampler and DeltaDownsampler(downsampler)
+        self.delta_downsampler = None if downsampler is None else DeltaDownsampler(downsampler)
         self.eval()

@@ -1,0 +1,168 @@
+"""The method on tensors: aligned photos in, edited pixels out (Eq. 1-7).
+
+    (w, F_k) = I(X)                               invert
+    X^  = G(H(F_k, 0), w_{k+1:N})                 reconstruct
+    Delta = F_{w_E} - F_{w_E'}                    edit
+    F_k' = H(F_k, Delta),  X' = G(F_k', w'_{k+1:N})
+
+What an inversion knows is never computed again: E runs at the first edit only, I never again, and
+each distinct code passes the generator's low layers once, all codes of an edit in one batch.
+
+Shapes: B faces, R rows of an edit (B, or more when one face is edited with several strengths).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from stylefeatureeditor.editing.delta import masked, resize
+from stylefeatureeditor.editing.direction import combine
+from stylefeatureeditor.errors import MaskError, ShapeError, check_shape
+from stylefeatureeditor.inversion.record import Anchor, Inversion
+from stylefeatureeditor.records import Codes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stylefeatureeditor.editing.direction import EditDirection, Strength
+    from stylefeatureeditor.model import Model
+
+
+class Pipeline:
+    """Runs one model. It keeps nothing between calls; the Inversion does.
+
+    Args:
+        model: the four networks, on the device where they shall run.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.fingerprint = fingerprint(model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.model.generator.latent_avg.device
+
+    @torch.no_grad()
+    def invert(self, photos: Tensor) -> Inversion:
+        """Return (w, F_k) = I(X); nothing is drawn yet.
+
+        Args:
+            photos: (B, 3, size, size) aligned, in [-1, 1].
+
+        Raises:
+            ShapeError: another shape.
+        """
+        config = self.model.config
+        size = config.generator.size
+        check_shape("photos", photos, (None, 3, size, size))
+        seen = resize(photos.to(self.device, torch.float32), config.encoder_size)
+        output = self.model.inverter(seen, self.model.generator, config.feature_layer)
+        return Inversion(
+            codes=output.codes,
+            features=output.features,
+            rgb=output.start.rgb,
+            encoder_pixels=seen,
+            model=self.fingerprint,
+        )
+
+    @torch.no_grad()
+    def reconstruct(self, inversion: Inversion) -> Tensor:
+        """Return X^, (B, 3, size, size), drawing it if it has not been drawn; E does not run."""
+        if inversion.pixels is None:
+            features = self.model.feature_editor.reconstruct(inversion.features)
+            inversion.pixels = self._draw(features, inversion.codes, inversion.rgb)
+        return inversion.pixels
+
+    @torch.no_grad()
+    def edit(
+        self,
+        inversion: Inversion,
+        edits: Mapping[EditDirection, Strength],
+        region: Tensor | None = None,
+    ) -> Tensor:
+        """Return X', (R, 3, size, size).
+
+        Args:
+            inversion: B faces.
+            edits: direction -> strength, one number or (R,); all act at once. With one face and
+                (R,) strengths, the face is edited R times.
+            region: (B or 1, 1, H, H), 1 = may change; None lets everything change.
+
+        Raises:
+            DirectionError: a direction does not fit the model.
+            MaskError: the region has another shape.
+            ShapeError: the inversion was made by another model.
+        """
+        self.check(inversion)
+        if not edits:
+            return self.reconstruct(inversion)
+        codes = combine(inversion.codes, edits)  # w'
+        rgb, delta = self._low_layers(inversion, codes, edits)
+        if region is not None:
+            check_region(region, len(inversion))
+            delta = masked(delta, region.to(delta))
+        features = inversion.features.expand(len(codes), -1, -1, -1)
+        return self._draw(self.model.feature_editor(features, delta), codes, rgb)
+
+    def check(self, inversion: Inversion) -> None:
+        """Raise ShapeError if another model made the inversion; its codes would mean nothing."""
+        if inversion.model != self.fingerprint:
+            raise ShapeError(
+                "this inversion was made by another model; invert the photo again with this one"
+            )
+
+    def _low_layers(
+        self, inversion: Inversion, codes: Codes, edits: Mapping[EditDirection, Strength]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the image that w' draws up to F_k's resolution, and Delta (Eq. 5)."""
+        model, config = self.model, self.model.config
+        anchor = inversion.anchor
+        if anchor is None:
+            before = Codes(model.generator.latent_avg + model.e4e(inversion.encoder_pixels))
+        else:
+            before = anchor.codes
+        after = combine(before, edits)  # w_E'
+        fresh = [after] if anchor else [after, before]
+        if config.delta_layer == config.feature_layer:
+            halfway = model.generator.run_to(Codes.cat([codes, *fresh]), config.feature_layer)
+            rgb, drawn = halfway.rgb[: len(codes)], halfway.features[len(codes) :]
+        else:
+            rgb = model.generator.run_to(codes, config.feature_layer).rgb
+            drawn = model.generator.features(Codes.cat(fresh), config.delta_layer)
+        if anchor is None:
+            anchor = inversion.anchor = Anchor(before, drawn[len(after) :].clone())
+        delta = anchor.features - drawn[: len(after)]
+        if model.delta_downsampler is not None:
+            delta = model.delta_downsampler(delta)
+        return rgb, delta
+
+    def _draw(self, features: Tensor, codes: Codes, rgb: Tensor) -> Tensor:
+        return self.model.generator.synthesize_from(
+            features, codes, self.model.config.feature_layer, rgb
+        )
+
+
+def check_region(region: Tensor, faces: int) -> None:
+    """Raise MaskError unless an edit region is (B or 1, 1, H, H) with values in [0, 1]."""
+    if region.ndim != 4 or region.shape[1] != 1 or region.shape[0] not in (1, faces):
+        raise MaskError(
+            f"an edit region must have shape ({faces}, 1, S, S), got {tuple(region.shape)}"
+        )
+    if region.dtype != torch.bool and not (region.min() >= 0 and region.max() <= 1):
+        raise MaskError("an edit region holds values from 0 (keep) to 1 (may change)")
+
+
+def fingerprint(model: Model) -> str:
+    """Return 16 hex digits that change with the config and the weights of a model."""
+    digest = hashlib.sha256(repr(model.config).encode())
+    for network in model.children():
+        *_, last = (value for value in network.state_dict().values() if value.is_floating_point())
+        digest.update(last.detach().cpu().numpy().tobytes())
+    digest.update(model.generator.latent_avg.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
