@@ -1,0 +1,348 @@
+"""Pictures in and out: files, Pillow and numpy on one side, tensors on the other.
+
+This is the only file of the package that converts between them; `modes.py` is its back room. A
+`Photo` is what the user sees: upright, 8 bit, RGB. Its pixels stay in the file's own RGB colour
+space, and the profile goes back into the saved file; only CMYK and LAB, which cannot stay as they
+are, are turned into sRGB.
+
+Transparency is kept apart and never composited on reading: the colour under a transparent pixel is
+what the file holds, so saving gives every untouched pixel back.
+
+Shapes: H, W height and width of the photo, B batch. Tensors are float (B, 3, H, W) in [-1, 1],
+arrays uint8 (H, W, 3) in 0..255, both RGB, row 0 at the top.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import logging
+import os
+import secrets
+import struct
+import threading
+import zlib
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+
+from stylefeatureeditor.errors import DependencyError, PhotoError, check_shape
+from stylefeatureeditor.photo import modes
+from stylefeatureeditor.records import Photo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+MAX_PIXELS = 200_000_000
+_JPEG_SUFFIXES = (".jpg", ".jpeg")
+SUFFIXES = (".png", *_JPEG_SUFFIXES, ".webp", ".tif", ".tiff")
+
+logger = logging.getLogger(__name__)
+
+# Formats with a pure decoder. EPS is left out on purpose: Pillow hands it to Ghostscript.
+# fmt: off
+_FORMATS = (
+    "JPEG", "MPO", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "GIF", "PPM", "TGA", "JPEG2000",
+    "ICO", "PSD", "PCX", "SGI", "QOI", "HEIF",
+)
+# fmt: on
+_RAW_SUFFIXES = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_ORIENTATION = 0x0112
+# A TIFF keeps its EXIF tags among those that describe the file's own layout; these may travel:
+# description, make, model, resolution, software, date, artist, copyright, EXIF and GPS blocks.
+_TRAVELLING_TAGS = frozenset({270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853})
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_JPEG_EXIF_BYTES = 65533  # what one APP1 segment holds
+# What Pillow's decoders are known to raise on damaged data.
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+_opening = threading.Lock()
+
+
+def read_photo(
+    source: str | Path | bytes | IO[bytes] | Image.Image | np.ndarray,
+    *,
+    max_pixels: int = MAX_PIXELS,
+) -> Photo:
+    """Read a picture, turn it upright and bring it to 8-bit RGB.
+
+    Animated files give their first frame. 16-bit values are scaled (65535 becomes 255). Pillow's
+    modes I and F carry no range of their own: values up to 255 are taken as 8 bit (F up to 1 as
+    fractions), up to 65535 as 16 bit.
+
+    Args:
+        source: a path, the bytes of a file, an open binary file, a Pillow image, or an array:
+            (H, W), (H, W, 1), (H, W, 2) grey and alpha, (H, W, 3) or (H, W, 4), in uint8, uint16,
+            bool, or floating point from 0 to 1.
+        max_pixels: larger pictures are refused, from the header, before anything is decoded.
+
+    Raises:
+        PhotoError: there is no such file, it is not a picture, is damaged or too large, or an
+            array has another shape or range.
+        DependencyError: a HEIC file, and pillow-heif is not installed.
+    """
+    if isinstance(source, np.ndarray):
+        return Photo(*modes.split_array(source))
+    if isinstance(source, Image.Image):
+        return _from_pillow(source, "the image", max_pixels)
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        name = path.name or str(path)
+        try:
+            _check_file(path)
+            with path.open("rb") as file:
+                return _from_file(file, name, max_pixels)
+        except (OSError, ValueError) as error:
+            if isinstance(error, PhotoError):
+                raise
+            raise PhotoError(f"{source} cannot be opened: {_reason(error)}") from error
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _from_file(io.BytesIO(source), "the file", max_pixels)
+    if hasattr(source, "read"):
+        content = source.read()
+        if not isinstance(content, bytes):
+            raise PhotoError("the open file must be in binary mode, it gave text")
+        return _from_file(io.BytesIO(content), "the file", max_pixels)
+    raise PhotoError(
+        "a photo must be a path, bytes, an open file, a Pillow image or an array, "
+        f"got {type(source).__name__}"
+    )
+
+
+def save_photo(pixels: np.ndarray, path: str | Path, like: Photo | None = None) -> Path:
+    """Write a picture, whole or not at all, in the format that the suffix names.
+
+    PNG (also for a path without a suffix), WebP and TIFF are lossless; JPEG has quality 95 and
+    full colour resolution. JPEG has no transparency: there the picture is laid on white.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        path: where to write; a file that is there already is replaced in one step.
+        like: the photo whose transparency, colour profile and EXIF the file shall carry.
+            Transparency of another size (a crop is saved) is left out.
+
+    Returns:
+        The path written.
+
+    Raises:
+        PhotoError: the suffix is unknown, or the file cannot be written there.
+    """
+    _check_pixels(pixels)
+    path = _check_target(Path(path))
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    alpha = like.alpha if like else None
+    if alpha is not None and alpha.shape == pixels.shape[:2]:
+        image.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
+    exif = like.exif if like else None
+    if path.suffix.lower() in _JPEG_SUFFIXES and exif and len(exif) > _JPEG_EXIF_BYTES:
+        logger.warning("%s: the EXIF block is too large for JPEG and is left out", path.name)
+        exif = None
+
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            icc = like.icc_profile if like else None
+            _encode(image, file, path.suffix.lower(), icc, exif or b"")
+        part.replace(path)
+    except (OSError, ValueError, struct.error, OverflowError) as error:
+        raise PhotoError(f"{path} cannot be written: {_reason(error)}") from error
+    finally:
+        with suppress(OSError, ValueError):
+            part.unlink(missing_ok=True)
+    return path
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """Return (H, W, 3) uint8 pixels as a (1, 3, H, W) float tensor, 0 -> -1 and 255 -> 1."""
+    _check_pixels(pixels)
+    planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))[None])
+    return planes.float() / 127.5 - 1
+
+
+def to_uint8(pixels: Tensor) -> np.ndarray:
+    """Return (B, 3, H, W) pixels in [-1, 1] as (B, H, W, 3) uint8, clipped, rounded to nearest.
+
+    The release cuts the fraction off instead, which darkens every picture by half a level.
+
+    Raises:
+        ShapeError: `pixels` is not (B, 3, H, W).
+    """
+    check_shape("pixels", pixels, (None, 3, None, None))
+    levels = (pixels.detach().float() + 1) * 127.5
+    levels = levels.round().clamp(0, 255).to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _check_pixels(pixels: np.ndarray) -> None:
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+        raise PhotoError(f"expected (H, W, 3) uint8 pixels, got {pixels.shape} {pixels.dtype}")
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise PhotoError(f"{path} is a folder, a picture file was expected")
+    if not path.exists():
+        raise PhotoError(f"there is no file {path}")
+    if not path.is_file():
+        raise PhotoError(f"{path} is not a regular file, a picture file was expected")
+    if path.suffix.lower() in _RAW_SUFFIXES:
+        raise PhotoError(f"{path.name} is a camera's raw file, export it as JPEG, PNG or TIFF")
+
+
+def _check_target(path: Path) -> Path:
+    """The path to write, with its suffix; PhotoError if nothing can be written there."""
+    try:
+        if path.is_dir():
+            raise PhotoError(f"{path} is a folder, give the name of a picture file")
+        if not path.suffix:
+            path = path.with_name(path.name + ".png")
+        if path.suffix.lower() not in SUFFIXES:
+            raise PhotoError(f"{path.name} must end in one of {', '.join(SUFFIXES)}")
+        if not path.parent.is_dir():
+            raise PhotoError(f"{path} cannot be written: there is no folder {path.parent}")
+    except (OSError, ValueError) as error:
+        if isinstance(error, PhotoError):
+            raise
+        raise PhotoError(f"{path} cannot be written: {_reason(error)}") from error
+    return path
+
+
+def _reason(error: Exception) -> str:
+    """The error in a few words that can end our own sentence."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split()).rstrip(".")
+
+
+def _from_file(file: IO[bytes], name: str, max_pixels: int) -> Photo:
+    head = file.read(12)
+    file.seek(0)
+    if not head:
+        raise PhotoError(f"{name} is empty, a picture was expected")
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+        _register_heif(name)
+    try:
+        with _without_pillow_limit():
+            image = Image.open(file, formats=[key for key in _FORMATS if _is_known(key)])
+    except _DAMAGED as error:
+        raise PhotoError(
+            f"{name} is not a picture that can be read (JPEG, PNG, WebP, TIFF, GIF, BMP and others)"
+        ) from error
+    with image:
+        return _from_pillow(image, name, max_pixels)
+
+
+def _is_known(key: str) -> bool:
+    Image.init()
+    return key in Image.OPEN
+
+
+def _register_heif(name: str) -> None:
+    if importlib.util.find_spec("pillow_heif") is None:
+        raise DependencyError(
+            f"{name} is a HEIC picture: run `pip install pillow-heif`, or export it as JPEG or PNG"
+        )
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+
+
+@contextmanager
+def _without_pillow_limit() -> Iterator[None]:
+    """Turn off Pillow's own warning and error for large pictures: `max_pixels` takes their place.
+
+    Pillow keeps the limit in a global; the lock keeps two readers from restoring each other's.
+    """
+    with _opening:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> Photo:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise PhotoError(
+            f"{name} has {width * height / 1e6:.0f} megapixels ({width} x {height}), more than "
+            f"the limit of {max_pixels / 1e6:g}: make it smaller first"
+        )
+    if not width * height:
+        raise PhotoError(f"{name} has no pixels ({width} x {height})")
+    try:
+        image.load()
+        profile = image.info.get("icc_profile") or None
+        turn, exif = _read_exif(image)
+        pixels, alpha = modes.split_image(image, profile)
+    except PhotoError:
+        raise
+    except _DAMAGED as error:
+        raise PhotoError(f"{name} is damaged or cut short: {_reason(error)}") from error
+    if turn is not None:
+        pixels = np.array(Image.fromarray(pixels).transpose(turn))
+        alpha = None if alpha is None else np.array(Image.fromarray(alpha).transpose(turn))
+    # Bytes 16..20 name the profile's colour space; one of CMYK or grey no longer fits.
+    if profile is not None and profile[16:20] != b"RGB ":
+        profile = None
+    return Photo(pixels, alpha, profile, exif)
+
+
+def _read_exif(image: Image.Image) -> tuple[Image.Transpose | None, bytes | None]:
+    """The turn that makes the picture upright, and its EXIF block without that tag."""
+    try:
+        exif = image.getexif()
+        turn = _UPRIGHT.get(exif.get(_ORIENTATION, 1))
+        exif.pop(_ORIENTATION, None)
+        if image.format == "TIFF":
+            for tag in set(exif) - _TRAVELLING_TAGS:
+                del exif[tag]
+        return turn, exif.tobytes() if len(exif) else None
+    except _DAMAGED as error:  # a broken EXIF block does not spoil the picture
+        logger.warning("the EXIF block is unreadable and left out: %s", _reason(error))
+        return None, None
+
+
+def _encode(
+    image: Image.Image, file: IO[bytes], suffix: str, icc: bytes | None, exif: bytes
+) -> None:
+    """Encode into an open file; an empty block is not written."""
+    if suffix in _JPEG_SUFFIXES:
+        if image.mode == "RGBA":
+            paper = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(paper, image).convert("RGB")
+        # subsampling 0 keeps the colour planes at full size
+        image.save(file, "JPEG", quality=95, subsampling=0, icc_profile=icc, exif=exif)
+    elif suffix == ".webp":
+        # exact keeps the colours under transparent pixels
+        image.save(file, "WEBP", lossless=True, exact=True, icc_profile=icc or b"", exif=exif)
+    elif suffix in (".tif", ".tiff"):
+        image.save(file, "TIFF", compression="tiff_lzw", icc_profile=icc, exif=exif)
+    else:
+        image.save(file, "PNG", icc_profile=icc, exif=exif or None)
