@@ -1,0 +1,223 @@
+"""The house rules of docs/ARCHITECTURE.md, as far as a reader of the source can check them.
+
+An import counts wherever it stands: inside a function, or under TYPE_CHECKING. A type in a
+signature ties two rooms together as surely as a call does.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Rule = Callable[[ast.AST, str], Iterator[str]]
+
+PACKAGE = "stylefeatureeditor"
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / PACKAGE
+FILES = sorted(SRC.rglob("*.py"))
+
+# A room imports from itself and from the lines above its own; rooms of one line do not meet.
+ORDER = (
+    ("errors",),
+    ("files",),
+    ("records",),
+    ("photo", "backbones", "generator", "face_parsing"),
+    ("inversion",),
+    ("editing",),
+    ("model",),
+    ("pipeline",),
+    ("weights",),
+    ("editor",),
+    ("evaluation",),
+    ("training",),
+    ("app",),
+)
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+NETWORKS = {"backbones", "generator", "face_parsing", "inversion", "editing", "model", "pipeline"}
+MAX_LINES = 400
+
+
+def where(path: Path) -> str:
+    """Dotted place of a file under the package, such as "app.cli.edit"; "" for the top itself."""
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Dotted names the source imports; `from a import b` is a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = "." * node.level + (node.module or "")
+            yield from (f"{start}.{alias.name}" for alias in node.names)
+
+
+def dotted_names(tree: ast.AST) -> Iterator[str]:
+    """Names the source uses, with their attributes: print, torch.load, sys.stdout.write."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            yield ast.unparse(node)
+
+
+def imports_against_the_order(tree: ast.AST, place: str) -> Iterator[str]:
+    room = place.split(".")[0]
+    for name in imports(tree):
+        if name.startswith("."):
+            yield f"relative import {name}"
+        if name.split(".")[0] != PACKAGE or room in ("", "app") or name.endswith("__version__"):
+            continue
+        other = f"{name}.".split(".")[1]
+        if other not in RANK:
+            yield f"{name} comes from the package's front door, not from a room"
+        elif other != room and RANK[other] >= RANK.get(room, -1):
+            yield f"{room} imports {name}"
+
+
+def networks_that_know_pictures_or_logging(tree: ast.AST, place: str) -> Iterator[str]:
+    if place.split(".")[0] in NETWORKS:
+        for name in imports(tree):
+            if name.split(".")[0] == "PIL" or name.startswith(f"{PACKAGE}.photo"):
+                yield f"imports {name}"
+
+
+def logging_set_up_outside_app(tree: ast.AST, place: str) -> Iterator[str]:
+    setup = ("basicConfig", "dictConfig", "fileConfig", "addHandler", "StreamHandler")
+    if place.split(".")[0] != "app":
+        yield from (name for name in dotted_names(tree) if name.split(".")[-1] in setup)
+
+
+def printing_outside_the_command_line(tree: ast.AST, place: str) -> Iterator[str]:
+    if not place.startswith("app.cli"):
+        for name in dotted_names(tree):
+            if name in ("print", "sys.stdout", "sys.stderr"):
+                yield name
+
+
+def loading_that_could_run_code(tree: ast.AST, place: str) -> Iterator[str]:
+    inside = place.split(".")[0] == "weights"
+    for name in imports(tree):
+        if name.split(".")[0] in ("pickle", "dill", "joblib", "marshal") and not inside:
+            yield f"imports {name}"
+        if name == "torch.load":
+            yield "torch.load under another name"
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        options = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        if called == "torch.load" and not (inside and options.get("weights_only") == "True"):
+            yield "torch.load outside weights, or without weights_only=True"
+        if options.get("allow_pickle", "False") != "False":
+            yield f"{called}(allow_pickle=True)"
+        if called in ("eval", "exec", "pickle.load", "pickle.loads"):
+            yield called
+
+
+def torchvision(tree: ast.AST, place: str) -> Iterator[str]:
+    del place  # nowhere at all
+    yield from (name for name in imports(tree) if name.split(".")[0] == "torchvision")
+
+
+def no_docstring(tree: ast.AST, place: str) -> Iterator[str]:
+    del place
+    if not ast.get_docstring(tree):
+        yield "the module has no docstring"
+
+
+RULES = (
+    imports_against_the_order,
+    networks_that_know_pictures_or_logging,
+    logging_set_up_outside_app,
+    printing_outside_the_command_line,
+    loading_that_could_run_code,
+    torchvision,
+    no_docstring,
+)
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_source_keeps_the_rule(rule: Rule, trees: dict[Path, ast.Module]):
+    broken = [
+        f"{path.relative_to(ROOT)}: {what}"
+        for path, tree in trees.items()
+        for what in rule(tree, where(path))
+    ]
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.parametrize(
+    ("rule", "place", "source"),
+    [
+        (imports_against_the_order, "generator.layers", "from stylefeatureeditor.photo import a"),
+        (imports_against_the_order, "records", "import stylefeatureeditor.editor"),
+        (imports_against_the_order, "editing.fit", "from stylefeatureeditor import weights"),
+        (imports_against_the_order, "weights.x", "from stylefeatureeditor import Editor"),
+        (imports_against_the_order, "editor", "from . import photo"),
+        (imports_against_the_order, "photo.a", "def f():\n    import stylefeatureeditor.app"),
+        (networks_that_know_pictures_or_logging, "inversion.fuser", "from PIL import Image"),
+        (networks_that_know_pictures_or_logging, "model", "import stylefeatureeditor.photo.image"),
+        (logging_set_up_outside_app, "editor", "import logging\nlogging.basicConfig()"),
+        (printing_outside_the_command_line, "app.web", "print('hello')"),
+        (printing_outside_the_command_line, "weights.x", "import sys\nsys.stderr.write('')"),
+        (loading_that_could_run_code, "training.loop", "torch.load(p, weights_only=True)"),
+        (loading_that_could_run_code, "weights.x", "torch.load(p)"),
+        (loading_that_could_run_code, "weights.x", "from torch import load"),
+        (loading_that_could_run_code, "editing.x", "import pickle"),
+        (loading_that_could_run_code, "weights.x", "np.load(p, allow_pickle=True)"),
+        (torchvision, "evaluation.perceptual", "from torchvision.models import vgg16"),
+        (no_docstring, "editor", "x = 1"),
+    ],
+)
+def test_a_rule_sees_what_breaks_it(rule: Rule, place: str, source: str):
+    assert list(rule(ast.parse(source), place))
+
+
+def test_rules_let_ordinary_code_pass():
+    source = '"""Says what it does."""\nfrom stylefeatureeditor.generator.layers import a\nf(a)'
+    for rule in RULES:
+        assert not list(rule(ast.parse(source), "inversion.fuser"))
+
+
+def test_every_room_has_its_place_in_the_order_and_in_the_document():
+    rooms = {where(path).split(".")[0] for path in FILES} - {""}
+    document = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert rooms <= set(RANK)
+    assert not [room for room in RANK if f"| `{room}" not in document]
+
+
+def test_no_file_is_longer_than_one_can_read_at_a_sitting():
+    sizes = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert not {name: size for name, size in sizes.items() if size > MAX_LINES}
+
+
+def test_importing_the_package_asks_for_no_optional_package():
+    """Asking counts even where the package is absent and the failure is caught."""
+    optional = {"torchvision", "gradio", "dlib", "skimage", "sklearn", "onnx", "transformers"}
+    program = f"""
+import sys, torch, PIL.Image, safetensors.torch
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in {optional}:
+            print(name)
+sys.meta_path.insert(0, Watch())
+import stylefeatureeditor
+print("imported")
+"""
+    result = subprocess.run(  # a fresh interpreter: this one has imported them for other tests
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout.split() == ["imported"]
