@@ -12,14 +12,10 @@ Shapes: N style vectors, D code width, K components.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from stylefeatureeditor.editing.catalog import CatalogEntry, pca_component, to_tensor
 from stylefeatureeditor.editing.direction import EditDirection, LinearDirection, PcaDirection
 from stylefeatureeditor.errors import DirectionError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 GANSPACE_KEYS = ("comp", "mean", "std")
 
