@@ -185,6 +185,11 @@ def _list(items: object = ()) -> list[Any]:
     return items
 
 
+def _no_bytes() -> bytes:
+    """Protocols before 3 write empty bytes as a call of their type."""
+    return b""
+
+
 def _text(name: str, *_: object) -> str:
     if not isinstance(name, str):
         raise TypeError("not a name")
@@ -206,6 +211,7 @@ NUMPY = _table(
         "numpy.ndarray": _empty_array,
         "numpy.dtype": _dtype,
         "_codecs.encode": _encode,
+        **{f"{module}.bytes": _no_bytes for module in ("builtins", "__builtin__")},
         **_COMMON,
     }
 )

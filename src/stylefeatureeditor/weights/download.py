@@ -1,0 +1,299 @@
+"""Fetching published files: resumable, verified, atomic, and only when asked.
+
+A download grows in `NAME.part` and is renamed to `NAME` once size and SHA-256 are right, so a
+file under its own name is always whole. `NAME.lock` keeps two processes from writing one file.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stylefeatureeditor.errors import ConfigError, DownloadError
+from stylefeatureeditor.files import replace
+from stylefeatureeditor.weights.storage import sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stylefeatureeditor.weights.sources import Source
+
+    Progress = Callable[[int, int | None], None]
+
+logger = logging.getLogger(__name__)
+
+CHUNK_BYTES = 1 << 18
+TIMEOUT_SECONDS = 30.0
+BACKOFF_SECONDS = (1.0, 2.0, 4.0)  # before the second, third and fourth attempt at one address
+LOCK_POLL_SECONDS = 0.1
+PASSING_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
+
+
+class _PassingError(Exception):
+    """A failure that may be gone at the next attempt."""
+
+
+def cache_dir() -> Path:
+    """Return the folder for downloaded and converted models; it need not exist yet.
+
+    SFE_CACHE if set, else the platform's cache folder.
+
+    Raises:
+        ConfigError: there is no home folder and SFE_CACHE is not set.
+    """
+    if chosen := os.environ.get("SFE_CACHE"):
+        return Path(chosen).expanduser()
+    try:
+        if sys.platform == "win32":
+            base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        elif sys.platform == "darwin":
+            base = Path.home() / "Library" / "Caches"
+        else:
+            base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise ConfigError(
+            "there is no home folder to keep models in: set SFE_CACHE to a folder."
+        ) from error
+    return Path(base) / "stylefeatureeditor"
+
+
+def fetch(source: Source, destination: Path, progress: Progress | None = None) -> Path:
+    """Return the path of `source` in the folder `destination`, downloading it if need be.
+
+    A file that is there already is checked and used. An interrupted download goes on where it
+    stopped. Several processes may ask for the same file: one downloads, the others wait.
+
+    Args:
+        source: the file and its addresses.
+        destination: the folder it goes into; made if missing.
+        progress: called with (bytes so far, bytes in all or None) while downloading.
+
+    Raises:
+        DownloadError: no address gave the file, what came is not what was promised, or the
+            folder cannot be written.
+    """
+    target = destination / source.file_name
+    try:
+        destination.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            return _checked(source, target)
+        with _locked(target.with_name(f"{target.name}.lock")):
+            if target.exists():  # another process fetched it meanwhile
+                return _checked(source, target)
+            return _fetch_any(source, target, progress or (lambda _done, _total: None))
+    except DownloadError:
+        raise
+    except OSError as error:
+        raise DownloadError(
+            f"cannot write {target} ({error.strerror or error}): set SFE_CACHE to a folder that "
+            "can be written."
+        ) from error
+
+
+def _checked(source: Source, target: Path) -> Path:
+    if problem := _problem(source, target):
+        raise DownloadError(f"{target} {problem}: delete it and ask for it again.")
+    return target
+
+
+def _problem(source: Source, path: Path) -> str | None:
+    """What is wrong with a complete file; None if nothing is."""
+    size = path.stat().st_size
+    if source.size is not None and size != source.size:
+        return f"has {size} bytes instead of {source.size}"
+    if source.sha256 is not None and (digest := sha256_file(path)) != source.sha256:
+        return f"has the SHA-256 {digest} instead of {source.sha256}"
+    return None
+
+
+def _fetch_any(source: Source, target: Path, progress: Progress) -> Path:
+    """Try one address after the other."""
+    failures = []
+    for url in source.urls:
+        logger.info("fetching %s", url)
+        try:
+            return _fetch_one(source, url, target, progress)
+        except DownloadError as error:
+            failures.append(str(error))
+    raise DownloadError(
+        f"{'; '.join(failures)}; download {source.urls[0]} by hand and put it at {target}."
+    )
+
+
+def _fetch_one(source: Source, url: str, target: Path, progress: Progress) -> Path:
+    """Download from one address, going on after passing failures."""
+    part = target.with_name(f"{target.name}.part")
+    for pause in (*BACKOFF_SECONDS, None):
+        try:
+            _receive(source, url, part, progress)
+            break
+        except _PassingError as error:
+            if pause is None:
+                raise DownloadError(f"{url} could not be fetched: {error}") from error
+            logger.info("%s: %s, trying again in %g s", url, error, pause)
+            time.sleep(pause)
+    if problem := _problem(source, part):
+        _forget(part)
+        raise DownloadError(f"what {url} sent {problem}, so it was removed")
+    replace(part, target)
+    _forget(part)
+    return target
+
+
+def _receive(source: Source, url: str, part: Path, progress: Progress) -> None:
+    """Make one request, and append what comes to `part` until it is complete."""
+    start, tag = _resume_point(source, part)
+    if start and start == source.size:
+        return
+    headers = {"User-Agent": "stylefeatureeditor", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        if tag:
+            headers["If-Range"] = tag
+    with _open(urllib.request.Request(url, headers=headers), url, part) as response:
+        done = _accepted_start(response, start, part)
+        total = _promised_size(source, response, url, done, part)
+        _remember(part, response.headers.get("ETag", ""))
+        with part.open("ab" if done else "wb") as file:
+            progress(done, total)
+            while chunk := _read(response):
+                file.write(chunk)
+                done += len(chunk)
+                progress(done, total)
+    if total is not None and done != total:
+        raise _PassingError(f"the connection ended after {done} of {total} bytes")
+
+
+def _resume_point(source: Source, part: Path) -> tuple[int, str]:
+    """Return (bytes to keep, entity tag or ""); unverifiable bytes are not kept."""
+    tag_file = _tag_file(part)
+    tag = tag_file.read_text(encoding="ascii") if tag_file.exists() else ""
+    size = part.stat().st_size if part.exists() else 0
+    fits = source.size is None or size <= source.size
+    return (size, tag) if fits and (source.sha256 or tag) else (0, tag)
+
+
+def _accepted_start(response: http.client.HTTPResponse, start: int, part: Path) -> int:
+    """Return the position of the first byte that the server sends."""
+    if response.status != http.client.PARTIAL_CONTENT:
+        return 0
+    span = response.headers.get("Content-Range", "")
+    if not span.startswith(f"bytes {start}-"):
+        _forget(part)
+        raise _PassingError(f"it sent {span or 'an unnamed range'} instead of byte {start}")
+    return start
+
+
+def _promised_size(
+    source: Source, response: http.client.HTTPResponse, url: str, start: int, part: Path
+) -> int | None:
+    """Return the size of the whole file, or refuse what cannot be right before it comes."""
+    if response.headers.get_content_type() == "text/html":
+        raise DownloadError(f"{url} sent a web page instead of the file")
+    length = response.headers.get("Content-Length", "")
+    total = start + int(length) if length.isdigit() else source.size
+    if source.size is not None and total != source.size:
+        raise DownloadError(f"{url} offers {total} bytes instead of {source.size}")
+    if total is not None and shutil.disk_usage(part.parent).free < total - start:
+        raise DownloadError(f"{part.parent} has no room for the {total} bytes of {url}")
+    return total
+
+
+def _tag_file(part: Path) -> Path:
+    return part.with_name(f"{part.name}.etag")
+
+
+def _remember(part: Path, tag: str) -> None:
+    """Keep the entity tag, which tells later whether the file is still the same."""
+    if tag.isascii() and tag.startswith('"'):  # a weak tag does not vouch for bytes
+        _tag_file(part).write_text(tag, encoding="ascii")
+    else:
+        _tag_file(part).unlink(missing_ok=True)
+
+
+@contextmanager
+def _open(
+    request: urllib.request.Request, url: str, part: Path
+) -> Iterator[http.client.HTTPResponse]:
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # what we have is longer than the file: it is another file
+            _forget(part)
+            raise _PassingError("the file has changed") from error
+        if error.code in PASSING_STATUSES:
+            raise _PassingError(f"it answered {error.code} {error.reason}") from error
+        raise DownloadError(f"{url} answered {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _PassingError(_reason(error)) from error
+    with response:
+        yield response
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(CHUNK_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise _PassingError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    inner = getattr(error, "reason", error)
+    return str(getattr(inner, "strerror", None) or inner) or type(error).__name__
+
+
+def _forget(part: Path) -> None:
+    """Remove an unfinished download and what is known about it."""
+    part.unlink(missing_ok=True)
+    _tag_file(part).unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock; the system drops it when the process dies. The file stays."""
+    with path.open("ab") as file:
+        while not _try_lock(file.fileno()):
+            time.sleep(LOCK_POLL_SECONDS)
+        try:
+            yield
+        finally:
+            _unlock(file.fileno())
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> bool:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
