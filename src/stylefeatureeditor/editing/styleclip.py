@@ -123,9 +123,9 @@ class StyleMapper(nn.Module):
         levels = [level for level in LEVELS if f"levels.{level}.1.weight" in state]
         if not levels:
             raise WeightsError("not a StyleCLIP mapper: no 'levels.<name>.1.weight' among its keys")
-        *_, style_dim = (1, *state[f"levels.{levels[0]}.1.weight"].shape)
-        with torch.device("meta"):
-            mapper = StyleMapper(style_dim, levels)
+        shape = tuple(state[f"levels.{levels[0]}.1.weight"].shape)
+        square = len(shape) == 2 and shape[0] == shape[1]
+        mapper = StyleMapper(shape[0] if square else 1, levels)
         own = mapper.state_dict()
         wrong = list(own.keys() ^ state.keys())
         wrong += [key for key in own if key in state and own[key].shape != state[key].shape]
