@@ -6,6 +6,7 @@ E, I, H and G of Eq. 1-7; `Model` only holds them, `editor.py` runs them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import nn
 
@@ -40,6 +41,7 @@ class ModelConfig:
     delta_layer: int = 9  # 11 for cars
     encoder_size: int = 256  # side of the photo as E and I see it
     framing: Framing = field(default_factory=Framing)
+    blend: Literal["feather", "residual", "none"] = "feather"  # preferred way back into the photo
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     e4e: E4eConfig = field(default_factory=E4eConfig)
     inverter: InverterConfig = field(default_factory=InverterConfig)

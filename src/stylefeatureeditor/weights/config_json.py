@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from stylefeatureeditor.errors import ConfigError, WeightsError
 
@@ -52,16 +52,24 @@ def _value(hint: Any, value: object, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_plain(cast("type", hint), value, where)
     if typing.get_origin(hint) is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise WeightsError(f"{where} must be a list, got {type(value).__name__}")
-        kinds = typing.get_args(hint)
-        if kinds[-1] is Ellipsis:
-            kinds = kinds[:1] * len(value)
-        if len(kinds) != len(value):
-            raise WeightsError(f"{where} must have {len(kinds)} entries, got {len(value)}")
-        return tuple(_value(k, v, where) for k, v in zip(kinds, value, strict=True))
+        return _tuple(typing.get_args(hint), value, where)
+    if typing.get_origin(hint) is Literal:
+        if value not in typing.get_args(hint):
+            known = ", ".join(map(repr, typing.get_args(hint)))
+            raise WeightsError(f"{where} must be one of {known}, got {value!r}")
+        return value
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
         raise WeightsError(f"{where} must be {hint.__name__}, got {value!r}")
     return value
+
+
+def _tuple(kinds: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise WeightsError(f"{where} must be a list, got {type(value).__name__}")
+    if kinds[-1] is Ellipsis:
+        kinds = kinds[:1] * len(value)
+    if len(kinds) != len(value):
+        raise WeightsError(f"{where} must have {len(kinds)} entries, got {len(value)}")
+    return tuple(_value(k, v, where) for k, v in zip(kinds, value, strict=True))

@@ -1,0 +1,63 @@
+"""Direction files on disk: a model's own, and published ones.
+
+<model>/directions.json          table of the model's own directions
+<model>/directions.safetensors   their tensors, "<name>/<key>"
+<model>/directions/              published files that the catalogue of its family names
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stylefeatureeditor.editing.catalog import Catalog
+from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
+from stylefeatureeditor.weights.unpickle import read_array, read_torch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLE = "directions.json"
+TENSORS = "directions.safetensors"
+PUBLISHED = "directions"
+
+
+def load_own_directions(folder: Path) -> Catalog:
+    """Return the directions that a model folder brings; an empty catalogue if it brings none.
+
+    Raises:
+        WeightsError: a file is damaged.
+        DirectionError: a row is not one of ours.
+    """
+    if not (folder / TABLE).is_file():
+        return Catalog()
+    tensors = load_tensors(folder / TENSORS)[0] if (folder / TENSORS).is_file() else {}
+    return Catalog.from_table(read_json(folder / TABLE), tensors)
+
+
+def save_own_directions(catalog: Catalog, folder: Path) -> None:
+    """Write a model's own directions; the table comes last.
+
+    Raises:
+        WeightsError: the folder cannot be written.
+    """
+    save_tensors(folder / TENSORS, catalog.tensors(), {})
+    write_json(folder / TABLE, catalog.to_table())
+
+
+def read_direction_file(path: Path) -> object:
+    """Return the tensors of a .pt, .npy or .safetensors file, running none of its code.
+
+    Raises:
+        WeightsError: another suffix, or a damaged file.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".pt", ".pth"):
+        content = read_torch(path)
+        is_wrapped = isinstance(content, dict) and set(content) >= {"state_dict"}
+        return content["state_dict"] if is_wrapped else content
+    if suffix == ".npy":
+        return read_array(path)
+    if suffix == ".safetensors":
+        return load_tensors(path)[0]
+    raise WeightsError(f"{path.name}: directions are read from .pt, .npy and .safetensors files")

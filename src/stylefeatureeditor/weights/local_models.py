@@ -1,0 +1,61 @@
+"""Where models lie: inside the package, in the cache, or in a folder of the user's."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+
+from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
+from stylefeatureeditor.weights.download import cache_dir
+
+
+def builtin_folder() -> Path:
+    """Return the folder of the models that the package brings."""
+    return Path(str(files("stylefeatureeditor").joinpath("builtin")))
+
+
+def pulled_folder() -> Path:
+    """Return the folder where `sfe models pull` leaves models, one subfolder each."""
+    return cache_dir() / "models"
+
+
+def local_models() -> dict[str, Path]:
+    """Return name -> folder of every model that is built in or has been pulled."""
+    found: dict[str, Path] = {}
+    for place in (pulled_folder(), builtin_folder()):
+        if place.is_dir():
+            found |= {
+                folder.name: folder
+                for folder in sorted(place.iterdir())
+                if (folder / CONFIG_FILE).is_file()
+            }
+    return found
+
+
+def find_model(name: str | Path) -> Path:
+    """Return the folder of a model, by path or by name.
+
+    Raises:
+        WeightsError: there is no such folder or name.
+    """
+    if (Path(name) / CONFIG_FILE).is_file():
+        return Path(name)
+    if isinstance(name, str) and re.fullmatch(r"[\w.-]+", name):
+        known = local_models()
+        if name in known:
+            return known[name]
+        if not Path(name).is_dir():
+            near = get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}? " if near else ""
+            have = ", ".join(known) or "none"
+            raise WeightsError(
+                f"there is no model {name!r}: {hint}on this machine: {have}; `sfe models pull` "
+                "fetches published ones, `sfe models convert` converts files you have"
+            )
+    raise WeightsError(
+        f"{name} is not a model folder: it has no {CONFIG_FILE}; `sfe models convert` makes one "
+        "from published checkpoints"
+    )
