@@ -293,12 +293,16 @@ def clip_text_encoder(folder: Path) -> TextEncoder:
         raise _no_text_encoder() from error
     try:
         tokenizer = CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
-        model = CLIPTextModelWithProjection.from_pretrained(folder, local_files_only=True)
+        model = CLIPTextModelWithProjection.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True
+        )
     except (OSError, ValueError) as error:
-        raise WeightsError(f"expected a CLIP model in {folder}, found none: {error}") from error
+        raise WeightsError(
+            f"{folder} holds no CLIP model: expected its tokenizer, config.json and model.safetensors"
+        ) from error
     model.eval()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(sentences: Sequence[str]) -> Tensor:
         tokens = tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt")
         return model(**tokens).text_embeds.float()
