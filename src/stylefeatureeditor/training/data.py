@@ -17,7 +17,6 @@ Shapes: S side of the model in pixels, B batch of this process. Bytes are uint8 
 
 from __future__ import annotations
 
-import io
 import itertools
 import logging
 import os
@@ -29,16 +28,17 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from stylefeatureeditor.errors import ConfigError, PhotoError
+from stylefeatureeditor.photo.image import read_photo
 from stylefeatureeditor.training.order import Order
 from stylefeatureeditor.training.row_filter import row_filter
 from stylefeatureeditor.training.sources import Source, open_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -277,7 +277,7 @@ def batches(
     *,
     mirror: bool = False,
     workers: int = 0,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Yield the batches of one rank from `start_step` on, without end.
 
     The batch of step t depends on (seed, t, rank, world_size, batch_size) and the set alone.
@@ -321,16 +321,16 @@ def batches(
 def decode(data: bytes, size: int, fit: Fit) -> np.ndarray:
     """Turn the bytes of an image file into (3, size, size) uint8 RGB, upright.
 
-    Transparent pixels come out on black; 16-bit grey is scaled to 8 bits.
+    What is transparent comes out on black.
+
+    Raises:
+        PhotoError: the bytes are no picture, damaged, or too large.
     """
-    with Image.open(io.BytesIO(data)) as stored:
-        picture = ImageOps.exif_transpose(stored)
-        if picture.mode.startswith("I"):
-            picture = Image.fromarray((np.asarray(picture) // 257).clip(0, 255).astype(np.uint8))
-        if picture.has_transparency_data:
-            black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
-            picture = Image.alpha_composite(black, picture.convert("RGBA"))
-        picture = picture.convert("RGB")
+    photo = read_photo(data)
+    picture = Image.fromarray(photo.pixels)
+    if photo.alpha is not None:
+        black = Image.new("RGB", picture.size)
+        picture = Image.composite(picture, black, Image.fromarray(photo.alpha))
     width, height = picture.size
     side = min(width, height) if fit == "crop" else max(width, height)
     if width != height:

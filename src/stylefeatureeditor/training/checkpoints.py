@@ -1,0 +1,183 @@
+"""Checkpoints of a run: written whole or not at all, verified before they are read, pruned.
+
+    FOLDER/step-00001000/state.safetensors     every tensor of the state
+                         state.json            its shape: numbers, words, and where tensors go
+                         SHA256SUMS            of both, as `sha256sum -c` reads them
+                         model/                what the phase calls its model
+
+A checkpoint is built in a hidden folder and moved to its name as the last act, so a process killed
+at any point leaves the older ones. If the newest does not verify, the one before it is taken.
+
+A state is built of dict, list, tuple, tensors, bool, int, float, str and None. Nothing in a
+checkpoint can run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stylefeatureeditor.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"step-(\d{8,})")
+_FILES = ("state.safetensors", "state.json")
+
+
+def save_checkpoint(
+    folder: Path, step: int, state: dict[str, Any], save_model: Callable[[Path], None], keep: int
+) -> Path:
+    """Write the checkpoint of a step and remove all but the newest `keep`.
+
+    Args:
+        folder: where the run's checkpoints lie.
+        step: number of finished steps.
+        state: as the module describes.
+        save_model: writes the model into the (existing, empty) folder it is given.
+        keep: how many checkpoints to leave, this one included.
+
+    Raises:
+        TrainingError: a tensor holds NaN or infinity; nothing is written.
+    """
+    tensors: dict[str, Tensor] = {}
+    shape = _flatten(state, "state", tensors)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise TrainingError(f"{name} is not finite after step {step}")
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".{secrets.token_hex(8)}"
+    try:
+        (part / "model").mkdir(parents=True)
+        save_file(tensors, part / "state.safetensors")
+        (part / "state.json").write_text(json.dumps({"step": step, "state": shape}), "utf-8")
+        (part / "SHA256SUMS").write_text("\n".join(_sums(part)) + "\n", "utf-8")
+        save_model(part / "model")
+        _flush(part)
+        target = folder / f"step-{step:08d}"
+        if target.exists():  # a damaged one that a resumed run has passed again
+            target.replace(folder / f".{secrets.token_hex(8)}")
+        part.replace(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    found = list_checkpoints(folder)
+    newest = [path for reached, path in found if reached <= step][-keep:]
+    for _, path in found:  # those past this step were damaged, or the run would have begun there
+        if path not in newest:
+            shutil.rmtree(path, ignore_errors=True)
+    remove_leftovers(folder)
+    return target
+
+
+def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:
+    """Return step and state of the newest checkpoint that verifies, None if there is none at all.
+
+    Raises:
+        TrainingError: there are checkpoints, but none of them verifies.
+    """
+    found = list_checkpoints(folder)
+    for step, path in reversed(found):
+        state = _read(path)
+        if state is not None:
+            return step, state
+    if found:
+        raise TrainingError(
+            f"none of the {len(found)} checkpoints in {folder} can be read; "
+            "restore one, or start in another folder"
+        )
+    return None
+
+
+def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Return steps and paths of the checkpoints in a folder, oldest first."""
+    if not folder.is_dir():
+        return []
+    named = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir() if path.is_dir())
+    return sorted((int(name[1]), path) for name, path in named if name)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the hidden folders that a killed process has left."""
+    for path in folder.glob(".*") if folder.is_dir() else ():
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the state of one checkpoint, or None (and a line in the log) if it is damaged."""
+    try:
+        lines = (path / "SHA256SUMS").read_text("utf-8").splitlines()
+        if lines != _sums(path):
+            raise ValueError("its files do not have the sha256 they were written with")
+        tensors = load_file(path / "state.safetensors")
+        shape = json.loads((path / "state.json").read_text("utf-8"))["state"]
+        return _restore(shape, tensors)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        log.warning("%s is damaged and passed over: %s", path, error)
+        return None
+
+
+def _sums(path: Path) -> list[str]:
+    return [f"{_sha256(path / name)}  {name}" for name in _FILES]
+
+
+def _flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """Move the tensors of a state into `tensors`; return the rest as JSON can hold it."""
+    if isinstance(value, Tensor):
+        while path in tensors:  # {"a.b": x, "a": {"b": y}}
+            path += "'"
+        # a copy of its own: safetensors refuses tensors that share memory
+        tensors[path] = value.detach().to("cpu", copy=True).contiguous()
+        return {"tensor": path}
+    if isinstance(value, dict):
+        # keys as pairs: JSON would turn an optimiser's whole numbers into words
+        items = [[key, _flatten(item, f"{path}.{key}", tensors)] for key, item in value.items()]
+        return {"dict": items}
+    if isinstance(value, (list, tuple)):
+        items = [_flatten(item, f"{path}.{i}", tensors) for i, item in enumerate(value)]
+        return {"tuple": items} if isinstance(value, tuple) else items
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"{path}: a state is built of tensors and plain values, got {type(value)}")
+
+
+def _restore(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_restore(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return tensors[value["tensor"]]
+    if "tuple" in value:
+        return tuple(_restore(item, tensors) for item in value["tuple"])
+    return {key: _restore(item, tensors) for key, item in value["dict"]}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _flush(folder: Path) -> None:
+    """Bring every file below a folder to the disk, so that the move cannot overtake the content."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())

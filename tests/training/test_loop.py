@@ -1,0 +1,237 @@
+"""The training loop: resuming, stopping, several processes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import toy_training
+from stylefeatureeditor.errors import ConfigError, TrainingError
+from stylefeatureeditor.training.loop import LoopConfig, run
+from toy_training import ToyPhase, final_model, read_log, toy_config, toy_images, write_pictures
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stylefeatureeditor.training.data import ImageSet
+
+pytest.importorskip("accelerate")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    write_pictures(folder, 11)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(pictures: Path) -> ImageSet:
+    return toy_images(pictures)
+
+
+@pytest.fixture(scope="module")
+def whole_run(images: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 12 steps that nothing has stopped."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert run(ToyPhase(), toy_config(), images, folder, mirror=True).finished
+    return folder
+
+
+def assert_same_run(folder: Path, other: Path) -> None:
+    assert read_log(folder) == read_log(other)
+    ours, theirs = final_model(folder), final_model(other)
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=0)
+
+
+def launch(pictures: Path, folder: Path, env: dict[str, str], **settings: Any) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, toy_training.__file__, pictures, folder, json.dumps(settings)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_loss_falls_and_every_step_is_logged_once(whole_run: Path):
+    lines = read_log(whole_run)
+    assert [line["step"] for line in lines] == list(range(1, 13))
+    assert lines[-1]["loss"] < 0.7 * lines[0]["loss"]
+
+
+def test_resumed_run_repeats_the_uninterrupted_one(
+    whole_run: Path, images: ImageSet, tmp_path: Path
+):
+    run(ToyPhase(), toy_config(steps=7), images, tmp_path, mirror=True)
+    phase = ToyPhase()
+    run(phase, toy_config(), images, tmp_path, mirror=True, resume=True)
+    assert phase.steps == list(range(7, 12))
+    assert phase.seen == 48
+    assert_same_run(tmp_path, whole_run)
+
+
+def test_sigterm_saves_and_a_resumed_run_goes_on(whole_run: Path, images: ImageSet, tmp_path: Path):
+    ended = run(ToyPhase(at=6, act="term"), toy_config(), images, tmp_path, mirror=True)
+    assert (ended.step, ended.finished) == (7, False)
+    assert (tmp_path / "checkpoints" / "step-00000007" / "model" / "model.safetensors").is_file()
+    assert not (tmp_path / "model").exists()
+    assert run(ToyPhase(), toy_config(), images, tmp_path, mirror=True, resume=True).finished
+    assert_same_run(tmp_path, whole_run)
+
+
+def test_kill_9_in_a_step_or_in_a_save_loses_nothing_but_time(
+    pictures: Path, images: ImageSet, tmp_path: Path
+):
+    whole = tmp_path / "whole"
+    run(ToyPhase(), toy_config(), images, whole)
+    acts = {"kill": 8, "kill in save": 9}
+    started = {
+        act: launch(pictures, tmp_path / act, {}, phase={"act": act, "at": at}, loop={})
+        for act, at in acts.items()
+    }
+    for act, process in started.items():
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == -9, errors
+        folder = tmp_path / act
+        left = [path.name for path in (folder / "checkpoints").iterdir()]
+        assert sum(name.startswith(".") for name in left) == (act == "kill in save")
+        phase = ToyPhase()
+        run(phase, toy_config(), images, folder, resume=True)
+        assert phase.steps[0] == 5
+        assert_same_run(folder, whole)
+        left = sorted(path.name for path in (folder / "checkpoints").iterdir())
+        assert left == ["step-00000005", "step-00000010", "step-00000012"]
+
+
+def test_two_processes_with_half_the_batch_equal_one(
+    pictures: Path, images: ImageSet, tmp_path: Path
+):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    address = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    settings = {"phase": {"noise": 0}, "loop": {"steps": 5}}
+    both = [
+        launch(
+            pictures, tmp_path / "two", {"RANK": rank, "LOCAL_RANK": rank, **address}, **settings
+        )
+        for rank in "01"
+    ]
+    run(ToyPhase(noise=0), toy_config(steps=5), images, tmp_path / "one")
+    for process in both:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    for name, tensor in final_model(tmp_path / "one").items():
+        torch.testing.assert_close(final_model(tmp_path / "two")[name], tensor, rtol=0, atol=1e-5)
+    pairs = zip(read_log(tmp_path / "one"), read_log(tmp_path / "two"), strict=True)
+    for one, two in pairs:
+        assert one == pytest.approx(two, abs=1e-5)
+
+
+def test_accumulated_parts_equal_the_whole_batch(images: ImageSet, tmp_path: Path):
+    for parts in (1, 2, 4):
+        config = toy_config(accumulate=parts)
+        run(ToyPhase(noise=0), config, images, tmp_path / str(parts))
+    for parts in ("2", "4"):
+        for name, tensor in final_model(tmp_path / "1").items():
+            torch.testing.assert_close(final_model(tmp_path / parts)[name], tensor)
+
+
+def test_draws_of_a_step_depend_on_the_seed_and_not_on_the_caller(
+    whole_run: Path, images: ImageSet, tmp_path: Path
+):
+    torch.manual_seed(99)
+    run(ToyPhase(), toy_config(), images, tmp_path / "same", mirror=True)
+    assert read_log(tmp_path / "same") == read_log(whole_run)
+    run(ToyPhase(), toy_config(seed=1), images, tmp_path / "other", mirror=True)
+    assert read_log(tmp_path / "other") != read_log(whole_run)
+
+
+def test_nan_stops_the_run_and_names_the_last_good_checkpoint(images: ImageSet, tmp_path: Path):
+    with pytest.raises(TrainingError, match=r"loss is inf at step 9; .*step-00000005"):
+        run(ToyPhase(at=8, act="nan"), toy_config(), images, tmp_path)
+    assert [line["step"] for line in read_log(tmp_path)] == list(range(1, 9))
+    with pytest.raises(TrainingError, match="no checkpoint yet"):
+        run(ToyPhase(at=0, act="nan"), toy_config(), images, tmp_path / "other")
+
+
+def test_weights_that_are_not_finite_are_never_saved(images: ImageSet, tmp_path: Path):
+    class Spoiled(ToyPhase):
+        def train_step(self, photos: torch.Tensor, step: int) -> dict[str, float]:
+            metrics = super().train_step(photos, step)
+            if step == 9:
+                self._plain().bias.data[0] = float("nan")
+            return metrics
+
+    with pytest.raises(TrainingError, match=r"model.bias is not finite .*step-00000005"):
+        run(Spoiled(), toy_config(), images, tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000005"]
+
+
+def test_a_folder_with_a_run_is_not_overwritten(images: ImageSet, tmp_path: Path):
+    run(ToyPhase(), toy_config(steps=2), images, tmp_path)
+    before = (tmp_path / "log.jsonl").read_text()
+    with pytest.raises(ConfigError, match="already holds a run"):
+        run(ToyPhase(), toy_config(steps=2), images, tmp_path)
+    assert (tmp_path / "log.jsonl").read_text() == before
+
+
+def test_resuming_an_empty_folder_begins_and_a_finished_run_stays(images: ImageSet, tmp_path: Path):
+    run(ToyPhase(), toy_config(steps=2), images, tmp_path, resume=True)
+    before = read_log(tmp_path)
+    again = ToyPhase()
+    assert run(again, toy_config(steps=2), images, tmp_path, resume=True).step == 2
+    assert again.steps == []
+    assert read_log(tmp_path) == before
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(images: ImageSet, tmp_path: Path):
+    with pytest.raises(ConfigError, match="batch of 4 cannot be divided among 1 processes"):
+        run(ToyPhase(), toy_config(accumulate=3), images, tmp_path)
+    with pytest.raises(ConfigError, match="steps should be at least 1"):
+        LoopConfig(steps=0)
+
+
+def test_changed_settings_are_named_on_resuming(
+    images: ImageSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    run(ToyPhase(), toy_config(steps=2), images, tmp_path)
+    with caplog.at_level(logging.WARNING):
+        run(ToyPhase(), toy_config(steps=3), images, tmp_path, resume=True)
+    assert "settings changed since the run was last started: steps" in caplog.text
+
+
+def test_validation_samples_and_curves_are_written(images: ImageSet, tmp_path: Path):
+    pytest.importorskip("tensorboard")
+    config = toy_config(steps=3, validate_every=2, sample_every=2, tensorboard=True)
+    run(ToyPhase(), config, images, tmp_path)
+    assert [line["step"] for line in read_log(tmp_path, "validate")] == [2, 3]
+    shown = sorted(path.name for path in (tmp_path / "samples").iterdir())
+    assert shown == ["00000000.png", "00000002.png", "00000003.png"]
+    picture = np.asarray(Image.open(tmp_path / "samples" / "00000000.png"))
+    assert (picture[0, 0, 0], picture[-1, -1, -1]) == (0, 255)
+    assert any((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_labelled_phase_gets_the_numbers_of_its_photos(images: ImageSet, tmp_path: Path):
+    class Labelled(ToyPhase):
+        train_step = None  # type: ignore[assignment]
+
+        def train_labelled_step(
+            self, photos: torch.Tensor, indices: torch.Tensor, step: int
+        ) -> dict[str, float]:
+            torch.testing.assert_close(photos, images.photos(indices.tolist()))
+            return ToyPhase.train_step(self, photos, step)
+
+    assert run(Labelled(), toy_config(accumulate=2), images, tmp_path).finished
