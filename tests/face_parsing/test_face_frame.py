@@ -36,6 +36,13 @@ def test_lapa_points_land_on_their_places():
     torch.testing.assert_close(transform(frame.matrix, points)[0], targets, rtol=1e-4, atol=1e-2)
 
 
+def test_the_two_models_differ_in_squeeze_and_framing():
+    points = average_points(torch.zeros(1, 3, 64, 64))
+    lapa, celebamask_hq = lapa_frame(points, 448), celebamask_hq_frame(points, 448)
+    assert (lapa.warp, celebamask_hq.warp) == (0.8, 0.0)
+    assert lapa.matrix[0, 0, 0] < celebamask_hq.matrix[0, 0, 0]  # the face is smaller
+
+
 def test_points_that_do_not_fit_are_laid_nearest_in_the_least_squares_sense():
     points = average_points(torch.zeros(1, 3, 64, 64)) + torch.rand(
         1, 5, 2, generator=torch.Generator().manual_seed(0)
