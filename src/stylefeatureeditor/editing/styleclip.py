@@ -298,7 +298,7 @@ def clip_text_encoder(folder: Path) -> TextEncoder:
         )
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"{folder} holds no CLIP model: expected its tokenizer, config.json and model.safetensors"
+            f"{folder} holds no CLIP model: expected a tokenizer, config.json, model.safetensors"
         ) from error
     model.eval()
 
