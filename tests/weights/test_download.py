@@ -180,6 +180,14 @@ def test_bytes_of_an_older_file_are_not_mixed_in(etag, server, source, tmp_path)
     assert left(tmp_path) == ["model.bin"]
 
 
+@pytest.mark.parametrize("etag", [None, 'W/"one"'])
+def test_without_a_checksum_or_a_strong_tag_nothing_is_resumed(etag, server, source, tmp_path):
+    server.etag = etag
+    server.cuts = [3000]
+    assert fetch(replace(source, size=None, sha256=None), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [None, None]
+
+
 def test_unverifiable_bytes_are_fetched_again(server, source, tmp_path):
     (tmp_path / "model.bin.part").write_bytes(b"old" * 100)
     fetch(replace(source, size=None, sha256=None), tmp_path)
