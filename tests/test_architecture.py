@@ -35,6 +35,7 @@ ORDER = (
     ("model",),
     ("pipeline",),
     ("weights",),
+    ("result",),
     ("editor",),
     ("evaluation",),
     ("training",),
