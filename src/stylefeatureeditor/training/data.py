@@ -174,6 +174,7 @@ class ImageSet:
         Raises:
             PhotoError: none can.
         """
+        log.info("decoding %d images", len(self))
         pixels = np.empty((len(self), 3, self.size, self.size), dtype=np.uint8)
 
         def fill(index: int) -> str | None:
