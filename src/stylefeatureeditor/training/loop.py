@@ -19,6 +19,7 @@ import logging
 import math
 import secrets
 import shutil
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -63,7 +64,7 @@ class LoopConfig:
         batch_size: images per step, over all processes and accumulated parts.
         seed: of the image order and of every draw.
         accumulate: parts that a process's batch is taken in, one after the other.
-        precision: no, bf16 or fp16; none leaves it to `accelerate launch`.
+        precision: fp32, bf16 or fp16; none leaves it to `accelerate launch`.
         device: auto takes what accelerate finds; cpu leaves a GPU alone.
         find_unused_parameters: as torch's DistributedDataParallel.
         log_every: steps between lines of the log.
@@ -78,7 +79,7 @@ class LoopConfig:
     batch_size: int = 8
     seed: int = 0
     accumulate: int = 1
-    precision: Literal["no", "bf16", "fp16"] | None = None
+    precision: Literal["fp32", "bf16", "fp16"] | None = None
     device: Literal["auto", "cpu"] = "auto"
     find_unused_parameters: bool = False
     log_every: int = 10
@@ -151,7 +152,10 @@ def run(
             f"a batch of {config.batch_size} cannot be divided among {world} processes "
             f"that each take it in {parts} parts"
         )
-    modules = phase.prepare(accelerator)
+    with warnings.catch_warnings():
+        # torch renamed the option in 2.13; accelerate knows the old name only
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
+        modules = phase.prepare(accelerator)
     start = _resume(phase, accelerator, folder) if resume else 0
     _check_agreed(start, accelerator)
     accelerator.wait_for_everyone()  # all have looked at the folder: now it may change
@@ -220,7 +224,7 @@ class _Session:
                 logged = done
                 log_.write("train", done, {**metrics, **meter.metrics()})
             if log_:
-                log_.advance(done, next(iter(metrics.values()), 0.0), meter.speed)
+                log_.advance(done, metrics, meter.speed)
             self._look(done, log_)
             if stopped or _due(done, config.save_every, last):
                 self._save(done)
@@ -324,7 +328,7 @@ def _make_accelerator(config: LoopConfig) -> Accelerator:
     try:
         return Accelerator(
             cpu=config.device == "cpu",
-            mixed_precision=config.precision,
+            mixed_precision="no" if config.precision == "fp32" else config.precision,
             gradient_accumulation_steps=config.accumulate,
             kwargs_handlers=[wrapping],
         )

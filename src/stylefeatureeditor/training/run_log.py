@@ -66,10 +66,11 @@ class RunLog:
         if self.board is not None:
             self.board.add_image("samples", array, step, dataformats="HWC")
 
-    def advance(self, step: int, loss: float, images_per_second: float) -> None:
-        """Move the bar to `step` finished steps."""
+    def advance(self, step: int, metrics: Mapping[str, float], images_per_second: float) -> None:
+        """Move the bar to `step` finished steps; it shows the first of the metrics."""
         speed = f"{images_per_second:.3g} images/s" if images_per_second else ""
-        self.bar.update(self.task, completed=step, speed=speed, loss=f"loss {loss:.4g}")
+        first = next((f"{name} {value:.4g}" for name, value in metrics.items()), "")
+        self.bar.update(self.task, completed=step, speed=speed, first=first)
 
 
 @contextmanager
@@ -140,12 +141,12 @@ def _open_bar(title: str, start: int, steps: int, stack: ExitStack) -> tuple[Pro
         progress.TimeElapsedColumn(),
         progress.TextColumn("left"),
         progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[loss]}"),
+        progress.TextColumn("{task.fields[first]}"),
         console=console,
         disable=not console.is_terminal,
     )
     stack.enter_context(bar)
-    return bar, bar.add_task(title, completed=start, total=steps, speed="", loss="")
+    return bar, bar.add_task(title, completed=start, total=steps, speed="", first="")
 
 
 class Meter:
