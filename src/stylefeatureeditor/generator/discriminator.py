@@ -1,0 +1,177 @@
+"""StyleGAN2 discriminator D (Karras et al., 2020, the residual architecture).
+
+    x = act(from_rgb(image))
+    x = (down(skip(x)) + act(down(conv2(act(conv1(x)))))) / sqrt(2)      per resolution, to 4 x 4
+    logit = linear(act(linear(act(conv([x, spread of the batch])))))
+
+The adversarial losses of phase 1 and 2 (App. 7) are taken from its logits. One network serves the
+two published layouts, stylegan2-ada and rosinality: they name the same arithmetic differently.
+
+Shapes: B batch, C channels and S side of a layer, R pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.generator.layers import EqualizedLinear, activate, blur, blur_kernel
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorConfig:
+    """Size of D; the defaults stand against the released FFHQ generator (config f)."""
+
+    size: int = 1024  # R, a power of two
+    channel_base: int = 32768  # channels(side) = min(channel_max, channel_base // side)
+    channel_max: int = 512
+    group_size: int = 4  # images compared with one another by the spread feature
+    clamp: float | None = None  # NVIDIA's conv_clamp: layer outputs stay in [-clamp, clamp]
+
+    def __post_init__(self) -> None:
+        if self.size < 8 or self.size & (self.size - 1):
+            raise ConfigError(f"size must be a power of two of at least 8, got {self.size}")
+        if min(self.channel_max, self.group_size) < 1:
+            raise ConfigError(f"channel_max and group_size must be at least 1, got {self}")
+        if self.channels(self.size) < 1:
+            raise ConfigError(f"channel_base {self.channel_base} leaves no channel at {self.size}")
+
+    def channels(self, side: int) -> int:
+        """C at a resolution."""
+        return min(self.channel_max, self.channel_base // side)
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """S at the start of each residual block, from R down to 8."""
+        return tuple(1 << power for power in range(self.size.bit_length() - 1, 2, -1))
+
+
+class Discriminator(nn.Module):
+    """One logit per image: high for photos, low for generated images."""
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.config = config
+        clamp = config.clamp
+        self.from_rgb = EqualizedConv(3, config.channels(config.size), 1, clamp=clamp)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(config.channels(side), config.channels(side // 2), clamp=clamp)
+            for side in config.sides
+        )
+        last = config.channels(4)
+        self.conv = EqualizedConv(last + 1, last, 3, clamp=clamp)
+        self.hidden = EqualizedLinear(last * 4 * 4, last, activation=True)
+        self.logit = EqualizedLinear(last, 1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the logits, (B, 1).
+
+        Args:
+            pixels: (B, 3, R, R) in [-1, 1]. The logits depend on which images share a batch.
+
+        Raises:
+            ShapeError: `pixels` is not (B, 3, R, R).
+        """
+        return self.logit(self.hidden(self.features(pixels).flatten(1)))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Return what the last convolution makes of the images, (B, C, 4, 4).
+
+        Raises:
+            ShapeError: `pixels` is not (B, 3, R, R).
+        """
+        check_shape("pixels", pixels, (None, 3, self.config.size, self.config.size))
+        x = self.from_rgb(pixels)
+        for block in self.blocks:
+            x = block(x)  # (B, C, S, S) -> (B, C', S/2, S/2)
+        return self.conv(append_spread(x, self.config.group_size))
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a 1x1 one; the side halves, the variance is kept."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, clamp: float | None) -> None:
+        super().__init__()
+        self.conv1 = EqualizedConv(in_channels, in_channels, 3, clamp=clamp)
+        self.conv2 = EqualizedConv(in_channels, out_channels, 3, downsample=True, clamp=clamp)
+        self.skip = EqualizedConv(
+            in_channels, out_channels, 1, downsample=True, activation=False, clamp=clamp
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, S, S) -> (B, C', S/2, S/2)."""
+        return (self.conv2(self.conv1(x)) + self.skip(x)) * sqrt(0.5)
+
+
+class EqualizedConv(nn.Module):
+    """conv(x, W / sqrt(fan_in)), then bias and scaled leaky ReLU if `activation`.
+
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        kernel_size: odd side of the kernel; zeros are padded so that the side is kept.
+        downsample: blur first, and halve the side.
+        activation: whether bias and leaky ReLU follow.
+        clamp: limit of the output's magnitude; None is none.
+    """
+
+    blur_kernel: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        downsample: bool = False,
+        activation: bool = True,
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if activation else None
+        self.downsample = downsample
+        self.clamp = clamp
+        self.register_buffer("blur_kernel", blur_kernel(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, S, S) -> (B, C_out, S, S), or half the side."""
+        weight = self.weight * (1 / sqrt(self.weight[0].numel()))
+        reach = weight.shape[-1] // 2
+        if self.downsample:
+            # A stride throws away three of four blurred cells; a 1x1 kernel need not see them.
+            stride = 2 if reach == 0 else 1
+            x = blur(x, self.blur_kernel, (1 + reach, 1 + reach))[:, :, ::stride, ::stride]
+            x = functional.conv2d(x, weight, stride=2 // stride)
+        else:
+            x = functional.conv2d(x, weight, padding=reach)
+        if self.bias is not None:
+            x = activate(x + self.bias[:, None, None])
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+
+
+def append_spread(x: Tensor, group_size: int) -> Tensor:
+    """Append one channel: how much a group of images differs (minibatch standard deviation).
+
+    Group g holds the images g, g + B/G, g + 2B/G, ...; G is `group_size`, or the largest number
+    below it that divides B.
+
+    Args:
+        x: (B, C, S, S).
+        group_size: G, at least 1.
+
+    Returns:
+        (B, C + 1, S, S).
+    """
+    batch, _, side, _ = x.shape
+    group = max(size for size in range(1, min(group_size, batch) + 1) if batch % size == 0)
+    grouped = x.float().unflatten(0, (group, batch // group))  # (G, B/G, C, S, S)
+    variance = grouped.var(dim=0, unbiased=False)  # (B/G, C, S, S)
+    spread = (variance + 1e-8).sqrt().mean(dim=(1, 2, 3))  # (B/G,)
+    channel = spread.repeat(group)[:, None, None, None].expand(batch, 1, side, side)
+    return torch.cat([x, channel.to(x.dtype)], dim=1)
