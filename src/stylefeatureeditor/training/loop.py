@@ -161,7 +161,7 @@ def run(
     accelerator.wait_for_everyone()  # all have looked at the folder: now it may change
     if accelerator.is_main_process:
         _save_config(config if whole is None else whole, folder)
-    session = _Session(phase, config, accelerator, modules, folder, start)
+    attempt = _Attempt(phase, config, accelerator, modules, folder, start)
     stream = batches(
         images,
         config.batch_size // world,
@@ -175,7 +175,7 @@ def run(
     try:
         with stop_signals() as stop:
             if not accelerator.is_main_process:
-                return session.go(stream, stop, None)
+                return attempt.go(stream, stop, None)
             with open_run_log(
                 folder,
                 type(phase).__name__,
@@ -183,12 +183,12 @@ def run(
                 steps=config.steps,
                 tensorboard=config.tensorboard,
             ) as run_log:
-                return session.go(stream, stop, run_log)
+                return attempt.go(stream, stop, run_log)
     finally:
         stream.close()
 
 
-class _Session:
+class _Attempt:
     """One attempt at a run, from its start or from a checkpoint."""
 
     def __init__(
