@@ -35,7 +35,7 @@ ORDER = (
     ("model",),
     ("pipeline",),
     ("weights",),
-    ("result",),
+    ("result", "edit_mask", "inversion_file"),
     ("editor",),
     ("evaluation",),
     ("training",),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from stylefeatureeditor.records import AlignedFace, Codes
+from stylefeatureeditor.records import AlignedFace, Codes, Photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,7 @@ class Inversion:
         encoder_pixels: the photos as the encoders see them, (B, 3, S, S) in [-1, 1].
         model: fingerprint of the model that made it.
         faces: where the crops came from; empty when the input was an aligned tensor.
+        source: the photo of the faces, as read; None for tensors.
         pixels: the reconstruction G(H(F_k, 0), w), (B, 3, size, size), nominally in [-1, 1], not
             rounded; None until it has been drawn.
         anchor: what the first edit adds, so that E runs once; None before.
@@ -53,6 +54,7 @@ class Inversion:
     encoder_pixels: Tensor
     model: str
     faces: tuple[AlignedFace, ...] = ()
+    source: Photo | None = None
     pixels: Tensor | None = None
     anchor: Anchor | None = None
 
@@ -64,8 +66,12 @@ class Inversion:
         if not -len(self) <= index < len(self):
             raise IndexError(f"face {index} of {len(self)}")
         row = index % len(self)
-        faces = self.faces[row : row + 1]
-        return replace(self.map(lambda tensor: tensor[row : row + 1]), faces=faces)
+        return self.rows(row, row + 1)
+
+    def rows(self, start: int, end: int) -> Inversion:
+        """Return the faces from `start` up to `end`."""
+        part = self.map(lambda tensor: tensor[start:end])
+        return replace(part, faces=self.faces[start:end])
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Inversion:
         """Return the record with `function` applied to every tensor but the faces' own."""

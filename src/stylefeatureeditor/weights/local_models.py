@@ -22,6 +22,11 @@ def pulled_folder() -> Path:
     return cache_dir() / "models"
 
 
+def files_folder() -> Path:
+    """Return the folder of published files kept as they are: face parsers, perceptual networks."""
+    return cache_dir() / "files"
+
+
 def local_models() -> dict[str, Path]:
     """Return name -> folder of every model that is built in or has been pulled."""
     found: dict[str, Path] = {}

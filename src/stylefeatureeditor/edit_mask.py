@@ -1,0 +1,70 @@
+"""Where an edit may act, from whatever a user has: a name, a picture, a tensor.
+
+    "face"             the hull of the landmarks; needs no weights
+    "foreground"       all that a face parser does not call background (App. 9)
+    "hair", "hair+hat" what a face parser calls so, joined by +
+    a picture          white = may change; of the photo's size or of the crop's
+    a tensor           (B or 1, 1, S, S), 1 = may change
+
+Shapes: B faces, S side of the crop.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stylefeatureeditor.errors import MaskError
+from stylefeatureeditor.face_parsing.face_frame import five_points, into_crop
+from stylefeatureeditor.photo.face_mask import face_mask, read_mask_for
+from stylefeatureeditor.weights.face_parsers import find_face_parser
+
+if TYPE_CHECKING:
+    from stylefeatureeditor.records import AlignedFace
+
+Mask = str | Path | bytes | Image.Image | np.ndarray | Tensor
+
+FACE = "face"
+FOREGROUND = "foreground"
+
+
+def edit_region(mask: Mask | None, faces: tuple[AlignedFace, ...]) -> Tensor | None:
+    """Return the region that a mask means for the faces of a photo, (B or 1, 1, S, S) in [0, 1].
+
+    Args:
+        mask: see the table above; None or "none" lets everything change.
+        faces: B faces; empty for aligned tensors, which take no other mask than a tensor.
+
+    Raises:
+        MaskError: the mask is unknown, cannot be read, or fits neither photo nor crop; a face
+            parser is needed and none is there.
+    """
+    if mask is None or isinstance(mask, Tensor) or (isinstance(mask, str) and mask == "none"):
+        return mask if isinstance(mask, Tensor) else None
+    if not faces:
+        raise MaskError("a mask by name or picture needs a photo; pass a tensor for aligned crops")
+    return torch.cat([_region(mask, face) for face in faces])
+
+
+def _region(mask: str | Path | bytes | Image.Image | np.ndarray, face: AlignedFace) -> Tensor:
+    if not isinstance(mask, str) or Path(mask).suffix or Path(mask).exists():
+        return read_mask_for(face, mask)
+    if mask == FACE:
+        if face.landmarks is None:
+            raise MaskError("the mask 'face' needs landmarks; an aligned photo has none")
+        return face_mask(face.landmarks, face.quad, face.pixels.shape[-1])
+    regions = () if mask == FOREGROUND else tuple(mask.split("+"))
+    points = None
+    if face.landmarks is not None:
+        corners, marks = torch.as_tensor(face.quad), torch.as_tensor(face.landmarks)[None] + 0.5
+        points = into_crop(five_points(marks), corners, face.pixels.shape[-1])
+    return _parser().edit_region(face.pixels, *regions, points=points)
+
+
+_parser = lru_cache(maxsize=1)(find_face_parser)

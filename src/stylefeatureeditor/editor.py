@@ -1,0 +1,333 @@
+"""Editor: a photo becomes the same photo with its face edited.
+
+photo -> find and align a face -> invert (Eq. 3) -> edit (Eq. 5-7) -> paste back
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylefeatureeditor.edit_mask import edit_region
+from stylefeatureeditor.editing.catalog import Catalog, load_catalog, range_warning
+from stylefeatureeditor.errors import FaceError
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.model import Framing
+from stylefeatureeditor.photo.align import crop, ffhq_quad
+from stylefeatureeditor.photo.image import read_photo, to_tensor
+from stylefeatureeditor.photo.landmarks import choose_face, find_faces
+from stylefeatureeditor.pipeline import Pipeline
+from stylefeatureeditor.records import AlignedFace, Photo
+from stylefeatureeditor.result import EditResult
+from stylefeatureeditor.weights.checkpoint import load_model, save_model
+from stylefeatureeditor.weights.direction_files import (
+    PUBLISHED,
+    load_own_directions,
+    read_direction_file,
+    save_own_directions,
+)
+from stylefeatureeditor.weights.local_models import find_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from PIL import Image
+
+    from stylefeatureeditor.edit_mask import Mask
+    from stylefeatureeditor.editing.direction import EditDirection, Strength
+    from stylefeatureeditor.model import Model
+    from stylefeatureeditor.result import Blend
+
+    PhotoSource = str | Path | bytes | Image.Image | np.ndarray
+    Edits = Mapping[str | EditDirection, Strength]
+
+Which = Literal["largest", "all"] | int
+
+
+def align(
+    photo: PhotoSource | Photo,
+    *,
+    face: Which = "largest",
+    size: int = 1024,
+    framing: Framing | None = None,
+) -> list[AlignedFace]:
+    """Return the faces of a photo, cropped and upright as FFHQ crops them, the largest first.
+
+    Args:
+        photo: anything `read_photo` takes.
+        face: "largest", "all", or a number from 1.
+        size: side of the crops in pixels.
+        framing: how the crop differs from FFHQ's; None is FFHQ's.
+
+    Raises:
+        PhotoError: the photo cannot be read.
+        FaceError: no face was found, or not the one asked for.
+        DependencyError: the extra `faces` is not installed.
+    """
+    pixels = (photo if isinstance(photo, Photo) else read_photo(photo)).pixels
+    framing = framing or Framing()
+    aligned = []
+    for found in choose_face(find_faces(pixels), face):
+        quad = ffhq_quad(found.landmarks, framing.scale, framing.shift)
+        aligned.append(
+            AlignedFace(to_tensor(crop(pixels, quad, size)), pixels, quad, found.landmarks)
+        )
+    return aligned
+
+
+class Editor:
+    """One model, ready to edit photos.
+
+    Args:
+        model: the networks.
+        directions: the directions they know by name.
+        folder: where published direction files lie, in a folder `directions`.
+    """
+
+    def __init__(
+        self, model: Model, directions: Catalog | None = None, folder: Path | None = None
+    ) -> None:
+        self.pipeline = Pipeline(model)
+        self.directions = Catalog() if directions is None else directions
+        self.folder = folder
+        self._loaded: dict[str, EditDirection] = {}
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = "faces", *, device: str = "auto") -> Editor:
+        """Return the editor of a model: a built-in or pulled name, or a model folder.
+
+        Args:
+            name: "faces", a name that `sfe models list` shows, or a path.
+            device: "cpu", "cuda", "mps", or "auto" for the best there is.
+
+        Raises:
+            WeightsError: there is no such model, or its files are damaged.
+        """
+        folder = find_model(name)
+        model = load_model(folder)
+        published = load_catalog(model.config.catalog) if model.config.catalog else Catalog()
+        for entry in load_own_directions(folder).entries:
+            published = published.with_entry(entry)
+        return cls(model, published, folder).to(device)
+
+    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
+        """Write the model and its own directions to a folder that `from_pretrained` reads.
+
+        Args:
+            folder: made if it is not there.
+            half: store float16 weights, half the size; results move by about 1e-3.
+        """
+        folder = Path(folder)
+        save_model(self.model, folder, float_dtype=torch.float16 if half else None)
+        own = Catalog(tuple(entry for entry in self.directions.entries if entry.tensors))
+        if own.entries:
+            save_own_directions(own, folder)
+
+    @property
+    def model(self) -> Model:
+        """The networks."""
+        return self.pipeline.model
+
+    @property
+    def size(self) -> int:
+        """Side of an aligned crop in pixels."""
+        return self.model.config.generator.size
+
+    def to(self, device: str | torch.device) -> Editor:
+        """Move the networks to a device ("auto" picks cuda, then mps, then cpu); return self."""
+        self.model.to(best_device() if device == "auto" else device)
+        return self
+
+    def align(self, photo: PhotoSource | Photo, *, face: Which = "largest") -> list[AlignedFace]:
+        """Return faces cropped the way this model wants them; see `align`."""
+        return align(photo, face=face, size=self.size, framing=self.model.config.framing)
+
+    def invert(
+        self,
+        photo: PhotoSource | Photo | Tensor,
+        *,
+        face: Which = "largest",
+        aligned: bool = False,
+    ) -> Inversion:
+        """Return (w, F_k) of a photo's face, and its reconstruction.
+
+        Args:
+            photo: a photo; or aligned crops as a tensor, (B, 3, size, size) in [-1, 1].
+            face: which face of the photo: "largest", "all", or a number from 1.
+            aligned: the photo is an aligned crop already: no face is searched.
+
+        Raises:
+            PhotoError, FaceError, DependencyError, ShapeError: as `align` and `Pipeline.invert`.
+        """
+        inversion = self._encode(photo, face=face, aligned=aligned)
+        self.pipeline.reconstruct(inversion)
+        return inversion
+
+    def edit(
+        self,
+        photo: PhotoSource | Photo | Tensor | Inversion,
+        edits: Edits,
+        *,
+        mask: Mask | None = None,
+        blend: Blend | None = None,
+        face: Which = "largest",
+        aligned: bool = False,
+    ) -> EditResult:
+        """Return a photo with its face edited.
+
+        Args:
+            photo: what `invert` takes, or what it returned.
+            edits: direction -> strength; a direction is a name or an EditDirection. All act at
+                once, whatever their order.
+            mask: where the edit may act: None (everywhere), "face" (the face's hull), a region of
+                a face parser such as "hair", a picture (white = may change), or a tensor
+                (B or 1, 1, S, S), 1 = may change; see `edit_mask.py`.
+            blend: "feather" puts the crop into the photo, "residual" adds what the edit changed,
+                "none" leaves the crop; None takes the model's preference.
+            face: as in `invert`.
+            aligned: as in `invert`.
+
+        Raises:
+            DirectionError: a direction is unknown or does not fit the model.
+            MaskError: the mask does not fit the photo.
+        """
+        inversion = self._encode(photo, face=face, aligned=aligned)
+        region = edit_region(mask, inversion.faces)
+        pixels = self.pipeline.edit(inversion, self.resolve(edits), region)
+        return self._result(inversion, pixels, region, blend)
+
+    def edit_batch(
+        self,
+        photos: Iterable[PhotoSource | Photo | Tensor | Inversion],
+        edits: Edits,
+        *,
+        batch_size: int = 4,
+        mask: Mask | None = None,
+        blend: Blend | None = None,
+        face: Which = "largest",
+        aligned: bool = False,
+    ) -> Iterator[EditResult]:
+        """Yield the result of the same edits for each photo in turn, `batch_size` faces at a time.
+
+        Arguments and errors are those of `edit`. Photos are read as they are needed.
+        """
+        resolved = self.resolve(edits)
+        photos = iter(photos)
+        while group := list(islice(photos, max(1, batch_size))):
+            known = [self._encode(photo, face=face, aligned=aligned) for photo in group]
+            whole = Inversion.cat(known) if len(known) > 1 else known[0]
+            regions = [edit_region(mask, inversion.faces) for inversion in known]
+            region = None if mask is None else torch.cat([r for r in regions if r is not None])
+            pixels = self.pipeline.edit(whole, resolved, region)
+            end = 0
+            for inversion, own in zip(known, regions, strict=True):
+                start, end = end, end + len(inversion)
+                inversion.anchor = whole.rows(start, end).anchor
+                yield self._result(inversion, pixels[start:end], own, blend)
+
+    def strip(
+        self,
+        photo: PhotoSource | Photo | Tensor | Inversion,
+        direction: str | EditDirection,
+        strengths: Sequence[float],
+        *,
+        batch_size: int = 4,
+        mask: Mask | None = None,
+        blend: Blend | None = None,
+    ) -> Iterator[EditResult]:
+        """Yield one face edited with several strengths of a direction, in their order.
+
+        Arguments and errors are those of `edit`; the photo's largest face is taken.
+        """
+        inversion = self._encode(photo)
+        inversion = inversion if len(inversion) == 1 else inversion[0]
+        (resolved,) = self.resolve({direction: 1.0})
+        region = edit_region(mask, inversion.faces)
+        for first in range(0, len(strengths), max(1, batch_size)):
+            some = torch.tensor(strengths[first : first + max(1, batch_size)])
+            for pixels in self.pipeline.edit(inversion, {resolved: some}, region):
+                yield self._result(inversion, pixels[None], region, blend)
+
+    def direction(self, name: str) -> EditDirection:
+        """Return a direction by name.
+
+        Raises:
+            DirectionError: there is none of that name, or its published file is missing.
+        """
+        entry = self.directions.find(name)
+        if entry.name not in self._loaded:
+            published = (self.folder or Path()) / PUBLISHED
+            layout = self.model.config.generator.style_layout()
+            self._loaded[entry.name] = entry.load(published, layout, read_direction_file)
+        return self._loaded[entry.name]
+
+    def resolve(self, edits: Edits) -> dict[EditDirection, Strength]:
+        """Return the edits with names replaced by directions; equal directions are added up."""
+        resolved: dict[EditDirection, Strength] = {}
+        for key, strength in edits.items():
+            direction = self.direction(key) if isinstance(key, str) else key
+            resolved[direction] = resolved.get(direction, 0.0) + strength
+        return resolved
+
+    def warnings(self, edits: Edits) -> list[str]:
+        """Return a sentence for each named strength outside its useful range."""
+        sentences = (
+            range_warning(self.directions.find(key), strength)
+            for key, strength in edits.items()
+            if isinstance(key, str) and not isinstance(strength, Tensor)
+        )
+        return [sentence for sentence in sentences if sentence]
+
+    def _encode(
+        self,
+        photo: PhotoSource | Photo | Tensor | Inversion,
+        *,
+        face: Which = "largest",
+        aligned: bool = False,
+    ) -> Inversion:
+        """Invert without drawing; an inversion is returned as it is."""
+        if isinstance(photo, Inversion):
+            self.pipeline.check(photo)
+            return photo
+        if isinstance(photo, Tensor):
+            return self.pipeline.invert(photo)
+        source = photo if isinstance(photo, Photo) else read_photo(photo)
+        if aligned:
+            faces = [whole_photo_as_face(source, self.size)]
+        else:
+            faces = self.align(source, face=face)
+        inversion = self.pipeline.invert(torch.cat([face.pixels for face in faces]))
+        inversion.faces, inversion.source = tuple(faces), source
+        return inversion
+
+    def _result(
+        self, inversion: Inversion, pixels: Tensor, region: Tensor | None, blend: Blend | None
+    ) -> EditResult:
+        blend = blend or self.model.config.blend
+        if inversion.faces and blend == "residual":
+            self.pipeline.reconstruct(inversion)
+        return EditResult(pixels, inversion, region, blend)
+
+
+def whole_photo_as_face(photo: Photo, size: int) -> AlignedFace:
+    """Return a photo that is an aligned crop already as a face; its corners are the crop's."""
+    height, width = photo.pixels.shape[:2]
+    if height != width:
+        raise FaceError(
+            f"an aligned photo must be square, got {width} x {height}; without --aligned its face "
+            "is found and cropped"
+        )
+    quad = np.array([[0, 0], [0, height], [width, height], [width, 0]], dtype=np.float64)
+    return AlignedFace(to_tensor(crop(photo.pixels, quad, size)), photo.pixels, quad)
+
+
+def best_device() -> str:
+    """Return "cuda", "mps" or "cpu", the first that is there."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

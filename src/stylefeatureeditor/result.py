@@ -1,0 +1,94 @@
+"""What an edit returns: pixels as the network drew them, and pictures for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from stylefeatureeditor.editing.delta import resize
+from stylefeatureeditor.photo.image import save_photo, to_uint8
+from stylefeatureeditor.photo.paste_back import paste_back
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from stylefeatureeditor.inversion.record import Inversion
+
+Blend = Literal["feather", "residual", "none"]
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """X' of Eq. 7 for the faces of one photo, or for aligned tensors.
+
+    Attributes:
+        pixels: X', (B, 3, size, size), nominally in [-1, 1], not rounded.
+        inversion: what was edited; with it the next edit is cheap.
+        region: (B or 1, 1, H, H) edit region of the crops; None if everything could change.
+        blend: how the crops return into the photo.
+    """
+
+    pixels: Tensor
+    inversion: Inversion
+    region: Tensor | None = None
+    blend: Blend = "feather"
+
+    @cached_property
+    def photo(self) -> Image.Image:
+        """The whole photo with every edited face pasted back; the crop if there is no photo."""
+        return Image.fromarray(self._whole)
+
+    @property
+    def crop(self) -> Image.Image:
+        """The first edited face alone."""
+        return self.crops[0]
+
+    @cached_property
+    def crops(self) -> list[Image.Image]:
+        """Every edited face alone."""
+        return [Image.fromarray(pixels) for pixels in to_uint8(self.pixels)]
+
+    def comparison(self) -> Image.Image:
+        """Return before and after side by side: the whole photo, or the crop if there is none."""
+        faces = self.inversion.faces
+        if not faces:
+            before = to_uint8(resize(self.inversion.encoder_pixels, self.pixels.shape[-1]))[0]
+        elif self.blend == "none":
+            before = to_uint8(faces[0].pixels)[0]
+        else:
+            before = faces[0].photo
+        return Image.fromarray(np.concatenate([before, self._whole], axis=1))
+
+    def save(self, path: str | Path) -> Path:
+        """Write `photo`, whole or not at all, with the alpha, profile and EXIF of the original.
+
+        Raises:
+            PhotoError: the format is not known or the file cannot be written.
+        """
+        return save_photo(self._whole, path, like=self.inversion.source)
+
+    @cached_property
+    def _whole(self) -> np.ndarray:
+        faces, drawn = self.inversion.faces, self.inversion.pixels
+        if not faces or self.blend == "none":
+            return to_uint8(self.pixels)[0]
+        photo = faces[0].photo
+        for row, face in enumerate(faces):
+            one = slice(row, row + 1)
+            region = (
+                self.region if self.region is None or len(self.region) == 1 else self.region[one]
+            )
+            photo = paste_back(
+                replace(face, photo=photo),
+                self.pixels[one].cpu(),
+                None if drawn is None else drawn[one].cpu(),
+                blend=self.blend,
+                mask=None if region is None else region.cpu(),
+            )
+        return photo
