@@ -1,0 +1,173 @@
+"""Losses of both phases that need no pretrained network (App. 7 of the paper).
+
+    L_im  = L2 + 0.8 LPIPS + 0.1 ID + 0.01 adv             LossWeights
+    L_reg = 0.01 ||F_k||_2          the paper              feature_norm
+            0.01 mean((F_k - F_w)^2)  the release          feature_distance
+    adv   = softplus(-D(X^))                               generator_loss
+    L_D   = (softplus(-D(X)) + softplus(D(X^))) / 2        discriminator_loss
+            + r1 / 2 ||dD / dX||^2, lazily                 r1_penalty, lazy_r1
+    L_path = (||J_w^T y||_2 - a)^2   training G only       path_length_penalty
+
+LPIPS and the identity losses live in `evaluation/perceptual.py`. Every loss is a scalar tensor, a
+mean over the batch.
+
+Shapes: B batch, C channels and S side of the features, N styles, D width of a style, R pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stylefeatureeditor.errors import ConfigError, check_shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """Factors of the terms of one loss; the defaults are phase 1 on faces.
+
+    Attributes:
+        l2: mean squared error of the pixels.
+        lpips: perceptual distance, VGG.
+        identity: 1 - cos of identity features (ArcFace; cars: 0.5, MoCo).
+        adversarial: generator loss against D.
+        features: regulariser of F_k.
+    """
+
+    l2: float = 1.0
+    lpips: float = 0.8
+    identity: float = 0.1
+    adversarial: float = 0.01
+    features: float = 0.01
+
+    def __post_init__(self) -> None:
+        if any(getattr(self, field.name) < 0 for field in fields(self)):
+            raise ConfigError(f"loss weights cannot be negative, got {self}")
+
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """Return the weighted sum of the terms that were computed.
+
+        Args:
+            terms: scalars by the names above; a term that is absent counts as 0.
+
+        Raises:
+            ConfigError: a name is unknown, or there is no term at all.
+        """
+        names = [field.name for field in fields(self)]
+        unknown = sorted(set(terms) - set(names))
+        if unknown or not terms:
+            raise ConfigError(
+                f"expected one or more of the loss terms {', '.join(names)}, got "
+                f"{', '.join(unknown) or 'none'}"
+            )
+        return torch.stack([getattr(self, name) * term for name, term in terms.items()]).sum()
+
+
+@dataclass(frozen=True, kw_only=True)
+class R1Config:
+    """Gradient penalty on D; the defaults are the release's (the paper names none).
+
+    Attributes:
+        weight: gamma; the penalty enters as gamma / 2 * ||dD / dX||^2.
+        every: steps between two penalties, each counted `every` times.
+    """
+
+    weight: float = 10.0
+    every: int = 16
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or self.every < 1:
+            raise ConfigError(f"weight cannot be negative and every must be at least 1: {self}")
+
+
+def l2_loss(first: Tensor, second: Tensor) -> Tensor:
+    """Mean squared error over everything, of two tensors of one shape."""
+    check_shape("second", second, tuple(first.shape))
+    return (first - second).square().mean()
+
+
+def feature_norm(features: Tensor) -> Tensor:
+    """||F_k||_2: the Euclidean norm of each image's features, averaged over the batch.
+
+    The paper's regulariser. It grows with the square root of C S S.
+
+    Args:
+        features: F_k, (B, C, S, S).
+    """
+    return features.flatten(1).norm(dim=1).mean()
+
+
+def feature_distance(features: Tensor, from_codes: Tensor) -> Tensor:
+    """Mean squared distance of F_k from F_w, the features that w alone gives.
+
+    The release's regulariser.
+
+    Args:
+        features: F_k, (B, C, S, S).
+        from_codes: F_w, same shape.
+    """
+    return l2_loss(features, from_codes)
+
+
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """Non-saturating adversarial loss, softplus(-D(X^)): small when D takes X^ for a photo."""
+    return functional.softplus(-fake_logits).mean()
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """(softplus(-D(X)) + softplus(D(X^))) / 2: small when D tells photos from drawn images."""
+    real = functional.softplus(-real_logits).mean()
+    fake = functional.softplus(fake_logits).mean()
+    return (real + fake) / 2
+
+
+def r1_penalty(real_logits: Tensor, photos: Tensor) -> Tensor:
+    """Mean over the batch of ||dD / dX||^2 at the photos (Mescheder et al., 2018).
+
+    Args:
+        real_logits: D(X), (B, 1).
+        photos: X, (B, 3, R, R), with requires_grad set before D saw them.
+    """
+    (gradient,) = torch.autograd.grad(real_logits.sum(), photos, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3)).mean()
+
+
+def lazy_r1(discriminator: nn.Module, photos: Tensor, step: int, config: R1Config) -> Tensor:
+    """R1 term of D's loss: gamma / 2 * every * penalty on every `every`-th step, else zero.
+
+    Args:
+        discriminator: D.
+        photos: X, (B, 3, R, R) in [-1, 1].
+        step: counted from 0.
+        config: gamma and every.
+    """
+    if step % config.every or config.weight == 0:
+        return photos.new_zeros(())
+    shown = photos.detach().requires_grad_()
+    return config.weight / 2 * config.every * r1_penalty(discriminator(shown), shown)
+
+
+def path_length_penalty(
+    images: Tensor, codes: Tensor, mean_length: Tensor, decay: float
+) -> tuple[Tensor, Tensor]:
+    """Path length regulariser of G (Karras et al. 2020, Sec. 3.2).
+
+    Args:
+        images: G(w), (B, 3, R, R), drawn from `codes` with the graph kept.
+        codes: w, (B, N, D).
+        mean_length: a, the running mean of the lengths; a scalar.
+        decay: share of the newest mean length in a.
+
+    Returns:
+        The penalty, mean of (length - a)^2 with the new a; and the new a, detached. A length is
+        ||J_w^T y||_2, y unit noise, divided by sqrt(N) and by the image's side.
+    """
+    noise = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
+    (gradient,) = torch.autograd.grad((images * noise).sum(), codes, create_graph=True)
+    lengths = gradient.square().sum(dim=2).mean(dim=1).sqrt()  # (B, N, D) -> (B,)
+    mean_length = mean_length.lerp(lengths.mean(), decay)
+    return (lengths - mean_length).square().mean(), mean_length.detach()
