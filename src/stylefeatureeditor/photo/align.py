@@ -60,6 +60,13 @@ def ffhq_quad(
     return np.stack([*corners, centre + right - down]) + 0.5  # pixel centres -> continuous
 
 
+def to_crop(points: np.ndarray, quad: np.ndarray) -> np.ndarray:
+    """Move continuous photo points (..., 2) into the crop: (0, 0) top left, (1, 1) bottom right."""
+    quad = np.asarray(quad, dtype=np.float64)
+    axes = np.stack([quad[3] - quad[0], quad[1] - quad[0]], axis=1)  # columns: right, down
+    return (np.asarray(points) - quad[0]) @ np.linalg.inv(axes).T
+
+
 def crop(
     pixels: np.ndarray, quad: np.ndarray, size: int, *, shrink: int | None = None
 ) -> np.ndarray:

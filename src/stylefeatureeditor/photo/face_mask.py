@@ -1,0 +1,158 @@
+"""Edit masks: which part of a face may change. 1 = may change, 0 = stays.
+
+From the landmarks: the convex hull of the 68 points and of an estimated forehead, fading outward.
+From a file: white = may change, at the size of the photo or of the crop.
+
+Masks are float (1, 1, H, W) over the photo or (1, 1, S, S) over the crop, in [0, 1]. Coordinates
+as in `align.py`: quads are continuous, landmarks count from the centre of the first pixel.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+
+from stylefeatureeditor.errors import MaskError, PhotoError
+from stylefeatureeditor.photo.align import to_crop
+from stylefeatureeditor.photo.image import read_photo
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from stylefeatureeditor.records import AlignedFace
+
+
+def face_mask(
+    landmarks: np.ndarray, quad: np.ndarray, size: int, *, feather: float = 0.06
+) -> Tensor:
+    """Return the face region of a crop, (1, 1, S, S): 1 on the face, hair and background 0.
+
+    Args:
+        landmarks: (68, 2) points in photo pixels.
+        quad: (4, 2) corners of the crop.
+        size: S.
+        feather: width over which the mask fades outside the face, in sides of the crop.
+
+    Raises:
+        MaskError: `feather` is not above 0.
+    """
+    if not feather > 0:
+        raise MaskError(f"feather must be above 0, got {feather:g}")
+    points = np.asarray(landmarks, dtype=np.float64)
+    outline = _convex_hull(np.concatenate([points, _forehead(points)]))
+    hull = torch.from_numpy(to_crop(outline + 0.5, quad))
+    centres = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+    distance = _distance(hull, centres[None, :], centres[:, None])  # (S, S)
+    ramp = (1 - distance / feather).clamp(0, 1)
+    return (ramp * ramp * (3 - 2 * ramp)).float()[None, None]
+
+
+def read_mask(
+    source: str | Path | bytes | IO[bytes] | Image.Image | np.ndarray, *sizes: tuple[int, int]
+) -> Tensor:
+    """Read a mask from a file or an image of any mode: white = may change, transparent = stays.
+
+    Args:
+        source: what `read_photo` takes.
+        sizes: the (width, height) that are accepted.
+
+    Returns:
+        (1, 1, H, W) in [0, 1].
+
+    Raises:
+        MaskError: the mask has another size, or cannot be read.
+    """
+    try:
+        photo = read_photo(source)
+    except PhotoError as error:
+        raise MaskError(f"the mask cannot be used: {error}") from error
+    height, width = photo.pixels.shape[:2]
+    if (width, height) not in sizes:
+        wanted = " or ".join(f"{w} x {h}" for w, h in dict.fromkeys(sizes))
+        raise MaskError(f"the mask must have {wanted} pixels, it has {width} x {height}")
+    grey = photo.pixels @ np.array([0.299, 0.587, 0.114]) / 255  # luma of Rec. 601
+    if photo.alpha is not None:
+        grey = grey * (photo.alpha / 255)
+    return torch.from_numpy(grey.clip(0, 1)).float()[None, None]
+
+
+def read_mask_for(
+    face: AlignedFace, source: str | Path | bytes | IO[bytes] | Image.Image | np.ndarray
+) -> Tensor:
+    """Read a mask drawn on the face's photo or on its crop, and return it over the crop.
+
+    A mask of the photo's size is taken as one of the photo, also where the crop has that size.
+
+    Raises:
+        MaskError: the mask has neither size, or cannot be read.
+    """
+    height, width = face.photo.shape[:2]
+    size = face.pixels.shape[-1]
+    mask = read_mask(source, (width, height), (size, size))
+    return mask_to_crop(mask, face.quad, size) if mask.shape[2:] == (height, width) else mask
+
+
+def mask_to_crop(mask: Tensor, quad: np.ndarray, size: int) -> Tensor:
+    """Return the part of a photo's mask (1, 1, H, W) that a crop shows, (1, 1, S, S).
+
+    Outside the photo nothing may change.
+    """
+    image = Image.fromarray(mask[0, 0].detach().cpu().float().numpy())
+    shrink = max(1, int(np.hypot(*(quad[3] - quad[0])) / size))
+    reduced = image.reduce(shrink) if shrink > 1 else image
+    corners = tuple((np.asarray(quad, dtype=np.float64) / shrink).ravel())
+    crop = reduced.transform((size, size), Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(crop))[None, None].clamp(0, 1)
+
+
+def _forehead(points: np.ndarray) -> np.ndarray:
+    """Points of the hairline: half an ellipse from temple to temple.
+
+    Its height follows the rule of thirds: from the brows to the hairline it is as far as from
+    the base of the nose to the brows.
+    """
+    left, right = points[0], points[16]
+    centre, across = (left + right) / 2, (right - left) / 2
+    up = points[17:27].mean(axis=0) - points[33]
+    up = up * 2 + points[33] - centre  # from the temples' middle to the hairline
+    angle = np.linspace(0, np.pi, 19)[:, None]
+    return centre + np.cos(angle) * across + np.sin(angle) * up
+
+
+def _convex_hull(points: np.ndarray) -> np.ndarray:
+    """Corners of the convex hull, (n, 2), in order (Andrew's monotone chain)."""
+    ordered = sorted(map(tuple, points))
+    chains = []
+    for sequence in (ordered, ordered[::-1]):
+        chain: list[tuple[float, ...]] = []
+        for point in sequence:
+            while len(chain) > 1 and _turn(chain[-2], chain[-1], point) <= 0:
+                chain.pop()
+            chain.append(point)
+        chains.append(chain[:-1])
+    return np.array(chains[0] + chains[1])
+
+
+def _turn(a: tuple[float, ...], b: tuple[float, ...], c: tuple[float, ...]) -> float:
+    """Twice the signed area of the triangle a, b, c."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def _distance(hull: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Distance (S, S) of the points x, y to a convex polygon (n, 2); 0 inside it."""
+    nearest = torch.full(torch.broadcast_shapes(x.shape, y.shape), torch.inf, dtype=x.dtype)
+    outside = torch.zeros_like(nearest, dtype=torch.bool)
+    for start, stop in zip(hull, hull.roll(-1, dims=0), strict=True):
+        edge = stop - start
+        along = ((x - start[0]) * edge[0] + (y - start[1]) * edge[1]) / edge.dot(edge)
+        along = along.clamp(0, 1)
+        offset = torch.hypot(x - start[0] - along * edge[0], y - start[1] - along * edge[1])
+        nearest = torch.minimum(nearest, offset)
+        # The hull runs clockwise on the screen (y down), so its inside lies on the right.
+        outside |= edge[0] * (y - start[1]) - edge[1] * (x - start[0]) < 0
+    return torch.where(outside, nearest, 0.0)

@@ -1,0 +1,216 @@
+"""The edited crop back into its photo.
+
+Two blends, both under a soft mask that is 1 inside the crop and fades to 0 at its border:
+    feather     photo <- photo + mask * (edited - photo)
+    residual    photo <- photo + mask * (edited - inversion)
+where `edited` and `inversion` are first brought from the crop's grid to the photo's. Feather shows
+exactly what the model drew; residual keeps the detail that the model could not draw. A photo pixel
+whose mask is 0 keeps its bytes.
+
+A crop finer than the photo is brought back by a few steps towards the least-squares solution of
+    A(photo grid) = crop,
+A being the bilinear sampling that made the crop. Its transpose averages all crop pixels under a
+photo pixel, so nothing aliases, and the steps take back what A blurred: an unedited crop returns
+to the photo it came from. A crop coarser than the photo is interpolated by bicubics.
+docs/adr/0011 has the measurements.
+
+Coordinates: continuous photo pixels (x, y), (0, 0) the corner of the first pixel; (u, v) across
+and down the crop, 0 to 1. Shapes: H, W photo; h, w the quad's bounding box in it; S crop; C planes.
+Values are levels, 0 to 255, in float32.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch.nn.functional import grid_sample
+
+from stylefeatureeditor.errors import ConfigError, FaceError, MaskError, check_shape
+from stylefeatureeditor.photo.align import Box, padding_weight, plan_crop, to_crop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from stylefeatureeditor.records import AlignedFace
+
+Blend = Literal["feather", "residual"]
+
+FADE = 0.1  # width of the soft border, in sides of the crop
+_STEPS = 3  # docs/adr/0011: more sharpen a drawn crop, fewer leave an unedited one blurred
+_STRIP = 1 << 21  # photo pixels blended at a time
+
+
+@torch.inference_mode(mode=False)
+def paste_back(
+    face: AlignedFace,
+    edited: Tensor,
+    inversion: Tensor | None = None,
+    *,
+    blend: Blend = "feather",
+    mask: Tensor | None = None,
+    photo_mask: Tensor | None = None,
+) -> np.ndarray:
+    """Return the photo with the edited crop in it, (H, W, 3) uint8; `face` is left as it is.
+
+    Several faces go one after another: the next face's `photo` is this one's result.
+
+    Args:
+        face: where the crop came from.
+        edited: (1, 3, S, S) in [-1, 1].
+        inversion: the model's picture of the unedited crop, same shape; needed for "residual".
+        blend: "feather" or "residual".
+        mask: (1, 1, S, S), 1 = may change, over the crop.
+        photo_mask: (1, 1, H, W), the same over the photo; both may be given.
+
+    Raises:
+        ConfigError: the blend is unknown, or residual without an inversion.
+        ShapeError: `edited` or `inversion` differs from the face's crop.
+        MaskError: a mask of another size.
+        FaceError: the quad lies outside the photo.
+    """
+    size = face.pixels.shape[-1]
+    height, width = face.photo.shape[:2]
+    check_shape("edited", edited, tuple(face.pixels.shape))
+    if blend not in ("feather", "residual"):
+        raise ConfigError(f'blend must be "feather" or "residual", got {blend!r}')
+    _check_mask("mask", mask, (size, size))
+    _check_mask("photo_mask", photo_mask, (height, width))
+
+    drawn = _levels(edited)
+    plan = plan_crop((width, height), face.quad, size)
+    if blend == "residual":
+        if inversion is None:
+            raise ConfigError("the residual blend needs the inversion beside the edited crop")
+        check_shape("inversion", inversion, tuple(face.pixels.shape))
+        drawn = drawn - _levels(inversion)
+    elif any(plan.pad):
+        drawn = torch.cat([drawn, _levels(face.pixels)], dim=1)
+
+    box = _bounding_box(face.quad, width, height)
+    draw = _onto_photo(drawn, face.quad, box, smooth=False)
+    cover = None if mask is None else _onto_photo(_plain(mask), face.quad, box, smooth=True)
+
+    result = face.photo.copy()
+    left, top, right, bottom = box
+    rows = max(1, _STRIP // (right - left))
+    x = np.arange(left, right) + 0.5
+    for start in range(top, bottom, rows):
+        stop = min(start + rows, bottom)
+        y = np.arange(start, stop) + 0.5
+        weight = torch.from_numpy(_soft_border(x, y, face.quad))  # (h, w)
+        if cover is not None:
+            weight = weight * cover(start, stop)[0].clamp(0, 1)
+        if photo_mask is not None:
+            weight = weight * _plain(photo_mask[0, 0, start:stop, left:right]).clamp(0, 1)
+
+        original = torch.from_numpy(result[start:stop, left:right]).permute(2, 0, 1).float()
+        planes = draw(start, stop)  # (C, h, w)
+        change = planes if blend == "residual" else planes[:3] - original
+        if len(planes) == 6:
+            # Near padding the crop shows the photo blurred: add what the edit changed in the crop.
+            # Full strength at an eighth of the blur leaves 1/32 of it, at the ramp's middle.
+            blurred = torch.from_numpy(padding_weight(plan, x, y) * 8).float().clamp(max=1)
+            change = change + blurred * (original - planes[3:])
+        blended = torch.where(weight > 0, original + weight * change, original)
+        levels = blended.round().clamp(0, 255).to(torch.uint8)
+        result[start:stop, left:right] = levels.permute(1, 2, 0).numpy()
+    return result
+
+
+def _levels(pixels: Tensor) -> Tensor:
+    """[-1, 1] on any device -> 0..255, float32 on the CPU."""
+    return (_plain(pixels) + 1) * 127.5
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """A float32 copy on the CPU that autograd may use, even if it comes from inference mode."""
+    return tensor.detach().cpu().float().clone()
+
+
+def _check_mask(name: str, mask: Tensor | None, size: tuple[int, int]) -> None:
+    if mask is not None and tuple(mask.shape) != (1, 1, *size):
+        raise MaskError(
+            f"{name}: expected shape (1, 1, {size[0]}, {size[1]}), got {(*mask.shape,)}"
+        )
+
+
+def _bounding_box(quad: np.ndarray, width: int, height: int) -> Box:
+    """The photo pixels that the quad touches."""
+    low, high = np.floor(quad.min(axis=0)), np.ceil(quad.max(axis=0))
+    left, top = max(int(low[0]), 0), max(int(low[1]), 0)
+    right, bottom = min(int(high[0]), width), min(int(high[1]), height)
+    if right <= left or bottom <= top:
+        raise FaceError("the crop lies outside the photo")
+    return left, top, right, bottom
+
+
+def _soft_border(x: np.ndarray, y: np.ndarray, quad: np.ndarray) -> np.ndarray:
+    """The mask (h, w) at photo positions x, y: 1 inside the crop, 0 from its border outward."""
+    inside = to_crop(np.stack(np.meshgrid(x, y), axis=-1), quad)
+    ramp = np.clip(np.minimum(inside, 1 - inside) / FADE, 0, 1)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return (ramp[..., 0] * ramp[..., 1]).astype(np.float32)
+
+
+def _onto_photo(
+    planes: Tensor, quad: np.ndarray, box: Box, *, smooth: bool
+) -> Callable[[int, int], Tensor]:
+    """Bring crop planes (1, C, S, S) to the photo's grid.
+
+    Args:
+        planes: on the crop's grid.
+        quad: the crop's corners.
+        box: the part of the photo that is wanted.
+        smooth: keep to averages of the given values, as a mask must.
+
+    Returns:
+        A function of two photo rows (start, stop) that gives the planes between, (C, h, w).
+    """
+    left, top, right, _ = box
+    side = float(np.hypot(*(quad[3] - quad[0])))
+    if side < planes.shape[-1]:
+        whole = _gather(planes, quad, box, steps=0 if smooth else _STEPS)[0]
+        return lambda start, stop: whole[:, start - top : stop - top]
+
+    def interpolate(start: int, stop: int) -> Tensor:
+        points = np.stack(np.meshgrid(np.arange(left, right), np.arange(start, stop)), axis=-1)
+        grid = torch.from_numpy(to_crop(points + 0.5, quad) * 2 - 1).float()
+        mode = "bilinear" if smooth else "bicubic"
+        return grid_sample(planes, grid[None], mode, "border", align_corners=False)[0]
+
+    return interpolate
+
+
+def _gather(planes: Tensor, quad: np.ndarray, box: Box, steps: int) -> Tensor:
+    """Least-squares planes (1, C, h, w) of which `planes` (1, C, S, S) is the bilinear crop.
+
+    Starts from the weighted mean of the crop pixels around each photo pixel and takes `steps`
+    of x <- x + D^-1 A^T (planes - A x), D = A^T 1. Crop pixels outside the box have no say.
+    """
+    left, top, right, bottom = box
+    size = planes.shape[-1]
+    across, down = np.meshgrid(*[(np.arange(size) + 0.5) / size] * 2)
+    points = (
+        quad[0] + across[..., None] * (quad[3] - quad[0]) + down[..., None] * (quad[1] - quad[0])
+    )
+    unit = (points - (left, top)) / (right - left, bottom - top)
+    grid = torch.from_numpy(unit * 2 - 1).float()[None]
+
+    def sample(photo: Tensor) -> Tensor:  # A
+        return grid_sample(photo, grid, "bilinear", "zeros", align_corners=False)
+
+    def spread(crop: Tensor) -> Tensor:  # A^T, the gradient of A
+        with torch.enable_grad():
+            photo = torch.zeros(1, crop.shape[1], bottom - top, right - left, requires_grad=True)
+            return torch.autograd.grad(sample(photo), photo, crop)[0]
+
+    inside = (sample(torch.ones(1, 1, bottom - top, right - left)) > 0.999).float()
+    scale = 1 / spread(inside).clamp(min=1e-3)
+    photo = spread(planes * inside) * scale
+    for _ in range(steps):
+        photo = photo + spread((planes - sample(photo)) * inside) * scale
+    return photo
