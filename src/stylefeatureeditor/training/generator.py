@@ -1,0 +1,369 @@
+"""Training G: StyleGAN2 from a folder of images (Karras et al., 2019 and 2020).
+
+    L_D = softplus(D(G(z))) + softplus(-D(X))            every step
+        + gamma / 2 * ||dD / dX||^2                      every `r1_every` steps, times as much
+    L_G = softplus(-D(G(z)))                             every step
+        + weight * (||J_w^T y||_2 - a)^2                 every `path_every` steps, times as much
+
+a is the running mean of the lengths, y unit noise of the image's shape. A lazy regulariser joins
+the gradients of the step it falls on: Adam takes one step per batch, so its rate and betas need no
+correction for further ones. What users get is not G but its running average, and in it latent_avg,
+the running mean of w.
+
+R1 differentiates D at the augmented photo, not through the augmentation: grid_sample has no second
+derivative. See `augment.py`.
+
+Shapes: B batch, N styles, D width of a style, S side in pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
+from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+from stylefeatureeditor.records import Codes
+from stylefeatureeditor.training.augment import AdaptiveAugment, AugmentConfig
+from stylefeatureeditor.training.config import to_mapping
+from stylefeatureeditor.training.image_statistics import detail, thumbnail_distance
+from stylefeatureeditor.training.losses import generator_loss, path_length_penalty, r1_penalty
+from stylefeatureeditor.weights.storage import save_tensors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorTrainingConfig:
+    """How G is trained; `preset` knows what suits a size.
+
+    Attributes:
+        network: size of G.
+        discriminator: size of D.
+        lr_generator: of Adam, betas (0, 0.99).
+        lr_discriminator: the same for D.
+        r1_gamma: gamma above.
+        r1_every: steps between two penalties on D; 0 never.
+        path_weight: weight above; 0 switches the path length regulariser off.
+        path_every: steps between two penalties on G.
+        path_batch_share: its batch is this part of B, at least 1 image.
+        path_decay: share of the newest length in a.
+        mixing: share of images whose styles after a random layer come from a second code.
+        noise: fresh noise per image in training; without, the stored buffers.
+        average_images: half-life of the average of G, in images.
+        average_ramp: the half-life is at most this part of the images seen so far.
+        latent_decay: share of the old latent_avg that a step keeps.
+        generator_start: first step at which G is trained; D alone before it, after growing.
+        augment: adaptive augmentation; None for large sets.
+        channels_last: memory layout of images inside the networks; faster on CPU.
+        samples: images in a sample grid.
+    """
+
+    network: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    lr_generator: float = 2e-3
+    lr_discriminator: float = 2e-3
+    r1_gamma: float = 10.0
+    r1_every: int = 16
+    path_weight: float = 2.0
+    path_every: int = 4
+    path_batch_share: float = 0.5
+    path_decay: float = 0.01
+    mixing: float = 0.9
+    noise: bool = True
+    average_images: float = 10_000.0
+    average_ramp: float = 0.05
+    latent_decay: float = 0.998
+    generator_start: int = 0
+    augment: AugmentConfig | None = None
+    channels_last: bool = False
+    samples: int = 32
+
+    def __post_init__(self) -> None:
+        if self.network.size != self.discriminator.size:
+            raise ConfigError(
+                f"G draws {self.network.size} px and D looks at {self.discriminator.size} px; "
+                "set both sizes alike"
+            )
+        if min(self.lr_generator, self.lr_discriminator, self.average_images) <= 0:
+            raise ConfigError("learning rates and average_images must be positive")
+        if self.r1_every < 0 or self.path_every < 1:
+            raise ConfigError("r1_every cannot be negative and path_every must be at least 1")
+        if not 0 <= self.mixing <= 1:
+            raise ConfigError(f"mixing is a share between 0 and 1, got {self.mixing}")
+
+
+def preset(size: int) -> GeneratorTrainingConfig:
+    """Return the settings for one GPU at 64, 128, 256, 512 or 1024 px.
+
+    NVIDIA's heuristic (stylegan2-ada, `auto`): gamma = 0.0002 size^2 / B, half the channels below
+    512 px, an average over 10 / 32 thousand images per image of B.
+
+    Raises:
+        ConfigError: another size.
+    """
+    sizes = {64: 32, 128: 32, 256: 16, 512: 8, 1024: 4}
+    if size not in sizes:
+        raise ConfigError(f"there are presets for {', '.join(map(str, sizes))} px, got {size}")
+    batch = sizes[size]
+    base = 32768 if size >= 512 else 16384
+    lr = 2e-3 if size >= 1024 else 2.5e-3
+    return GeneratorTrainingConfig(
+        network=GeneratorConfig(size=size, channel_base=base),
+        discriminator=DiscriminatorConfig(size=size, channel_base=base),
+        lr_generator=lr,
+        lr_discriminator=lr,
+        r1_gamma=heuristic_gamma(size, batch),
+        path_weight=2.0 if size >= 256 else 0.0,
+        average_images=batch * 10_000 / 32,
+        augment=AugmentConfig(),
+    )
+
+
+def heuristic_gamma(size: int, batch: int) -> float:
+    """R1's gamma for images of `size` px in batches of `batch`: 0.0002 size^2 / batch."""
+    return 0.0002 * size**2 / batch
+
+
+class Drawing(nn.Module):
+    """z to images through `forward`, as wrappers for several processes and bfloat16 need it.
+
+    The mapping stays in float32.
+    """
+
+    def __init__(self, generator: Generator, *, random_noise: bool) -> None:
+        super().__init__()
+        self.generator = generator
+        self.random_noise = random_noise
+
+    def forward(self, z: Tensor, late: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images (B, 3, S, S) and their codes w (B, N, D).
+
+        Args:
+            z: two latent vectors per image, (2, B, D).
+            late: the styles to take from the second one, (B, N) bool.
+        """
+        with torch.autocast(z.device.type, enabled=False):
+            first, second = self.generator.map(z.flatten(0, 1)).wplus.chunk(2)
+            wplus = torch.where(late[:, :, None], second, first)
+        return self.generator.synthesize(Codes(wplus), random_noise=self.random_noise), wplus
+
+
+class GeneratorPhase:
+    """Trains G against D; `average` is the generator to keep.
+
+    Args:
+        config: sizes and rates.
+        held_out: photos (n, 3, S, S) in [-1, 1] that `validate` compares with; None skips it.
+    """
+
+    def __init__(self, config: GeneratorTrainingConfig, held_out: Tensor | None = None) -> None:
+        self.config = config
+        self.held_out = held_out
+        self.generator = Generator(config.network)
+        self.discriminator = Discriminator(config.discriminator)
+        if config.channels_last:
+            for network in (self.generator, self.discriminator):
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.generator).eval().requires_grad_(requires_grad=False)
+        self.augment = None if config.augment is None else AdaptiveAugment(config.augment)
+        self.path_mean = torch.zeros(())
+        self.last_r1 = 0.0
+        self.images_seen = 0
+        draw = torch.Generator().manual_seed(0)  # the same grid in every run
+        self.sample_z = torch.randn(config.samples, config.network.style_dim, generator=draw)
+
+    def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
+        """See `Phase`."""
+        self.accelerator = accelerator
+        device = accelerator.device
+        for part in (self.average, self.augment):
+            if part is not None:
+                part.to(device)
+        self.path_mean = self.path_mean.to(device)
+        drawing = Drawing(self.generator, random_noise=self.config.noise)
+        self.generator_optimizer = _adam(drawing, self.config.lr_generator)
+        self.discriminator_optimizer = _adam(self.discriminator, self.config.lr_discriminator)
+        (
+            self.drawing,
+            self.wrapped_discriminator,
+            self.generator_optimizer,
+            self.discriminator_optimizer,
+        ) = accelerator.prepare(
+            drawing, self.discriminator, self.generator_optimizer, self.discriminator_optimizer
+        )
+        return [self.drawing, self.wrapped_discriminator]
+
+    def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
+        """Train D, then G, on one batch; both see the same drawn images.
+
+        Args:
+            photos: X, (B, 3, S, S) in [-1, 1].
+            step: counted from 0.
+        """
+        trains_generator = step >= self.config.generator_start
+        with torch.set_grad_enabled(trains_generator):
+            fakes, codes = self._draw(len(photos))
+        metrics = self._train_discriminator(photos, fakes.detach(), step)
+        if trains_generator:
+            metrics |= self._train_generator(fakes, step)
+        if self.accelerator.sync_gradients:
+            self._update_average(len(photos), codes)
+        return metrics
+
+    def _train_discriminator(self, photos: Tensor, fakes: Tensor, step: int) -> dict[str, float]:
+        config, accelerator = self.config, self.accelerator
+        self.discriminator.requires_grad_()
+
+        fake_scores = self.wrapped_discriminator(self._augmented(fakes))
+        fake_loss = functional.softplus(fake_scores).mean()
+        accelerator.backward(fake_loss)
+
+        regularised = config.r1_every > 0 and step % config.r1_every == 0
+        shown = self._augmented(photos).detach().requires_grad_(regularised)
+        real_scores = self.wrapped_discriminator(shown)
+        real_loss = functional.softplus(-real_scores).mean()
+        loss = real_loss
+        if regularised:
+            r1 = r1_penalty(real_scores, shown)
+            loss = loss + config.r1_gamma / 2 * config.r1_every * r1
+            self.last_r1 = r1.item()
+        accelerator.backward(loss)
+        self.discriminator_optimizer.step()
+        self.discriminator_optimizer.zero_grad()
+
+        metrics = {
+            "loss_d": (fake_loss + real_loss).item(),
+            "score_real": real_scores.mean().item(),
+            "score_fake": fake_scores.mean().item(),
+            "sign_real": real_scores.sign().mean().item(),
+            "r1": self.last_r1,
+        }
+        if self.augment is not None:
+            self.augment.adapt(real_scores.detach())
+            metrics["augment_p"] = self.augment.probability.item()
+        return metrics
+
+    def _train_generator(self, fakes: Tensor, step: int) -> dict[str, float]:
+        config, accelerator = self.config, self.accelerator
+        self.discriminator.requires_grad_(requires_grad=False)  # so its plain module will do
+
+        loss = generator_loss(self.discriminator(self._augmented(fakes)))
+        accelerator.backward(loss)
+        metrics = {"loss_g": loss.item()}
+        if config.path_weight > 0:
+            if step % config.path_every == 0:
+                drawn, codes = self._draw(max(1, int(len(fakes) * config.path_batch_share)))
+                penalty, self.path_mean = path_length_penalty(
+                    drawn, codes, self.path_mean, config.path_decay
+                )
+                # the zero term gives every parameter a gradient, as several processes expect
+                accelerator.backward(
+                    config.path_weight * config.path_every * penalty + 0 * drawn.mean()
+                )
+            metrics["path_length"] = self.path_mean.item()
+        self.generator_optimizer.step()
+        self.generator_optimizer.zero_grad()
+        return metrics
+
+    def validate(self) -> dict[str, float]:
+        """Compare drawn images with the held-out photos, as in `image_statistics.py`."""
+        if self.held_out is None:
+            return {}
+        draw = torch.Generator().manual_seed(1)
+        z = torch.randn(len(self.held_out), self.config.network.style_dim, generator=draw)
+        drawn = self._show(z).clamp(-1, 1)
+        return {
+            "frechet_8px": thumbnail_distance(drawn, self.held_out),
+            "detail": detail(drawn) / detail(self.held_out),  # below 1: blurred
+        }
+
+    def samples(self) -> Tensor:
+        """Return images of the averaged G from the same z each time, rows of 8, (3, H, W)."""
+        drawn = self._show(self.sample_z)
+        size = self.config.network.size
+        drawn = functional.pad(drawn, (0, 0, 0, 0, 0, 0, 0, -len(drawn) % 8), value=-1.0)
+        rows = drawn.reshape(-1, 8, 3, size, size)
+        return rows.permute(2, 0, 3, 1, 4).reshape(3, -1, 8 * size).clamp(-1, 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Phase`."""
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return parts | {
+            "path_mean": self.path_mean,
+            "last_r1": self.last_r1,
+            "images_seen": self.images_seen,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Phase`."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.path_mean.copy_(state["path_mean"])
+        self.last_r1 = state["last_r1"]
+        self.images_seen = state["images_seen"]
+
+    def save_model(self, folder: Path) -> None:
+        """Write the averaged G as generator.safetensors, its config in the header."""
+        header = {
+            "config": json.dumps(to_mapping(self.config.network)),
+            "images_seen": str(self.images_seen),
+        }
+        save_tensors(folder / "generator.safetensors", self.average.state_dict(), header)
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {
+            "generator": self.generator,
+            "average": self.average,
+            "discriminator": self.discriminator,
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+        return parts if self.augment is None else parts | {"augment": self.augment}
+
+    def _draw(self, count: int) -> tuple[Tensor, Tensor]:
+        """Draw images with style mixing; return them and their codes."""
+        network, device = self.config.network, self.accelerator.device
+        z = torch.randn(2, count, network.style_dim, device=device)
+        cut = torch.randint(1, network.num_styles, (count, 1), device=device)
+        mixed = torch.rand(count, 1, device=device) < self.config.mixing
+        late = (torch.arange(network.num_styles, device=device) >= cut) & mixed
+        return self.drawing(z, late)
+
+    def _augmented(self, images: Tensor) -> Tensor:
+        return images if self.augment is None else self.augment(images)
+
+    @torch.no_grad()
+    def _show(self, z: Tensor) -> Tensor:
+        """Images of the averaged G on the CPU, a few at a time."""
+        parts = z.to(next(self.average.parameters()).device).split(16)
+        return torch.cat([self.average.synthesize(self.average.map(z)).cpu() for z in parts])
+
+    @torch.no_grad()
+    def _update_average(self, count: int, codes: Tensor) -> None:
+        """Move the averages by one step of `count` images here and in every other part."""
+        config, accelerator = self.config, self.accelerator
+        mean = accelerator.reduce(codes[:, 0].detach().mean(dim=0), reduction="mean")
+        self.generator.latent_avg.lerp_(mean, 1 - config.latent_decay)
+        batch = count * accelerator.num_processes * accelerator.gradient_accumulation_steps
+        self.images_seen += batch
+        half_life = min(config.average_images, config.average_ramp * self.images_seen)
+        share = 1 - 0.5 ** (batch / max(half_life, 1e-8))
+        for kept, new in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+            kept.data.lerp_(new, share)
+        for copied, last in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+            copied.copy_(last)
+
+
+def _adam(network: nn.Module, lr: float) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), lr=lr, betas=(0.0, 0.99), eps=1e-8)
