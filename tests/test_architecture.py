@@ -30,6 +30,7 @@ ORDER = (
     ("files",),
     ("records",),
     ("photo", "backbones", "generator", "face_parsing"),
+    ("data",),
     ("inversion",),
     ("editing",),
     ("model",),

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from stylefeatureeditor.training.data import ImageSet, open_images
+from stylefeatureeditor.data.images import ImageSet, open_images
 from stylefeatureeditor.training.loop import LoopConfig, RunResult, run
 
 if TYPE_CHECKING:

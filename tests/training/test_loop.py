@@ -23,7 +23,7 @@ from toy_training import ToyPhase, final_model, read_log, toy_config, toy_images
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stylefeatureeditor.training.data import ImageSet
+    from stylefeatureeditor.data.images import ImageSet
 
 pytest.importorskip("accelerate")
 

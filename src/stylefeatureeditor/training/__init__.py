@@ -1,1 +1,1 @@
-"""Losses, data, optimiser and the phases of training."""
+"""Losses, optimiser and the phases of training."""

@@ -24,9 +24,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from stylefeatureeditor.data.row_filter import nearest
 from stylefeatureeditor.errors import ConfigError, DependencyError
 from stylefeatureeditor.files import atomic_path
-from stylefeatureeditor.training.row_filter import nearest
 
 if sys.version_info >= (3, 11):
     import tomllib

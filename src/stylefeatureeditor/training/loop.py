@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from stylefeatureeditor.data.images import Batch, ImageSet, batches
 from stylefeatureeditor.errors import ConfigError, DependencyError, TrainingError
 from stylefeatureeditor.training.checkpoints import (
     list_checkpoints,
@@ -38,7 +39,6 @@ from stylefeatureeditor.training.config import (
     to_mapping,
     write_config,
 )
-from stylefeatureeditor.training.data import Batch, ImageSet, batches
 from stylefeatureeditor.training.phase import BasePhase, LabelledPhase, Phase
 from stylefeatureeditor.training.run_log import Meter, RunLog, open_run_log
 from stylefeatureeditor.training.seeds import seed_of

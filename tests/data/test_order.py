@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stylefeatureeditor.data.order import SHARD_WINDOW, Order
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.training.order import SHARD_WINDOW, Order
 
 
 def test_every_epoch_is_a_permutation_of_its_own():

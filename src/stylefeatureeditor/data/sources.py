@@ -1,4 +1,4 @@
-"""Where training images lie: folders, zip files and WebDataset tar shards, read as named bytes.
+"""Where images lie: folders, zip files and WebDataset tar shards, read as named bytes.
 
 A source lists its images once, each with its row of the table beside them, and then hands out
 bytes in any order and from any thread. Nothing is ever unpacked to disk.

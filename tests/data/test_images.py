@@ -15,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
+from stylefeatureeditor.data.images import DataConfig, ImageSet, batches, decode, open_images
 from stylefeatureeditor.errors import ConfigError, PhotoError
-from stylefeatureeditor.training.data import DataConfig, ImageSet, batches, decode, open_images
 from toy_training import SIDE, write_pictures
 
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from stylefeatureeditor.data.row_filter import nearest
+from stylefeatureeditor.data.sources import name_column, open_sources, parse_csv
 from stylefeatureeditor.errors import ConfigError, check_shape
-from stylefeatureeditor.training.row_filter import nearest
-from stylefeatureeditor.training.sources import name_column, open_sources, parse_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

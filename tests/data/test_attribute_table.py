@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.training.attribute_table import (
+from stylefeatureeditor.data.attribute_table import (
     AttributeTable,
     read_attribute_table,
     table_of,
 )
+from stylefeatureeditor.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path

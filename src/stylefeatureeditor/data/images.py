@@ -1,0 +1,369 @@
+"""Images to train or measure on: opened once, resized to a side, handed out in a seeded order.
+
+    images = open_images("faces.zip", 64, where={"split": "train"})
+    for batch in batches(images, 8, seed=0):
+        photos = batch.photos()                        # (8, 3, 64, 64) in [-1, 1]
+
+Framing is kept as stored; a picture that is not square is cropped about its middle, or padded with
+black. Whatever cannot be decoded is listed in `skipped`, logged, and left out: a bad file ends no
+run.
+
+If all the pixels fit `memory_gib` they are decoded once. Otherwise each image is decoded when it is
+due, by threads that run ahead of training; a damaged one is then replaced by the next good one, so
+that the order stays a function of the step. Everything else about the order is in `order.py`.
+
+Shapes: S side of the model in pixels, B batch of this process. Bytes are uint8 RGB (3, S, S).
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import threading
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stylefeatureeditor.data.order import Order
+from stylefeatureeditor.data.row_filter import row_filter
+from stylefeatureeditor.data.sources import Source, open_sources
+from stylefeatureeditor.errors import ConfigError, PhotoError
+from stylefeatureeditor.photo.image import read_photo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+Fit = Literal["crop", "pad"]
+Gathered = tuple[np.ndarray, np.ndarray]  # numbers (B,) and pixels (B, 3, S, S) uint8
+BATCHES_AHEAD = 3  # decoded before they are due; more only costs memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which images a run sees.
+
+    Attributes:
+        source: folders, zip files, tar shards; joined in this order.
+        where: rules on the table that lies with the images, as in `row_filter.py`.
+        test_where: the same for the images held out for validation.
+        fit: what happens to a picture that is not square.
+        mirror: flip about half of the images, other ones in each epoch.
+        memory_gib: decode once into memory if all pixels fit this; per process.
+        workers: decoding threads; 0 takes one per CPU core, 8 at most.
+    """
+
+    source: tuple[str, ...] = ()
+    where: dict[str, str] = field(default_factory=dict)
+    test_where: dict[str, str] = field(default_factory=dict)
+    fit: Fit = "crop"
+    mirror: bool = True
+    memory_gib: float = 4.0
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.memory_gib < 0 or self.workers < 0:
+            raise ConfigError(f"memory_gib and workers cannot be negative, got {self}")
+
+    def open(self, size: int, where: Mapping[str, str | float]) -> ImageSet:
+        """Open the images of `source` that meet `where`, at side `size`."""
+        return open_images(
+            self.source,
+            size,
+            where,
+            fit=self.fit,
+            memory_gib=self.memory_gib,
+            workers=self.workers,
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The images of one rank and step.
+
+    Attributes:
+        step: counted from 0.
+        indices: (B,) int64, numbers of the images in their set.
+        pixels: (B, 3, S, S) uint8, mirrored where the order says so.
+    """
+
+    step: int
+    indices: Tensor
+    pixels: Tensor
+
+    def photos(self, device: torch.device | str = "cpu") -> Tensor:
+        """Return the pixels on `device`, (B, 3, S, S) float32 in [-1, 1]."""
+        return to_photos(self.pixels.to(device, non_blocking=True))
+
+
+class ImageSet:
+    """Images of one size with their rows; made by `open_images`.
+
+    Attributes:
+        size: S.
+        names: path of each image inside its source. Where two sources hold the same one, both begin
+            with the name of their source and a slash.
+        rows: table row of each image, text by column.
+        skipped: "name: reason" of each file that could not be decoded, as far as is known.
+        shards: number of images per source if they are read in place; empty in memory.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], keep: Sequence[Sequence[int]], size: int, fit: Fit
+    ) -> None:
+        self.size = size
+        self.fit: Fit = fit
+        self.skipped: list[str] = []
+        self._places = [(s, i) for s, kept in zip(sources, keep, strict=True) for i in kept]
+        self.rows = tuple(source.entries[i].row for source, i in self._places)
+        self.names = _unique_names(self._places)
+        self.shards = tuple(len(kept) for kept in keep if kept)
+        self._pixels: np.ndarray | None = None
+        self._bad: set[int] = set()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all pixels are decoded already."""
+        return self._pixels is not None
+
+    def image(self, index: int) -> Tensor:
+        """Return one image, (3, S, S) uint8.
+
+        Raises:
+            PhotoError: it cannot be decoded (only when images are read in place).
+        """
+        return torch.from_numpy(self._image(index).copy())
+
+    def photos(self, indices: Sequence[int]) -> Tensor:
+        """Return several images for a network, (B, 3, S, S) float32 in [-1, 1]."""
+        return to_photos(torch.stack([self.image(index) for index in indices]))
+
+    def gather(self, indices: np.ndarray, pool: ThreadPoolExecutor) -> Callable[[], Gathered]:
+        """Start to fetch images; the result, called, waits for them.
+
+        A damaged image is replaced by the next one that is not. Calling raises PhotoError if there
+        is none.
+        """
+        if self._pixels is not None:
+            pixels = self._pixels[indices]
+            return lambda: (indices, pixels)
+        futures = [pool.submit(self._good_image, int(index)) for index in indices]
+
+        def wait() -> Gathered:
+            found = [future.result() for future in futures]
+            return np.array([index for index, _ in found]), np.stack([image for _, image in found])
+
+        return wait
+
+    def decode_all(self, workers: int = 0) -> None:
+        """Bring every image into memory and drop those that cannot be decoded.
+
+        Raises:
+            PhotoError: none can.
+        """
+        log.info("decoding %d images", len(self))
+        pixels = np.empty((len(self), 3, self.size, self.size), dtype=np.uint8)
+
+        def fill(index: int) -> str | None:
+            try:
+                pixels[index] = self._image(index)
+            except PhotoError as error:
+                return str(error)
+            return None
+
+        with ThreadPoolExecutor(_threads(workers)) as pool:
+            reasons = list(pool.map(fill, range(len(self)), chunksize=16))
+        good = [i for i, reason in enumerate(reasons) if reason is None]
+        self.skipped += [reason for reason in reasons if reason is not None]
+        if self.skipped:
+            log.warning(
+                "skipped %d of %d images that cannot be decoded; first: %s",
+                len(self.skipped),
+                len(self),
+                self.skipped[0],
+            )
+        if not good:
+            raise PhotoError(
+                f"none of the {len(self)} images can be decoded; first: {self.skipped[0]}"
+            )
+        if len(good) < len(self):
+            for target, index in enumerate(good):  # in place: a second copy may not fit
+                pixels[target] = pixels[index]
+            self.names = tuple(self.names[i] for i in good)
+            self.rows = tuple(self.rows[i] for i in good)
+        self._pixels, self.shards, self._places = pixels[: len(good)], (), []
+
+    def _image(self, index: int) -> np.ndarray:
+        if self._pixels is not None:
+            return self._pixels[index]
+        source, place = self._places[index]
+        try:
+            return decode(source.read(place), self.size, self.fit)
+        except Exception as error:  # Pillow's readers raise almost anything on damaged data
+            raise PhotoError(f"{source.path}: {self.names[index]}: {_reason(error)}") from error
+
+    def _good_image(self, index: int) -> tuple[int, np.ndarray]:
+        for candidate in itertools.chain(range(index, len(self)), range(index)):
+            if candidate in self._bad:
+                continue
+            try:
+                return candidate, self._image(candidate)
+            except PhotoError as error:
+                with self._lock:
+                    if candidate not in self._bad:
+                        self._bad.add(candidate)
+                        self.skipped.append(str(error))
+                        log.warning("skipped a damaged image: %s", error)
+        raise PhotoError(f"none of the {len(self)} images can be decoded; first: {self.skipped[0]}")
+
+
+def open_images(
+    source: str | Path | Sequence[str | Path],
+    size: int,
+    where: Mapping[str, str | float] | None = None,
+    *,
+    fit: Fit = "crop",
+    memory_gib: float = 4.0,
+    workers: int = 0,
+) -> ImageSet:
+    """Open images of one or several sources at side `size`, and decode them if they fit memory.
+
+    Args:
+        source: folders, zip files or tar shards, as in `sources.py`.
+        size: S in pixels.
+        where: rules on table columns, as in `row_filter.py`; None takes all images.
+        fit: "crop" cuts a picture to its middle square, "pad" makes it square with black.
+        memory_gib: the budget for decoded pixels.
+        workers: decoding threads; 0 takes one per CPU core, 8 at most.
+
+    Raises:
+        ConfigError: a source is missing or no image meets `where`.
+        PhotoError: an archive is damaged as a whole, or nothing in it can be decoded.
+    """
+    if size < 1:
+        raise ConfigError(f"expected a side of at least 1 pixel, got {size}")
+    sources = open_sources(source)
+    keep = [_kept(each, where or {}) for each in sources]
+    names = ", ".join(str(each.path) for each in sources[:3])
+    if not any(each.entries for each in sources):
+        raise ConfigError(f"expected images in {names}, but there is none")
+    if not any(keep):
+        raise ConfigError(f"no image of {names} meets {dict(where or {})}; check the rule")
+    images = ImageSet(sources, keep, size, fit)
+    if len(images) * 3 * size * size <= memory_gib * 2**30:
+        images.decode_all(workers)
+    return images
+
+
+def batches(
+    images: ImageSet,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    *,
+    mirror: bool = False,
+    workers: int = 0,
+) -> Generator[Batch, None, None]:
+    """Yield the batches of one rank from `start_step` on, without end.
+
+    The batch of step t depends on (seed, t, rank, world_size, batch_size) and the set alone.
+
+    Args:
+        images: the set.
+        batch_size: B, of this rank; the global batch is B * world_size.
+        seed: any integer.
+        start_step: first step to yield.
+        rank: of this process.
+        world_size: number of processes.
+        mirror: flip about half of the images, other ones in each epoch.
+        workers: decoding threads of images that are read in place.
+    """
+    order = Order(
+        length=len(images),
+        batch_size=batch_size,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+        shards=images.shards if len(images.shards) > 1 else (),
+    )
+    ahead = 1 if images.in_memory else BATCHES_AHEAD
+    due: deque[tuple[int, np.ndarray, Callable[[], Gathered]]] = deque()
+    with ThreadPoolExecutor(_threads(workers)) as pool:  # starts no thread until it has work
+        try:
+            for coming in itertools.count(start_step):
+                indices, flips = order.at(coming)
+                due.append((coming, flips, images.gather(indices, pool)))
+                if len(due) < ahead:
+                    continue
+                step, flips, wait = due.popleft()
+                indices, pixels = wait()
+                if mirror:
+                    pixels[flips] = pixels[flips, :, :, ::-1]
+                yield Batch(step, torch.from_numpy(indices), torch.from_numpy(pixels))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def decode(data: bytes, size: int, fit: Fit) -> np.ndarray:
+    """Turn the bytes of an image file into (3, size, size) uint8 RGB, upright.
+
+    What is transparent comes out on black.
+
+    Raises:
+        PhotoError: the bytes are no picture, damaged, or too large.
+    """
+    photo = read_photo(data)
+    picture = Image.fromarray(photo.pixels)
+    if photo.alpha is not None:
+        black = Image.new("RGB", picture.size)
+        picture = Image.composite(picture, black, Image.fromarray(photo.alpha))
+    width, height = picture.size
+    side = min(width, height) if fit == "crop" else max(width, height)
+    if width != height:
+        left, top = (width - side) // 2, (height - side) // 2
+        picture = picture.crop((left, top, left + side, top + side))  # outside is black
+    if side != size:
+        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
+    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+
+
+def to_photos(pixels: Tensor) -> Tensor:
+    """Turn uint8 in [0, 255] into float32 in [-1, 1], on the same device."""
+    return pixels.float().mul_(2 / 255).sub_(1)
+
+
+def _kept(source: Source, where: Mapping[str, str | float]) -> list[int]:
+    fits = row_filter(where, source.columns, str(source.path))
+    return [i for i, entry in enumerate(source.entries) if fits(entry.row)]
+
+
+def _unique_names(places: Sequence[tuple[Source, int]]) -> tuple[str, ...]:
+    plain = [source.entries[i].name for source, i in places]
+    times = Counter(plain)
+    return tuple(
+        name if times[name] == 1 else f"{source.path.stem}/{name}"
+        for name, (source, _) in zip(plain, places, strict=True)
+    )
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, PhotoError) else f"{type(error).__name__}: {error}"
+
+
+def _threads(workers: int) -> int:
+    return workers or min(8, os.cpu_count() or 1)
