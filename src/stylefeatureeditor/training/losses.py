@@ -16,14 +16,17 @@ Shapes: B batch, C channels and S side of the features, N styles, D width of a s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.errors import ConfigError, check_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RangerConfig:
-    """Settings of Ranger; the defaults are the paper's (App. 7) but for `weight_decay`, unused there.
+    """Settings of Ranger; the defaults are the paper's (App. 7), which decays no weights.
 
     Attributes:
         lr: step length.
@@ -95,10 +95,10 @@ class Ranger(Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, group["lr"])
+                    self._move(parameter, parameter.grad, group["lr"])
         return loss
 
-    def _move(self, parameter: Tensor, lr: float) -> None:
+    def _move(self, parameter: Tensor, gradient: Tensor, lr: float) -> None:
         config, state = self.config, self.state[parameter]
         if not state:
             state["step"] = 0
@@ -108,7 +108,7 @@ class Ranger(Optimizer):
         state["step"] += 1
 
         beta1, beta2 = config.betas
-        gradient = centralised(parameter.grad, above=config.centralise_above)
+        gradient = centralised(gradient, above=config.centralise_above)
         state["exp_avg"].mul_(beta1).add_(gradient, alpha=1 - beta1)
         state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
 
@@ -128,7 +128,7 @@ class Ranger(Optimizer):
 
 
 def centralised(gradient: Tensor, *, above: int | None) -> Tensor:
-    """Return `gradient` with zero mean per output (first axis), if it has more than `above` axes."""
+    """Return a gradient of more than `above` axes with zero mean per output, the first axis."""
     if above is None or gradient.ndim <= above:
         return gradient
     return gradient - gradient.mean(dim=tuple(range(1, gradient.ndim)), keepdim=True)
