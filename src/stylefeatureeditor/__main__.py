@@ -1,0 +1,10 @@
+"""`python -m stylefeatureeditor` is `sfe`."""
+
+from __future__ import annotations
+
+import sys
+
+from stylefeatureeditor.app.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

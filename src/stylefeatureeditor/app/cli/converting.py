@@ -1,0 +1,100 @@
+"""From published files to a model folder: shared by `sfe models convert` and `sfe models pull`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import torch
+
+from stylefeatureeditor import __version__
+from stylefeatureeditor.app.cli.output import Progress
+from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.files import atomic_path
+from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, save_model
+from stylefeatureeditor.weights.convert import convert_released
+from stylefeatureeditor.weights.direction_files import PUBLISHED
+from stylefeatureeditor.weights.storage import sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from stylefeatureeditor.weights.convert import ReleasedFiles
+
+CONVERTED_FROM = "converted_from"  # key in the header of every file of a converted model
+DIRECTION_SUFFIXES = (".pt", ".pth", ".npy", ".safetensors")
+
+
+def convert_to_folder(
+    files: ReleasedFiles,
+    folder: Path,
+    *,
+    name: str,
+    catalog: str | None,
+    directions: Iterable[Path] = (),
+    half: bool = False,
+) -> None:
+    """Write a model folder from published files, with their SHA-256 in every header.
+
+    Args:
+        files: the checkpoints.
+        folder: made if it is not there; it counts as a model only once all is written.
+        name: what the model is called.
+        catalog: "ffhq", "cars" or None.
+        directions: released direction files to copy into the folder.
+        half: store float16.
+
+    Raises:
+        WeightsError: a file is missing or not what it should be, or the folder cannot be written.
+    """
+    with Progress(f"converting to {folder}"):
+        origin = [
+            _origin(role, path)
+            for role in ("sfe", "generator", "e4e")
+            if (path := getattr(files, role)) is not None
+        ]
+        model = convert_released(files, name=name, catalog=catalog)
+        try:
+            (folder / CONFIG_FILE).unlink(missing_ok=True)
+        except OSError as error:
+            raise WeightsError(f"{folder} cannot be written: {error.strerror}") from error
+        copy_directions(directions, folder)
+        save_model(
+            model,
+            folder,
+            header={CONVERTED_FROM: json.dumps(origin), "converted_by": __version__},
+            float_dtype=torch.float16 if half else None,
+        )
+
+
+def copy_directions(paths: Iterable[Path], folder: Path) -> None:
+    """Copy direction files into a model folder, each whole or not at all; skip other files.
+
+    Raises:
+        WeightsError: a file cannot be read or written.
+    """
+    for path in paths:
+        if not path.is_file() or path.suffix.lower() not in DIRECTION_SUFFIXES:
+            continue
+        try:
+            (folder / PUBLISHED).mkdir(parents=True, exist_ok=True)
+            with atomic_path(folder / PUBLISHED / path.name) as temporary:
+                shutil.copyfile(path, temporary)
+        except OSError as error:
+            raise WeightsError(
+                f"{path} cannot be copied to {folder / PUBLISHED}: {error.strerror}"
+            ) from error
+
+
+def _origin(role: str, path: Path) -> dict[str, object]:
+    try:
+        return {
+            "role": role,
+            "file": path.name,
+            "bytes": path.stat().st_size,
+            "sha256": sha256_file(path),
+        }
+    except OSError as error:
+        raise WeightsError(f"--{role} {path} cannot be read: {error.strerror}") from error

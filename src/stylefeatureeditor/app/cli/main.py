@@ -1,0 +1,62 @@
+"""The command `sfe`: its parser, and what becomes of errors.
+
+    0    done
+    2    a mistake of the caller's, told in one sentence on stderr
+    130  interrupted
+
+Anything else is a bug and keeps its traceback. Modules of commands import torch and pictures only
+when they run, so that help and mistakes come at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+from stylefeatureeditor import __version__
+from stylefeatureeditor.app.cli import directions, doctor, edit, invert, models
+from stylefeatureeditor.app.cli.options import Parser
+from stylefeatureeditor.app.cli.output import say_error
+from stylefeatureeditor.errors import SfeError
+
+MISTAKE, INTERRUPTED = 2, 130
+
+
+def build_parser() -> Parser:
+    """Return the parser of `sfe` with all its commands."""
+    parser = Parser(
+        prog="sfe",
+        description="Edit faces in real photos through StyleGAN2 and keep their detail.",
+        epilog="example:  sfe edit portrait.jpg -e smile=2 -e age=-3 -o out.png",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"sfe {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
+    for group in (edit, invert, directions, models, doctor):
+        group.add_to(commands)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        argv: the words after `sfe`; None takes them from the command line.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        args = build_parser().parse_args(words or ["--help"])
+        return args.run(args)
+    except SystemExit as end:  # --help and --version
+        return end.code if isinstance(end.code, int) else 0
+    except SfeError as error:
+        say_error(error)
+        return MISTAKE
+    except KeyboardInterrupt:
+        say_error("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        with suppress(OSError, ValueError):  # or Python complains when it flushes at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,114 @@
+"""What the commands share on the command line: the parser, common options, the model they name."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import TYPE_CHECKING, NoReturn
+
+from stylefeatureeditor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stylefeatureeditor.editor import Editor
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Run = Callable[[argparse.Namespace], int]
+
+DEFAULT_MODEL = "faces"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one sentence; options are written in full."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError instead of printing the usage and leaving the interpreter."""
+        raise ConfigError(f"{message}; see `{self.prog} --help`")
+
+
+def add_command(
+    commands: Commands, name: str, run: Run, *, text: str, example: str
+) -> argparse.ArgumentParser:
+    """Return the parser of a new command.
+
+    Args:
+        commands: what it is added to.
+        name: what the user types.
+        run: does the work and returns the exit code.
+        text: what it does, one line; more lines only show in its own help.
+        example: one or several command lines for the end of its help.
+    """
+    lines = "\n".join(f"  {line}" for line in example.splitlines())
+    parser = commands.add_parser(
+        name,
+        help=text.splitlines()[0],
+        description=text,
+        epilog=f"example:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add --model."""
+    parser.add_argument(
+        "--model",
+        metavar="NAME|DIR",
+        default=DEFAULT_MODEL,
+        help="a name that `sfe models list` shows, or a model folder (%(default)s)",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device."""
+    parser.add_argument(
+        "--device",
+        type=device,
+        default="auto",
+        metavar="auto|cpu|cuda|mps",
+        help="where the networks run; auto takes the fastest there is (%(default)s)",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="write JSON")
+
+
+def device(text: str) -> str:
+    """Read a device's name."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"expected auto, cpu, cuda, cuda:N or mps, got '{text}'")
+    return text
+
+
+def pair(text: str) -> tuple[str, str]:
+    """Split "a:b" at its only colon."""
+    first, colon, second = text.partition(":")
+    if not colon or ":" in second:
+        raise argparse.ArgumentTypeError(f"expected two numbers as in 1:2, got '{text}'")
+    return first, second
+
+
+def load_editor(model: str, device: str) -> Editor:
+    """Return the editor that --model and --device name.
+
+    Raises:
+        WeightsError: there is no such model, or it is damaged.
+        ConfigError: the device is not there.
+    """
+    import torch
+
+    from stylefeatureeditor.editor import Editor
+
+    kind, _, number = device.partition(":")
+    missing = {
+        "cuda": torch.cuda.device_count() <= int(number or 0),
+        "mps": not torch.backends.mps.is_available(),
+    }
+    if missing.get(kind):
+        raise ConfigError(f"there is no device {device} on this machine; use --device cpu")
+    return Editor.from_pretrained(model, device=device)
