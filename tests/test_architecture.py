@@ -50,7 +50,7 @@ MAX_LINES = 400
 def where(path: Path) -> str:
     """Dotted place of a file under the package, such as "app.cli.edit"; "" for the top itself."""
     parts = path.relative_to(SRC).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return ".".join(parts[:-1] if parts[-1] in ("__init__", "__main__") else parts)
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
