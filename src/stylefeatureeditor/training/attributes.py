@@ -1,0 +1,224 @@
+"""Training the attribute classifier: which of A attributes a face has.
+
+    L = sum_ia  u_ia  b_a(y_ia)  BCE(y_ia, logit_ia)  /  sum_ia u_ia
+
+u is 0 where the table does not know. b weighs the rarer answer of an attribute up: with p the share
+of yes among the known, b(yes) = (1 / 2p)^balance and b(no) = (1 / 2(1 - p))^balance. At balance 0
+accuracy is what counts, at 1 both answers count alike.
+
+Adam with decoupled weight decay; the rate rises over a tenth of the run and falls as a cosine.
+Several processes: each has its own BatchNorm statistics, those of the first are saved.
+
+Shapes: N images, B batch, A attributes, S side in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.evaluation.attribute_classifier import (
+    AttributeClassifier,
+    AttributeClassifierConfig,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from accelerate import Accelerator
+
+    from stylefeatureeditor.data.attribute_table import AttributeTable
+
+VALIDATION_BATCH = 128
+WARM_UP = 0.1  # share of the run in which the rate rises
+FILE = "attributes.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributeTrainingConfig:
+    """How the classifier is trained.
+
+    Attributes:
+        network: its size; without attributes it learns every yes-or-no column of the table.
+        lr: highest rate of Adam.
+        weight_decay: decoupled.
+        balance: how far the rarer answer is weighed up, 0 to 1.
+        steps: length of the rate's schedule; the loop's steps.
+        jitter: largest random shift of a photo, in pixels, edges repeated.
+        channels_last: memory layout; faster on CPU.
+    """
+
+    network: AttributeClassifierConfig = field(default_factory=AttributeClassifierConfig)
+    lr: float = 3e-3
+    weight_decay: float = 1e-2
+    balance: float = 0.0
+    steps: int = 1000
+    jitter: int = 3
+    channels_last: bool = True
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0 or self.weight_decay < 0 or self.steps < 1 or self.jitter < 0:
+            raise ConfigError(
+                f"lr and steps must be positive, weight_decay and jitter not negative, got {self}"
+            )
+        if not 0 <= self.balance <= 1:
+            raise ConfigError(f"balance must lie in [0, 1], got {self.balance}")
+
+
+class AttributePhase:
+    """Trains `classifier`.
+
+    Args:
+        config: sizes and rates.
+        table: of the training images, in their order (`AttributeTable.align`).
+        held_out: photos (n, 3, S, S) in [-1, 1] that `validate` judges by; None skips it.
+        held_out_table: their rows.
+
+    Raises:
+        ConfigError: the tables lack an attribute, or one of them is no yes-or-no column.
+    """
+
+    def __init__(
+        self,
+        config: AttributeTrainingConfig,
+        table: AttributeTable,
+        held_out: Tensor | None = None,
+        held_out_table: AttributeTable | None = None,
+    ) -> None:
+        names = config.network.attributes or table.binary
+        if not names or not set(names) <= set(table.binary):
+            raise ConfigError(
+                f"expected columns of yes and no, got {', '.join(names) or 'none'}; "
+                f"the table has {', '.join(table.binary) or 'none'}"
+            )
+        self.config = replace(config, network=replace(config.network, attributes=names))
+        self.labels = table.select(names).values  # (N, A) of -1, 0, 1
+        self.held_out = held_out
+        self.held_out_labels = None
+        if held_out is not None and held_out_table is not None:
+            self.held_out_labels = held_out_table.select(names).values
+            check_shape("held_out_table", self.held_out_labels, (len(held_out), len(names)))
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.classifier = AttributeClassifier(self.config.network).to(memory_format=layout)
+        self.yes_weight, self.no_weight = answer_weights(self.labels, config.balance)
+
+    def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
+        """See `Phase`."""
+        self.accelerator = accelerator
+        self.classifier.train()
+        self.optimizer: Any = torch.optim.AdamW(
+            self.classifier.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay
+        )
+        self.wrapped, self.optimizer = accelerator.prepare(self.classifier, self.optimizer)
+        return [self.wrapped]
+
+    def train_labelled_step(self, photos: Tensor, indices: Tensor, step: int) -> dict[str, float]:
+        """Take one step on photos whose labels stand at `indices` of the table."""
+        labels = self.labels[indices].to(photos.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr * rate(step, self.config.steps)
+
+        logits = self.wrapped(shifted(photos, self.config.jitter))
+        loss = self._loss(logits, labels)
+        self.accelerator.backward(loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+        right = ((logits > 0) == (labels > 0))[labels != 0]
+        return {"loss": loss.item(), "accuracy": right.float().mean().item()}
+
+    def validate(self) -> dict[str, float]:
+        """Return accuracy on the held-out photos: overall and per attribute.
+
+        `balanced` is the mean of the accuracies among those with and those without an attribute.
+        """
+        if self.held_out is None or self.held_out_labels is None:
+            return {}
+        logits = self._judge(self.held_out)
+        labels = self.held_out_labels
+        metrics: dict[str, float] = {}
+        for place, name in enumerate(self.config.network.attributes):
+            said, truth = logits[:, place] > 0, labels[:, place]
+            metrics[f"accuracy/{name}"] = _share(said == (truth > 0), truth != 0)
+            sides = [_share(said, truth > 0), _share(~said, truth < 0)]
+            metrics[f"balanced/{name}"] = sum(sides) / 2
+        means = {
+            kind: sum(v for k, v in metrics.items() if k.startswith(kind)) / labels.shape[1]
+            for kind in ("accuracy", "balanced")
+        }
+        return means | metrics
+
+    def samples(self) -> None:
+        """There is nothing to see."""
+        return
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Phase`."""
+        return {
+            "classifier": self.classifier.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Phase`."""
+        self.classifier.load_state_dict(state["classifier"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def save_model(self, folder: Path) -> None:
+        """Write attributes.safetensors, for `AttributeClassifier.load`."""
+        self.classifier.save(folder / FILE)
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weights = torch.where(labels > 0, self.yes_weight.to(labels), self.no_weight.to(labels)) * (
+            labels != 0
+        )
+        each = functional.binary_cross_entropy_with_logits(
+            logits, (labels > 0).to(logits), weights, reduction="sum"
+        )
+        return each / (labels != 0).sum().clamp(min=1)
+
+    def _judge(self, photos: Tensor) -> Tensor:
+        self.classifier.eval()
+        parts = [
+            self.classifier(part.to(self.accelerator.device)).float().cpu()
+            for part in photos.split(VALIDATION_BATCH)
+        ]
+        self.classifier.train()
+        return torch.cat(parts)
+
+
+def answer_weights(labels: Tensor, balance: float) -> tuple[Tensor, Tensor]:
+    """Return b(yes) and b(no) of the module's text, (A,) each, from labels (N, A) of -1, 0, 1."""
+    yes, no = (labels > 0).sum(dim=0), (labels < 0).sum(dim=0)
+    share = (yes + 1) / (yes + no + 2)  # never 0 or 1
+    return (0.5 / share) ** balance, (0.5 / (1 - share)) ** balance
+
+
+def rate(step: int, steps: int) -> float:
+    """Return the share of the highest rate at a step: a straight rise, then half a cosine."""
+    rise = max(1, round(WARM_UP * steps))
+    if step < rise:
+        return (step + 1) / rise
+    done = min(1.0, (step - rise) / max(1, steps - rise))
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def shifted(photos: Tensor, reach: int) -> Tensor:
+    """Move a batch by one random vector of whole pixels, `reach` at most; edges are repeated."""
+    if reach == 0:
+        return photos
+    side = photos.shape[-1]
+    down, right = torch.randint(0, 2 * reach + 1, (2,)).tolist()
+    padded = functional.pad(photos, (reach, reach, reach, reach), mode="replicate")
+    return padded[:, :, down : down + side, right : right + side]
+
+
+def _share(hits: Tensor, among: Tensor) -> float:
+    """Return the share of hits among some; 0 if there are none, so that logs stay finite."""
+    return hits[among].float().mean().item() if bool(among.any()) else 0.0
