@@ -11,8 +11,8 @@ one affine map of RGB. An image that drew none passes bit by bit.
     geometry   mirror; whole-pixel shift; scale; rotation; stretch along a random axis; shift
     colour     contrast; luma flip; hue; saturation; brightness
 
-Both are differentiable once, with respect to the pixels. grid_sample has no second derivative, so a
-gradient penalty must start at the distorted image, as `training/generator.py` does.
+Count on one derivative with respect to the pixels: older versions of torch have no second one of
+grid_sample. A gradient penalty must start at the distorted image, as in `training/generator.py`.
 
 Shapes: B batch, S side in pixels. Maps act on columns (x, y, 1) in units of half the side, (0, 0)
 the centre of the image, x to the right, y down; and on columns (r, g, b, 1), colours in [-1, 1].

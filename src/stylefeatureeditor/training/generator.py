@@ -10,8 +10,8 @@ the gradients of the step it falls on: Adam takes one step per batch, so its rat
 correction for further ones. What users get is not G but its running average, and in it latent_avg,
 the running mean of w.
 
-R1 differentiates D at the augmented photo, not through the augmentation: grid_sample has no second
-derivative. See `augment.py`.
+R1 differentiates D at the augmented photo, where D is used, and not through the augmentation: older
+versions of torch have no second derivative of it. See `augment.py`.
 
 Shapes: B batch, N styles, D width of a style, S side in pixels.
 """
