@@ -250,7 +250,7 @@ class GeneratorPhase:
             "r1": self.last_r1,
         }
         if self.augment is not None:
-            self.augment.adapt(real_scores.detach())
+            self.augment.adapt(accelerator.gather(real_scores.detach()))
             metrics["augment_p"] = self.augment.probability.item()
         return metrics
 
@@ -264,9 +264,8 @@ class GeneratorPhase:
         if config.path_weight > 0:
             if step % config.path_every == 0:
                 drawn, codes = self._draw(max(1, int(len(fakes) * config.path_batch_share)))
-                penalty, self.path_mean = path_length_penalty(
-                    drawn, codes, self.path_mean, config.path_decay
-                )
+                penalty, mean = path_length_penalty(drawn, codes, self.path_mean, config.path_decay)
+                self.path_mean = accelerator.reduce(mean, reduction="mean")
                 # the zero term gives every parameter a gradient, as several processes expect
                 accelerator.backward(
                     config.path_weight * config.path_every * penalty + 0 * drawn.mean()
