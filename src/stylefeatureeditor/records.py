@@ -102,8 +102,12 @@ class Codes:
         moved = CodeShift(self.wplus, self.styles) + shift
         assert moved.wplus is not None
         rows = moved.wplus.shape[0]
-        styles = moved.styles and moved.styles.map(lambda style: style.expand(rows, -1))
-        return Codes(moved.wplus, styles)
+        if moved.styles is None:
+            return Codes(moved.wplus)
+        if rows == 1:  # a StyleSpace shift may bring several rows to one code
+            rows = max(len(style) for style in moved.styles.conv)
+        styles = moved.styles.map(lambda style: style.expand(rows, -1))
+        return Codes(moved.wplus.expand(rows, -1, -1), styles)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Codes:
         """Return the record with `function` applied to every tensor."""
