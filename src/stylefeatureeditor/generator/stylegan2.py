@@ -122,7 +122,8 @@ class Generator(nn.Module):
             truncation: psi of w = latent_avg + psi (f(z) - latent_avg); 1 leaves w alone.
         """
         check_shape("z", z, (None, self.config.style_dim))
-        w = torch.lerp(self.latent_avg.expand(len(z), -1), self.mapping(z), truncation)
+        w = self.mapping(z)
+        w = torch.lerp(self.latent_avg.to(w.dtype).expand(len(z), -1), w, truncation)
         return Codes(w[:, None].repeat(1, self.config.num_styles, 1))
 
     def features(self, codes: Codes, layer: int) -> Tensor:
@@ -148,6 +149,7 @@ class Generator(nn.Module):
             rgb: the image that the codes draw up to `layer`, `run_to(codes, layer).rgb`; None
                 draws it now.
         """
+        self._check_layer(layer)
         channels, side = self.config.layer_shape(layer)
         check_shape("features", features, (len(codes), channels, side, side))
         if rgb is None:
@@ -156,12 +158,15 @@ class Generator(nn.Module):
 
     def run_to(self, codes: Codes, layer: int) -> Halfway:
         """Run the layers up to and including `layer`, and their RGB layers."""
+        self._check_layer(layer)
+        return self._run(codes, None, 0, layer)
+
+    def _check_layer(self, layer: int) -> None:
         if not 1 <= layer <= self.config.num_layers:
             raise ConfigError(
                 f"layer must be between 1 and {self.config.num_layers} for a {self.config.size} px "
                 f"generator, got {layer}"
             )
-        return self._run(codes, None, 0, layer)
 
     def _run(
         self,
