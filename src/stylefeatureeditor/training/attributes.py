@@ -104,8 +104,9 @@ class AttributePhase:
         if held_out is not None and held_out_table is not None:
             self.held_out_labels = held_out_table.select(names).values
             check_shape("held_out_table", self.held_out_labels, (len(held_out), len(names)))
-        layout = torch.channels_last if config.channels_last else torch.contiguous_format
-        self.classifier = AttributeClassifier(self.config.network).to(memory_format=layout)
+        self.classifier = AttributeClassifier(self.config.network)
+        if config.channels_last:
+            self.classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.yes_weight, self.no_weight = answer_weights(self.labels, config.balance)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:

@@ -1,0 +1,374 @@
+"""Train the encoder E so that its codes can be edited (Tov et al., 2021). G stands still.
+
+    w_E = latent_avg + E(X),  X^ = G(w_E)
+    L_E = L2 + 0.8 LPIPS + 0.1 ID of (X^, X)
+        + 2e-4 sum_i ||w_i - w_0||_2                 styles stay near one another
+        + 0.1 mean_i softplus(-D_w(w_i))             and near what the mapping network gives
+    L_D = softplus(-D_w(f(z))) + softplus(D_w(w_i)) + lazy R1 at f(z)
+
+Progressive: at first all styles are style 0, a code of W. From `progressive_start` one more may
+differ every `progressive_every` steps; sums and means over i take those that may. A style that may
+not yet differ does not in the saved model either: its head starts at zero.
+
+D_w is a small MLP on one style vector. Its real and encoded codes pass through pools, so that it
+sees older ones too. Defaults are the published recipe's; several processes need
+`loop.find_unused_parameters`, since waiting heads do not run.
+
+Shapes: B photos, S side of the model, N styles, D width of a style.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stylefeatureeditor.editing.delta import resize
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.records import Codes
+from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig, LossNetworks
+from stylefeatureeditor.training.losses import R1Config, generator_loss, lazy_r1
+from stylefeatureeditor.training.networks import (
+    VALIDATION_BATCH,
+    BatchNormMode,
+    freeze,
+    likeness,
+    picture,
+    set_training,
+    synchronised,
+)
+from stylefeatureeditor.training.ranger import Ranger, RangerConfig
+from stylefeatureeditor.weights.checkpoint import save_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from accelerate import Accelerator
+
+    from stylefeatureeditor.generator.discriminator import Discriminator
+    from stylefeatureeditor.model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentDiscriminatorConfig:
+    """D_w and how it is trained.
+
+    Attributes:
+        weight: of its loss in L_E; 0 leaves D_w out.
+        layers: linear layers of the MLP, all of the codes' width but the last.
+        lr: of Adam.
+        r1: gradient penalty at real codes.
+        pool_size: codes a pool keeps; 0 shows the newest only.
+    """
+
+    weight: float = 0.1
+    layers: int = 4
+    lr: float = 2e-5
+    r1: R1Config = field(default_factory=R1Config)
+    pool_size: int = 50
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or self.layers < 1 or self.lr <= 0 or self.pool_size < 0:
+            raise ConfigError(
+                f"weight and pool_size cannot be negative, layers and lr must be positive: {self}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class E4eTrainingConfig:
+    """How E is trained; the defaults are the published recipe for faces.
+
+    Attributes:
+        image: terms on (X^, X).
+        delta: weight of the styles' distances from style 0.
+        latent: D_w.
+        progressive_start: first step at which style 1 may differ.
+        progressive_every: steps between two further styles; 0 lets all differ from the start.
+        zero_heads: heads 1.. start at zero; switch off to go on from a trained E.
+        ranger: optimiser of E.
+        batch_norm: E's BatchNorm, see `networks.set_training`.
+        samples: held-out photos in a sample picture.
+    """
+
+    image: ImageLossConfig = field(default_factory=lambda: ImageLossConfig(side=256))
+    delta: float = 2e-4
+    latent: LatentDiscriminatorConfig = field(default_factory=LatentDiscriminatorConfig)
+    progressive_start: int = 20_000
+    progressive_every: int = 2_000
+    zero_heads: bool = True
+    ranger: RangerConfig = field(default_factory=lambda: RangerConfig(lr=1e-4))
+    batch_norm: BatchNormMode = "batch"
+    samples: int = 8
+
+    def __post_init__(self) -> None:
+        if min(self.delta, self.progressive_start, self.progressive_every) < 0 or self.samples < 1:
+            raise ConfigError(
+                f"delta and the progressive steps cannot be negative, samples at least 1: {self}"
+            )
+
+    def active_styles(self, step: int, num_styles: int) -> int:
+        """Return how many of N styles may differ from one another at a step, 1 to N."""
+        if self.progressive_every == 0:
+            return num_styles
+        if step < self.progressive_start:
+            return 1
+        return min(num_styles, 2 + (step - self.progressive_start) // self.progressive_every)
+
+
+class LatentDiscriminator(nn.Module):
+    """D_w: one logit per style vector, high for those of the mapping network."""
+
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        hidden: list[nn.Module] = []
+        for _ in range(layers - 1):
+            hidden += [nn.Linear(width, width), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*hidden, nn.Linear(width, 1))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """(n, D) -> (n, 1)."""
+        return self.body(codes)
+
+
+class CodePool:
+    """Gives codes back mixed with older ones: half of them, once the pool is full."""
+
+    def __init__(self, size: int, width: int) -> None:
+        self.kept = torch.zeros(size, width)
+        self.count = 0
+
+    def exchange(self, codes: Tensor) -> Tensor:
+        """Return (n, D) codes, each the given one or an older one that it replaces."""
+        size, rows = len(self.kept), []
+        for code in codes.detach().float().cpu():
+            if self.count < size:
+                self.kept[self.count] = code
+                self.count += 1
+            elif size and torch.rand(()) < 0.5:
+                place = int(torch.randint(size, ()))
+                old = self.kept[place].clone()
+                self.kept[place] = code
+                rows.append(old)
+                continue
+            rows.append(code)
+        return torch.stack(rows).to(codes.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is kept."""
+        return {"kept": self.kept, "count": self.count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take it back."""
+        self.kept.copy_(state["kept"])
+        self.count = state["count"]
+
+
+class Encoding(nn.Module):
+    """E and G as one forward, as wrappers for several processes and mixed precision need it."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.e4e = model.e4e
+        self.generator = model.generator
+        self.encoder_size = model.config.encoder_size
+
+    def forward(self, photos: Tensor, num_styles: int) -> tuple[Tensor, Tensor]:
+        """Return X^, (B, 3, S, S), and w_E, (B, N, D).
+
+        Args:
+            photos: X, (B, 3, S, S) in [-1, 1].
+            num_styles: styles that may differ.
+        """
+        offsets = self.e4e(resize(photos, self.encoder_size), num_styles)
+        wplus = self.generator.latent_avg + offsets
+        return self.generator.synthesize(Codes(wplus)), wplus
+
+
+class E4ePhase:
+    """Trains `model.e4e`, and D_w against it.
+
+    Args:
+        config: losses and rates.
+        model: G is trained already; everything but E stays as it is.
+        networks: what the image loss needs.
+        discriminator: D, if `image.discriminator_features` is used.
+        held_out: photos (n, 3, S, S) in [-1, 1] for `validate` and `samples`; None skips both.
+    """
+
+    def __init__(
+        self,
+        config: E4eTrainingConfig,
+        model: Model,
+        networks: LossNetworks,
+        discriminator: Discriminator | None = None,
+        held_out: Tensor | None = None,
+    ) -> None:
+        self.config = config
+        self.model = model
+        self.held_out = held_out
+        self.image_loss = ImageLoss(config.image, networks, discriminator)
+        width = model.config.generator.style_dim
+        self.latent_discriminator = LatentDiscriminator(width, config.latent.layers)
+        self.real_pool = CodePool(config.latent.pool_size, width)
+        self.encoded_pool = CodePool(config.latent.pool_size, width)
+        self.active = config.active_styles(0, model.config.generator.num_styles)
+        if config.zero_heads:
+            with torch.no_grad():
+                for head in list(model.e4e.heads)[1:]:
+                    head.linear.weight.zero_()  # type: ignore[union-attr, operator]
+                    head.linear.bias.zero_()  # type: ignore[union-attr, operator]
+
+    def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
+        """See `Phase`."""
+        self.accelerator = accelerator
+        config, model = self.config, self.model
+        freeze(model)
+        model.e4e = synchronised(model.e4e, accelerator)  # type: ignore[assignment]
+        model.e4e.requires_grad_()
+        set_training(model.e4e, config.batch_norm)
+        model.to(accelerator.device)
+        self.image_loss.to(accelerator.device)
+        self.optimizer: Any = Ranger(model.e4e.parameters(), config.ranger)
+        self.latent_optimizer: Any = torch.optim.Adam(
+            self.latent_discriminator.parameters(), lr=config.latent.lr
+        )
+        self.encoding, self.wrapped_latent, self.optimizer, self.latent_optimizer = (
+            accelerator.prepare(
+                Encoding(model), self.latent_discriminator, self.optimizer, self.latent_optimizer
+            )
+        )
+        return [self.encoding, self.wrapped_latent]
+
+    def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
+        """Train D_w on the codes as they are, then E.
+
+        Args:
+            photos: X, (B, 3, S, S) in [-1, 1].
+            step: counted from 0.
+        """
+        config = self.config
+        self.active = config.active_styles(step, self.model.config.generator.num_styles)
+        drawn, wplus = self.encoding(photos, self.active)
+        wplus = wplus.float()
+        metrics: dict[str, float] = {}
+        if config.latent.weight:
+            metrics = self._train_latent_discriminator(wplus.detach(), step)
+
+        image = self.image_loss(drawn, photos)
+        spread = style_spread(wplus[:, : self.active])
+        loss = image.total + config.delta * spread
+        if config.latent.weight:
+            self.latent_discriminator.requires_grad_(requires_grad=False)
+            adversarial = generator_loss(self.latent_discriminator(self._vectors(wplus)))
+            loss = loss + config.latent.weight * adversarial
+            metrics["adversarial"] = adversarial.item()
+        self.accelerator.backward(loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        found = {"loss": loss.item()} | image.metrics() | {"style_spread": spread.item()}
+        return found | metrics | {"active_styles": float(self.active)}
+
+    def _train_latent_discriminator(self, wplus: Tensor, step: int) -> dict[str, float]:
+        config, generator = self.config.latent, self.model.generator
+        self.latent_discriminator.requires_grad_()
+        with torch.no_grad():
+            z = torch.randn(len(wplus), wplus.shape[2], device=wplus.device)
+            real = self.real_pool.exchange(generator.map(z).wplus[:, 0])
+        encoded = self.encoded_pool.exchange(self._vectors(wplus))
+
+        real_scores = self.wrapped_latent(real)
+        encoded_scores = self.wrapped_latent(encoded)
+        loss = functional.softplus(-real_scores).mean() + functional.softplus(encoded_scores).mean()
+        penalty = lazy_r1_codes(self.wrapped_latent, real, step, config.r1)
+        self.accelerator.backward(loss + penalty)
+        self.latent_optimizer.step()
+        self.latent_optimizer.zero_grad()
+        return {
+            "loss_d": loss.item(),
+            "score_real": real_scores.mean().item(),
+            "score_encoded": encoded_scores.mean().item(),
+        }
+
+    def _vectors(self, wplus: Tensor) -> Tensor:
+        """Return the styles that may differ, (B * active, D)."""
+        return wplus[:, : self.active].flatten(0, 1)
+
+    def validate(self) -> dict[str, float]:
+        """Return L2 and SSIM of X^ on the held-out photos, and their mean style spread."""
+        if self.held_out is None:
+            return {}
+        drawn, wplus = self._encode(self.held_out)
+        return likeness(drawn, self.held_out) | {"style_spread": style_spread(wplus).item()}
+
+    def samples(self) -> Tensor | None:
+        """Return two rows: X, X^."""
+        if self.held_out is None:
+            return None
+        photos = self.held_out[: self.config.samples]
+        return picture([photos, self._encode(photos)[0]])
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Phase`."""
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return parts | {"active": self.active}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Phase`."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.active = state["active"]
+
+    def save_model(self, folder: Path) -> None:
+        """Write the whole model, E included."""
+        save_model(self.model, folder)
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {
+            "e4e": self.model.e4e,
+            "latent_discriminator": self.latent_discriminator,
+            "real_pool": self.real_pool,
+            "encoded_pool": self.encoded_pool,
+            "optimizer": self.optimizer,
+            "latent_optimizer": self.latent_optimizer,
+        }
+        if self.image_loss.discriminator is not None:
+            parts["first_discriminator"] = self.image_loss.discriminator
+        return parts
+
+    @torch.no_grad()
+    def _encode(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        """Return X^ and w_E on the CPU, with E in eval mode."""
+        self.model.e4e.eval()
+        plain = self.accelerator.unwrap_model(self.encoding)
+        parts = [
+            plain(part.to(self.accelerator.device), self.active)
+            for part in photos.split(VALIDATION_BATCH)
+        ]
+        set_training(self.model.e4e, self.config.batch_norm)
+        drawn, wplus = zip(*parts, strict=True)
+        return torch.cat(drawn).float().cpu(), torch.cat(wplus).float().cpu()
+
+
+def style_spread(wplus: Tensor) -> Tensor:
+    """Return sum_i ||w_i - w_0||_2 of codes (B, n, D), averaged over the batch; 0 for one style."""
+    return torch.linalg.vector_norm(wplus[:, 1:] - wplus[:, :1], dim=2).sum(dim=1).mean()
+
+
+def lazy_r1_codes(network: nn.Module, codes: Tensor, step: int, config: R1Config) -> Tensor:
+    """Return the R1 term at codes (n, D): gamma / 2 * every * mean ||dD/dw||^2, or 0 between."""
+    # `lazy_r1` sums over the axes of an image
+    return lazy_r1(_OnCells(network), codes[:, :, None, None], step, config)
+
+
+class _OnCells(nn.Module):
+    """Show a network of vectors (n, D) what is shaped as an image, (n, D, 1, 1)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, cells: Tensor) -> Tensor:
+        return self.network(cells.flatten(1))

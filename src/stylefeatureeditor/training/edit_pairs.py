@@ -1,0 +1,103 @@
+"""Edits that the generator itself makes: what phase 2 learns from.
+
+    w_E = E(X),  w_E' = w_E + d;  X_E = G(w_E),  X_E' = G(w_E')
+    Delta = F_{w_E} - F_{w_E'}                                                 Eq. 5
+    (w, F_k) = I(X_E),  w' = w + d
+
+Nothing here has a gradient: E, I and G stand still.
+Shapes: B photos, S side of the model, C and S_F channels and side of F_k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from stylefeatureeditor.editing.delta import resize
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.records import Codes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylefeatureeditor.editing.direction import EditDirection
+    from stylefeatureeditor.inversion.inverter import InverterOutput
+    from stylefeatureeditor.model import Model
+
+CodeSource = Literal["e4e", "inverter"]
+
+
+@dataclass(frozen=True)
+class TrainingDirection:
+    """A direction that H learns from, and the strengths it is used with."""
+
+    direction: EditDirection
+    strengths: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.strengths:
+            raise ConfigError(f"direction '{self.direction.name}' needs at least one strength")
+
+
+@dataclass(frozen=True)
+class EditPair:
+    """An edit that the generator itself has made, and what I knows before it.
+
+    Attributes:
+        target: X_E', (B, 3, S, S).
+        features: F_k of X_E, (B, C, S_F, S_F).
+        delta: F_{w_E} - F_{w_E'} at the model's delta layer.
+        codes: w'.
+        rgb: the image that w' draws up to layer k, (B, 3, S_F, S_F).
+    """
+
+    target: Tensor
+    features: Tensor
+    delta: Tensor
+    codes: Codes
+    rgb: Tensor
+
+
+@torch.no_grad()
+def make_edit(
+    model: Model, photos: Tensor, direction: EditDirection, strength: float, source: CodeSource
+) -> EditPair:
+    """Let G make an edit of the pictures it draws for `photos`.
+
+    Args:
+        model: G, E and I, in eval mode.
+        photos: X, (B, 3, S, S) in [-1, 1].
+        direction: what to edit.
+        strength: how far.
+        source: where w_E comes from, E or I (the ablation "without E").
+    """
+    config, generator = model.config, model.generator
+    before = edit_codes(model, photos, source)
+    both = Codes.cat([before, direction.apply(before, strength)])  # w_E, w_E': (2B, N, D)
+    start = generator.run_to(both, config.delta_layer)
+    # G(w) from what has been drawn of it already
+    images = generator.synthesize_from(start.features, both, config.delta_layer, start.rgb)
+    drawn, target = images.float().chunk(2)  # X_E, X_E'
+    old, new = start.features.chunk(2)
+    found = invert(model, drawn)
+    codes = direction.apply(found.codes, strength)  # w'
+    rgb = generator.run_to(codes, config.feature_layer).rgb
+    return EditPair(target, found.features, old - new, codes, rgb)
+
+
+@torch.no_grad()
+def invert(model: Model, photos: Tensor) -> InverterOutput:
+    """Return (w, F_k) = I(X) and the start of G's pass of w."""
+    seen = resize(photos, model.config.encoder_size)
+    return model.inverter(seen, model.generator, model.config.feature_layer)
+
+
+@torch.no_grad()
+def edit_codes(model: Model, photos: Tensor, source: CodeSource) -> Codes:
+    """Return w_E."""
+    if source == "inverter":
+        return invert(model, photos).codes
+    seen = resize(photos, model.config.encoder_size)
+    return Codes(model.generator.latent_avg + model.e4e(seen))

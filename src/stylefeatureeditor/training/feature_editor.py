@@ -1,0 +1,372 @@
+"""Phase 2: train the Feature Editor H (App. 7). I, E and G stand still.
+
+One random direction of a fixed set and one of its strengths per batch give d. On drawn images:
+
+    w_E = E(X),  w_E' = w_E + d;  X_E = G(w_E),  X_E' = G(w_E')
+    Delta = F_{w_E} - F_{w_E'}                                                 Eq. 5
+    (w, F_k) = I(X_E),  w' = w + d,  F_k' = H(F_k, Delta)                      Eq. 6
+    L_edit = L2 + LPIPS + ID of (G(F_k', w'_{k+1:N}), X_E')                    Eq. 7
+
+and on the photos, where there is nothing to edit:
+
+    (w, F_k) = I(X),  X^ = G(H(F_k, 0), w_{k+1:N})
+    L_inv  = L2 + LPIPS + ID of (X^, X) + 0.01 softplus(-D(X^))                docs/adr/0007
+    L_D    = (softplus(-D(X)) + softplus(D(X^))) / 2 + lazy R1
+
+    L_H = edit_weight L_edit + inversion_weight L_inv
+
+Where Delta is taken at another layer (cars), the layer that brings it to F_k's shape trains with H;
+several processes then need `loop.find_unused_parameters`, since L_inv has no Delta.
+
+Table 3: `inversion_weight` 0 is "without inversion loss", `edit_codes` "inverter" is "without E", a
+short list of directions is D_small. "Without Fuser" and F_5 are sizes of the model, "without H" a
+switch of the evaluation.
+
+Shapes: B photos, S side of the model, C and S_F channels and side of F_k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.training.edit_pairs import (
+    CodeSource,
+    EditPair,
+    TrainingDirection,
+    edit_codes,
+    invert,
+    make_edit,
+)
+from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig, LossNetworks
+from stylefeatureeditor.training.losses import discriminator_loss, generator_loss, lazy_r1
+from stylefeatureeditor.training.networks import (
+    VALIDATION_BATCH,
+    AdversarialConfig,
+    BatchNormMode,
+    freeze,
+    likeness,
+    picture,
+    set_training,
+    synchronised,
+)
+from stylefeatureeditor.training.ranger import Ranger, RangerConfig
+from stylefeatureeditor.training.seeds import shared_generator
+from stylefeatureeditor.weights.checkpoint import save_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from accelerate import Accelerator
+
+    from stylefeatureeditor.editing.direction import EditDirection
+    from stylefeatureeditor.generator.discriminator import Discriminator
+    from stylefeatureeditor.model import Model
+    from stylefeatureeditor.records import Codes
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditorTrainingConfig:
+    """How H is trained; the defaults are the paper's on faces, `presets.py` has the others.
+
+    Attributes:
+        edit: terms of L_edit.
+        inversion: terms of L_inv without the adversarial one.
+        adversarial: that term, and D.
+        edit_weight: of L_edit.
+        inversion_weight: of L_inv; 0 leaves it and D out.
+        edit_codes: where w_E comes from: E, or I's own w.
+        ranger: optimiser of H.
+        batch_norm: H's BatchNorm, see `networks.set_training`.
+        seed: of the direction and strength of each step.
+        samples: held-out photos in a sample picture.
+    """
+
+    edit: ImageLossConfig = field(default_factory=ImageLossConfig)
+    inversion: ImageLossConfig = field(default_factory=ImageLossConfig)
+    adversarial: AdversarialConfig = field(default_factory=lambda: AdversarialConfig(r1=None))
+    edit_weight: float = 1.0
+    inversion_weight: float = 1.0
+    edit_codes: CodeSource = "e4e"
+    ranger: RangerConfig = field(default_factory=RangerConfig)
+    batch_norm: BatchNormMode = "batch"
+    seed: int = 0
+    samples: int = 8
+
+    def __post_init__(self) -> None:
+        if min(self.edit_weight, self.inversion_weight) < 0 or self.samples < 1:
+            raise ConfigError(f"weights cannot be negative, samples must be at least 1: {self}")
+        if self.edit_weight == self.inversion_weight == 0:
+            raise ConfigError("edit_weight and inversion_weight cannot both be 0")
+
+
+class Repainting(nn.Module):
+    """H and the upper layers of G as one forward, as wrappers for several processes need it."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.feature_editor = model.feature_editor
+        self.delta_downsampler = model.delta_downsampler
+        self.generator = model.generator
+        self.layer = model.config.feature_layer
+
+    def forward(self, features: Tensor, delta: Tensor | None, codes: Codes, rgb: Tensor) -> Tensor:
+        """Return G(H(F_k, Delta), w_{k+1:N}), (B, 3, S, S); Delta None is zero.
+
+        Args:
+            features: F_k, (B, C, S_F, S_F).
+            delta: at the model's delta layer.
+            codes: w, or w' of an edit.
+            rgb: what the codes draw up to layer k.
+        """
+        if delta is None:
+            changed = self.feature_editor(features, torch.zeros_like(features))
+        elif self.delta_downsampler is None:
+            changed = self.feature_editor(features, delta)
+        else:
+            changed = self.feature_editor(features, self.delta_downsampler(delta))
+        return self.generator.synthesize_from(changed, codes, self.layer, rgb)
+
+
+class EditorPhase:
+    """Trains `model.feature_editor`, with it `model.delta_downsampler` if there is one, and D.
+
+    Args:
+        config: losses and rates.
+        model: G, E and I are trained already and stay as they are.
+        directions: what to edit.
+        discriminator: D, best the one of phase 1.
+        networks: what the image losses need.
+        held_out: photos (n, 3, S, S) in [-1, 1] for `validate` and `samples`; None skips both.
+
+    Raises:
+        ConfigError: there is no direction.
+    """
+
+    def __init__(
+        self,
+        config: EditorTrainingConfig,
+        model: Model,
+        directions: Sequence[TrainingDirection],
+        discriminator: Discriminator,
+        networks: LossNetworks,
+        held_out: Tensor | None = None,
+    ) -> None:
+        if not directions:
+            raise ConfigError("phase 2 needs at least one direction with its strengths")
+        self.config = config
+        self.model = model
+        self.directions = tuple(directions)
+        self.discriminator = discriminator
+        self.held_out = held_out
+        self.edit_loss = ImageLoss(config.edit, networks, discriminator)
+        self.inversion_loss = ImageLoss(config.inversion, networks, discriminator)
+
+    def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
+        """See `Phase`."""
+        self.accelerator = accelerator
+        config, model = self.config, self.model
+        freeze(model)
+        model.feature_editor = synchronised(  # type: ignore[assignment]
+            model.feature_editor, accelerator
+        )
+        if model.delta_downsampler is not None:
+            model.delta_downsampler = synchronised(  # type: ignore[assignment]
+                model.delta_downsampler, accelerator
+            )
+        for part in self._trained():
+            part.requires_grad_()
+        self._set_training()
+        self.discriminator.requires_grad_()
+        model.to(accelerator.device)
+        self.edit_loss.to(accelerator.device)
+        self.inversion_loss.to(accelerator.device)
+        parameters = [p for part in self._trained() for p in part.parameters()]
+        adversarial = config.adversarial
+        self.optimizer: Any = Ranger(parameters, config.ranger)
+        self.discriminator_optimizer: Any = torch.optim.Adam(
+            self.discriminator.parameters(), lr=adversarial.lr, betas=adversarial.betas
+        )
+        (
+            self.repainting,
+            self.wrapped_discriminator,
+            self.optimizer,
+            self.discriminator_optimizer,
+        ) = accelerator.prepare(
+            Repainting(model), self.discriminator, self.optimizer, self.discriminator_optimizer
+        )
+        return [self.repainting, self.wrapped_discriminator]
+
+    def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
+        """Train H on an edit of drawn images and on the photos themselves, then D.
+
+        Args:
+            photos: X, (B, 3, S, S) in [-1, 1].
+            step: counted from 0.
+        """
+        config, drawn = self.config, None
+        metrics: dict[str, float] = {}
+        if config.edit_weight:
+            metrics |= self._add_edit_gradients(photos, step)
+        if config.inversion_weight:
+            drawn, found = self._add_inversion_gradients(photos, step)
+            metrics |= found
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if drawn is not None and config.adversarial.active(step):
+            metrics |= self._train_discriminator(photos, drawn, step)
+        total = sum(metrics[name] for name in ("loss_edit", "loss_inversion") if name in metrics)
+        return {"loss": total} | metrics
+
+    def _add_edit_gradients(self, photos: Tensor, step: int) -> dict[str, float]:
+        direction, strength = self.choose(step)
+        with self.accelerator.autocast():
+            pair = make_edit(self.model, photos, direction, strength, self.config.edit_codes)
+        drawn = self.repainting(pair.features, pair.delta, pair.codes, pair.rgb)  # X'
+        image = self.edit_loss(drawn, pair.target)
+        loss = self.config.edit_weight * image.total
+        self.accelerator.backward(loss)
+        return {"loss_edit": loss.item()} | image.metrics("edit_")
+
+    def _add_inversion_gradients(
+        self, photos: Tensor, step: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        config = self.config
+        with self.accelerator.autocast():
+            found = invert(self.model, photos)
+        drawn = self.repainting(found.features, None, found.codes, found.start.rgb)  # X^
+        image = self.inversion_loss(drawn, photos)
+        total, metrics = image.total, image.metrics("inversion_")
+        if config.adversarial.active(step):
+            self.discriminator.requires_grad_(requires_grad=False)  # so its plain module will do
+            adversarial = generator_loss(self.discriminator(drawn))
+            total = total + config.adversarial.weight * adversarial
+            metrics["adversarial"] = adversarial.item()
+        loss = config.inversion_weight * total
+        self.accelerator.backward(loss)
+        return drawn.detach(), {"loss_inversion": loss.item()} | metrics
+
+    def _train_discriminator(self, photos: Tensor, fakes: Tensor, step: int) -> dict[str, float]:
+        r1 = self.config.adversarial.r1
+        self.discriminator.requires_grad_()
+
+        real_scores = self.wrapped_discriminator(photos)
+        fake_scores = self.wrapped_discriminator(fakes)
+        loss = discriminator_loss(real_scores, fake_scores)
+        total = loss
+        if r1 is not None:
+            total = loss + lazy_r1(self.wrapped_discriminator, photos, step, r1)
+        self.accelerator.backward(total)
+        self.discriminator_optimizer.step()
+        self.discriminator_optimizer.zero_grad()
+        return {
+            "loss_d": loss.item(),
+            "score_real": real_scores.mean().item(),
+            "score_fake": fake_scores.mean().item(),
+        }
+
+    def choose(self, step: int) -> tuple[EditDirection, float]:
+        """Return the direction and strength of a step, the same on all ranks."""
+        draw = shared_generator(self.config.seed, step)
+        chosen = self.directions[int(torch.randint(len(self.directions), (), generator=draw))]
+        place = int(torch.randint(len(chosen.strengths), (), generator=draw))
+        return chosen.direction, chosen.strengths[place]
+
+    def validate(self) -> dict[str, float]:
+        """Return L2 and SSIM on the held-out photos.
+
+        Of X^ against the photos; of G(w_E) against them, the reconstruction that the method starts
+        from; and of X' against X_E', over all directions at their first and last strength.
+        """
+        if self.held_out is None:
+            return {}
+        shown = [self._show(part) for part in self.held_out.split(VALIDATION_BATCH)]
+        drawn, plain = (torch.cat(column) for column in zip(*shown, strict=True))
+        metrics = likeness(drawn, self.held_out)
+        metrics |= {f"{k}_e4e": v for k, v in likeness(plain, self.held_out).items()}
+        edits: list[dict[str, float]] = []
+        few = self.held_out[:VALIDATION_BATCH]
+        for chosen in self.directions:
+            for strength in {chosen.strengths[0], chosen.strengths[-1]}:
+                edited, pair = self._repaint(few, chosen.direction, strength)
+                edits.append(likeness(edited, pair.target.float().cpu()))
+        mean = {f"{k}_edit": sum(e[k] for e in edits) / len(edits) for k in edits[0]}
+        return metrics | mean
+
+    def samples(self) -> Tensor | None:
+        """Return rows X, X^, then X_E' and X' of the first direction at its last strength."""
+        if self.held_out is None:
+            return None
+        photos = self.held_out[: self.config.samples]
+        chosen = self.directions[0]
+        edited, pair = self._repaint(photos, chosen.direction, chosen.strengths[-1])
+        return picture([photos, self._show(photos)[0], pair.target, edited])
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Phase`."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Phase`."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def save_model(self, folder: Path) -> None:
+        """Write the whole model, H included."""
+        save_model(self.model, folder)
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {
+            "feature_editor": self.model.feature_editor,
+            "discriminator": self.discriminator,
+            "optimizer": self.optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+        if self.model.delta_downsampler is not None:
+            parts["delta_downsampler"] = self.model.delta_downsampler
+        for name, loss in (("edit", self.edit_loss), ("inversion", self.inversion_loss)):
+            if loss.discriminator is not None and loss.discriminator is not self.discriminator:
+                parts[f"first_discriminator_{name}"] = loss.discriminator
+        return parts
+
+    def _trained(self) -> list[nn.Module]:
+        downsampler = self.model.delta_downsampler
+        return [self.model.feature_editor, *([] if downsampler is None else [downsampler])]
+
+    def _set_training(self) -> None:
+        for part in self._trained():
+            set_training(part, self.config.batch_norm)
+
+    @torch.no_grad()
+    def _repaint(
+        self, photos: Tensor, direction: EditDirection, strength: float
+    ) -> tuple[Tensor, EditPair]:
+        """Return X' on the CPU, with H in eval mode, and the pair it was made from."""
+        source = self.config.edit_codes
+        pair = make_edit(
+            self.model, photos.to(self.accelerator.device), direction, strength, source
+        )
+        return self._draw(pair.features, pair.delta, pair.codes, pair.rgb), pair
+
+    @torch.no_grad()
+    def _show(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        """Return X^ and G(w_E) on the CPU, with H in eval mode."""
+        photos = photos.to(self.accelerator.device)
+        found = invert(self.model, photos)
+        drawn = self._draw(found.features, None, found.codes, found.start.rgb)
+        plain = self.model.generator.synthesize(
+            edit_codes(self.model, photos, self.config.edit_codes)
+        )
+        return drawn, plain.float().cpu()
+
+    def _draw(self, features: Tensor, delta: Tensor | None, codes: Codes, rgb: Tensor) -> Tensor:
+        for part in self._trained():
+            part.eval()
+        drawn = self.accelerator.unwrap_model(self.repainting)(features, delta, codes, rgb)
+        self._set_training()
+        return drawn.float().cpu()

@@ -1,0 +1,236 @@
+"""How unlike two images are: the sum that every phase minimises, each weight by its name.
+
+    L = l2 L2 + lpips LPIPS + identity ID                 L_im of App. 7
+      + l1 L1 + pyramid L2 of halved images              for small models
+      + discriminator_features + attribute_features      of networks that the user has trained
+
+The last two replace LPIPS where no pretrained network can be had: the features of D, or of an
+attribute classifier, compared as LPIPS compares those of VGG:
+
+    mean over layers and cells of || f(X^) / |f(X^)| - f(X) / |f(X)| ||^2
+
+Alone they draw artefacts; keep a term on the pixels beside them.
+Shapes: B batch, S side, C and S_l channels and side of a layer.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.training.losses import l2_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
+    from stylefeatureeditor.evaluation.perceptual import FeatureNetwork, Lpips
+    from stylefeatureeditor.generator.discriminator import Discriminator
+
+SETTINGS = ("side", "pyramid_levels", "discriminator_copy")  # fields that are no weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageLossConfig:
+    """Weights of the terms, 0 for absent; the defaults are the paper's on faces.
+
+    Attributes:
+        l2: mean squared error of the pixels.
+        lpips: perceptual distance, VGG.
+        identity: 1 - cos of identity features (ArcFace; cars: MoCo).
+        l1: mean absolute error of the pixels.
+        pyramid: mean of the L2 of images halved 1 to `pyramid_levels` times.
+        discriminator_features: distance of D's layers.
+        attribute_features: distance of the attribute classifier's layers.
+        side: images are first averaged down to this side; None, or a larger one, leaves them.
+        pyramid_levels: how often.
+        discriminator_copy: "frozen" keeps D as it is at the start, "live" follows its training.
+    """
+
+    l2: float = 1.0
+    lpips: float = 0.8
+    identity: float = 0.1
+    l1: float = 0.0
+    pyramid: float = 0.0
+    discriminator_features: float = 0.0
+    attribute_features: float = 0.0
+    side: int | None = None
+    pyramid_levels: int = 2
+    discriminator_copy: Literal["frozen", "live"] = "frozen"
+
+    def __post_init__(self) -> None:
+        weights = [getattr(self, f.name) for f in fields(self) if f.name not in SETTINGS]
+        if min(weights) < 0 or max(weights) == 0:
+            raise ConfigError(f"weights cannot be negative nor all 0, got {self}")
+        if self.pyramid_levels < 1 or (self.side is not None and self.side < 1):
+            raise ConfigError(f"side and pyramid_levels must be at least 1, got {self}")
+
+
+@dataclass(frozen=True)
+class LossNetworks:
+    """Frozen networks that losses look through; None for what is not at hand."""
+
+    perceptual: Lpips | None = None
+    identity: FeatureNetwork | None = None
+    attributes: AttributeClassifier | None = None
+
+    def to(self, device: torch.device) -> None:
+        """Move all of them to a device."""
+        for network in (self.perceptual, self.identity, self.attributes):
+            if network is not None:
+                network.to(device)
+
+
+@dataclass(frozen=True)
+class ImageLossValue:
+    """What `ImageLoss` found.
+
+    Attributes:
+        total: the weighted sum, a scalar with a graph.
+        terms: each unweighted term that took part, a scalar without one.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+    def metrics(self, prefix: str = "") -> dict[str, float]:
+        """Return the terms for the log."""
+        return {f"{prefix}{name}": term.item() for name, term in self.terms.items()}
+
+
+class ImageLoss:
+    """The weighted sum of a config.
+
+    Args:
+        config: weights.
+        networks: those that its weights need.
+        discriminator: D, if `discriminator_features` is used.
+
+    Raises:
+        ConfigError: a term has a weight and no network.
+    """
+
+    def __init__(
+        self,
+        config: ImageLossConfig,
+        networks: LossNetworks,
+        discriminator: Discriminator | None = None,
+    ) -> None:
+        self.config = config
+        self.networks = networks
+        self.discriminator: Discriminator | None = None
+        if config.discriminator_features:
+            self.discriminator = discriminator
+            if discriminator is not None and config.discriminator_copy == "frozen":
+                self.discriminator = copy.deepcopy(discriminator)
+                self.discriminator.requires_grad_(requires_grad=False)
+        if networks.attributes is not None:
+            networks.attributes.requires_grad_(requires_grad=False).eval()
+        self._check_networks()
+
+    def to(self, device: torch.device) -> None:
+        """Move the networks to a device."""
+        self.networks.to(device)
+        if self.discriminator is not None:
+            self.discriminator.to(device)
+
+    def __call__(self, drawn: Tensor, photos: Tensor) -> ImageLossValue:
+        """Compare drawn images with the photos they should resemble.
+
+        Args:
+            drawn: (B, 3, S, S), nominally in [-1, 1].
+            photos: the same shape; they get no gradient.
+
+        Raises:
+            ShapeError: the shapes differ.
+        """
+        check_shape("photos", photos, tuple(drawn.shape))
+        whole_drawn, whole_photos = drawn.float(), photos.detach().float()
+        pair = self._pooled(whole_drawn), self._pooled(whole_photos)
+        config, networks, terms = self.config, self.networks, {}
+        if config.l2:
+            terms["l2"] = l2_loss(*pair)
+        if config.lpips:
+            assert networks.perceptual is not None
+            terms["lpips"] = networks.perceptual(*pair).mean()
+        if config.identity:
+            assert networks.identity is not None
+            terms["identity"] = networks.identity.loss(*pair)
+        if config.l1:
+            terms["l1"] = (pair[0] - pair[1]).abs().mean()
+        if config.pyramid:
+            terms["pyramid"] = pyramid_loss(*pair, config.pyramid_levels)
+        if config.discriminator_features:
+            assert self.discriminator is not None  # D knows one size only: the whole images
+            layers = [
+                discriminator_layers(self.discriminator, x) for x in (whole_drawn, whole_photos)
+            ]
+            terms["discriminator_features"] = layer_distance(*layers)
+        if config.attribute_features:
+            assert networks.attributes is not None
+            stages = [networks.attributes.features(x) for x in pair]
+            terms["attribute_features"] = layer_distance(*stages)
+        weighted = [getattr(config, name) * term for name, term in terms.items()]
+        found = {name: term.detach() for name, term in terms.items()}
+        return ImageLossValue(torch.stack(weighted).sum(), found)
+
+    def _pooled(self, pixels: Tensor) -> Tensor:
+        side = self.config.side
+        if side is None or pixels.shape[-1] <= side:
+            return pixels
+        return functional.adaptive_avg_pool2d(pixels, side)
+
+    def _check_networks(self) -> None:
+        needs = {
+            "lpips": (self.networks.perceptual, "run `sfe models pull lpips`"),
+            "identity": (self.networks.identity, "run `sfe models pull arcface` (cars: moco)"),
+            "discriminator_features": (self.discriminator, "give the discriminator"),
+            "attribute_features": (self.networks.attributes, "run `sfe train attributes`"),
+        }
+        for name, (network, help_) in needs.items():
+            weight = getattr(self.config, name)
+            if weight and network is None:
+                raise ConfigError(
+                    f"the loss has {name} = {weight} but no network for it: {help_}, or set it to 0"
+                )
+
+
+def pyramid_loss(drawn: Tensor, photos: Tensor, levels: int) -> Tensor:
+    """Return the mean of the L2 of two batches halved 1, 2, ... `levels` times."""
+    losses = []
+    for _ in range(levels):
+        drawn, photos = functional.avg_pool2d(drawn, 2), functional.avg_pool2d(photos, 2)
+        losses.append(l2_loss(drawn, photos))
+    return torch.stack(losses).mean()
+
+
+def discriminator_layers(discriminator: Discriminator, pixels: Tensor) -> list[Tensor]:
+    """Return the outputs of D's blocks, (B, C, S_l, S_l) with S_l = S/2 down to 4.
+
+    They do not depend on which images share the batch.
+    """
+    size = discriminator.config.size
+    check_shape("pixels", pixels, (None, 3, size, size))
+    x, layers = discriminator.from_rgb(pixels), []
+    for block in discriminator.blocks:
+        x = block(x)
+        layers.append(x)
+    return layers
+
+
+def layer_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """Return the mean over layers and cells of the squared distance of unit vectors, in [0, 4]."""
+    distances = [
+        (functional.normalize(one, dim=1) - functional.normalize(other, dim=1))
+        .square()
+        .sum(dim=1)
+        .mean()
+        for one, other in zip(first, second, strict=True)
+    ]
+    return torch.stack(distances).mean()

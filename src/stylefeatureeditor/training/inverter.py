@@ -1,0 +1,285 @@
+"""Phase 1: train the Inverter I to redraw photos (App. 7). G stands still; E and H take no part.
+
+    (w, F_k) = I(X)                                                            Eq. 3
+    X^  = G(F, w_{k+1:N}),  F = (1 - s) F_w + s F_k,  s = min(1, step / blend_steps)
+    X^_w = G(w)
+
+    L_I = L_im(X^, X) + L_im(X^_w, X)      "sum": the paper;  half of it, "mean": the release
+        + features * ||F_k||_2             "norm": the paper; MSE(F_k, F_w), "distance": the release
+    L_im = L2 + 0.8 LPIPS + 0.1 ID + 0.01 softplus(-D(.))        adversarial from its own start on
+    L_D = (softplus(-D(X)) + softplus(D(X^, X^_w))) / 2 + lazy R1
+
+Which of the two a preset takes, and why: docs/adr/0001 to 0003. D sees whole images; the other
+losses see them at `image.side`.
+
+Shapes: B photos, S side of the model, N styles, D width of a style, C and S_F of F_k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from stylefeatureeditor.editing.delta import resize
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig, LossNetworks
+from stylefeatureeditor.training.losses import (
+    discriminator_loss,
+    feature_distance,
+    feature_norm,
+    generator_loss,
+    lazy_r1,
+)
+from stylefeatureeditor.training.networks import (
+    VALIDATION_BATCH,
+    AdversarialConfig,
+    BatchNormMode,
+    freeze,
+    likeness,
+    picture,
+    set_training,
+    synchronised,
+)
+from stylefeatureeditor.training.ranger import Ranger, RangerConfig
+from stylefeatureeditor.weights.checkpoint import save_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from accelerate import Accelerator
+
+    from stylefeatureeditor.generator.discriminator import Discriminator
+    from stylefeatureeditor.model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverterTrainingConfig:
+    """How I is trained; the defaults are the paper's on faces, `presets.py` has the others.
+
+    Attributes:
+        image: L_im without its adversarial term.
+        adversarial: that term, and D.
+        pair: whether the losses of X^ and X^_w are added or averaged.
+        features: weight of the regulariser of F_k.
+        feature_form: its form: "norm" of F_k, or "distance" of F_k from F_w.
+        blend_steps: steps until F_k alone is drawn; 0 draws it from the start.
+        ranger: optimiser of I.
+        batch_norm: I's BatchNorm, see `networks.set_training`.
+        samples: held-out photos in a sample picture.
+    """
+
+    image: ImageLossConfig = field(default_factory=ImageLossConfig)
+    adversarial: AdversarialConfig = field(
+        default_factory=lambda: AdversarialConfig(start=14_000, r1=None)
+    )
+    pair: Literal["sum", "mean"] = "sum"
+    features: float = 0.01
+    feature_form: Literal["norm", "distance"] = "norm"
+    blend_steps: int = 0
+    ranger: RangerConfig = field(default_factory=RangerConfig)
+    batch_norm: BatchNormMode = "batch"
+    samples: int = 8
+
+    def __post_init__(self) -> None:
+        if self.features < 0 or self.blend_steps < 0 or self.samples < 1:
+            raise ConfigError(
+                f"features and blend_steps cannot be negative, samples must be at least 1: {self}"
+            )
+
+    def blend(self, step: int) -> float:
+        """Return s, the share of F_k in what is drawn."""
+        return min(1.0, step / self.blend_steps) if self.blend_steps else 1.0
+
+
+class Redrawing(nn.Module):
+    """I and G as one forward, as wrappers for several processes and mixed precision need it."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.inverter = model.inverter
+        self.generator = model.generator
+        self.encoder_size = model.config.encoder_size
+        self.layer = model.config.feature_layer
+
+    def forward(self, photos: Tensor, blend: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return X^ and X^_w, (B, 3, S, S) each, and F_k and F_w, (B, C, S_F, S_F) each.
+
+        Args:
+            photos: X, (B, 3, S, S) in [-1, 1].
+            blend: s.
+        """
+        found = self.inverter(resize(photos, self.encoder_size), self.generator, self.layer)
+        start, features = found.start, found.features
+        mixed = features if blend == 1 else torch.lerp(start.features, features, blend)
+        codes = found.codes
+        drawn = self.generator.synthesize_from(mixed, codes, self.layer, start.rgb)
+        from_codes = self.generator.synthesize_from(start.features, codes, self.layer, start.rgb)
+        return drawn, from_codes, features, start.features
+
+
+class InverterPhase:
+    """Trains `model.inverter`, and D against it.
+
+    Args:
+        config: losses and rates.
+        model: G is trained already; everything but I stays as it is.
+        discriminator: D, best the one that G was trained with.
+        networks: what the image loss needs.
+        held_out: photos (n, 3, S, S) in [-1, 1] for `validate` and `samples`; None skips both.
+    """
+
+    def __init__(
+        self,
+        config: InverterTrainingConfig,
+        model: Model,
+        discriminator: Discriminator,
+        networks: LossNetworks,
+        held_out: Tensor | None = None,
+    ) -> None:
+        self.config = config
+        self.model = model
+        self.discriminator = discriminator
+        self.held_out = held_out
+        self.image_loss = ImageLoss(config.image, networks, discriminator)
+
+    def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
+        """See `Phase`."""
+        self.accelerator = accelerator
+        config, model = self.config, self.model
+        freeze(model)
+        model.inverter = synchronised(model.inverter, accelerator)  # type: ignore[assignment]
+        model.inverter.requires_grad_()
+        set_training(model.inverter, config.batch_norm)
+        self.discriminator.requires_grad_()
+        model.to(accelerator.device)
+        self.image_loss.to(accelerator.device)
+        adversarial = config.adversarial
+        self.optimizer: Any = Ranger(model.inverter.parameters(), config.ranger)
+        self.discriminator_optimizer: Any = torch.optim.Adam(
+            self.discriminator.parameters(), lr=adversarial.lr, betas=adversarial.betas
+        )
+        (
+            self.redrawing,
+            self.wrapped_discriminator,
+            self.optimizer,
+            self.discriminator_optimizer,
+        ) = accelerator.prepare(
+            Redrawing(model), self.discriminator, self.optimizer, self.discriminator_optimizer
+        )
+        return [self.redrawing, self.wrapped_discriminator]
+
+    def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
+        """Train I, then D, on one batch; both see the same drawn images.
+
+        Args:
+            photos: X, (B, 3, S, S) in [-1, 1].
+            step: counted from 0.
+        """
+        drawn, metrics = self._train_inverter(photos, step)
+        if self.config.adversarial.active(step):
+            metrics |= self._train_discriminator(photos, drawn, step)
+        return metrics
+
+    def _train_inverter(self, photos: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+        config = self.config
+        share = 1.0 if config.pair == "sum" else 0.5
+        blend = config.blend(step)
+        drawn, from_codes, features, code_features = self.redrawing(photos, blend)
+
+        image = self.image_loss(drawn, photos)
+        image_codes = self.image_loss(from_codes, photos)
+        if config.feature_form == "norm":
+            regulariser = feature_norm(features.float())
+        else:
+            regulariser = feature_distance(features.float(), code_features.float())
+        loss = share * (image.total + image_codes.total) + config.features * regulariser
+        metrics = image.metrics() | image_codes.metrics("codes_")
+        metrics |= {"features": regulariser.item(), "blend": blend}
+        if config.adversarial.active(step):
+            self.discriminator.requires_grad_(requires_grad=False)  # so its plain module will do
+            adversarial = generator_loss(self.discriminator(drawn))
+            adversarial_codes = generator_loss(self.discriminator(from_codes))
+            loss = loss + share * config.adversarial.weight * (adversarial + adversarial_codes)
+            metrics["adversarial"] = adversarial.item()
+
+        self.accelerator.backward(loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        fakes = torch.cat([drawn.detach(), from_codes.detach()])  # (2B, 3, S, S)
+        return fakes, {"loss": loss.item()} | metrics
+
+    def _train_discriminator(self, photos: Tensor, fakes: Tensor, step: int) -> dict[str, float]:
+        r1 = self.config.adversarial.r1
+        self.discriminator.requires_grad_()
+
+        real_scores = self.wrapped_discriminator(photos)
+        fake_scores = self.wrapped_discriminator(fakes)
+        loss = discriminator_loss(real_scores, fake_scores)
+        total = loss
+        if r1 is not None:
+            total = loss + lazy_r1(self.wrapped_discriminator, photos, step, r1)
+        self.accelerator.backward(total)
+        self.discriminator_optimizer.step()
+        self.discriminator_optimizer.zero_grad()
+        return {
+            "loss_d": loss.item(),
+            "score_real": real_scores.mean().item(),
+            "score_fake": fake_scores.mean().item(),
+        }
+
+    def validate(self) -> dict[str, float]:
+        """Return L2 and SSIM of X^ and X^_w on the held-out photos, without blending."""
+        if self.held_out is None:
+            return {}
+        drawn, from_codes = self._redraw(self.held_out)
+        codes = likeness(from_codes, self.held_out)
+        return likeness(drawn, self.held_out) | {f"{k}_codes": v for k, v in codes.items()}
+
+    def samples(self) -> Tensor | None:
+        """Return three rows: X, X^_w, X^."""
+        if self.held_out is None:
+            return None
+        photos = self.held_out[: self.config.samples]
+        drawn, from_codes = self._redraw(photos)
+        return picture([photos, from_codes, drawn])
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Phase`."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Phase`."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def save_model(self, folder: Path) -> None:
+        """Write the whole model, I included."""
+        save_model(self.model, folder)
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {
+            "inverter": self.model.inverter,
+            "discriminator": self.discriminator,
+            "optimizer": self.optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+        first = self.image_loss.discriminator
+        if first is not None and first is not self.discriminator:
+            parts["first_discriminator"] = first
+        return parts
+
+    @torch.no_grad()
+    def _redraw(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        """Return X^ and X^_w on the CPU, as a user would get them."""
+        self.model.inverter.eval()
+        plain = self.accelerator.unwrap_model(self.redrawing)
+        parts = [
+            plain(part.to(self.accelerator.device), 1.0)[:2]
+            for part in photos.split(VALIDATION_BATCH)
+        ]
+        set_training(self.model.inverter, self.config.batch_norm)
+        drawn, from_codes = zip(*parts, strict=True)
+        return torch.cat(drawn).float().cpu(), torch.cat(from_codes).float().cpu()

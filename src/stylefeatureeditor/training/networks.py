@@ -1,0 +1,121 @@
+"""What the phases of the method share: which networks move, which stand still, and how both look.
+
+A frozen network gets no gradient and stays in eval mode, BatchNorm statistics included
+(docs/adr/0010). One that trains keeps BatchNorm in the mode its phase asks for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.evaluation.metrics import SSIM_SIDE, l2, ssim
+from stylefeatureeditor.model import Model
+from stylefeatureeditor.training.losses import R1Config
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from stylefeatureeditor.model import ModelConfig
+
+BatchNormMode = Literal["batch", "frozen"]
+NORMS = (nn.BatchNorm2d, nn.BatchNorm1d, nn.SyncBatchNorm)
+VALIDATION_BATCH = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialConfig:
+    """The adversarial loss of a phase and how D is trained against it; 1e-4 is App. 7's rate.
+
+    Attributes:
+        weight: of softplus(-D(X^)) in the loss; 0 leaves D out altogether.
+        start: first step at which D and this loss take part.
+        lr: of Adam for D.
+        betas: of Adam for D.
+        r1: gradient penalty on D; None is none, as in the paper.
+    """
+
+    weight: float = 0.01
+    start: int = 0
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    r1: R1Config | None = field(default_factory=R1Config)
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or self.start < 0 or self.lr <= 0:
+            raise ConfigError(f"weight and start cannot be negative, lr must be positive: {self}")
+
+    def active(self, step: int) -> bool:
+        """Whether D and its loss take part in a step."""
+        return self.weight > 0 and step >= self.start
+
+
+def freeze(network: nn.Module) -> None:
+    """Take a network out of training: no gradients, eval mode."""
+    network.requires_grad_(requires_grad=False)
+    network.eval()
+
+
+def set_training(network: nn.Module, batch_norm: BatchNormMode) -> None:
+    """Put a network in training mode.
+
+    Args:
+        network: what trains.
+        batch_norm: "batch" normalises by the batch at hand and moves the running statistics;
+            "frozen" uses the running statistics and leaves them.
+    """
+    network.train()
+    if batch_norm == "frozen":
+        for module in network.modules():
+            if isinstance(module, NORMS):
+                module.eval()
+
+
+def synchronised(network: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """Let BatchNorm see the batch of all processes, where torch can: on CUDA.
+
+    Elsewhere every process normalises by its own part, and the statistics of the first are saved;
+    "frozen" BatchNorm makes several processes equal one.
+    """
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return network
+
+
+def with_config(model: Model, config: ModelConfig, keep: tuple[str, ...]) -> Model:
+    """Return a model of another config that has some networks of this one, the rest fresh.
+
+    Args:
+        model: where the weights come from.
+        config: of the new model; the kept networks must have the same sizes.
+        keep: names of networks: "generator", "e4e", "inverter", "feature_editor".
+
+    Raises:
+        ConfigError: a kept network has another config.
+    """
+    for name in keep:
+        if getattr(model.config, name) != getattr(config, name):
+            raise ConfigError(f"the sizes of the {name} cannot change: it is kept from the model")
+    fresh = Model(config)
+    for name in keep:
+        getattr(fresh, name).load_state_dict(getattr(model, name).state_dict())
+    return fresh
+
+
+def likeness(drawn: Tensor, photos: Tensor) -> dict[str, float]:
+    """Return mean L2 and, if the images are large enough, mean SSIM of two batches."""
+    drawn = drawn.clamp(-1, 1)
+    found = {"l2": l2(drawn, photos).mean().item()}
+    if photos.shape[-1] >= SSIM_SIDE:
+        found["ssim"] = ssim(drawn, photos).mean().item()
+    return found
+
+
+def picture(rows: list[Tensor]) -> Tensor:
+    """Join rows of images, (n, 3, S, S) each, to one picture (3, rows * S, n * S) in [-1, 1]."""
+    lines = [torch.cat(list(row.float().cpu()), dim=2) for row in rows]
+    return torch.cat(lines, dim=1).clamp(-1, 1)
