@@ -1,12 +1,295 @@
-"""`sfe edit`."""
+"""`sfe edit`: photos in, the same photos with their faces edited out."""
 
 from __future__ import annotations
 
+import argparse
+from dataclasses import dataclass, replace
+from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stylefeatureeditor.app.cli.batch import make_plan, numbered, run_plan
+from stylefeatureeditor.app.cli.options import add_command, add_device, add_model, load_editor
+from stylefeatureeditor.app.cli.output import Progress, warn
+from stylefeatureeditor.errors import ConfigError, FaceError
+
 if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from stylefeatureeditor.app.cli.batch import Job
     from stylefeatureeditor.app.cli.options import Commands
+    from stylefeatureeditor.editor import Editor, Edits
+    from stylefeatureeditor.inversion.record import Inversion
+
+INVERSION_SUFFIX = ".safetensors"
+GRID_BATCH = 4  # strengths drawn at a time
+MAX_GRID = 25
+
+
+@dataclass(frozen=True)
+class Grid:
+    """--grid: one direction with `count` strengths from `low` to `high`."""
+
+    name: str
+    low: float
+    high: float
+    count: int
+
+    def strengths(self) -> list[float]:
+        """Return the strengths, the ends included."""
+        step = (self.high - self.low) / (self.count - 1)
+        return [round(self.low + step * number, 6) for number in range(self.count)]
 
 
 def add_to(commands: Commands) -> None:
-    """Add the command."""
+    """Add `sfe edit`."""
+    parser = add_command(
+        commands,
+        "edit",
+        edit_photos,
+        text="edit the faces of photos\n"
+        "A photo comes back at its own size; outside the edited region it keeps every pixel.",
+        example="sfe edit portrait.jpg -e smile=2 -e age=-3 -o out.png\n"
+        "sfe edit holiday/ -e smile=2 --face all -o smiling/\n"
+        'sfe edit portrait.jpg --grid "smile=-3:3:7" -o strip.png',
+    )
+    parser.add_argument(
+        "photos",
+        metavar="PHOTO",
+        nargs="+",
+        type=Path,
+        help="a photo, a folder of photos, or an inversion file that `sfe invert` wrote",
+    )
+    parser.add_argument(
+        "-e",
+        "--edit",
+        metavar="NAME=STRENGTH",
+        type=edit,
+        action="append",
+        default=[],
+        help="a direction and how far to move along it; may be given several times",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="a file for one photo, a folder for several; PHOTO_edited.png if left out",
+    )
+    add_model(parser)
+    add_face_options(parser)
+    parser.add_argument(
+        "--mask",
+        metavar="face|FILE|none",
+        default="none",
+        help="where the edit may act: the face, a picture (white = may change), or everywhere; "
+        "with a face parser installed also foreground, or regions such as hair+hat (%(default)s)",
+    )
+    blend = parser.add_mutually_exclusive_group()
+    blend.add_argument(
+        "--blend",
+        choices=("feather", "residual", "none"),
+        help="how the crop returns: in place of the photo's, as a difference, or not at all; "
+        "the model's preference if left out",
+    )
+    blend.add_argument(
+        "--crop-only",
+        action="store_const",
+        const="none",
+        dest="blend",
+        help="write the crop instead of the photo, a file per face; the same as --blend none",
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--grid",
+        metavar="NAME=FROM:TO:COUNT",
+        type=grid,
+        help="write a labelled strip of the crop with several strengths; -e holds for all of them",
+    )
+    kind.add_argument(
+        "--compare", action="store_true", help="write the photo before and after, side by side"
+    )
+    add_overwrite(parser)
+    add_device(parser)
+
+
+def add_face_options(parser: argparse.ArgumentParser) -> None:
+    """Add --aligned and --face."""
+    parser.add_argument(
+        "--aligned", action="store_true", help="the photo is a square aligned crop already"
+    )
+    parser.add_argument(
+        "--face",
+        metavar="largest|all|N",
+        type=which_face,
+        default="largest",
+        help="which face of the photo; 1 is the largest (%(default)s)",
+    )
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add --overwrite."""
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="in a batch, do photos again whose output is newer than they are",
+    )
+
+
+def edit(text: str) -> tuple[str, float]:
+    """Read NAME=STRENGTH."""
+    name, _, number = text.rpartition("=")
+    strength = _number(number)
+    if not name.strip() or strength is None:
+        raise argparse.ArgumentTypeError(f"expected NAME=STRENGTH as in smile=2, got '{text}'")
+    return name.strip(), strength
+
+
+def grid(text: str) -> Grid:
+    """Read NAME=FROM:TO:COUNT."""
+    name, _, span = text.rpartition("=")
+    parts = [_number(part) for part in span.split(":")]
+    if name.strip() and len(parts) == 3 and None not in parts:
+        low, high, count = (part for part in parts if part is not None)
+        if low < high and count == int(count) and 2 <= count <= MAX_GRID:
+            return Grid(name.strip(), low, high, int(count))
+    raise argparse.ArgumentTypeError(
+        f"expected NAME=FROM:TO:COUNT as in smile=-3:3:7, with 2 to {MAX_GRID} strengths, "
+        f"got '{text}'"
+    )
+
+
+def which_face(text: str) -> str | int:
+    """Read largest, all or a number."""
+    if text in ("largest", "all"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected largest, all or a number, got '{text}'")
+    return int(text)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
+
+
+def edit_photos(args: argparse.Namespace) -> int:
+    """Run `sfe edit`."""
+    from stylefeatureeditor.photo.image import SUFFIXES
+
+    edits = _edits(args)
+    ending = "_grid" if args.grid else "_compare" if args.compare else "_edited"
+    plan = make_plan(args.photos, args.output, ending=ending, suffixes=SUFFIXES)
+    with Progress("loading the model"):
+        editor = load_editor(args.model, args.device)
+    editor.resolve({**edits, **({args.grid.name: 0.0} if args.grid else {})})
+    ends = ({args.grid.name: args.grid.low}, {args.grid.name: args.grid.high}) if args.grid else ()
+    for some in (edits, *ends):
+        for sentence in editor.warnings(some):
+            warn(sentence)
+    return run_plan(plan, lambda job: _edit_one(job, editor, edits, args), overwrite=args.overwrite)
+
+
+def _edits(args: argparse.Namespace) -> Edits:
+    """The edits of -e."""
+    edits: Edits = dict(args.edit)
+    names = [name for name, _ in args.edit] + ([args.grid.name] if args.grid else [])
+    if not names:
+        raise ConfigError("nothing to edit: give -e NAME=STRENGTH; `sfe directions list` has names")
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ConfigError(f"{min(twice)} is given twice; one strength per direction")
+    return edits
+
+
+def _edit_one(job: Job, editor: Editor, edits: Edits, args: argparse.Namespace) -> str:
+    """Write the output of one photo and return its path."""
+    source = read_source(job.photo, editor, args)
+    if args.grid:
+        inversion = as_inversion(source, editor, args)
+        return save_picture(_strip(editor, inversion, edits, args), job.output, inversion)
+    result = editor.edit(
+        source, edits, mask=args.mask, blend=args.blend, face=args.face, aligned=args.aligned
+    )
+    if args.compare:
+        return save_picture(result.comparison(), job.output, result.inversion)
+    if result.blend == "none":
+        return save_crops(result.pixels, job.output, result.inversion)
+    return str(result.save(job.output))
+
+
+def read_source(path: Path, editor: Editor, args: argparse.Namespace) -> Path | Inversion:
+    """Return a photo's path, or the inversion that a file holds, on the editor's device.
+
+    Raises:
+        WeightsError: the inversion file is damaged.
+        ShapeError: it was made by another model.
+        FaceError: it does not hold the face that --face numbers.
+    """
+    if path.suffix.lower() != INVERSION_SUFFIX:
+        return path
+    from stylefeatureeditor.inversion_file import load_inversion
+
+    inversion = load_inversion(path).map(lambda tensor: tensor.to(editor.pipeline.device))
+    editor.pipeline.check(inversion)
+    if isinstance(args.face, str):
+        return inversion  # with all the faces it was made of
+    if not 1 <= args.face <= len(inversion):
+        raise FaceError(f"{path} holds {len(inversion)} of a photo's faces, not face {args.face}")
+    return inversion[args.face - 1]
+
+
+def as_inversion(source: Path | Inversion, editor: Editor, args: argparse.Namespace) -> Inversion:
+    """Return the inversion of what `read_source` gave."""
+    if isinstance(source, Path):
+        return editor.invert(source, face=args.face, aligned=args.aligned)
+    return source
+
+
+def _strip(
+    editor: Editor, inversion: Inversion, edits: Edits, args: argparse.Namespace
+) -> Image.Image:
+    """The crop of a photo, and what the strengths of --grid make of it."""
+    import torch
+    from PIL import Image
+
+    from stylefeatureeditor.app.cli.strip import draw_strip
+    from stylefeatureeditor.photo.image import to_uint8
+
+    if len(inversion) > 1:
+        raise FaceError("--grid shows one face: choose it with --face 1, 2 and so on")
+    tiles = [("photo", Image.fromarray(to_uint8(inversion.faces[0].pixels)[0]))]
+    strengths = args.grid.strengths()
+    for first in range(0, len(strengths), GRID_BATCH):
+        some = strengths[first : first + GRID_BATCH]
+        result = editor.edit(
+            inversion, {**edits, args.grid.name: torch.tensor(some)}, mask=args.mask, blend="none"
+        )
+        labels = [f"{args.grid.name} {strength:g}" for strength in some]
+        tiles += zip(labels, result.crops, strict=True)
+    return draw_strip(tiles)
+
+
+def save_picture(picture: Image.Image, path: Path, inversion: Inversion) -> str:
+    """Write a picture made from a photo, with the photo's colour profile; return its path."""
+    import numpy as np
+
+    from stylefeatureeditor.photo.image import save_photo
+
+    source = inversion.source
+    like = source and replace(source, alpha=None, exif=None)
+    return str(save_photo(np.asarray(picture), path, like=like))
+
+
+def save_crops(pixels: Tensor, path: Path, inversion: Inversion) -> str:
+    """Write the crop of each face, the first last: where it is, all are; return its path."""
+    from PIL import Image
+
+    from stylefeatureeditor.photo.image import to_uint8
+
+    for number, crop in reversed(list(enumerate(to_uint8(pixels), start=1))):
+        written = save_picture(Image.fromarray(crop), numbered(path, number), inversion)
+    return written

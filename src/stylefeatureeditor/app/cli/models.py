@@ -307,7 +307,7 @@ def _print_info(content: dict[str, Any]) -> None:
         [
             (
                 name,
-                f"{item['parameters'] / 1e6:.3g} M parameters",
+                f"{item['parameters']:,} parameters",
                 item["stored_as"],
                 readable_size(item["bytes"]),
                 item["sha256"],

@@ -1,0 +1,259 @@
+"""An inversion on disk: one safetensors file from which the photo can be edited again.
+
+    header   format number, fingerprint of the model, SHA-256 of the tensors
+    tensors  w, F_k, the image that w draws so far, the photo as the encoders see it; and what there
+             is of: the reconstruction, the e4e side, the faces' crops, quads and landmarks, the
+             photo with its alpha, colour profile and EXIF
+
+The photo is in the file, so an edit is pasted back without the original. What comes back equals
+what was saved, bit for bit; it lies on the CPU.
+
+Shapes: B faces, H, W photo, S side of the crop, N styles, D style width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.inversion.record import Anchor, Inversion
+from stylefeatureeditor.records import AlignedFace, Codes, Photo, StyleSpace
+from stylefeatureeditor.weights.storage import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+SUFFIX = ".safetensors"
+FORMAT = "1"
+# name: dtype and shape, None for any size
+_KINDS: dict[str, tuple[torch.dtype, tuple[int | None, ...]]] = {
+    "codes": (torch.float32, (None, None, None)),
+    "features": (torch.float32, (None, None, None, None)),
+    "rgb": (torch.float32, (None, 3, None, None)),
+    "encoder_pixels": (torch.float32, (None, 3, None, None)),
+    "pixels": (torch.float32, (None, 3, None, None)),
+    "anchor.codes": (torch.float32, (None, None, None)),
+    "anchor.features": (torch.float32, (None, None, None, None)),
+    "faces.pixels": (torch.float32, (None, 3, None, None)),
+    "faces.quad": (torch.float64, (None, 4, 2)),
+    "photo": (torch.uint8, (None, None, 3)),
+    "photo.alpha": (torch.uint8, (None, None)),
+    "photo.icc_profile": (torch.uint8, (None,)),
+    "photo.exif": (torch.uint8, (None,)),
+}
+_REQUIRED = ("codes", "features", "rgb", "encoder_pixels")
+_TOGETHER = {  # a name that starts so asks for these
+    "anchor.": ("anchor.codes", "anchor.features"),
+    "faces.": ("photo", "faces.pixels", "faces.quad"),
+    "photo": ("photo", "faces.pixels", "faces.quad"),
+}
+_PER_FACE = (*_REQUIRED, "pixels", "anchor.codes", "anchor.features", "faces.pixels", "faces.quad")
+
+
+def save_inversion(inversion: Inversion, path: str | Path) -> Path:
+    """Write an inversion, whole or not at all; return the path, which ends in .safetensors.
+
+    Args:
+        inversion: from `Editor.invert`; all faces must come from one photo.
+        path: the file to make or replace; the suffix is added if it is missing.
+
+    Raises:
+        WeightsError: the file cannot be written, or the faces come from several photos.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        path = path.with_name(path.name + SUFFIX)
+    tensors = _to_tensors(inversion)
+    header = {
+        "inversion_format": FORMAT,
+        "model": inversion.model,
+        "sha256": _digest(inversion.model, tensors),
+    }
+    save_tensors(path, tensors, header)
+    return path
+
+
+def load_inversion(path: str | Path) -> Inversion:
+    """Read what `save_inversion` wrote.
+
+    Raises:
+        WeightsError: there is no such file; it is damaged, changed, or no inversion.
+    """
+    path = Path(path)
+    tensors, header = load_tensors(path)
+    if "inversion_format" not in header:
+        raise WeightsError(f"{path} is no inversion; `sfe invert PHOTO -o FILE` makes one")
+    if header["inversion_format"] != FORMAT:
+        raise WeightsError(
+            f"{path} has format {header['inversion_format']}, expected {FORMAT}: "
+            "invert the photo again with this version"
+        )
+    model = header.get("model", "")
+    if header.get("sha256") != _digest(model, tensors):
+        raise WeightsError(f"{path} was changed or damaged after it was made: invert again")
+    problem = _problem(tensors)
+    if problem:
+        raise WeightsError(f"{path} is no sound inversion ({problem}): invert the photo again")
+    return _from_tensors(model, tensors)
+
+
+def _to_tensors(inversion: Inversion) -> dict[str, Tensor]:
+    tensors = {
+        **_codes_to_tensors("codes", inversion.codes),
+        "features": inversion.features,
+        "rgb": inversion.rgb,
+        "encoder_pixels": inversion.encoder_pixels,
+    }
+    if inversion.pixels is not None:
+        tensors["pixels"] = inversion.pixels
+    if inversion.anchor is not None:
+        tensors |= _codes_to_tensors("anchor.codes", inversion.anchor.codes)
+        tensors["anchor.features"] = inversion.anchor.features
+    if inversion.faces:
+        tensors |= _faces_to_tensors(inversion)
+    return tensors
+
+
+def _faces_to_tensors(inversion: Inversion) -> dict[str, Tensor]:
+    faces = inversion.faces
+    source = inversion.source or Photo(faces[0].photo)
+    if any(not np.array_equal(face.photo, source.pixels) for face in faces):
+        raise WeightsError("a file holds the faces of one photo: save each inversion by itself")
+    tensors = {
+        "faces.pixels": torch.cat([face.pixels for face in faces]),
+        "faces.quad": _tensor(np.stack([face.quad for face in faces]), np.float64),
+        "photo": _tensor(source.pixels, np.uint8),
+    }
+    for number, face in enumerate(faces):
+        if face.landmarks is not None:
+            tensors[f"faces.landmarks.{number}"] = _tensor(face.landmarks, np.float64)
+    if source.alpha is not None:
+        tensors["photo.alpha"] = _tensor(source.alpha, np.uint8)
+    for name, block in (("icc_profile", source.icc_profile), ("exif", source.exif)):
+        if block:
+            tensors[f"photo.{name}"] = _tensor(np.frombuffer(block, np.uint8), np.uint8)
+    return tensors
+
+
+def _tensor(array: np.ndarray, dtype: type[np.generic]) -> Tensor:
+    return torch.from_numpy(np.array(array, dtype=dtype))
+
+
+def _codes_to_tensors(name: str, codes: Codes) -> dict[str, Tensor]:
+    tensors = {name: codes.wplus}
+    if codes.styles is not None:
+        for kind, layers in (("conv", codes.styles.conv), ("rgb", codes.styles.rgb)):
+            tensors |= {f"{name}.{kind}.{layer}": style for layer, style in enumerate(layers)}
+    return tensors
+
+
+def _from_tensors(model: str, tensors: Mapping[str, Tensor]) -> Inversion:
+    inversion = Inversion(
+        codes=_read_codes("codes", tensors),
+        features=tensors["features"],
+        rgb=tensors["rgb"],
+        encoder_pixels=tensors["encoder_pixels"],
+        model=model,
+        pixels=tensors.get("pixels"),
+    )
+    if "anchor.codes" in tensors:
+        inversion.anchor = Anchor(_read_codes("anchor.codes", tensors), tensors["anchor.features"])
+    if "photo" not in tensors:
+        return inversion
+    alpha, icc, exif = (tensors.get(f"photo.{key}") for key in ("alpha", "icc_profile", "exif"))
+    source = Photo(
+        tensors["photo"].numpy(),
+        None if alpha is None else alpha.numpy(),
+        None if icc is None else icc.numpy().tobytes(),
+        None if exif is None else exif.numpy().tobytes(),
+    )
+    faces = []
+    for row, quad in enumerate(tensors["faces.quad"].numpy()):
+        points = tensors.get(f"faces.landmarks.{row}")
+        faces.append(
+            AlignedFace(
+                tensors["faces.pixels"][row : row + 1],
+                source.pixels,
+                quad,
+                None if points is None else points.numpy(),
+            )
+        )
+    return replace(inversion, faces=tuple(faces), source=source)
+
+
+def _read_codes(name: str, tensors: Mapping[str, Tensor]) -> Codes:
+    conv, rgb = (
+        tuple(tensors[key] for key in _style_keys(f"{name}.{kind}.", tensors))
+        for kind in ("conv", "rgb")
+    )
+    return Codes(tensors[name], StyleSpace(conv, rgb) if conv else None)
+
+
+def _style_keys(prefix: str, tensors: Mapping[str, Tensor]) -> list[str]:
+    count = sum(key.startswith(prefix) for key in tensors)
+    return [f"{prefix}{layer}" for layer in range(count)]
+
+
+def _problem(tensors: Mapping[str, Tensor]) -> str | None:
+    """What does not fit together; None if nothing."""
+    missing = sorted(_needed(tensors) - tensors.keys())
+    if missing:
+        return f"{missing[0]} is missing"
+    rows = len(tensors["codes"])
+    for name, tensor in tensors.items():
+        if not _has_kind(name, tensor):
+            return f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}"
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            return f"{name} holds values that are not finite"
+        if name in _PER_FACE and len(tensor) != rows:
+            return f"{name} has {len(tensor)} faces and the codes {rows}"
+    alpha = tensors.get("photo.alpha")
+    if alpha is not None and alpha.shape != tensors["photo"].shape[:2]:
+        return "the alpha has another size than the photo"
+    return None
+
+
+def _needed(tensors: Mapping[str, Tensor]) -> set[str]:
+    """The names that must be there, given those that are."""
+    needed = set(_REQUIRED)
+    for start, names in _TOGETHER.items():
+        if any(key.startswith(start) for key in tensors):
+            needed.update(names)
+    for name in ("codes", "anchor.codes"):
+        for kind in ("conv", "rgb"):
+            needed.update(_style_keys(f"{name}.{kind}.", tensors))
+    return needed
+
+
+def _has_kind(name: str, tensor: Tensor) -> bool:
+    if name.startswith("faces.landmarks."):
+        return tensor.dtype == torch.float64 and tuple(tensor.shape) == (68, 2)
+    if name.startswith(("codes.", "anchor.codes.")):
+        return tensor.dtype == torch.float32 and tensor.ndim == 2
+    if name not in _KINDS:
+        return False
+    dtype, shape = _KINDS[name]
+    return (
+        tensor.dtype == dtype
+        and tensor.ndim == len(shape)
+        and all(want in (None, got) for want, got in zip(shape, tensor.shape, strict=True))
+        and 0 not in tensor.shape
+    )
+
+
+def _digest(model: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the model's fingerprint and every tensor's name, shape and bytes."""
+    digest = hashlib.sha256(model.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
