@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.errors import ConfigError, check_shape
-from stylefeatureeditor.generator.layers import EqualizedLinear, activate, blur, blur_kernel
+from stylefeatureeditor.generator.layers import EqualizedLinear, activate, blur_kernel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +144,10 @@ class EqualizedConv(nn.Module):
         weight = self.weight * (1 / sqrt(self.weight[0].numel()))
         reach = weight.shape[-1] // 2
         if self.downsample:
-            # A stride throws away three of four blurred cells; a 1x1 kernel need not see them.
-            stride = 2 if reach == 0 else 1
-            x = blur(x, self.blur_kernel, (1 + reach, 1 + reach))[:, :, ::stride, ::stride]
+            # A 1x1 convolution sees only every other blurred cell, so only those are made.
+            channels, stride = x.shape[1], 2 if reach == 0 else 1
+            kernel = self.blur_kernel.to(x.dtype).expand(channels, 1, -1, -1)
+            x = functional.conv2d(x, kernel, None, stride, padding=1 + reach, groups=channels)
             x = functional.conv2d(x, weight, stride=2 // stride)
         else:
             x = functional.conv2d(x, weight, padding=reach)

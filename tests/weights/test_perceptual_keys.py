@@ -1,0 +1,58 @@
+"""Key maps of the published perceptual networks; the release's layouts are met in test_perceptual."""
+
+import pytest
+import torch
+from seeded_critics import seeded_critic
+
+from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.evaluation.perceptual import Lpips, MocoFeatures, ResNetConfig
+from stylefeatureeditor.weights.perceptual_keys import (
+    arcface_state,
+    lpips_state,
+    moco_state,
+    released_lpips_state,
+)
+
+CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_the_published_pair_of_files_gives_the_same_state_as_the_release(net):
+    released = seeded_critic(f"lpips_{net}")
+    trunk = {"classifier.1.weight": torch.zeros(1)}
+    lin = {}
+    for key, value in released.items():
+        if key.startswith("net.layers."):
+            trunk[key.replace("net.layers.", "features.")] = value
+        elif key.startswith("lin."):
+            lin[f"lin{key[4]}.model.1.weight"] = value
+    ours, expected = lpips_state(trunk, lin), released_lpips_state(released)
+    assert ours.keys() == expected.keys() == Lpips(net).state_dict().keys()
+    assert all(torch.equal(ours[key], expected[key]) for key in ours)
+
+
+def test_a_moco_checkpoint_gives_the_same_state_as_the_sequence():
+    sequence = seeded_critic("moco")
+    checkpoint = {
+        "module.encoder_q.fc.0.weight": torch.zeros(1),
+        "module.encoder_k.conv1.weight": torch.zeros(1),
+        "module.queue": torch.zeros(1),
+    }
+    for key, value in sequence.items():
+        child, rest = key.split(".", 1)
+        checkpoint[f"module.encoder_q.{CHILDREN[child]}.{rest}"] = value
+    ours, expected = moco_state(checkpoint), moco_state(sequence)
+    with torch.device("meta"):
+        assert ours.keys() == expected.keys() == MocoFeatures(ResNetConfig()).state_dict().keys()
+    assert all(torch.equal(ours[key], expected[key]) for key in ours)
+
+
+@pytest.mark.parametrize("read", [released_lpips_state, arcface_state, moco_state])
+def test_another_layout_is_refused(read):
+    with pytest.raises(WeightsError, match=r"'backbone\.0\.weight'"):
+        read({"backbone.0.weight": torch.zeros(1)})
+
+
+def test_swapped_files_are_refused():
+    with pytest.raises(WeightsError):
+        lpips_state({"lin0.model.1.weight": torch.zeros(1)}, {})
