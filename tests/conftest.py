@@ -7,7 +7,8 @@ import socket
 import pytest
 import torch
 
-torch.set_num_threads(2)
+THREADS = 2
+torch.set_num_threads(THREADS)
 
 _CONNECT = socket.socket.connect
 
@@ -15,6 +16,14 @@ _CONNECT = socket.socket.connect
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """For tiny tensors: threads that wait for each other cost more than they bring."""
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(autouse=True)

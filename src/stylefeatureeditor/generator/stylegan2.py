@@ -24,9 +24,9 @@ from math import log2
 import torch
 from torch import Tensor, nn
 
-from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.errors import ConfigError, ShapeError, check_shape
 from stylefeatureeditor.generator.layers import EqualizedLinear, PixelNorm, StyledLayer, ToRGB
-from stylefeatureeditor.records import Codes, StyleLayout
+from stylefeatureeditor.records import Codes, StyleLayout, StyleSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,8 @@ class GeneratorConfig:
             raise ConfigError(f"style_dim, mapping_layers and channel_max must be positive: {self}")
         if self.channels(self.size) < 1:
             raise ConfigError(f"channel_base {self.channel_base} leaves no channel at {self.size}")
+        if self.clamp is not None and not self.clamp > 0:
+            raise ConfigError(f"clamp must be above 0 or None, got {self.clamp}")
 
     @property
     def num_styles(self) -> int:
@@ -168,6 +170,15 @@ class Generator(nn.Module):
                 f"generator, got {layer}"
             )
 
+    def _check_offset(self, offset: StyleSpace) -> None:
+        conv, rgb = (tuple(style.shape[-1] for style in kind) for kind in (offset.conv, offset.rgb))
+        if StyleLayout(conv, rgb) != self.config.style_layout():
+            raise ShapeError(
+                f"style offsets of {len(conv)} + {len(rgb)} layers do not fit this generator of "
+                f"{self.config.num_layers} + {len(self.to_rgb)}, or their widths differ: they were "
+                "made for another generator"
+            )
+
     def _run(
         self,
         codes: Codes,
@@ -182,7 +193,11 @@ class Generator(nn.Module):
             x, rgb = self.constant.expand(len(codes), -1, -1, -1), None
         else:
             x, rgb = start.features, start.rgb
+        if x.device.type == "cpu" and not torch.is_grad_enabled():
+            x = x.contiguous(memory_format=torch.channels_last)  # docs/PERFORMANCE.md
         offset = codes.styles
+        if offset is not None:
+            self._check_offset(offset)
         for index in range(first, last):  # the layer's style; its output is index + 1
             conv_offset = None if offset is None else offset.conv[index]
             x = self.layers[index](x, codes.wplus[:, index], conv_offset, random_noise=random_noise)
