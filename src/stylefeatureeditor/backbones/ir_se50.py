@@ -28,6 +28,9 @@ class IRConfig:
     def __post_init__(self) -> None:
         if not len(self.channels) == len(self.depths) == 4:
             raise ConfigError(f"channels and depths need four entries each: {self}")
+        squeeze = 1 if self.squeeze is None else self.squeeze
+        if min(*self.channels, *self.depths, squeeze) < 1:
+            raise ConfigError(f"every size must be at least 1: {self}")
         if self.squeeze is not None and self.squeeze > min(self.channels):
             raise ConfigError(f"squeeze {self.squeeze} leaves no channel of {min(self.channels)}")
 
