@@ -6,7 +6,7 @@ A second edit of the same photo starts from here: neither E, I nor the pass of w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -73,6 +73,14 @@ class Inversion:
         part = self.map(lambda tensor: tensor[start:end])
         return replace(part, faces=self.faces[start:end])
 
+    def move(self, device: torch.device) -> None:
+        """Move every tensor but the faces' own to a device, in place."""
+        self.__dict__.update(self.map(lambda tensor: tensor.to(device)).__dict__)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields; rows of a batch come without the rest of the batch's memory."""
+        return dict(self.map(_without_neighbours).__dict__)
+
     def map(self, function: Callable[[Tensor], Tensor]) -> Inversion:
         """Return the record with `function` applied to every tensor but the faces' own."""
         anchor = self.anchor and Anchor(
@@ -91,6 +99,8 @@ class Inversion:
     @staticmethod
     def cat(parts: list[Inversion]) -> Inversion:
         """Join inversions of one model along the batch; what one lacks, the whole lacks."""
+        faces = tuple(face for part in parts for face in part.faces)
+        rows = sum(len(part) for part in parts)
         anchors = [part.anchor for part in parts if part.anchor is not None]
         pixels = [part.pixels for part in parts if part.pixels is not None]
         anchor = (
@@ -104,7 +114,13 @@ class Inversion:
             rgb=torch.cat([part.rgb for part in parts]),
             encoder_pixels=torch.cat([part.encoder_pixels for part in parts]),
             model=parts[0].model,
-            faces=tuple(face for part in parts for face in part.faces),
+            faces=faces if len(faces) == rows else (),
+            source=parts[0].source if all(p.source is parts[0].source for p in parts) else None,
             pixels=torch.cat(pixels) if len(pixels) == len(parts) else None,
             anchor=anchor,
         )
+
+
+def _without_neighbours(tensor: Tensor) -> Tensor:
+    is_part = tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size()
+    return tensor.clone() if is_part else tensor
