@@ -6,10 +6,10 @@ import json
 from functools import cache
 
 import torch
-from released import GOLDEN, seeded_layout
-from seeded import seeded_state
 from torch import Tensor, nn
 
+from released import GOLDEN, seeded_layout
+from seeded import seeded_state
 from stylefeatureeditor.evaluation.perceptual import (
     ArcFaceConfig,
     ArcFaceFeatures,

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from released import golden
 from scipy.linalg import sqrtm
-from seeded import seeded_image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from released import golden
+from seeded import seeded_image
 from stylefeatureeditor.errors import ShapeError
 from stylefeatureeditor.evaluation.metrics import frechet_distance, l2, ms_ssim, psnr, ssim
 

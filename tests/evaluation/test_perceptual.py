@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+
 from released import TOLERANCE, golden
 from seeded import seeded_image
 from seeded_critics import arcface, lpips, moco
-
 from stylefeatureeditor.backbones.ir_se50 import IRConfig
 from stylefeatureeditor.errors import ConfigError, ShapeError
 from stylefeatureeditor.evaluation.perceptual import (

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+
 from released import TOLERANCE, golden
 from seeded import seeded_image
 from seeded_critics import ada_discriminator, rosinality_discriminator
-
 from stylefeatureeditor.errors import ConfigError, ShapeError
 from stylefeatureeditor.generator.discriminator import (
     Discriminator,

@@ -5,9 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
+
 from released import golden
 from seeded import seeded_input
-
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.training.ranger import (
     Ranger,
@@ -95,7 +95,7 @@ def test_the_fast_weights_return_halfway_every_sixth_step():
         parameter.grad = torch.tensor([1.0])
         optimizer.step()
         path.append(parameter.item())
-    assert path == sorted(path[:6], reverse=True) + [path[6]]
+    assert path == [*sorted(path[:6], reverse=True), path[6]]
     assert path[6] > path[5]
 
 

@@ -1,9 +1,9 @@
-"""Key maps of the published perceptual networks; the release's layouts are met in test_perceptual."""
+"""Key maps of the published perceptual networks."""
 
 import pytest
 import torch
-from seeded_critics import seeded_critic
 
+from seeded_critics import seeded_critic
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.evaluation.perceptual import Lpips, MocoFeatures, ResNetConfig
 from stylefeatureeditor.weights.perceptual_keys import (
