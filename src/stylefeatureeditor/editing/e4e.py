@@ -38,6 +38,8 @@ class E4eConfig:
     def __post_init__(self) -> None:
         if self.size < 32 or self.size & (self.size - 1):
             raise ConfigError(f"size must be a power of two of at least 32, got {self.size}")
+        if min(self.num_styles, self.style_dim) < 1:
+            raise ConfigError(f"every size must be at least 1: {self}")
         if not 0 < self.middle_from <= self.fine_from:
             raise ConfigError(f"0 < middle_from <= fine_from is needed: {self}")
 
