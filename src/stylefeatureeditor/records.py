@@ -113,6 +113,10 @@ class Codes:
         """Return the record with `function` applied to every tensor."""
         return Codes(function(self.wplus), self.styles and self.styles.map(function))
 
+    def rows(self, rows: slice) -> Codes:
+        """Return some rows of the batch."""
+        return self.map(lambda tensor: tensor[rows])
+
     @staticmethod
     def cat(parts: list[Codes]) -> Codes:
         """Join several records along the batch."""

@@ -29,11 +29,11 @@ def blur_kernel(gain: float = 1.0) -> Tensor:
     return kernel * (gain / kernel.sum())
 
 
-def blur(x: Tensor, kernel: Tensor, padding: tuple[int, int]) -> Tensor:
-    """Filter every channel with one kernel, after padding (before, after) on both axes by zeros."""
+def blur(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Filter every channel with one 4x4 kernel, one zero around: (B, C, S, S) -> side S - 1."""
     channels = x.shape[1]
-    x = functional.pad(x, (*padding, *padding))
-    return functional.conv2d(x, kernel.to(x.dtype).expand(channels, 1, -1, -1), groups=channels)
+    kernel = kernel.to(x.dtype).expand(channels, 1, -1, -1)
+    return functional.conv2d(x, kernel, bias, padding=1, groups=channels)
 
 
 class EqualizedLinear(nn.Module):
@@ -80,11 +80,12 @@ class PixelNorm(nn.Module):
 class ModulatedConv(nn.Module):
     """Convolution whose input channels are scaled by a style (Sec. 2.2 of the StyleGAN2 paper).
 
-        y = demod * conv(style * x, W / sqrt(fan_in)),
+        y = gain * demod * conv(style * x, W / sqrt(fan_in)) + bias,
         demod_o = 1 / sqrt(sum_{i,kl} (style_i W_oikl)^2 / fan_in + 1e-8)
 
-    The style scales the activations instead of a kernel per sample: the same number, one shared
-    convolution for the whole batch.
+    Style, demod and gain scale the activations, so that one convolution serves the whole batch. For
+    a single picture without gradients they scale the kernel where that is the smaller tensor: the
+    same numbers, and no pass over the pixels.
 
     Args:
         in_channels: C_in.
@@ -118,32 +119,54 @@ class ModulatedConv(nn.Module):
         """Build what no checkpoint holds; needed again after loading onto the meta device."""
         self.register_buffer("blur_kernel", blur_kernel(gain=4.0), persistent=False)
 
-    def forward(self, x: Tensor, code: Tensor, style_offset: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        code: Tensor,
+        style_offset: Tensor | None,
+        bias: Tensor,
+        gain: float = 1.0,
+    ) -> Tensor:
         """Return (B, C_out, S, S), or (B, C_out, 2S, 2S) when upsampling.
 
         Args:
             x: (B, C_in, S, S).
             code: (B, D), this layer's row of W+.
             style_offset: (B, C_in), what a StyleSpace edit adds to the style; None is zero.
+            bias: (C_out,), added last.
+            gain: factor of the output, before the bias.
         """
         style = self.affine(code)
         if style_offset is not None:
             style = style + style_offset
-        weight = self.weight * (1 / sqrt(self.weight[0].numel()))
-        x = x * style.to(x.dtype)[:, :, None, None]
-        if self.upsample:
-            x = functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # side 2S + 1
-            x = blur(x, self.blur_kernel, (1, 1))
-        else:
-            x = functional.conv2d(x, weight, padding=weight.shape[-1] // 2)
-        if self.demodulate:
-            energy = style.square() @ weight.square().sum(dim=(2, 3)).t()  # (B, C_out)
-            x = x * torch.rsqrt(energy + 1e-8).to(x.dtype)[:, :, None, None]
-        return x
+        style = style * (1 / sqrt(self.weight[0].numel()))
+        scale = self._demodulation(style) * gain  # (B, C_out) or (B, 1)
+        weight = self.weight
+        if len(x) == 1 and weight.numel() < x.numel() and not torch.is_grad_enabled():
+            weight = weight * style[0, :, None, None] * scale[0, :, None, None, None]
+            return self._convolve(x, weight.to(x.dtype), bias.to(x.dtype))
+        x = self._convolve(x * style.to(x.dtype)[:, :, None, None], weight.to(x.dtype), None)
+        return x * scale.to(x.dtype)[:, :, None, None] + bias.to(x.dtype)[:, None, None]
+
+    def _demodulation(self, style: Tensor) -> Tensor:
+        if not self.demodulate:
+            return style.new_ones(len(style), 1)
+        energy = style.square() @ self.weight.square().sum(dim=(2, 3)).t()  # (B, C_out)
+        return torch.rsqrt(energy + 1e-8)
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not self.upsample:
+            return functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        layout = memory_format(x)
+        weight = weight.transpose(0, 1).contiguous(memory_format=layout)
+        x = functional.conv_transpose2d(x, weight, stride=2)  # side 2S + 1
+        return blur(x, self.blur_kernel, bias)
 
 
 class StyledLayer(nn.Module):
     """Modulated convolution, noise, bias and activation: one layer of the synthesis network.
+
+    The activation's gain of sqrt(2) is taken before it, where it costs no pass over the pixels.
 
     Args:
         in_channels: C_in.
@@ -168,10 +191,12 @@ class StyledLayer(nn.Module):
         self, x: Tensor, code: Tensor, style_offset: Tensor | None, *, random_noise: bool = False
     ) -> Tensor:
         """Return (B, C_out, side, side); the noise is the stored one unless `random_noise`."""
-        x = self.conv(x, code, style_offset)
+        x = self.conv(x, code, style_offset, self.bias * sqrt(2), sqrt(2))
         noise = torch.randn_like(x[:, :1]) if random_noise else self.noise
-        offset = self.noise_strength * noise + self.bias[:, None, None]
-        return activate(x + offset.to(x.dtype))
+        noise = (noise * (self.noise_strength * sqrt(2))).to(x.dtype)
+        if torch.is_grad_enabled():
+            return functional.leaky_relu(x + noise, 0.2)
+        return functional.leaky_relu_(x.add_(noise), 0.2)  # no second picture in memory
 
 
 class ToRGB(nn.Module):
@@ -191,7 +216,7 @@ class ToRGB(nn.Module):
         self, x: Tensor, code: Tensor, style_offset: Tensor | None, skip: Tensor | None
     ) -> Tensor:
         """Return (B, 3, S, S); `skip` is the RGB image of half the side, None at the first."""
-        rgb = self.conv(x, code, style_offset) + self.bias[:, None, None]
+        rgb = self.conv(x, code, style_offset, self.bias)
         return rgb if skip is None else rgb + upsample_rgb(skip, self.conv.blur_kernel)
 
 
@@ -200,3 +225,10 @@ def upsample_rgb(rgb: Tensor, kernel: Tensor) -> Tensor:
     channels = rgb.shape[1]
     kernel = kernel.to(rgb.dtype).expand(channels, 1, -1, -1)
     return functional.conv_transpose2d(rgb, kernel, stride=2, padding=1, groups=channels)
+
+
+def memory_format(x: Tensor) -> torch.memory_format:
+    """Return the layout a picture has: channels last, which CPUs convolve faster, or contiguous."""
+    if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+        return torch.channels_last
+    return torch.contiguous_format
