@@ -6,6 +6,7 @@ E, I, H and G of Eq. 1-7; `Model` only holds them, `editor.py` runs them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Literal
 
 from torch import nn
@@ -30,6 +31,10 @@ class Framing:
     scale: float = 1.0
     shift: tuple[float, float] = (0.0, 0.0)
 
+    def __post_init__(self) -> None:
+        if not (self.scale > 0 and all(map(isfinite, (self.scale, *self.shift)))):
+            raise ConfigError(f"framing needs a scale above 0 and a finite shift, got {self}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -49,6 +54,17 @@ class ModelConfig:
     delta_downsampler: DeltaDownsamplerConfig | None = None
 
     def __post_init__(self) -> None:
+        self._check_encoders()
+        for layer in (self.feature_layer, self.delta_layer):
+            if not 1 <= layer <= self.generator.num_layers:
+                raise ConfigError(f"layer {layer} is outside 1..{self.generator.num_layers}")
+        self._check_features()
+        if (self.delta_layer != self.feature_layer) != (self.delta_downsampler is not None):
+            raise ConfigError("delta_downsampler is needed exactly when delta_layer is not k")
+        if self.delta_downsampler is not None:
+            self._check_downsampler(self.delta_downsampler)
+
+    def _check_encoders(self) -> None:
         styles = self.generator.num_styles
         encoder = self.inverter.encoder
         if not self.e4e.num_styles == encoder.num_styles == styles:
@@ -60,9 +76,9 @@ class ModelConfig:
             raise ConfigError("style_dim of generator, e4e and Inverter must agree")
         if self.e4e.size != self.encoder_size:
             raise ConfigError(f"e4e sees {self.e4e.size} px, encoder_size is {self.encoder_size}")
-        for layer in (self.feature_layer, self.delta_layer):
-            if not 1 <= layer <= self.generator.num_layers:
-                raise ConfigError(f"layer {layer} is outside 1..{self.generator.num_layers}")
+
+    def _check_features(self) -> None:
+        encoder, fuser = self.inverter.encoder, self.inverter.fuser
         channels, side = self.generator.layer_shape(self.feature_layer)
         predicted_side = self.encoder_size
         for stride in encoder.trunk.strides[:3]:
@@ -73,10 +89,23 @@ class ModelConfig:
                 f"the Inverter predicts {encoder.feature_channels} x {predicted_side} x "
                 f"{predicted_side}"
             )
+        if fuser is not None and fuser.channels != channels:
+            raise ConfigError(f"the Fuser needs {channels} channels")
         if self.feature_editor.channels != channels:
             raise ConfigError(f"the Feature Editor needs {channels} channels")
-        if (self.delta_layer != self.feature_layer) != (self.delta_downsampler is not None):
-            raise ConfigError("delta_downsampler is needed exactly when delta_layer is not k")
+
+    def _check_downsampler(self, downsampler: DeltaDownsamplerConfig) -> None:
+        channels, side = self.generator.layer_shape(self.feature_layer)
+        fine_channels, fine_side = self.generator.layer_shape(self.delta_layer)
+        if (downsampler.in_channels, downsampler.out_channels, downsampler.stride * side) != (
+            fine_channels,
+            channels,
+            fine_side,
+        ):
+            raise ConfigError(
+                f"delta_downsampler must take {fine_channels} x {fine_side} x {fine_side} to "
+                f"{channels} x {side} x {side}, got {downsampler}"
+            )
 
 
 class Model(nn.Module):
