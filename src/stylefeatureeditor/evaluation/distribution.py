@@ -13,7 +13,7 @@ Shapes: n images, D features (2048).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -102,9 +102,32 @@ class KernelDistance:
     std: float
 
 
+class FeatureRows(Protocol):
+    """Features that are fetched as they are needed."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, places: np.ndarray) -> Tensor:
+        """Return some rows, (len(places), D)."""
+
+
+@dataclass(frozen=True)
+class MemoryFeatures:
+    """Features that are in memory, (n, D)."""
+
+    features: Tensor
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def take(self, places: np.ndarray) -> Tensor:
+        """Return some rows."""
+        return self.features[torch.from_numpy(places)]
+
+
 def kernel_inception_distance(
-    first: Tensor,
-    second: Tensor,
+    first: FeatureRows,
+    second: FeatureRows,
     *,
     seed: int = 0,
     subsets: int = KID_SUBSETS,
@@ -113,8 +136,8 @@ def kernel_inception_distance(
     """Return KID of two sets, over seeded subsets of both.
 
     Args:
-        first: (n, D).
-        second: (m, D).
+        first: n rows of D.
+        second: m rows of D.
         seed: of the subsets.
         subsets: how many are drawn.
         subset_size: images of each side in a subset, fewer if a set has fewer.
@@ -130,8 +153,8 @@ def kernel_inception_distance(
     draw = np.random.default_rng(seed)
     values = np.empty(subsets)
     for index in range(subsets):
-        x = first[torch.from_numpy(np.sort(draw.choice(len(first), size, replace=False)))]
-        y = second[torch.from_numpy(np.sort(draw.choice(len(second), size, replace=False)))]
+        x = first.take(np.sort(draw.choice(len(first), size, replace=False)))
+        y = second.take(np.sort(draw.choice(len(second), size, replace=False)))
         values[index] = _discrepancy(x.double(), y.double())
     return KernelDistance(float(values.mean()), float(values.std()))
 

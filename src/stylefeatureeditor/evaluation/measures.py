@@ -1,0 +1,274 @@
+"""What is measured of each image: the metrics of the tables, with their protocols.
+
+A `Measure` compares a drawn image with its photo and gives one number per pair; a `Describer`
+turns an image into a feature vector, from which sets are compared (`distribution.py`). Which there
+are depends on the image size and on the networks on disk; what is left out says why.
+
+| column    | direction | protocol                                                        |
+|-----------|-----------|-----------------------------------------------------------------|
+| lpips     | lower     | AlexNet, at 256 pixels                                          |
+| lpips_vgg | lower     | VGG16, at 256 pixels                                            |
+| l2        | lower     | mean squared error on [-1, 1], at 256 pixels                    |
+| psnr      | higher    | dB, full size                                                   |
+| ssim      | higher    | full size, [0, 1]                                               |
+| ms_ssim   | higher    | full size, [0, 1]; from 161 pixels on                           |
+| identity  | higher    | cosine of ArcFace features (IR-SE50) of the aligned crop        |
+| fid       | lower     | 2048-d Inception, resize of pytorch-fid                         |
+| clean_fid | lower     | the same network, resize of clean-fid                           |
+
+Images smaller than 256 pixels are compared as they are. Larger ones are brought to 256 by a
+bilinear filter with antialiasing. Both images are rounded to 8 bits first: the numbers are those of
+lossless files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stylefeatureeditor.data.images import to_photos
+from stylefeatureeditor.evaluation.distribution import KID_SUBSET_SIZE
+from stylefeatureeditor.evaluation.inception import (
+    WIDTH,
+    Inception,
+    clean_fid_input,
+    fid_input,
+    load_inception,
+)
+from stylefeatureeditor.evaluation.metrics import MS_SSIM_SMALLEST, l2, ms_ssim, psnr, ssim
+from stylefeatureeditor.evaluation.perceptual import (
+    SMALLEST_SIDE,
+    ArcFaceConfig,
+    ArcFaceFeatures,
+    FeatureNetwork,
+    Lpips,
+)
+from stylefeatureeditor.photo.image import to_uint8
+from stylefeatureeditor.weights.checkpoint import assign_state
+from stylefeatureeditor.weights.perceptual_keys import arcface_state, lpips_state
+from stylefeatureeditor.weights.sources import SOURCES
+from stylefeatureeditor.weights.unpickle import read_torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
+
+PAPER_SIDE = 256
+Better = Literal["lower", "higher"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number per pair of images.
+
+    Attributes:
+        name: column of the row files.
+        better: which way is better.
+        compare: photos and drawn images, both (B, 3, S, S) in [-1, 1], to (B,).
+    """
+
+    name: str
+    better: Better
+    compare: Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Describer:
+    """A feature vector per image.
+
+    Attributes:
+        name: column of the distance made of it.
+        width: D.
+        describe: (B, 3, S, S) in [-1, 1] to (B, D).
+    """
+
+    name: str
+    width: int
+    describe: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Pretrained networks for measuring; None where the file is not on disk.
+
+    Attributes:
+        lpips: AlexNet.
+        lpips_vgg: VGG16.
+        inception: of FID.
+        identity: ArcFace.
+        missing: a sentence for each network that is not there.
+    """
+
+    lpips: Lpips | None = None
+    lpips_vgg: Lpips | None = None
+    inception: Inception | None = None
+    identity: FeatureNetwork | None = None
+    missing: tuple[str, ...] = ()
+
+
+def find_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
+    """Load every network whose files are in `folder`.
+
+    Raises:
+        WeightsError: a file that is there is damaged or of another layout.
+    """
+    missing: list[str] = []
+
+    def there(what: str, *names: str) -> bool:
+        for name in names:
+            source = SOURCES[name]
+            if not (folder / source.file_name).is_file():
+                missing.append(
+                    f"{what} is left out, because {source.file_name} is not on disk: `sfe models "
+                    f"pull {name}`, or download {source.urls[0]} to {folder / source.file_name}"
+                )
+                return False
+        return True
+
+    alex = _lpips(folder, "alex") if there("LPIPS", "lpips-alex", "alexnet") else None
+    vgg = _lpips(folder, "vgg") if there("LPIPS with VGG", "lpips-vgg", "vgg16") else None
+    inception = identity = None
+    if there("FID", "inception"):
+        inception = load_inception(folder / SOURCES["inception"].file_name).to(device)
+    if there("Identity", "ir-se50"):
+        path = folder / SOURCES["ir-se50"].file_name
+        identity = ArcFaceFeatures(ArcFaceConfig())
+        assign_state(identity, arcface_state(read_torch(path)), str(path))
+        identity.to(device)
+    return Networks(
+        alex and alex.to(device), vgg and vgg.to(device), inception, identity, tuple(missing)
+    )
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything an evaluation measures.
+
+    Attributes:
+        measures: per pair of images.
+        describers: per image, for distances of sets.
+        left_out: a sentence for each number of the table that cannot be had, and why.
+    """
+
+    measures: tuple[Measure, ...]
+    describers: tuple[Describer, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def better(self) -> dict[str, Better]:
+        """Which way is better, by column."""
+        named: dict[str, Better] = {measure.name: measure.better for measure in self.measures}
+        for describer in self.describers:
+            named |= {describer.name: "lower", kid_name(describer.name): "lower"}
+        return named
+
+
+def standard_suite(
+    size: int, networks: Networks, classifier: AttributeClassifier | None = None
+) -> Suite:
+    """Return what can be measured at a size with the networks there are.
+
+    Args:
+        size: side of the images.
+        networks: from `find_networks`.
+        classifier: its features give `fid_attributes`, a set distance of our own; it stands beside
+            FID where Inception is missing, and compares with no published number.
+    """
+    measures = [Measure("l2", "lower", _at_paper_side(l2)), Measure("psnr", "higher", psnr)]
+    left_out = list(networks.missing)
+    lpips = (("lpips", networks.lpips), ("lpips_vgg", networks.lpips_vgg))
+    if size >= SMALLEST_SIDE:
+        measures += [Measure(n, "lower", _at_paper_side(net)) for n, net in lpips if net]
+    else:
+        left_out.append(f"LPIPS needs images of at least {SMALLEST_SIDE} pixels a side, not {size}")
+    measures.append(Measure("ssim", "higher", ssim))
+    if size >= MS_SSIM_SMALLEST:
+        measures.append(Measure("ms_ssim", "higher", ms_ssim))
+    else:
+        left_out.append(
+            f"MS-SSIM needs images of at least {MS_SSIM_SMALLEST} pixels a side, not {size}"
+        )
+    if networks.identity is not None:
+        measures.append(Measure("identity", "higher", networks.identity.similarity))
+    describers = []
+    if networks.inception is not None:
+        describers += inception_describers(networks.inception)
+    if classifier is not None:
+        describers.append(classifier_describer(classifier))
+    return Suite(tuple(measures), tuple(describers), tuple(left_out))
+
+
+def inception_describers(inception: Inception) -> list[Describer]:
+    """Return FID's features with both ways of resizing."""
+    return [
+        Describer("fid", WIDTH, lambda pixels: inception(fid_input(pixels))),
+        Describer("clean_fid", WIDTH, lambda pixels: inception(clean_fid_input(pixels))),
+    ]
+
+
+def classifier_describer(classifier: AttributeClassifier) -> Describer:
+    """Return the pooled features of an attribute classifier."""
+    width = classifier.config.channels[-1]
+    return Describer(
+        "fid_attributes", width, lambda pixels: classifier.features(pixels)[-1].mean(dim=(2, 3))
+    )
+
+
+def kid_name(describer: str) -> str:
+    """Return the column of KID over the features of an FID: fid -> kid, clean_fid -> clean_kid."""
+    return describer.replace("fid", "kid")
+
+
+def as_saved(pixels: Tensor) -> Tensor:
+    """Return pixels as a lossless 8-bit file would give them back, on the same device."""
+    levels = torch.from_numpy(to_uint8(pixels)).permute(0, 3, 1, 2).contiguous()
+    return to_photos(levels).to(pixels.device)
+
+
+def protocol_notes(count: int) -> tuple[str, ...]:
+    """Return the sentences that belong under every table.
+
+    Args:
+        count: images behind the set distances.
+    """
+    notes = [
+        "Images are rounded to 8 bits and measured as lossless files would be; JPEG is not used.",
+        "Intervals are 95 % percentile bootstraps over images.",
+    ]
+    if count < WIDTH:
+        notes.append(
+            f"FID of {count} images is biased upwards: it compares only with FID of as many images."
+        )
+    if count < KID_SUBSET_SIZE:
+        notes.append(f"KID subsets hold {count} images instead of {KID_SUBSET_SIZE}.")
+    return tuple(notes)
+
+
+def _lpips(folder: Path, net: Literal["alex", "vgg"]) -> Lpips:
+    trunk, lin = {"alex": ("alexnet", "lpips-alex"), "vgg": ("vgg16", "lpips-vgg")}[net]
+    states = [read_torch(folder / SOURCES[name].file_name) for name in (trunk, lin)]
+    network = Lpips(net)
+    assign_state(network, lpips_state(*states), str(folder / SOURCES[lin].file_name))
+    network.freeze()
+    return network
+
+
+def _at_paper_side(compare: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    def at_side(first: Tensor, second: Tensor) -> Tensor:
+        return compare(_shrunk(first), _shrunk(second))
+
+    return at_side
+
+
+def _shrunk(pixels: Tensor) -> Tensor:
+    if pixels.shape[-1] <= PAPER_SIDE:
+        return pixels
+    return functional.interpolate(
+        pixels, (PAPER_SIDE, PAPER_SIDE), mode="bilinear", align_corners=False, antialias=True
+    )
