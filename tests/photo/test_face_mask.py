@@ -44,6 +44,13 @@ def test_the_forehead_belongs_to_the_face_and_the_hair_does_not():
     assert at(mask, line).tolist() == [1, 0]
 
 
+def test_corners_that_all_but_coincide_do_no_harm():
+    twins = LANDMARKS.copy()
+    twins[67] = LANDMARKS[4] + 1e-9 * (LANDMARKS[5] - LANDMARKS[3])  # both are corners of the hull
+    expected = face_mask(LANDMARKS, QUAD, 32)
+    assert (face_mask(twins, QUAD, 32) - expected).abs().max() < 1e-4
+
+
 def test_the_mask_fades_over_the_feather_and_no_further():
     sharp, soft = (face_mask(LANDMARKS, QUAD, 128, feather=width) for width in (0.004, 0.1))
     assert torch.all(soft >= sharp)

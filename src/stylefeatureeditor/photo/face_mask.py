@@ -120,7 +120,7 @@ def _forehead(points: np.ndarray) -> np.ndarray:
     centre, across = (left + right) / 2, (right - left) / 2
     up = points[17:27].mean(axis=0) - points[33]
     up = up * 2 + points[33] - centre  # from the temples' middle to the hairline
-    angle = np.linspace(0, np.pi, 19)[:, None]
+    angle = np.linspace(0, np.pi, 19)[1:-1, None]  # the temples are landmarks already
     return centre + np.cos(angle) * across + np.sin(angle) * up
 
 
@@ -150,7 +150,8 @@ def _distance(hull: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """
     sides = hull.roll(-1, dims=0) - hull
     # The hull runs clockwise on the screen (y down), so (dy, -dx) points out of it.
-    normals = torch.stack([sides[:, 1], -sides[:, 0]], dim=1) / sides.norm(dim=1, keepdim=True)
+    lengths = sides.norm(dim=1, keepdim=True).clamp(min=1e-9)  # two corners may coincide
+    normals = torch.stack([sides[:, 1], -sides[:, 0]], dim=1) / lengths
     offsets = (normals * hull).sum(dim=1)
     nearest = torch.full((len(y), x.shape[1]), -torch.inf, dtype=x.dtype)
     for normal, offset in zip(normals, offsets, strict=True):
