@@ -21,7 +21,13 @@ from torch import Tensor
 
 from stylefeatureeditor.editing.delta import masked, resize
 from stylefeatureeditor.editing.direction import combine
-from stylefeatureeditor.errors import MaskError, ShapeError, check_shape
+from stylefeatureeditor.errors import (
+    DirectionError,
+    MaskError,
+    PhotoError,
+    ShapeError,
+    check_shape,
+)
 from stylefeatureeditor.inversion.record import Anchor, Inversion
 from stylefeatureeditor.records import Codes
 
@@ -57,10 +63,13 @@ class Pipeline:
 
         Raises:
             ShapeError: another shape.
+            PhotoError: the tensor holds integers.
         """
         config = self.model.config
         size = config.generator.size
         check_shape("photos", photos, (None, 3, size, size))
+        if not photos.is_floating_point():
+            raise PhotoError(f"aligned photos must be floats in [-1, 1], got {photos.dtype}")
         seen = resize(photos.to(self.device, torch.float32), config.encoder_size)
         output = self.model.inverter(seen, self.model.generator, config.feature_layer)
         return Inversion(
@@ -73,7 +82,12 @@ class Pipeline:
 
     @torch.no_grad()
     def reconstruct(self, inversion: Inversion) -> Tensor:
-        """Return X^, (B, 3, size, size), drawing it if it has not been drawn; E does not run."""
+        """Return X^, (B, 3, size, size), drawing it if it has not been drawn; E does not run.
+
+        Raises:
+            ShapeError: the inversion was made by another model.
+        """
+        self._take(inversion)
         if inversion.pixels is None:
             features = self.model.feature_editor.reconstruct(inversion.features)
             inversion.pixels = self._draw(features, inversion.codes, inversion.rgb)
@@ -95,13 +109,14 @@ class Pipeline:
             region: (B or 1, 1, H, H), 1 = may change; None lets everything change.
 
         Raises:
-            DirectionError: a direction does not fit the model.
+            DirectionError: a direction does not fit the model, or two have other numbers of rows.
             MaskError: the region has another shape.
             ShapeError: the inversion was made by another model.
         """
-        self.check(inversion)
         if not edits:
             return self.reconstruct(inversion)
+        self._take(inversion)
+        check_rows(edits)
         codes = combine(inversion.codes, edits)  # w'
         rgb, delta = self._low_layers(inversion, codes, edits)
         if region is not None:
@@ -110,6 +125,15 @@ class Pipeline:
         features = inversion.features.expand(len(codes), -1, -1, -1)
         return self._draw(self.model.feature_editor(features, delta), codes, rgb)
 
+    @torch.no_grad()
+    def find_anchor(self, inversion: Inversion) -> None:
+        """Let the inversion know w_E and its features, as after an edit, if it does not yet."""
+        self._take(inversion)
+        if inversion.anchor is None:
+            codes = self._encode(inversion)
+            features = self.model.generator.features(codes, self.model.config.delta_layer)
+            inversion.anchor = Anchor(codes, features)
+
     def check(self, inversion: Inversion) -> None:
         """Raise ShapeError if another model made the inversion; its codes would mean nothing."""
         if inversion.model != self.fingerprint:
@@ -117,16 +141,19 @@ class Pipeline:
                 "this inversion was made by another model; invert the photo again with this one"
             )
 
+    def _take(self, inversion: Inversion) -> None:
+        """Check the inversion and bring it to where the networks are."""
+        self.check(inversion)
+        if inversion.features.device != self.device:
+            inversion.move(self.device)
+
     def _low_layers(
         self, inversion: Inversion, codes: Codes, edits: Mapping[EditDirection, Strength]
     ) -> tuple[Tensor, Tensor]:
         """Return the image that w' draws up to F_k's resolution, and Delta (Eq. 5)."""
         model, config = self.model, self.model.config
         anchor = inversion.anchor
-        if anchor is None:
-            before = Codes(model.generator.latent_avg + model.e4e(inversion.encoder_pixels))
-        else:
-            before = anchor.codes
+        before = self._encode(inversion) if anchor is None else anchor.codes  # w_E
         after = combine(before, edits)  # w_E'
         fresh = [after] if anchor else [after, before]
         if config.delta_layer == config.feature_layer:
@@ -142,6 +169,9 @@ class Pipeline:
             delta = model.delta_downsampler(delta)
         return rgb, delta
 
+    def _encode(self, inversion: Inversion) -> Codes:
+        return Codes(self.model.generator.latent_avg + self.model.e4e(inversion.encoder_pixels))
+
     def _draw(self, features: Tensor, codes: Codes, rgb: Tensor) -> Tensor:
         """Draw rows from F_k; on a CPU one by one, which takes less memory and no more time."""
         generator, layer = self.model.generator, self.model.config.feature_layer
@@ -154,9 +184,20 @@ class Pipeline:
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
 
 
+def check_rows(edits: Mapping[EditDirection, Strength]) -> None:
+    """Raise DirectionError if strengths of several numbers are not equally many."""
+    rows = {len(s) for s in edits.values() if isinstance(s, Tensor) and s.ndim}
+    if len(rows - {1}) > 1:
+        raise DirectionError(
+            f"edits of one call need equally many strengths, got {sorted(rows)}; give each "
+            "direction one number, or all the same count"
+        )
+
+
 def check_region(region: Tensor, faces: int) -> None:
     """Raise MaskError unless an edit region is (B or 1, 1, H, H) with values in [0, 1]."""
-    if region.ndim != 4 or region.shape[1] != 1 or region.shape[0] not in (1, faces):
+    sides = set(region.shape[2:])
+    if region.ndim != 4 or len(sides) > 1 or region.shape[1] != 1 or len(region) not in (1, faces):
         raise MaskError(
             f"an edit region must have shape ({faces}, 1, S, S), got {tuple(region.shape)}"
         )
@@ -167,8 +208,8 @@ def check_region(region: Tensor, faces: int) -> None:
 def fingerprint(model: Model) -> str:
     """Return 16 hex digits that change with the config and the weights of a model."""
     digest = hashlib.sha256(repr(model.config).encode())
-    for network in model.children():
-        *_, last = (value for value in network.state_dict().values() if value.is_floating_point())
-        digest.update(last.detach().cpu().numpy().tobytes())
-    digest.update(model.generator.latent_avg.detach().cpu().numpy().tobytes())
+    for value in model.state_dict().values():
+        if value.is_floating_point():
+            part = value[0] if value.ndim else value  # enough: training moves every tensor
+            digest.update(part.detach().flatten()[:64].float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
