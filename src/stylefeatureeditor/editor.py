@@ -5,28 +5,32 @@ photo -> find and align a face -> invert (Eq. 3) -> edit (Eq. 5-7) -> paste back
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
+from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from stylefeatureeditor.edit_mask import edit_region
-from stylefeatureeditor.editing.catalog import Catalog, load_catalog, range_warning
-from stylefeatureeditor.errors import FaceError
+from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry, load_catalog, range_warning
+from stylefeatureeditor.editing.direction import EditDirection
+from stylefeatureeditor.errors import ConfigError, DirectionError, FaceError
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.align import crop, ffhq_quad
 from stylefeatureeditor.photo.image import read_photo, to_tensor
 from stylefeatureeditor.photo.landmarks import choose_face, find_faces
-from stylefeatureeditor.pipeline import Pipeline
+from stylefeatureeditor.pipeline import Pipeline, check_region
 from stylefeatureeditor.records import AlignedFace, Photo
-from stylefeatureeditor.result import EditResult
+from stylefeatureeditor.result import Blend, EditResult
 from stylefeatureeditor.weights.checkpoint import load_model, save_model
 from stylefeatureeditor.weights.direction_files import (
     PUBLISHED,
+    copy_published_files,
     load_own_directions,
     read_direction_file,
     save_own_directions,
@@ -34,14 +38,13 @@ from stylefeatureeditor.weights.direction_files import (
 from stylefeatureeditor.weights.local_models import find_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from PIL import Image
 
     from stylefeatureeditor.edit_mask import Mask
-    from stylefeatureeditor.editing.direction import EditDirection, Strength
+    from stylefeatureeditor.editing.direction import Strength
     from stylefeatureeditor.model import Model
-    from stylefeatureeditor.result import Blend
 
     PhotoSource = str | Path | bytes | Image.Image | np.ndarray
     Edits = Mapping[str | EditDirection, Strength]
@@ -95,7 +98,7 @@ class Editor:
         self.pipeline = Pipeline(model)
         self.directions = Catalog() if directions is None else directions
         self.folder = folder
-        self._loaded: dict[str, EditDirection] = {}
+        self._loaded: dict[CatalogEntry, EditDirection] = {}
 
     @classmethod
     def from_pretrained(cls, name: str | Path = "faces", *, device: str = "auto") -> Editor:
@@ -127,6 +130,8 @@ class Editor:
         own = Catalog(tuple(entry for entry in self.directions.entries if entry.tensors))
         if own.entries:
             save_own_directions(own, folder)
+        if self.folder is not None:
+            copy_published_files(self.folder, folder)
 
     @property
     def model(self) -> Model:
@@ -220,14 +225,19 @@ class Editor:
         photos = iter(photos)
         while group := list(islice(photos, max(1, batch_size))):
             known = [self._encode(photo, face=face, aligned=aligned) for photo in group]
-            whole = Inversion.cat(known) if len(known) > 1 else known[0]
             regions = [edit_region(mask, inversion.faces) for inversion in known]
-            region = None if mask is None else torch.cat([r for r in regions if r is not None])
+            region = _whole_region(regions, known)
+            if resolved and any(inversion.anchor for inversion in known):
+                for inversion in known:  # else E would run again for those that it has seen
+                    self.pipeline.find_anchor(inversion)
+            whole = Inversion.cat(known) if len(known) > 1 else known[0]
             pixels = self.pipeline.edit(whole, resolved, region)
             end = 0
             for inversion, own in zip(known, regions, strict=True):
                 start, end = end, end + len(inversion)
-                inversion.anchor = whole.rows(start, end).anchor
+                part = whole.rows(start, end)
+                inversion.anchor = inversion.anchor or part.anchor
+                inversion.pixels = part.pixels if inversion.pixels is None else inversion.pixels
                 yield self._result(inversion, pixels[start:end], own, blend)
 
     def strip(
@@ -260,16 +270,31 @@ class Editor:
             DirectionError: there is none of that name, or its published file is missing.
         """
         entry = self.directions.find(name)
-        if entry.name not in self._loaded:
+        if entry not in self._loaded:
             published = (self.folder or Path()) / PUBLISHED
             layout = self.model.config.generator.style_layout()
-            self._loaded[entry.name] = entry.load(published, layout, read_direction_file)
-        return self._loaded[entry.name]
+            self._loaded[entry] = entry.load(published, layout, read_direction_file)
+        return self._loaded[entry]
 
     def resolve(self, edits: Edits) -> dict[EditDirection, Strength]:
-        """Return the edits with names replaced by directions; equal directions are added up."""
+        """Return the edits with names replaced by directions; equal directions are added up.
+
+        Raises:
+            DirectionError: a direction is unknown, or a strength is no number.
+        """
+        if not isinstance(edits, Mapping):
+            raise DirectionError(
+                f'edits must be a mapping such as {{"smile": 2.0}}, got {type(edits).__name__}'
+            )
         resolved: dict[EditDirection, Strength] = {}
         for key, strength in edits.items():
+            if not isinstance(key, (str, EditDirection)):
+                raise DirectionError(
+                    f"a direction is a name or an EditDirection, got {type(key).__name__}; "
+                    "EditDirection.linear(vector) makes one"
+                )
+            if not isinstance(strength, (Real, Tensor)):
+                raise DirectionError(f"a strength must be a number, got {strength!r}")
             direction = self.direction(key) if isinstance(key, str) else key
             resolved[direction] = resolved.get(direction, 0.0) + strength
         return resolved
@@ -309,9 +334,23 @@ class Editor:
         self, inversion: Inversion, pixels: Tensor, region: Tensor | None, blend: Blend | None
     ) -> EditResult:
         blend = blend or self.model.config.blend
+        if blend not in get_args(Blend):
+            raise ConfigError(f"blend must be one of {', '.join(get_args(Blend))}, got {blend!r}")
         if inversion.faces and blend == "residual":
             self.pipeline.reconstruct(inversion)
         return EditResult(pixels, inversion, region, blend)
+
+
+def _whole_region(
+    regions: Sequence[Tensor | None], inversions: Sequence[Inversion]
+) -> Tensor | None:
+    """Return the regions of several inversions as one, a row per face; None if there are none."""
+    rows = []
+    for region, inversion in zip(regions, inversions, strict=True):
+        if region is not None:
+            check_region(region, len(inversion))
+            rows.append(region.expand(len(inversion), -1, -1, -1))
+    return torch.cat(rows) if rows else None
 
 
 def whole_photo_as_face(photo: Photo, size: int) -> AlignedFace:

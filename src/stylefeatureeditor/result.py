@@ -78,7 +78,7 @@ class EditResult:
         faces, drawn = self.inversion.faces, self.inversion.pixels
         if not faces or self.blend == "none":
             return to_uint8(self.pixels)[0]
-        photo = faces[0].photo
+        photo, size = faces[0].photo, self.pixels.shape[-1]
         for row, face in enumerate(faces):
             one = slice(row, row + 1)
             region = (
@@ -89,6 +89,6 @@ class EditResult:
                 self.pixels[one].cpu(),
                 None if drawn is None else drawn[one].cpu(),
                 blend=self.blend,
-                mask=None if region is None else region.cpu(),
+                mask=None if region is None else resize(region.cpu().float(), size),
             )
         return photo

@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from stylefeatureeditor.editing.catalog import Catalog
 from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.files import atomic_path
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
 from stylefeatureeditor.weights.unpickle import read_array, read_torch
 
@@ -43,6 +45,25 @@ def save_own_directions(catalog: Catalog, folder: Path) -> None:
     """
     save_tensors(folder / TENSORS, catalog.tensors(), {})
     write_json(folder / TABLE, catalog.to_table())
+
+
+def copy_published_files(source: Path, target: Path) -> None:
+    """Copy the published direction files of one model folder into another that lacks them.
+
+    Raises:
+        WeightsError: a file cannot be read or written.
+    """
+    if not (source / PUBLISHED).is_dir():
+        return
+    try:
+        (target / PUBLISHED).mkdir(exist_ok=True)
+        for file in sorted((source / PUBLISHED).iterdir()):
+            copy = target / PUBLISHED / file.name
+            if file.is_file() and not copy.exists():
+                with atomic_path(copy) as temporary:
+                    shutil.copyfile(file, temporary)
+    except OSError as error:
+        raise WeightsError(f"{target / PUBLISHED} cannot be written: {error.strerror}") from error
 
 
 def read_direction_file(path: Path) -> object:
