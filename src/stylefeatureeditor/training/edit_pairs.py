@@ -79,7 +79,7 @@ def make_edit(
     start = generator.run_to(both, config.delta_layer)
     # G(w) from what has been drawn of it already
     images = generator.synthesize_from(start.features, both, config.delta_layer, start.rgb)
-    drawn, target = images.float().chunk(2)  # X_E, X_E'
+    drawn, target = images.to(photos.dtype).chunk(2)  # X_E, X_E'
     old, new = start.features.chunk(2)
     found = invert(model, drawn)
     codes = direction.apply(found.codes, strength)  # w'

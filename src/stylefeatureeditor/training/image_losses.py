@@ -151,7 +151,7 @@ class ImageLoss:
             ShapeError: the shapes differ.
         """
         check_shape("photos", photos, tuple(drawn.shape))
-        whole_drawn, whole_photos = drawn.float(), photos.detach().float()
+        whole_drawn, whole_photos = _precise(drawn), _precise(photos.detach())
         pair = self._pooled(whole_drawn), self._pooled(whole_photos)
         config, networks, terms = self.config, self.networks, {}
         if config.l2:
@@ -199,6 +199,11 @@ class ImageLoss:
                 raise ConfigError(
                     f"the loss has {name} = {weight} but no network for it: {help_}, or set it to 0"
                 )
+
+
+def _precise(pixels: Tensor) -> Tensor:
+    """Return half-precision pixels as float32, others as they are."""
+    return pixels.to(torch.promote_types(pixels.dtype, torch.float32))
 
 
 def pyramid_loss(drawn: Tensor, photos: Tensor, levels: int) -> Tensor:

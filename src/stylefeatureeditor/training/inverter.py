@@ -192,9 +192,9 @@ class InverterPhase:
         image = self.image_loss(drawn, photos)
         image_codes = self.image_loss(from_codes, photos)
         if config.feature_form == "norm":
-            regulariser = feature_norm(features.float())
+            regulariser = feature_norm(features)
         else:
-            regulariser = feature_distance(features.float(), code_features.float())
+            regulariser = feature_distance(features, code_features)
         loss = share * (image.total + image_codes.total) + config.features * regulariser
         metrics = image.metrics() | image_codes.metrics("codes_")
         metrics |= {"features": regulariser.item(), "blend": blend}

@@ -1,0 +1,208 @@
+"""Phase 2: what the Feature Editor learns from, and that nothing else moves."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from phase_training import (
+    PIXELS,
+    assert_resumes,
+    changed,
+    finite_difference,
+    plain_gradients,
+    prepared,
+    run_steps,
+    snapshot,
+    tiny_discriminator,
+)
+from seeded import draw
+from stylefeatureeditor.editing.direction import EditDirection
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.pipeline import Pipeline
+from stylefeatureeditor.records import Codes
+from stylefeatureeditor.training.edit_pairs import TrainingDirection, make_edit
+from stylefeatureeditor.training.feature_editor import EditorPhase, EditorTrainingConfig
+from stylefeatureeditor.training.image_losses import LossNetworks
+from stylefeatureeditor.training.losses import R1Config
+from stylefeatureeditor.training.networks import AdversarialConfig
+from stylefeatureeditor.training.ranger import RangerConfig
+from stylefeatureeditor.weights.checkpoint import load_model
+from tiny import FEATURE_LAYER, SIZE, WIDTH, tiny_cars_model, tiny_model, tiny_photos
+
+SMILE = EditDirection.linear(draw("test.smile", (WIDTH,)), "smile")
+AGE = EditDirection.linear(draw("test.age", (WIDTH,)), "age")
+DIRECTIONS = (TrainingDirection(SMILE, (-1.0, 2.0)), TrainingDirection(AGE, (0.5,)))
+CONFIG = EditorTrainingConfig(
+    edit=PIXELS,
+    inversion=PIXELS,
+    adversarial=AdversarialConfig(weight=0.0),
+    ranger=RangerConfig(lr=2e-3),
+)
+WITH_ADVERSARY = replace(CONFIG, adversarial=AdversarialConfig(r1=R1Config(weight=1.0, every=2)))
+
+
+def make(config=CONFIG, model=None, directions=DIRECTIONS, held_out=None):
+    chosen = tiny_model() if model is None else model
+    networks = LossNetworks()
+    return EditorPhase(config, chosen, directions, tiny_discriminator(), networks, held_out)
+
+
+def test_both_losses_fall_on_one_batch():
+    phase = prepared(make(directions=DIRECTIONS[1:]))
+    metrics = run_steps(phase, tiny_photos(4), 0, 15)
+    assert metrics[-1]["loss_edit"] < 0.9 * metrics[0]["loss_edit"]
+    assert metrics[-1]["loss_inversion"] < 0.9 * metrics[0]["loss_inversion"]
+
+
+def test_only_the_feature_editor_moves_its_batch_norm_included():
+    phase = prepared(make(WITH_ADVERSARY))
+    model = phase.model
+    parts = ("generator", "e4e", "inverter")
+    before = {part: snapshot(getattr(model, part)) for part in (*parts, "feature_editor")}
+    run_steps(phase, tiny_photos(4), 0, 3)
+    for part in parts:
+        assert changed(getattr(model, part), before[part]) == set()
+        assert all(p.grad is None for p in getattr(model, part).parameters())
+        assert not getattr(model, part).training
+    moved = changed(model.feature_editor, before["feature_editor"])
+    assert moved == set(before["feature_editor"])
+
+
+def test_layer_that_brings_delta_to_the_features_trains_too():
+    phase = prepared(make(model=tiny_cars_model()))
+    before = snapshot(phase.model.delta_downsampler)
+    run_steps(phase, tiny_photos(4), 0, 2)
+    assert changed(phase.model.delta_downsampler, before) == set(before)
+
+
+def test_gradient_is_that_of_the_equations_written_by_hand():
+    config = replace(CONFIG, edit_weight=0.7, inversion_weight=1.3, batch_norm="frozen")
+    model = tiny_model().double()
+    phase = prepared(make(config, model, DIRECTIONS[1:]))  # age by 0.5, whatever the step
+    plain_gradients(phase, model.feature_editor.parameters())
+    photos, generator, k = tiny_photos(2).double(), model.generator, FEATURE_LAYER
+    shift = 0.5 * AGE.vector.double()
+
+    def inverted(pixels):
+        offsets, predicted = model.inverter.encoder(pixels)
+        wplus = generator.latent_avg + offsets
+        return wplus, model.inverter.fuser(predicted, generator.features(Codes(wplus), k))
+
+    def loss():
+        before = generator.latent_avg + model.e4e(photos)
+        source, target = (generator.synthesize(Codes(w)) for w in (before, before + shift))
+        delta = generator.features(Codes(before), k) - generator.features(Codes(before + shift), k)
+        wplus, features = inverted(source)
+        changed_features = model.feature_editor(features, delta)
+        edited = generator.synthesize_from(changed_features, Codes(wplus + shift), k)
+        wplus, features = inverted(photos)
+        redrawn = generator.synthesize_from(
+            model.feature_editor(features, torch.zeros_like(features)), Codes(wplus), k
+        )
+        return 0.7 * ((edited - target) ** 2).mean() + 1.3 * ((redrawn - photos) ** 2).mean()
+
+    body = model.feature_editor.body
+    chosen = [
+        (body.merge.weight, (3, 1, 0, 0)),  # reads F_k
+        (body.merge.weight, (3, 20, 0, 0)),  # reads Delta
+        (body.branches[1].conv2.weight, (4, 2, 1, 1)),
+    ]
+    expected = [finite_difference(loss, p, place, 1e-5) for p, place in chosen]
+    before = [p[place].item() for p, place in chosen]
+    run_steps(phase, photos, 0, 1)
+    steps = [old - p[place].item() for (p, place), old in zip(chosen, before, strict=True)]
+    assert steps == pytest.approx(expected, rel=1e-5)
+    assert min(map(abs, expected)) > 1e-6
+
+
+def test_each_step_has_its_own_direction_and_strength_and_all_occur():
+    phase = make()
+    chosen = [phase.choose(step) for step in range(60)]
+    again = make()
+    assert chosen == [again.choose(step) for step in range(60)]
+    seen = {(direction.name, strength) for direction, strength in chosen}
+    assert seen == {("smile", -1.0), ("smile", 2.0), ("age", 0.5)}
+    other = make(replace(CONFIG, seed=1))
+    assert [other.choose(step) for step in range(60)] != chosen
+
+
+def test_target_is_the_generators_own_edit():
+    model, photos = tiny_model(), tiny_photos(2)
+    pair = make_edit(model, photos, SMILE, 2.0, "e4e")
+    wplus = model.generator.latent_avg + model.e4e(photos) + 2 * SMILE.vector
+    torch.testing.assert_close(pair.target, model.generator.synthesize(Codes(wplus)))
+
+
+@pytest.mark.parametrize("model", [tiny_model(), tiny_cars_model()], ids=["faces", "cars"])
+def test_training_draws_what_the_pipeline_draws(model):
+    photos = tiny_photos(2)
+    phase = prepared(make(model=model))
+    edited, _ = phase._repaint(photos, SMILE, 2.0)
+    model.eval()
+    pipeline = Pipeline(model)
+    source = model.generator.synthesize(Codes(model.generator.latent_avg + model.e4e(photos)))
+    inversion = pipeline.invert(source)
+    inversion.encoder_pixels = photos  # in training Delta comes from X, not from X_E
+    torch.testing.assert_close(edited, pipeline.edit(inversion, {SMILE: 2.0}), rtol=1e-4, atol=1e-4)
+
+
+def test_without_e_the_edit_starts_from_the_inverters_codes():
+    model, photos = tiny_model(), tiny_photos(2)
+    ours = make_edit(model, photos, SMILE, 2.0, "inverter")
+    inverted = model.inverter(photos, model.generator, FEATURE_LAYER).codes
+    target = model.generator.synthesize(SMILE.apply(inverted, 2.0))
+    torch.testing.assert_close(ours.target, target)
+    phase = prepared(make(replace(CONFIG, edit_codes="inverter"), model))
+    assert run_steps(phase, photos, 0, 1)[0]["loss"] > 0
+
+
+def test_without_inversion_loss_neither_it_nor_the_discriminator_runs():
+    phase = prepared(make(replace(WITH_ADVERSARY, inversion_weight=0.0)))
+    before = snapshot(phase.discriminator)
+    metrics = run_steps(phase, tiny_photos(2), 0, 2)[1]
+    assert "loss_inversion" not in metrics
+    assert metrics["loss"] == metrics["loss_edit"]
+    assert changed(phase.discriminator, before) == set()
+
+
+def test_discriminator_starts_at_its_step():
+    late = replace(WITH_ADVERSARY, adversarial=AdversarialConfig(start=1))
+    first, second = run_steps(prepared(make(late)), tiny_photos(2), 0, 2)
+    assert "adversarial" not in first
+    assert {"adversarial", "loss_d"} <= second.keys()
+
+
+@pytest.mark.parametrize("model", [tiny_model, tiny_cars_model], ids=["faces", "cars"])
+def test_resumes_exactly(model):
+    assert_resumes(lambda: make(WITH_ADVERSARY, model()), tiny_photos(2), step=2)
+
+
+def test_validates_and_shows_and_goes_on_training():
+    held_out = tiny_photos(3)
+    phase = prepared(make(replace(CONFIG, samples=2), held_out=held_out))
+    before = snapshot(phase.model)
+    metrics = phase.validate()
+    assert set(metrics) == {"l2", "ssim", "l2_e4e", "ssim_e4e", "l2_edit", "ssim_edit"}
+    assert phase.samples().shape == (3, 4 * SIZE, 2 * SIZE)
+    assert changed(phase.model, before) == set()
+    assert phase.model.feature_editor.training
+    pipeline = Pipeline(phase.model.eval())
+    drawn = pipeline.reconstruct(pipeline.invert(held_out)).clamp(-1, 1)
+    assert metrics["l2"] == pytest.approx((drawn - held_out).square().mean().item(), rel=1e-4)
+
+
+def test_saves_a_model_that_loads(tmp_path):
+    phase = prepared(make())
+    run_steps(phase, tiny_photos(2), 0, 1)
+    phase.save_model(tmp_path)
+    assert changed(load_model(tmp_path), snapshot(phase.model)) == set()
+
+
+def test_refuses_what_cannot_be_trained():
+    with pytest.raises(ConfigError, match="at least one direction"):
+        make(directions=())
+    with pytest.raises(ConfigError, match="'smile' needs at least one strength"):
+        TrainingDirection(SMILE, ())
+    with pytest.raises(ConfigError, match="both be 0"):
+        EditorTrainingConfig(edit_weight=0.0, inversion_weight=0.0)
