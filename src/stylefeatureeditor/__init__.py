@@ -11,6 +11,7 @@ A name is imported when it is first used, so that importing the package costs no
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from stylefeatureeditor.result import EditResult
 
 __version__ = "0.1.0"
+
+# torch reads this once: large tensors then come in large pages (docs/PERFORMANCE.md).
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __all__ = [
     "AlignedFace",

@@ -1,0 +1,1 @@
+"""Benchmarks: how long a user waits, against the arithmetic floor."""
