@@ -186,8 +186,8 @@ def _table(report: Report) -> Iterator[str]:
     for row in report.reported:
         yield f'<tr class="paper"><td>{html.escape(row.method)}</td><td>{PAPER}</td><td></td>'
         for column in columns:
-            value = row.values.get(column)
-            yield f"<td>{NOTHING if value is None else f'{value:g}'}</td>"
+            known = row.values.get(column)
+            yield f"<td>{NOTHING if known is None else f'{known:g}'}</td>"
         yield "</tr>"
     yield "</tbody></table></div>"
 

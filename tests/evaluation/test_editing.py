@@ -1,0 +1,121 @@
+"""Sec. 4.3: who is A, who is B, what an edit changed and what else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.evaluation.editing import (
+    EditTask,
+    Judge,
+    evaluate_edit,
+    flips,
+    leakage,
+    random_halves,
+    split_by_attribute,
+)
+from toy_methods import BRIGHTER, Darker, toy_plan
+
+ADD = EditTask(name="bright+", direction=BRIGHTER, strength=0.2, attribute="Bright")
+REMOVE = EditTask(name="bright-", direction=BRIGHTER, strength=-0.2, attribute="Bright", target=-1)
+VALUES = torch.tensor([1.0, -1, 1, -1, 0, 1, -1, 1, -1, 0])
+
+
+def test_adding_edits_those_without_and_compares_with_those_with():
+    real, edited = split_by_attribute(ADD, VALUES)
+    assert real.tolist() == [0, 2, 5, 7]
+    assert edited.tolist() == [1, 3, 6, 8]
+
+
+def test_removing_swaps_the_two():
+    real, edited = split_by_attribute(REMOVE, VALUES)
+    assert real.tolist() == [1, 3, 6, 8]
+    assert edited.tolist() == [0, 2, 5, 7]
+
+
+def test_an_empty_split_is_one_sentence():
+    with pytest.raises(ConfigError, match="0 of the 3 photos have Bright = no"):
+        split_by_attribute(ADD, torch.ones(3))
+
+
+def test_random_halves_share_no_photo_and_leave_none_out():
+    first, second = random_halves(11, seed=3)
+    assert (len(first), len(second)) == (6, 5)
+    assert sorted([*first, *second]) == list(range(11))
+    assert not np.array_equal(first, random_halves(11, seed=4)[0])
+    with pytest.raises(ConfigError, match="at least four"):
+        random_halves(3, seed=0)
+
+
+def test_a_flip_counts_only_where_the_target_was_not_there():
+    before, after = torch.tensor([-1.0, -1, 1]), torch.tensor([1.0, -1, 1])
+    assert flips(before, after, 1)[:2].tolist() == [1, 0]
+    assert flips(before, after, 1)[2].isnan()
+    assert flips(-before, -after, -1)[:2].tolist() == [1, 0]
+
+
+def test_leakage_looks_at_the_other_attributes_only():
+    before, after = torch.zeros(1, 3), torch.tensor([[9.0, 0.0, 0.0]])
+    assert leakage(before, after, 0).item() == 0
+    assert leakage(before, after, 1).item() == pytest.approx(
+        (torch.tensor(9.0).sigmoid() - 0.5) / 2
+    )
+
+
+def test_fid_is_taken_between_a_and_edited_b(tmp_path):
+    """Edits that bring B to A's brightness bring the sets together."""
+    plan = toy_plan(tmp_path)
+    values = bright_as_attribute(plan)
+    means = brightness(plan)
+    gap = float(means[values == 1].mean() - means[values == -1].mean())
+    fids = []
+    for name, strength in (("none", 0.0), ("right", gap), ("wrong", -gap)):
+        task = EditTask(name=name, direction=BRIGHTER, strength=strength, attribute="B")
+        result = evaluate_edit(Darker(1.0), task, plan, values)
+        fids.append(result.values[f"{name} fid"].value)
+    assert fids[1] < fids[0] < fids[2]
+    assert result.count == 5
+
+
+def test_the_judge_adds_flip_and_leakage(tmp_path):
+    judge = Judge(
+        ("B", "left"), lambda x: torch.stack([x.mean((1, 2, 3)), x[..., 0].mean((1, 2))], 1)
+    )
+    task = EditTask(name="b+", direction=BRIGHTER, strength=1.0, attribute="B")
+    plan = toy_plan(tmp_path)
+    result = evaluate_edit(Darker(), task, plan, bright_as_attribute(plan), judge)
+    assert result.values["b+ flip"].value == 1
+    assert 0 < result.values["b+ leakage"].value < 1
+    assert {"b+ seconds", "b+ seconds_edit"} <= set(result.values)
+
+
+def test_a_judge_without_the_attribute_is_left_out(tmp_path):
+    judge = Judge(("other",), lambda x: x.mean((1, 2, 3))[:, None])
+    result = evaluate_edit(Darker(), ADD, toy_plan(tmp_path), VALUES, judge)
+    assert "bright+ flip" not in result.values
+
+
+def test_rotation_edits_one_random_half(tmp_path):
+    task = EditTask(name="rotation", direction=BRIGHTER, strength=0.5)
+    result = evaluate_edit(Darker(1.0), task, toy_plan(tmp_path))
+    assert result.count == 5
+    assert result.values["rotation fid"].value > 0
+
+
+def test_a_target_is_one_or_minus_one():
+    with pytest.raises(ConfigError, match="1 or -1"):
+        EditTask(name="x", direction=BRIGHTER, strength=1.0, target=0)
+
+
+def brightness(plan) -> torch.Tensor:
+    """Return the mean of each photo, in [-1, 1]."""
+    images = [plan.photos.image(index).float() for index in range(len(plan.photos))]
+    return torch.stack([image.mean() / 127.5 - 1 for image in images])
+
+
+def bright_as_attribute(plan) -> torch.Tensor:
+    """Return 1 for the brighter half of the photos, -1 for the other."""
+    means = brightness(plan)
+    return torch.where(means > means.median(), 1.0, -1.0)

@@ -1,0 +1,161 @@
+"""Runs over photos: streamed, shared, interrupted, resumed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from stylefeatureeditor.data.images import open_images
+from stylefeatureeditor.errors import ConfigError, PhotoError, ShapeError
+from stylefeatureeditor.evaluation.inversion import Reconstructor
+from stylefeatureeditor.evaluation.runner import Drawn, MemoryPhotos, Team, run_pass
+from toy_methods import SIDE, Darker, toy_photos, toy_plan, write_photos
+
+
+def values_of(table) -> dict[str, list[float]]:
+    return {name: column.tolist() for name, column in table.columns.items() if name != "seconds"}
+
+
+def features_of(task) -> torch.Tensor:
+    return task.features(task.describers[0]).read(np.arange(len(task.photos)))
+
+
+def run(plan, method=None, team=None):
+    task = plan.task("toy", Reconstructor(method or Darker()))
+    return task, run_pass(task, team)
+
+
+def test_every_photo_gets_its_own_numbers(tmp_path):
+    plan = toy_plan(tmp_path)
+    task, table = run(plan)
+    photo = plan.photos.image(7).float() / 127.5 - 1
+    assert table.names == plan.photos.names
+    assert table.columns["l2"][7] == pytest.approx((photo * 0.1).square().mean().item(), rel=0.05)
+    assert (table.columns["seconds"] > 0).all()
+    assert features_of(task).abs().sum(dim=1).min() > 0
+
+
+def test_memory_and_files_give_the_same_numbers(tmp_path):
+    _, memory = run(toy_plan(tmp_path / "a"))
+    folder = write_photos(tmp_path / "png", toy_photos())
+    _, files = run(toy_plan(tmp_path / "b", photos=open_images(folder, SIDE, memory_gib=0)))
+    assert values_of(files) == values_of(memory)
+
+
+def test_float_photos_count_as_their_8_bit_files(tmp_path):
+    pixels = torch.rand(4, 3, SIDE, SIDE) * 2 - 1
+    photos = MemoryPhotos(pixels, [f"{i}.png" for i in range(4)])
+    folder = write_photos(tmp_path / "png", photos)
+    _, memory = run(toy_plan(tmp_path / "a", photos=photos))
+    _, files = run(toy_plan(tmp_path / "b", photos=open_images(folder, SIDE, memory_gib=0)))
+    assert values_of(files) == values_of(memory)
+
+
+def test_two_processes_give_what_one_gives(tmp_path):
+    one_task, one = run(toy_plan(tmp_path / "one"))
+    plan = toy_plan(tmp_path / "two")
+    methods = [Darker(), Darker()]
+    with pytest.raises(KeyError):  # nobody waits here, so the first finds the other's rows missing
+        run(plan, methods[1], Team(rank=1, size=2))
+    task, two = run(plan, methods[0], Team(rank=0, size=2))
+    assert values_of(two) == values_of(one)
+    assert torch.equal(features_of(task), features_of(one_task))
+    assert [method.calls for method in methods] == [2, 2]  # four batches, shared
+    assert two.names == one.names
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
+    whole_task, whole = run(toy_plan(tmp_path / "whole"))
+    plan = toy_plan(tmp_path / "cut")
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, Darker(stop_after=2))
+    again = Darker()
+    task, resumed = run(plan, again)
+    assert again.calls == 2
+    assert values_of(resumed) == values_of(whole)
+    assert torch.equal(features_of(task), features_of(whole_task))
+
+
+def test_a_line_cut_in_the_middle_is_measured_again(tmp_path):
+    plan = toy_plan(tmp_path)
+    _, whole = run(plan)
+    rows = tmp_path / "toy" / "rows-0.csv"
+    rows.write_bytes(rows.read_bytes()[:-7])
+    again = Darker()
+    _, resumed = run(plan, again)
+    assert again.calls == 1
+    assert values_of(resumed) == values_of(whole)
+
+
+def test_a_finished_run_is_not_done_again(tmp_path):
+    _, first = run(toy_plan(tmp_path))
+    idle = Darker()
+    _, second = run(toy_plan(tmp_path), idle)
+    assert idle.calls == 0
+    assert second.columns["seconds"].tolist() == first.columns["seconds"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({"batch_size": 2}, "batch size"), ({"photos": toy_photos(9)}, "photos")],
+)
+def test_a_folder_of_another_run_is_refused(tmp_path, changes, what):
+    run(toy_plan(tmp_path))
+    with pytest.raises(ConfigError, match=f"another evaluation .{what}"):
+        run(toy_plan(tmp_path, **changes))
+
+
+def test_another_method_does_not_continue_the_rows_of_the_first(tmp_path):
+    run(toy_plan(tmp_path))
+    with pytest.raises(ConfigError, match=r"drawer: reconstruction by darker 0\.9"):
+        run(toy_plan(tmp_path), Darker(0.5))
+
+
+def test_one_corrupt_image_costs_one_row(tmp_path):
+    folder = write_photos(tmp_path / "png", toy_photos())
+    (folder / "004.png").write_bytes(b"no picture")
+    plan = toy_plan(tmp_path / "run", photos=open_images(folder, SIDE, memory_gib=0))
+    _, table = run(plan)
+    assert len(table) == 9
+    assert "004.png" not in table.names
+    (error,) = table.errors
+    assert error.startswith("004.png: ")
+    lines = (tmp_path / "run" / "toy" / "rows.csv").read_text().splitlines()
+    assert len(lines) == 11
+
+
+def test_nothing_but_corrupt_images_is_an_error(tmp_path):
+    folder = write_photos(tmp_path / "png", toy_photos(2))
+    plan = toy_plan(tmp_path / "run", photos=open_images(folder, SIDE, memory_gib=0))
+    for file in folder.iterdir():
+        file.write_bytes(b"no picture")
+    with pytest.raises(PhotoError, match="none of the 2 images"):
+        run(plan)
+
+
+def test_a_drawer_of_another_size_is_refused(tmp_path):
+    class Half:
+        identity = "half"
+        columns = ()
+
+        def draw(self, photos, given):
+            del given
+            return Drawn(photos[:, :, ::2, ::2])
+
+    with pytest.raises(ShapeError, match="images of half"):
+        run_pass(toy_plan(tmp_path).task("half", Half()))
+
+
+def test_the_batch_size_must_be_positive(tmp_path):
+    with pytest.raises(ConfigError, match="batch size"):
+        run_pass(replace(toy_plan(tmp_path).task("toy", Reconstructor(Darker())), batch_size=0))
+
+
+def test_progress_counts_the_photos(tmp_path):
+    seen = []
+    plan = toy_plan(tmp_path, progress=lambda what, done, total: seen.append((what, done, total)))
+    plan.run(plan.task("toy", Reconstructor(Darker())), "toy")
+    assert seen == [("toy", 3, 10), ("toy", 6, 10), ("toy", 9, 10), ("toy", 10, 10)]

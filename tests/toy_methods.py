@@ -1,0 +1,80 @@
+"""Methods without networks, photos and describers for tests of the evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from seeded import seeded_image
+from stylefeatureeditor.editing.direction import EditDirection
+from stylefeatureeditor.evaluation.measures import Describer, Measure, Suite
+from stylefeatureeditor.evaluation.method import Method
+from stylefeatureeditor.evaluation.metrics import l2, psnr
+from stylefeatureeditor.evaluation.results import Plan
+from stylefeatureeditor.evaluation.runner import MemoryPhotos
+from stylefeatureeditor.photo.image import to_uint8
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIDE = 8
+BRIGHTER = EditDirection.linear(torch.ones(1), "brighter")
+
+
+@dataclass(frozen=True)
+class ToyState:
+    reconstruction: Tensor
+
+
+class Darker(Method[ToyState]):
+    """Redraws a photo at a share of its brightness; an edit adds to every pixel.
+
+    It counts its calls, and may stop as a killed process does.
+    """
+
+    def __init__(self, share: float = 0.9, stop_after: int | None = None) -> None:
+        self.share, self.stop_after = share, stop_after
+        self.name, self.size, self.identity = f"darker {share}", SIDE, f"darker {share}"
+        self.calls = 0
+
+    def invert(self, photos: Tensor) -> ToyState:
+        if self.calls == self.stop_after:
+            raise KeyboardInterrupt
+        self.calls += 1
+        return ToyState(photos * self.share)
+
+    def edit(self, state: ToyState, direction: EditDirection, strength: float) -> Tensor:
+        del direction
+        return state.reconstruction + strength
+
+
+def toy_photos(count: int = 10, name: str = "toy.photo") -> MemoryPhotos:
+    """Return photos of 8 x 8 that fill the range."""
+    return MemoryPhotos(seeded_image(name, SIDE, count), [f"{i:03d}.png" for i in range(count)])
+
+
+def toy_suite() -> Suite:
+    """Return two measures and one describer of width 12: the mean of each quarter."""
+    describer = Describer(
+        "fid", 12, lambda pixels: torch.nn.functional.avg_pool2d(pixels, SIDE // 2).flatten(1)
+    )
+    return Suite((Measure("l2", "lower", l2), Measure("psnr", "higher", psnr)), (describer,))
+
+
+def toy_plan(folder: Path, **changes: object) -> Plan:
+    """Return a plan on ten toy photos in batches of three."""
+    values = {"photos": toy_photos(), "suite": toy_suite(), "batch_size": 3, "pictures": 2}
+    return Plan(folder=folder, **(values | changes))  # type: ignore[arg-type]
+
+
+def write_photos(folder: Path, photos: MemoryPhotos, share: float = 1.0) -> Path:
+    """Write photos, darkened, as PNG files under their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, name in enumerate(photos.names):
+        pixels = (photos.image(index).float() / 127.5 - 1) * share
+        Image.fromarray(to_uint8(pixels[None])[0]).save(folder / name)
+    return folder
