@@ -37,7 +37,7 @@ def bright_and_warm(count):
     """Photos that are bright or dark and warm or cold, and the table that says so."""
     answers = torch.tensor([[1.0, -1.0], [1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0]])
     values = answers.repeat(count // 4, 1)
-    photos = 0.3 * tiny_photos(count)
+    photos = 0.1 * tiny_photos(count)
     photos += 0.4 * values[:, 0, None, None, None]
     photos[:, 0] += 0.3 * values[:, 1, None, None]
     photos[:, 2] -= 0.3 * values[:, 1, None, None]
