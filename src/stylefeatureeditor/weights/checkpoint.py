@@ -100,7 +100,7 @@ def assign_state(network: nn.Module, state: Mapping[str, Tensor], where: str) ->
     """Give a network its weights, strictly, as float32; it may have been built on "meta".
 
     Raises:
-        WeightsError: a tensor is missing, unknown, or of another shape.
+        WeightsError: a tensor is missing, unknown, or of another shape or kind.
     """
     expected = network.state_dict()
     missing, unknown = (
@@ -119,6 +119,9 @@ def assign_state(network: nn.Module, state: Mapping[str, Tensor], where: str) ->
                 f"{where}: {name} should be {tuple(expected[name].shape)}, "
                 f"got {tuple(tensor.shape)}"
             )
+        if tensor.is_floating_point() != expected[name].is_floating_point():
+            kind = "floats" if expected[name].is_floating_point() else "whole numbers"
+            raise WeightsError(f"{where}: {name} should hold {kind}, got {tensor.dtype}")
         ready[name] = tensor.float() if tensor.is_floating_point() else tensor
     network.load_state_dict(ready, assign=True)
     for module in network.modules():
