@@ -510,3 +510,15 @@ def test_two_real_faces_in_one_photo(editor):
     assert touched[272:].any()
     (second,) = editor.invert(photo, face=2).faces
     assert np.array_equal(second.quad, both.inversion.faces[1].quad)
+
+
+@pytest.mark.parametrize("blend", ["feather", "residual"])
+def test_a_mask_drawn_on_the_photo_leaves_every_other_byte(blend):
+    photo = soft_photo(48, 48)
+    mask = np.zeros((48, 48), dtype=np.uint8)
+    mask[20:40, 20:44] = 255
+    direction = EditDirection.linear(torch.ones(WIDTH))
+    result = tiny_editor().edit(photo, {direction: 3.0}, mask=mask, blend=blend, aligned=True)
+    changed = (np.asarray(result.photo) != photo).any(axis=2)
+    assert changed.any()
+    assert not changed[mask == 0].any()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from stylefeatureeditor.errors import MaskError
 from stylefeatureeditor.face_parsing.face_frame import five_points, into_crop
-from stylefeatureeditor.photo.face_mask import face_mask, read_mask_for
+from stylefeatureeditor.photo.face_mask import face_mask, read_mask, read_mask_for
 from stylefeatureeditor.weights.face_parsers import find_face_parser
 
 if TYPE_CHECKING:
@@ -53,18 +53,40 @@ def edit_region(mask: Mask | None, faces: tuple[AlignedFace, ...]) -> Tensor | N
 
 
 def _region(mask: str | Path | bytes | Image.Image | np.ndarray, face: AlignedFace) -> Tensor:
-    if not isinstance(mask, str) or Path(mask).suffix or Path(mask).exists():
-        return read_mask_for(face, mask)
-    if mask == FACE:
+    if _is_name(mask):
+        return _named(mask, face)
+    return read_mask_for(face, mask)
+
+
+def _named(name: str, face: AlignedFace) -> Tensor:
+    if name == FACE:
         if face.landmarks is None:
             raise MaskError("the mask 'face' needs landmarks; an aligned photo has none")
         return face_mask(face.landmarks, face.quad, face.pixels.shape[-1])
-    regions = () if mask == FOREGROUND else tuple(mask.split("+"))
+    regions = () if name == FOREGROUND else tuple(name.split("+"))
     points = None
     if face.landmarks is not None:
         corners, marks = torch.as_tensor(face.quad), torch.as_tensor(face.landmarks)[None] + 0.5
         points = into_crop(five_points(marks), corners, face.pixels.shape[-1])
     return _parser().edit_region(face.pixels, *regions, points=points)
+
+
+def mask_of_photo(mask: Mask | None, faces: tuple[AlignedFace, ...]) -> Tensor | None:
+    """Return a mask that was drawn over the whole photo as it is, (1, 1, H, W); else None.
+
+    `edit_region` brings it into the crops; pasting back needs it too, so that no pixel outside it
+    changes.
+    """
+    if not faces or mask is None or isinstance(mask, Tensor) or _is_name(mask):
+        return None
+    height, width = faces[0].photo.shape[:2]
+    size = faces[0].pixels.shape[-1]
+    drawn = read_mask(mask, (width, height), (size, size))
+    return drawn if drawn.shape[2:] == (height, width) else None
+
+
+def _is_name(mask: object) -> TypeGuard[str]:
+    return isinstance(mask, str) and not Path(mask).suffix and not Path(mask).exists()
 
 
 _parser = lru_cache(maxsize=1)(find_face_parser)

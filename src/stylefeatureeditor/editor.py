@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylefeatureeditor.edit_mask import edit_region
+from stylefeatureeditor.edit_mask import edit_region, mask_of_photo
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry, load_catalog, range_warning
 from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.errors import ConfigError, DirectionError, FaceError
@@ -204,7 +204,7 @@ class Editor:
         inversion = self._encode(photo, face=face, aligned=aligned)
         region = edit_region(mask, inversion.faces)
         pixels = self.pipeline.edit(inversion, self.resolve(edits), region)
-        return self._result(inversion, pixels, region, blend)
+        return self._result(inversion, pixels, region, blend, mask)
 
     def edit_batch(
         self,
@@ -238,7 +238,7 @@ class Editor:
                 part = whole.rows(start, end)
                 inversion.anchor = inversion.anchor or part.anchor
                 inversion.pixels = part.pixels if inversion.pixels is None else inversion.pixels
-                yield self._result(inversion, pixels[start:end], own, blend)
+                yield self._result(inversion, pixels[start:end], own, blend, mask)
 
     def strip(
         self,
@@ -261,7 +261,7 @@ class Editor:
         for first in range(0, len(strengths), max(1, batch_size)):
             some = torch.tensor(strengths[first : first + max(1, batch_size)])
             for pixels in self.pipeline.edit(inversion, {resolved: some}, region):
-                yield self._result(inversion, pixels[None], region, blend)
+                yield self._result(inversion, pixels[None], region, blend, mask)
 
     def direction(self, name: str) -> EditDirection:
         """Return a direction by name.
@@ -331,14 +331,19 @@ class Editor:
         return inversion
 
     def _result(
-        self, inversion: Inversion, pixels: Tensor, region: Tensor | None, blend: Blend | None
+        self,
+        inversion: Inversion,
+        pixels: Tensor,
+        region: Tensor | None,
+        blend: Blend | None,
+        mask: Mask | None,
     ) -> EditResult:
         blend = blend or self.model.config.blend
         if blend not in get_args(Blend):
             raise ConfigError(f"blend must be one of {', '.join(get_args(Blend))}, got {blend!r}")
         if inversion.faces and blend == "residual":
             self.pipeline.reconstruct(inversion)
-        return EditResult(pixels, inversion, region, blend)
+        return EditResult(pixels, inversion, region, blend, mask_of_photo(mask, inversion.faces))
 
 
 def _whole_region(

@@ -32,12 +32,14 @@ class EditResult:
         inversion: what was edited; with it the next edit is cheap.
         region: (B or 1, 1, H, H) edit region of the crops; None if everything could change.
         blend: how the crops return into the photo.
+        photo_mask: (1, 1, H, W) in [0, 1] over the whole photo, if the mask was drawn there.
     """
 
     pixels: Tensor
     inversion: Inversion
     region: Tensor | None = None
     blend: Blend = "feather"
+    photo_mask: Tensor | None = None
 
     @cached_property
     def photo(self) -> Image.Image:
@@ -90,5 +92,6 @@ class EditResult:
                 None if drawn is None else drawn[one].cpu(),
                 blend=self.blend,
                 mask=None if region is None else resize(region.cpu().float(), size),
+                photo_mask=self.photo_mask,
             )
         return photo
