@@ -38,6 +38,7 @@ ORDER = (
     ("weights",),
     ("result", "edit_mask", "inversion_file"),
     ("editor",),
+    ("comparisons",),
     ("evaluation",),
     ("training",),
     ("app",),
