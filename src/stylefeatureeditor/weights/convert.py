@@ -159,7 +159,7 @@ def _checkpoint(path: Path) -> Mapping[str, Any]:
 
 def _states(content: object, path: Path) -> Mapping[str, Tensor]:
     if not isinstance(content, Mapping) or not all(
-        isinstance(value, Tensor) for value in content.values()
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
         raise WeightsError(
             f"{path} is not a checkpoint of the expected kind: it has no table of tensors "

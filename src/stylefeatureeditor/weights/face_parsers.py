@@ -49,7 +49,9 @@ def load_face_parser(path: Path) -> FaceParser:
         WeightsError: the file is damaged or holds neither.
     """
     state = read_torch(path)
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise WeightsError(f"{path} holds no table of tensors, so no face parser")
     if any(key.startswith("cp.resnet") for key in state):
         bisenet = BiSeNet(BiSeNetConfig())
