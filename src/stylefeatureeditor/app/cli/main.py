@@ -46,10 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else argv
     try:
-        args = build_parser().parse_args(words or ["--help"])
-        return args.run(args)
-    except SystemExit as end:  # --help and --version
-        return end.code if isinstance(end.code, int) else 0
+        code = _run(words or ["--help"])
+        sys.stdout.flush()  # here, so that a reader who has left shows now
     except SfeError as error:
         say_error(error)
         return MISTAKE
@@ -60,3 +58,12 @@ def main(argv: list[str] | None = None) -> int:
         with suppress(OSError, ValueError):  # or Python complains when it flushes at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    return code
+
+
+def _run(words: list[str]) -> int:
+    try:
+        args = build_parser().parse_args(words)
+    except SystemExit as end:  # --help and --version
+        return end.code if isinstance(end.code, int) else 0
+    return args.run(args)

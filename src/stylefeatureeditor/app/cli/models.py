@@ -65,7 +65,9 @@ def add_to(commands: Commands) -> None:
         text="show a model's sizes, parameters, origin and SHA-256",
         example="sfe models info my_model",
     )
-    info.add_argument("model", metavar="NAME|DIR")
+    info.add_argument(
+        "model", metavar="NAME|DIR", help="a name that `sfe models list` shows, or a model folder"
+    )
     add_json(info)
 
 
@@ -96,7 +98,9 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--half", action="store_true", help="store float16: half the size, results move by 1e-3"
     )
-    parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to make"
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the model that DIR holds already"
     )
