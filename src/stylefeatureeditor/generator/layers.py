@@ -126,6 +126,7 @@ class ModulatedConv(nn.Module):
         style_offset: Tensor | None,
         bias: Tensor,
         gain: float = 1.0,
+        border: Tensor | None = None,
     ) -> Tensor:
         """Return (B, C_out, S, S), or (B, C_out, 2S, 2S) when upsampling.
 
@@ -135,6 +136,8 @@ class ModulatedConv(nn.Module):
             style_offset: (B, C_in), what a StyleSpace edit adds to the style; None is zero.
             bias: (C_out,), added last.
             gain: factor of the output, before the bias.
+            border: (B, C_in, S + 2, S + 2), whose outermost ring stands around x where zeros
+                would; the style does not scale it. Not for a layer that upsamples.
         """
         style = self.affine(code)
         if style_offset is not None:
@@ -142,6 +145,11 @@ class ModulatedConv(nn.Module):
         style = style * (1 / sqrt(self.weight[0].numel()))
         scale = self._demodulation(style) * gain  # (B, C_out) or (B, 1)
         weight = self.weight
+        if border is not None:
+            assert not self.upsample
+            x = _framed(x * style.to(x.dtype)[:, :, None, None], border / sqrt(weight[0].numel()))
+            x = functional.conv2d(x, weight.to(x.dtype))
+            return x * scale.to(x.dtype)[:, :, None, None] + bias.to(x.dtype)[:, None, None]
         if len(x) == 1 and weight.numel() < x.numel() and not torch.is_grad_enabled():
             weight = weight * style[0, :, None, None] * scale[0, :, None, None, None]
             return self._convolve(x, weight.to(x.dtype), bias.to(x.dtype))
@@ -188,10 +196,16 @@ class StyledLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(
-        self, x: Tensor, code: Tensor, style_offset: Tensor | None, *, random_noise: bool = False
+        self,
+        x: Tensor,
+        code: Tensor,
+        style_offset: Tensor | None,
+        *,
+        random_noise: bool = False,
+        border: Tensor | None = None,
     ) -> Tensor:
         """Return (B, C_out, side, side); the noise is the stored one unless `random_noise`."""
-        x = self.conv(x, code, style_offset, self.bias * sqrt(2), sqrt(2))
+        x = self.conv(x, code, style_offset, self.bias * sqrt(2), sqrt(2), border)
         noise = torch.randn_like(x[:, :1]) if random_noise else self.noise
         noise = (noise * (self.noise_strength * sqrt(2))).to(x.dtype)
         if torch.is_grad_enabled():
@@ -225,6 +239,13 @@ def upsample_rgb(rgb: Tensor, kernel: Tensor) -> Tensor:
     channels = rgb.shape[1]
     kernel = kernel.to(rgb.dtype).expand(channels, 1, -1, -1)
     return functional.conv_transpose2d(rgb, kernel, stride=2, padding=1, groups=channels)
+
+
+def _framed(x: Tensor, border: Tensor) -> Tensor:
+    """Return x (B, C, S, S) inside the outermost ring of a border of side S + 2."""
+    framed = border.to(x.dtype).expand(len(x), -1, -1, -1).clone()
+    framed[:, :, 1:-1, 1:-1] = x
+    return framed
 
 
 def memory_format(x: Tensor) -> torch.memory_format:

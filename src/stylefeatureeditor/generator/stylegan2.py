@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log2
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,9 @@ from torch import Tensor, nn
 from stylefeatureeditor.errors import ConfigError, ShapeError, check_shape
 from stylefeatureeditor.generator.layers import EqualizedLinear, PixelNorm, StyledLayer, ToRGB
 from stylefeatureeditor.records import Codes, StyleLayout, StyleSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +93,20 @@ class Halfway:
 
     features: Tensor
     rgb: Tensor
+
+
+@dataclass(frozen=True)
+class Padding:
+    """What stands where G otherwise has its constant, and zeros around its features.
+
+    Attributes:
+        constant: (B or 1, C, 4, 4), the input of layer 0.
+        borders: layer index -> (B or 1, C_in, S + 2, S + 2), of which the outermost ring counts;
+            for layers that keep their side, 0 and the even ones.
+    """
+
+    constant: Tensor
+    borders: Mapping[int, Tensor]
 
 
 class Generator(nn.Module):
@@ -158,10 +176,30 @@ class Generator(nn.Module):
             rgb = self.run_to(codes, layer).rgb
         return self._run(codes, Halfway(features, rgb), layer, self.config.num_layers).rgb
 
-    def run_to(self, codes: Codes, layer: int) -> Halfway:
-        """Run the layers up to and including `layer`, and their RGB layers."""
+    def run_to(self, codes: Codes, layer: int, padding: Padding | None = None) -> Halfway:
+        """Run the layers up to and including `layer`, and their RGB layers.
+
+        Args:
+            codes: w.
+            layer: k.
+            padding: what the first layers see instead of their constant and zeros; None is those.
+        """
         self._check_layer(layer)
-        return self._run(codes, None, 0, layer)
+        if padding is not None:
+            self._check_padding(padding)
+        return self._run(codes, None, 0, layer, padding=padding)
+
+    def _check_padding(self, padding: Padding) -> None:
+        channels, _ = self.config.layer_shape(0)
+        check_shape("constant", padding.constant, (None, channels, 4, 4))
+        for index, border in padding.borders.items():
+            if index % 2 or not 0 <= index < self.config.num_layers:
+                raise ConfigError(
+                    f"only layers 0, 2, ... {self.config.num_layers - 1} keep their side and take "
+                    f"a border, got {index}"
+                )
+            channels, side = self.config.layer_shape(index)
+            check_shape(f"border of layer {index}", border, (None, channels, side + 2, side + 2))
 
     def _check_layer(self, layer: int) -> None:
         if not 1 <= layer <= self.config.num_layers:
@@ -187,10 +225,12 @@ class Generator(nn.Module):
         last: int,
         *,
         random_noise: bool = False,
+        padding: Padding | None = None,
     ) -> Halfway:
         check_shape("codes", codes.wplus, (None, self.config.num_styles, self.config.style_dim))
         if start is None:
-            x, rgb = self.constant.expand(len(codes), -1, -1, -1), None
+            constant = self.constant if padding is None else padding.constant
+            x, rgb = constant.expand(len(codes), -1, -1, -1), None
         else:
             x, rgb = start.features, start.rgb
         if x.device.type == "cpu" and not torch.is_grad_enabled():
@@ -200,7 +240,13 @@ class Generator(nn.Module):
             self._check_offset(offset)
         for index in range(first, last):  # the layer's style; its output is index + 1
             conv_offset = None if offset is None else offset.conv[index]
-            x = self.layers[index](x, codes.wplus[:, index], conv_offset, random_noise=random_noise)
+            x = self.layers[index](
+                x,
+                codes.wplus[:, index],
+                conv_offset,
+                random_noise=random_noise,
+                border=None if padding is None else padding.borders.get(index),
+            )
             if self.config.clamp is not None:
                 x = x.clamp(-self.config.clamp, self.config.clamp)
             if index % 2 == 0:
