@@ -61,12 +61,15 @@ def background_mask(size: int = 1024) -> Tensor:
     return outside.float().repeat(1, 3, 1, 1)
 
 
-def tensor_for(key: str, shape: Sequence[int], *, batch_norm: bool = False) -> Tensor:
+def tensor_for(
+    key: str, shape: Sequence[int], *, batch_norm: bool = False, drawn_as: str | None = None
+) -> Tensor:
     """Value of the weight `key`, its network's prefix included.
 
     `batch_norm` says that the weight or bias belongs to a BatchNorm, which the key cannot show.
+    `drawn_as` is the name that is hashed, where it is not the key.
     """
-    normal = draw(key, shape)
+    normal = draw(drawn_as or key, shape)
     owner, _, leaf = key.rpartition(".")
     if leaf == "running_var" or (key.startswith("lpips") and ".lin." in key):
         normal = normal.abs()
