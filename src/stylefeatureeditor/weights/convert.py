@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from stylefeatureeditor.editing.e4e import E4eConfig
-from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncoderConfig
 from stylefeatureeditor.inversion.inverter import InverterConfig
 from stylefeatureeditor.model import Model, ModelConfig
@@ -81,13 +81,18 @@ def convert_released(source: ReleasedFiles, *, name: str, catalog: str | None) -
     encoder = _e4e(source, state)
 
     styles = generator_config.num_styles
-    config = ModelConfig(
-        name=name,
-        catalog=catalog,
-        generator=generator_config,
-        e4e=E4eConfig(num_styles=styles),
-        inverter=InverterConfig(encoder=FeatureStyleEncoderConfig(num_styles=styles)),
-    )
+    try:
+        config = ModelConfig(
+            name=name,
+            catalog=catalog,
+            generator=generator_config,
+            e4e=E4eConfig(num_styles=styles),
+            inverter=InverterConfig(encoder=FeatureStyleEncoderConfig(num_styles=styles)),
+        )
+    except ConfigError as error:
+        raise WeightsError(
+            f"{source.generator or source.sfe} is no generator for {source.sfe}: {error}"
+        ) from error
     with torch.device("meta"):
         model = Model(config)
     assign_state(model.generator, generator, f"{source.generator or source.sfe} (generator)")
@@ -146,7 +151,11 @@ def read_generator(path: Path, latent_avg: object = None) -> tuple[GeneratorConf
 
 
 def _conv_clamp(init_kwargs: Mapping[str, Any]) -> float | None:
-    clamp = init_kwargs.get("synthesis_kwargs", {}).get("conv_clamp", init_kwargs.get("conv_clamp"))
+    inner = init_kwargs.get("synthesis_kwargs")
+    kwargs = {**init_kwargs, **inner} if isinstance(inner, Mapping) else init_kwargs
+    clamp = kwargs.get("conv_clamp")
+    if clamp is not None and not isinstance(clamp, (int, float)):
+        raise WeightsError(f"conv_clamp of the generator must be a number, got {clamp!r}")
     return None if clamp is None else float(clamp)
 
 

@@ -78,6 +78,11 @@ def generator_state(
             every image).
     """
     _check_kernels(state)
+    if latent_avg.ndim not in (1, 2) or not len(latent_avg):
+        raise WeightsError(
+            f"latent_avg should be (D,) or (N, D), the mean of the codes, "
+            f"got {tuple(latent_avg.shape)}"
+        )
     rules: Rules = [
         (r"style\.(\d+)\.(weight|bias)", r"mapping.\1.\2"),
         (r"input\.input", "constant"),
