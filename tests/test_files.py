@@ -1,5 +1,6 @@
 """A file is whole or not there."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -87,3 +88,18 @@ def test_on_windows_a_file_held_open_is_waited_for(refusals, tmp_path, monkeypat
     else:
         files.replace(source, target)
         assert target.read_text() == "new"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_others_may_read_what_the_umask_lets_them(tmp_path):
+    old = os.umask(0o022)
+    try:
+        with atomic_path(tmp_path / "new") as temporary:
+            temporary.touch(mode=0o600)
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o644
+        (tmp_path / "new").chmod(0o640)
+        with atomic_path(tmp_path / "new") as temporary:
+            temporary.touch(mode=0o600)
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(old)

@@ -34,7 +34,11 @@ def atomic_path(target: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(target))
     temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
     try:
+        temporary.touch()
+        mode = (target if target.exists() else temporary).stat().st_mode & 0o777
+        temporary.unlink()
         yield temporary
+        temporary.chmod(mode)  # some libraries write for their owner alone
         replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
