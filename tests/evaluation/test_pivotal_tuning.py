@@ -19,12 +19,14 @@ from tiny import SIZE, tiny_editor, tiny_model, tiny_photos
 SHORT = PivotalTuningConfig(projection_steps=3, average_samples=20, tuning_steps=5)
 
 
-def features(pixels):
-    return pixels.flatten(1) / 50
+class Toy:
+    name = "toy"
 
+    def __call__(self, pixels):
+        return pixels.flatten(1) / 50
 
-def distance(first, second):
-    return (first - second).abs().mean(dim=(1, 2, 3))
+    def distance(self, first, second):
+        return (first - second).abs().mean(dim=(1, 2, 3))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def method(model):
-    return PivotalTuning(model, features, distance, SHORT)
+    return PivotalTuning(model, Toy(), Toy(), SHORT)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def test_an_edit_is_drawn_by_the_tuned_generator(model, method, state):
 
 
 def test_tuning_stops_before_the_update_once_it_is_near_enough(model):
-    near = PivotalTuning(model, features, distance, PivotalTuningConfig(enough=1e9))
+    near = PivotalTuning(model, Toy(), Toy(), PivotalTuningConfig(enough=1e9))
     pivot, _ = average_code(model.generator, SHORT)
     codes = model.generator.map(torch.zeros(1, 12))
     tuned = near.tune(tiny_photos(1), codes)

@@ -16,7 +16,9 @@ from toy_methods import SIDE, Darker, toy_photos, toy_plan, write_photos
 
 
 def values_of(table) -> dict[str, list[float]]:
-    return {name: column.tolist() for name, column in table.columns.items() if name != "seconds"}
+    return {
+        name: column.tolist() for name, column in table.columns.items() if name != "seconds_invert"
+    }
 
 
 def features_of(task) -> torch.Tensor:
@@ -34,7 +36,7 @@ def test_every_photo_gets_its_own_numbers(tmp_path):
     photo = plan.photos.image(7).float() / 127.5 - 1
     assert table.names == plan.photos.names
     assert table.columns["l2"][7] == pytest.approx((photo * 0.1).square().mean().item(), rel=0.05)
-    assert (table.columns["seconds"] > 0).all()
+    assert (table.columns["seconds_invert"] > 0).all()
     assert features_of(task).abs().sum(dim=1).min() > 0
 
 
@@ -95,7 +97,7 @@ def test_a_finished_run_is_not_done_again(tmp_path):
     idle = Darker()
     _, second = run(toy_plan(tmp_path), idle)
     assert idle.calls == 0
-    assert second.columns["seconds"].tolist() == first.columns["seconds"].tolist()
+    assert second.columns["seconds_invert"].tolist() == first.columns["seconds_invert"].tolist()
 
 
 @pytest.mark.parametrize(

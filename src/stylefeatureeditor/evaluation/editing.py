@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.evaluation.rows import Table
     from stylefeatureeditor.evaluation.runner import Pass
 
+MOST, LEAST = "changed most", "changed least"
 FLIP, LEAKAGE = "flip", "leakage"
 SECONDS, SECONDS_EDIT = "seconds", "seconds_edit"
 
@@ -185,7 +186,7 @@ def evaluate_edit(
     values: Tensor | None = None,
     judge: Judge | None = None,
 ) -> MethodResult:
-    """Return a method's numbers for one edit; columns begin with the edit's name.
+    """Return a method's numbers for one edit; columns but the times begin with the edit's name.
 
     Args:
         method: edits.
@@ -215,10 +216,12 @@ def evaluate_edit(
             numbers[column] = mean
     return MethodResult(
         method.name,
-        {f"{task.name} {column}": mean for column, mean in numbers.items()},
+        {n if n in (SECONDS, SECONDS_EDIT) else f"{task.name} {n}": m for n, m in numbers.items()},
         len(table),
         table.errors,
-        pictures_of(work, table),
+        pictures_of(
+            work, table, (f"{task.name}, {MOST}", f"{task.name}, {LEAST}", f"{task.name}, random")
+        ),
         peak_memory(plan.device),
     )
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.evaluation.results import Plan
     from stylefeatureeditor.evaluation.runner import Drawer, PhotoSet
 
-SECONDS = "seconds"
+SECONDS = "seconds_invert"
 
 
 class Reconstructor:

@@ -17,9 +17,8 @@ Shapes: one photo of side S at a time, D width, P values of an image.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -39,11 +38,18 @@ if TYPE_CHECKING:
     from stylefeatureeditor.generator.stylegan2 import Generator
     from stylefeatureeditor.model import Model
 
-Features = Callable[[Tensor], Tensor]  # (1, 3, S, S) in [-1, 1] -> (1, any), differentiable
-
 RISE, FALL = 0.05, 0.25
 NOISE_OF_W, NOISE_UNTIL = 0.05, 0.75  # in standard deviations of w; share of the steps
 SMALLEST_NOISE = 8  # side at which the noise pyramid ends
+
+
+class Features(Protocol):
+    """A vector whose squared distance is perceptual, with gradients."""
+
+    name: str
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(1, 3, S, S) in [-1, 1] -> (1, any)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +117,7 @@ class PivotalTuning(Method[TunedState]):
         self.features, self.perceptual = features, perceptual
         self.config = config or PivotalTuningConfig()
         self.name, self.size = name, model.config.generator.size
-        kinds = f"{type(features).__name__} {type(perceptual).__name__}"
+        kinds = f"{features.name}, {perceptual.name}"
         self.identity = f"pti {Pipeline(model).fingerprint} {self.config} {kinds}"
 
     def invert(self, photos: Tensor) -> TunedState:
@@ -174,7 +180,7 @@ class PivotalTuning(Method[TunedState]):
         with torch.enable_grad():
             for _ in range(config.tuning_steps):
                 drawn = generator.synthesize(pivot)
-                distance = self.perceptual(drawn, photo).sum()
+                distance = self.perceptual.distance(drawn, photo).sum()
                 if distance.item() <= config.enough:
                     break
                 optimiser.zero_grad(set_to_none=True)

@@ -22,6 +22,7 @@ WIDTH, HEIGHT = 720, 460
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 20, 52  # margins around the axes
 SMALLEST_RADIUS, RADIUS_PER_DECADE = 5.0, 3.5
 TICKS = 5
+UNKNOWN_SECONDS = 0.1
 LABEL_HEIGHT, LETTER_WIDTH = 14.0, 6.6
 X_COLUMNS = ("lpips", "lpips_vgg", "l2")
 Y_MEASURES = ("fid", "clean_fid", "fid_attributes")
@@ -63,7 +64,13 @@ def plot_svg(report: Report) -> str | None:
         if x in r.values and y in r.values
     ]
     points += [
-        Point(r.method, r.values[x], r.values[y], r.values.get("seconds", 0.1), was_run=False)
+        Point(
+            r.method,
+            r.values[x],
+            r.values[y],
+            r.values.get("seconds", UNKNOWN_SECONDS),
+            was_run=False,
+        )
         for r in report.reported
         if x in r.values and y in r.values
     ]
@@ -72,7 +79,9 @@ def plot_svg(report: Report) -> str | None:
 
 
 def _seconds(values: dict) -> float:
-    return values["seconds"].value if "seconds" in values else 0.1
+    """Time of a fresh edit, else of the inversion; a middling marker if neither is known."""
+    known = (values[name].value for name in ("seconds", "seconds_invert") if name in values)
+    return next(known, UNKNOWN_SECONDS)
 
 
 def _draw(points: Sequence[Point], x_title: str, y_title: str) -> str:

@@ -19,6 +19,7 @@ from stylefeatureeditor.evaluation.measures import kid_name
 from stylefeatureeditor.evaluation.pictures import PictureKeeper
 from stylefeatureeditor.evaluation.rows import StoredFeatures
 from stylefeatureeditor.evaluation.runner import Pass, PhotosThemselves, Team, run_pass
+from stylefeatureeditor.photo.image import read_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +115,7 @@ class Shown:
     """An image of the page.
 
     Attributes:
-        kind: "worst", "best" or "random".
+        kind: heading it stands under: "worst", "best", "random".
         name: of the photo.
         photo: (S, S, 3) uint8.
         drawn: (S, S, 3) uint8.
@@ -177,16 +178,22 @@ def distances_to_photos(plan: Plan, task: Pass, table: Table) -> dict[str, Mean]
     return values
 
 
-def pictures_of(task: Pass, table: Table) -> tuple[Shown, ...]:
-    """Return the images of a pass that are worth looking at."""
-    from stylefeatureeditor.photo.image import read_photo
+def pictures_of(
+    task: Pass, table: Table, kinds: tuple[str, str, str] = ("worst", "best", "random")
+) -> tuple[Shown, ...]:
+    """Return the images of a pass that are worth looking at.
 
+    Args:
+        task: the pass.
+        table: its values.
+        kinds: headings for the images farthest from their photos, the nearest, and the lot.
+    """
     keeper = task.pictures
     if keeper is None:
         return ()
     place = {int(index): at for at, index in enumerate(table.indices)}
     choice = keeper.choose(table)
-    chosen = (("worst", choice.worst), ("best", choice.best), ("random", choice.random))
+    chosen = zip(kinds, (choice.worst, choice.best, choice.random), strict=True)
     return tuple(
         Shown(
             kind,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from stylefeatureeditor.data.images import to_photos
-from stylefeatureeditor.errors import ConfigError, PhotoError, check_shape
+from stylefeatureeditor.errors import ConfigError, DependencyError, PhotoError, check_shape
 from stylefeatureeditor.evaluation.measures import as_saved
 from stylefeatureeditor.evaluation.rows import FeatureFile, Row, RowFile
 from stylefeatureeditor.files import atomic_path
@@ -123,21 +124,54 @@ class Team:
         rank: of this one.
         size: W.
         wait: returns when every process has called it.
+        device: of this process; None leaves the choice.
     """
 
     rank: int = 0
     size: int = 1
     wait: Callable[[], None] = lambda: None
+    device: str | None = None
 
     @staticmethod
     def of_accelerate() -> Team:
-        """Return the team that `accelerate launch` made; one process without it."""
+        """Return the team that `accelerate launch` made; one process without it.
+
+        Raises:
+            DependencyError: several processes were started, but accelerate is not installed.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+            return Team()
         try:
             from accelerate import PartialState
-        except ImportError:
-            return Team()
+        except ImportError as error:
+            raise DependencyError(
+                "several processes need accelerate: pip install 'stylefeatureeditor[train]'"
+            ) from error
         state = PartialState()
-        return Team(state.process_index, state.num_processes, state.wait_for_everyone)
+        return Team(
+            state.process_index, state.num_processes, state.wait_for_everyone, str(state.device)
+        )
+
+
+class SomePhotos:
+    """Some images of a set, as a set of their own.
+
+    Args:
+        photos: the set.
+        indices: which, in the order they shall have.
+    """
+
+    def __init__(self, photos: PhotoSet, indices: Sequence[int]) -> None:
+        self.size = photos.size
+        self.names = tuple(photos.names[index] for index in indices)
+        self._photos, self._indices = photos, tuple(indices)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def image(self, index: int) -> Tensor:
+        """Return one image, (3, size, size) uint8."""
+        return self._photos.image(self._indices[index])
 
 
 @dataclass(frozen=True, kw_only=True)

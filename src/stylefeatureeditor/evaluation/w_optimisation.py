@@ -18,9 +18,8 @@ Shapes: B photos of side S, N styles, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -36,9 +35,16 @@ if TYPE_CHECKING:
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.model import Model
 
-Distance = Callable[[Tensor, Tensor], Tensor]  # two (B, 3, S, S) -> (B,), differentiable
-
 RISE, FALL = 0.05, 0.25  # shares of the steps at both ends of the rate's schedule
+
+
+class Distance(Protocol):
+    """A perceptual distance with gradients."""
+
+    name: str
+
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return D per pair of images, two (B, 3, S, S) in [-1, 1] to (B,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +89,7 @@ class WOptimisation(Method[CodeState]):
         self.perceptual = perceptual
         self.config = config or WOptimisationConfig()
         self.name, self.size = name, model.config.generator.size
-        kind = "pixels" if perceptual is None else type(perceptual).__name__
+        kind = "pixels" if perceptual is None else perceptual.name
         self.identity = f"w-optimisation {Pipeline(model).fingerprint} {self.config} {kind}"
 
     def invert(self, photos: Tensor) -> CodeState:
@@ -99,7 +105,7 @@ class WOptimisation(Method[CodeState]):
                 drawn = generator.synthesize(Codes(wplus))
                 loss = config.l2 * l2(drawn, photos)
                 if self.perceptual is not None:
-                    loss = loss + config.perceptual * self.perceptual(drawn, photos)
+                    loss = loss + config.perceptual * self.perceptual.distance(drawn, photos)
                 (wplus.grad,) = torch.autograd.grad(loss.sum(), [wplus])
                 optimiser.step()
         codes = Codes(wplus.detach())

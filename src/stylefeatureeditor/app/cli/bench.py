@@ -1,0 +1,241 @@
+"""What the commands of `sfe evaluate` share: photos, networks, models, and the report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stylefeatureeditor.app.cli.options import load_editor
+from stylefeatureeditor.app.cli.output import Progress, warn
+from stylefeatureeditor.errors import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from stylefeatureeditor.editor import Editor
+    from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
+    from stylefeatureeditor.evaluation.edit_words import EditWords
+    from stylefeatureeditor.evaluation.editing import EditTask
+    from stylefeatureeditor.evaluation.measures import Networks
+    from stylefeatureeditor.evaluation.method import Method
+    from stylefeatureeditor.evaluation.results import MethodResult, Plan
+    from stylefeatureeditor.evaluation.runner import PhotoSet, Team
+
+
+class Bench:
+    """What the three commands share: photos, networks, models, and the report at the end."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
+        from stylefeatureeditor.evaluation.measures import find_networks
+        from stylefeatureeditor.evaluation.runner import Team
+        from stylefeatureeditor.weights.local_models import files_folder
+
+        self.args = args
+        self.team: Team = Team.of_accelerate()
+        self.device = args.device
+        if args.device == "auto":
+            from stylefeatureeditor.editor import best_device
+
+            self.device = self.team.device or best_device()
+        self.networks: Networks = find_networks(files_folder(), self.device)
+        self.classifier: AttributeClassifier | None = None
+        if args.classifier is not None:
+            self.classifier = AttributeClassifier.load(args.classifier).to(self.device)
+        self.editors: dict[str, Editor] = {}
+        self.notes: list[str] = []
+        self._plan: Plan | None = None
+
+    def editor(self, model: str) -> Editor:
+        """Return the editor of a model, loaded once."""
+        if model not in self.editors:
+            with Progress(f"loading {model}"):
+                self.editors[model] = load_editor(model, self.device)
+        return self.editors[model]
+
+    @property
+    def plan(self) -> Plan:
+        """The settings, once it is known how large the photos are."""
+        from stylefeatureeditor.evaluation.measures import standard_suite
+        from stylefeatureeditor.evaluation.results import Plan
+
+        if self._plan is None:
+            size = self._size()
+            self._plan = Plan(
+                folder=self.args.output,
+                photos=self._photos(size),
+                suite=standard_suite(size, self.networks, self.classifier),
+                batch_size=self.args.batch_size,
+                device=self.device,
+                team=self.team,
+                seed=self.args.seed,
+            )
+        return self._plan
+
+    def methods(
+        self, words: Sequence[str], model: str | None = None
+    ) -> list[tuple[Method, Editor]]:
+        """Return methods of one model by their words."""
+        from stylefeatureeditor.evaluation.choose_method import (
+            FITTED,
+            choose_perceptual,
+            make_method,
+        )
+
+        several = model is not None and model != self.args.model
+        model = self.args.model if model is None else model
+        editor = self.editor(model)
+        perceptual, note = choose_perceptual(self.networks, self.classifier)
+        if any(word in FITTED for word in words) and note not in self.notes:
+            self.notes.append(note)
+        label = f"({Path(model).name})" if several else ""
+        return [
+            (make_method(w, editor.model, perceptual, steps=self.args.steps, label=label), editor)
+            for w in dict.fromkeys(words)
+        ]
+
+    def entries(
+        self, words: Sequence[str]
+    ) -> tuple[list[tuple[Method, Editor]], list[tuple[str, Path]]]:
+        """Return the methods and the named folders that the entries of `compare` mean."""
+        from stylefeatureeditor.evaluation.choose_method import METHODS
+        from stylefeatureeditor.weights.local_models import find_model, local_models
+
+        methods: list[tuple[Method, Editor]] = []
+        folders: list[tuple[str, Path]] = []
+        for word in words:
+            method, at, model = word.partition("@")
+            label, equals, place = word.partition("=")
+            if word in METHODS:
+                methods += self.methods([word])
+            elif at and method in METHODS:
+                methods += self.methods([method], model)
+            elif equals:
+                folders.append((label, Path(place)))
+            elif word in local_models() or (Path(word) / "config.json").is_file():
+                methods += self.methods(["sfe"], word)
+            elif Path(word).exists():
+                folders.append((Path(word).name, Path(word)))
+            else:
+                find_model(word)  # its error names what there is
+        names = [method.name for method, _ in methods] + [name for name, _ in folders]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(f"two entries are called {twice[0]}; write LABEL=FOLDER for one")
+        return methods, folders
+
+    def inversions(self, methods: Sequence[tuple[Method, Editor]]) -> list[MethodResult]:
+        """Measure how methods redraw the photos."""
+        from stylefeatureeditor.evaluation.inversion import evaluate_inversion
+
+        return [
+            self._with_progress(method.name, partial(evaluate_inversion, method))
+            for method, _ in methods
+        ]
+
+    def tasks(
+        self, methods: Sequence[tuple[Method, Editor]], words: Sequence[EditWords]
+    ) -> list[tuple[Method, EditTask, Tensor | None]]:
+        """Return every edit of every method with its photos' attribute; mistakes show here."""
+        from stylefeatureeditor.data.attribute_table import read_attribute_table
+        from stylefeatureeditor.evaluation.edit_words import RANDOM_HALVES, resolve_edit
+        from stylefeatureeditor.evaluation.editing import split_by_attribute
+
+        table = None
+        needed = any(w.attribute or w.direction not in RANDOM_HALVES for w in words)
+        if self.args.attributes is not None or needed:
+            source = self.args.attributes or self.args.data
+            table = read_attribute_table(source).align(self.plan.photos.names)
+        found: list[tuple[Method, EditTask, Tensor | None]] = []
+        for method, editor in methods:
+            for word in words:
+                task = resolve_edit(word, editor, () if table is None else table.attributes)
+                values = None
+                if task.attribute is not None and table is not None:
+                    values = table.column(task.attribute)
+                    split_by_attribute(task, values)
+                self.notes.append(f"{task.name}: {word.direction} at strength {task.strength:g}.")
+                found.append((method, task, values))
+        return found
+
+    def edits(self, tasks: Sequence[tuple[Method, EditTask, Tensor | None]]) -> list[MethodResult]:
+        """Measure edits."""
+        from stylefeatureeditor.evaluation.editing import Judge, evaluate_edit
+
+        judge = None
+        if self.classifier is not None:
+            judge = Judge(self.classifier.config.attributes, self.classifier)
+        return [
+            self._with_progress(
+                f"{method.name} {task.name}",
+                partial(evaluate_edit, method, task, values=values, judge=judge),
+            )
+            for method, task, values in tasks
+        ]
+
+    def finish(self, results: Sequence[MethodResult], title: str) -> int:
+        """Write the report and show its table."""
+        from stylefeatureeditor.evaluation.measures import protocol_notes
+        from stylefeatureeditor.evaluation.report import merge, paper_rows, write_report
+        from stylefeatureeditor.evaluation.report_tables import Report, to_json, to_markdown
+
+        if self.team.rank != 0:
+            return 0
+        plan = self.plan
+        rows = merge(results)
+        report = Report(
+            f"{title}: {len(plan.photos)} photos of {plan.photos.size} px",
+            shlex.join(["sfe", *sys.argv[1:]]),
+            rows,
+            paper_rows(),
+            (
+                *protocol_notes(len(plan.photos)),
+                *dict.fromkeys(self.notes),
+                *plan.suite.left_out,
+            ),
+        )
+        written = write_report(report, self.args.output)
+        for sentence in plan.suite.left_out:
+            warn(sentence)
+        for row in rows:
+            if row.errors:
+                warn(f"{row.method}: {len(row.errors)} not measured, first: {row.errors[0]}")
+        if self.args.json:
+            print(to_json(report), end="")
+        else:
+            print(to_markdown(report))
+            print(f"{written['html']}")
+        return 0
+
+    def _with_progress(self, what: str, work: Callable[[Plan], MethodResult]) -> MethodResult:
+        with Progress(what) as bar:
+            plan = replace(self.plan, progress=lambda _, done, total: bar.update(done, total))
+            return work(plan)
+
+    def _size(self) -> int:
+        given = getattr(self.args, "size", None)
+        if given is not None:
+            return given
+        sizes = {editor.size for editor in self.editors.values()}
+        if len(sizes) > 1:
+            raise ConfigError(
+                f"the models draw {' and '.join(map(str, sorted(sizes)))} px; compare models of "
+                "one size"
+            )
+        return sizes.pop() if sizes else 1024
+
+    def _photos(self, size: int) -> PhotoSet:
+        from stylefeatureeditor.data.images import open_images
+        from stylefeatureeditor.evaluation.runner import SomePhotos
+
+        photos = open_images(self.args.data, size, dict(self.args.where), memory_gib=0)
+        if self.args.limit is None or self.args.limit >= len(photos):
+            return photos
+        return SomePhotos(photos, range(self.args.limit))

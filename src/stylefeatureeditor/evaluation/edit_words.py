@@ -1,0 +1,143 @@
+"""Edits of a table as a user writes them.
+
+    smile=-                 removes smiles, half of the direction's useful range
+    age=3                   adds age, strength 3
+    beard:-No_Beard=5       the direction `beard`; its positive end takes No_Beard away
+    rotation=5              no attribute: two random halves
+
+The part behind the colon names the attribute that the photos are split by, a minus in front says
+that the direction's positive end removes it. Without it, directions with a known name bring theirs,
+and any other is looked up among the attributes by its own name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from stylefeatureeditor.data.row_filter import nearest
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.evaluation.editing import EditTask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stylefeatureeditor.editor import Editor
+
+# direction: attribute of CelebA, and whether the positive end brings (1) or removes (-1) it
+KNOWN = {
+    "smile": ("Smiling", 1),
+    "fs_smiling": ("Smiling", 1),
+    "smiling": ("Smiling", 1),
+    "age": ("Young", -1),
+    "fs_glasses": ("Eyeglasses", 1),
+    "fs_makeup": ("Heavy_Makeup", 1),
+    "lipstick": ("Wearing_Lipstick", 1),
+    "bangs": ("Bangs", 1),
+    "goatee": ("Goatee", 1),
+}
+RANDOM_HALVES = ("rotation", "pose", "head_angle_up")
+# the paper's words for an attribute and its opposite
+TITLES = {"Smiling": ("smile+", "smile-"), "Eyeglasses": ("glasses+", "glasses-")}
+TITLES["Young"] = ("old-", "old+")
+
+
+@dataclass(frozen=True)
+class EditWords:
+    """What was typed.
+
+    Attributes:
+        direction: its name.
+        attribute: behind the colon; None if nothing was there.
+        polarity: -1 with a minus in front of the attribute.
+        strength: the number; None if only a sign was given.
+        sign: 1 or -1.
+    """
+
+    direction: str
+    attribute: str | None
+    polarity: int
+    strength: float | None
+    sign: int
+
+
+def parse_edit(text: str) -> EditWords:
+    """Read "smile=-", "age=3", "beard:-No_Beard=5".
+
+    Raises:
+        ConfigError: it is nothing of the kind.
+    """
+    what, equals, amount = text.rpartition("=")
+    direction, colon, attribute = what.partition(":")
+    polarity = -1 if attribute.startswith("-") else 1
+    attribute = attribute.removeprefix("-").strip()
+    strength = None if amount in ("+", "-") else _number(amount)
+    wrong = strength is None and amount not in ("+", "-")
+    if wrong or strength == 0 or not equals or not direction.strip() or (colon and not attribute):
+        raise ConfigError(
+            "expected DIRECTION=STRENGTH or DIRECTION:ATTRIBUTE=STRENGTH, the strength a number or "
+            f"a sign, as in 'smile=-' or 'age=3', got {text!r}"
+        )
+    sign = (-1 if amount == "-" else 1) if strength is None else (1 if strength > 0 else -1)
+    return EditWords(direction.strip(), attribute or None, polarity, strength, sign)
+
+
+def resolve_edit(words: EditWords, editor: Editor, attributes: Sequence[str]) -> EditTask:
+    """Return the task of an edit.
+
+    Args:
+        words: what was typed.
+        editor: knows the directions.
+        attributes: that the table of photos has.
+
+    Raises:
+        ConfigError: no attribute belongs to the direction, or the table lacks it.
+        DirectionError: there is no such direction.
+    """
+    direction = editor.direction(words.direction)
+    entry = editor.directions.find(words.direction)
+    strength = words.strength
+    if strength is None:
+        strength = entry.useful_range[1 if words.sign > 0 else 0] / 2
+        if strength * words.sign <= 0:
+            raise ConfigError(
+                f"the useful range of {entry.name} is {entry.useful_range}: it has no "
+                f"{'positive' if words.sign > 0 else 'negative'} half; give a number"
+            )
+    attribute, polarity = words.attribute, words.polarity
+    if attribute is None:
+        same = {name.lower(): name for name in attributes}
+        if entry.name in KNOWN:
+            attribute, polarity = KNOWN[entry.name]
+        elif entry.name in same:
+            attribute = same[entry.name]
+        elif entry.name in RANDOM_HALVES:
+            name = f"{entry.name}{'+' if words.sign > 0 else '-'}"
+            return EditTask(name=name, direction=direction, strength=strength)
+        else:
+            raise ConfigError(
+                f"no attribute is known for the direction {entry.name}; say which photos have it, "
+                f"as in {entry.name}:ATTRIBUTE=+"
+            )
+    if attribute not in attributes:
+        raise ConfigError(
+            f"the table of attributes has no {attribute!r}; {nearest(attribute, attributes)}"
+        )
+    target = words.sign * polarity
+    plus, minus = TITLES.get(attribute, (f"{attribute.lower()}+", f"{attribute.lower()}-"))
+    return EditTask(
+        name=plus if target > 0 else minus,
+        direction=direction,
+        strength=strength,
+        attribute=attribute,
+        target=target,
+    )
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
