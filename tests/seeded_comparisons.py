@@ -149,3 +149,13 @@ def comparison_state(method: str, keep: str = "") -> dict[str, Tensor]:
         else:
             state[key] = blur_kernel(gain=4.0 if leaf == "kernel" else 1.0)
     return state
+
+
+def part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the entries under `prefix`, the prefix removed."""
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+
+
+def repeated_latent_avg(method: str) -> Tensor:
+    """Mean latent as most of these checkpoints store it, (18, 512)."""
+    return comparison_latent_avg(method).repeat(18, 1)

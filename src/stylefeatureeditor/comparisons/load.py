@@ -1,0 +1,166 @@
+"""Published checkpoints to methods, in float32 on the CPU, ready to invert.
+
+    pSp                 psp_ffhq_encode.pt
+    ReStyle             restyle_psp_ffhq_encode.pt, restyle_e4e_ffhq_encode.pt
+    Feature-Style       143_enc.pth, and pSp's for its generator
+    Style Transformer   the FFHQ inversion model
+    HFGI                ckpt.pt
+    StyleRes            styleres_ffhq.pth
+    PadInv              none published; its training writes one
+
+Each loader raises WeightsError where the file is damaged, of another kind, or holds a tensor that
+its layout lacks. Addresses and licences are in `published.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from stylefeatureeditor.comparisons import keys
+from stylefeatureeditor.comparisons.feature_style import FeatureStyle, FeatureStyleConfig
+from stylefeatureeditor.comparisons.hfgi import Hfgi, HfgiConfig
+from stylefeatureeditor.comparisons.padinv import PadInv, PadInvConfig
+from stylefeatureeditor.comparisons.psp import Psp, PspConfig
+from stylefeatureeditor.comparisons.restyle import ReStyle, ReStyleConfig
+from stylefeatureeditor.comparisons.single_style import SingleStyleConfig, SingleStyleEncoder
+from stylefeatureeditor.comparisons.style_transformer import (
+    StyleTransformer,
+    StyleTransformerConfig,
+)
+from stylefeatureeditor.comparisons.styleres import StyleRes, StyleResConfig
+from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.weights.checkpoint import assign_state
+from stylefeatureeditor.weights.released import without_prefix
+from stylefeatureeditor.weights.unpickle import read_torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import nn
+
+    from stylefeatureeditor.weights.released import State
+
+Network = TypeVar("Network", bound="nn.Module")
+
+RESTYLE_FLAVOURS = {"BackboneEncoder": False, "ProgressiveBackboneEncoder": True}
+
+
+def load_psp(path: Path) -> Psp:
+    """Return pSp from psp_ffhq_encode.pt."""
+    content = _content(path)
+    config, state = keys.psp_state(_table(content, "state_dict", path), _mean(content, path))
+    return _assigned(lambda: Psp(PspConfig(generator=config)), state, path)
+
+
+def load_single_style(path: Path) -> SingleStyleEncoder:
+    """Return the encoder to W of a pSp-like file, such as HyperStyle's faces_w_encoder.pt."""
+    table = _table(_content(path), "state_dict", path)
+    state = keys.single_style_state(without_prefix(table, "encoder."))
+    return _assigned(lambda: SingleStyleEncoder(SingleStyleConfig()), state, path)
+
+
+def load_restyle(path: Path) -> ReStyle:
+    """Return ReStyle from restyle_psp_ffhq_encode.pt or restyle_e4e_ffhq_encode.pt.
+
+    The two hold the same keys; 'encoder_type' of the options saved with them tells which it is.
+    """
+    content = _content(path)
+    options = content.get("opts")
+    word = options.get("encoder_type") if isinstance(options, Mapping) else None
+    if word not in RESTYLE_FLAVOURS:
+        raise WeightsError(
+            f"{path} does not say which ReStyle it holds: expected one of "
+            f"{', '.join(RESTYLE_FLAVOURS)} as opts['encoder_type'], got {word!r}"
+        )
+    generator, state = keys.restyle_state(_table(content, "state_dict", path), _mean(content, path))
+    config = ReStyleConfig(generator=generator, offsets_from_first=RESTYLE_FLAVOURS[word])
+    return _assigned(lambda: ReStyle(config), state, path)
+
+
+def load_feature_style(encoder: Path, psp: Path) -> FeatureStyle:
+    """Return Feature-Style from 143_enc.pth, and G from psp_ffhq_encode.pt as its release does."""
+    content = _content(psp)
+    config, state = keys.feature_style_state(
+        _tensors(_content(encoder), encoder),
+        _table(content, "state_dict", psp),
+        _mean(content, psp),
+    )
+    return _assigned(lambda: FeatureStyle(FeatureStyleConfig(generator=config)), state, encoder)
+
+
+def load_style_transformer(path: Path) -> StyleTransformer:
+    """Return Style Transformer from its FFHQ inversion file."""
+    content = _content(path)
+    config, state = keys.style_transformer_state(
+        _table(content, "state_dict", path), _mean(content, path)
+    )
+    return _assigned(
+        lambda: StyleTransformer(StyleTransformerConfig(generator=config)), state, path
+    )
+
+
+def load_hfgi(path: Path) -> Hfgi:
+    """Return HFGI from ckpt.pt."""
+    content = _content(path)
+    config, state = keys.hfgi_state(_table(content, "state_dict", path), _mean(content, path))
+    return _assigned(lambda: Hfgi(HfgiConfig(generator=config)), state, path)
+
+
+def load_styleres(path: Path) -> StyleRes:
+    """Return StyleRes from styleres_ffhq.pth."""
+    content = _content(path)
+    tables = {name: _table(content, name, path) for name in ("e4e", "generator_smooth")}
+    config, state = keys.styleres_state(tables, _mean(content, path))
+    return _assigned(lambda: StyleRes(StyleResConfig(generator=config)), state, path)
+
+
+def load_padinv(path: Path) -> PadInv:
+    """Return PadInv from a checkpoint that its own training wrote; none is published."""
+    models = _content(path).get("models")
+    if not isinstance(models, Mapping):
+        raise WeightsError(f"{path} is no checkpoint of PadInv: it has no table 'models'")
+    config, state = keys.padinv_state(
+        _table(models, "encoder", path), _table(models, "generator_smooth", path)
+    )
+    return _assigned(lambda: PadInv(PadInvConfig(generator=config)), state, path)
+
+
+def _assigned(make: Callable[[], Network], state: State, path: Path) -> Network:
+    with torch.device("meta"):
+        network = make().eval()
+    assign_state(network, state, str(path))
+    return network
+
+
+def _content(path: Path) -> Mapping[str, Any]:
+    content = read_torch(path)
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{path} holds {type(content).__name__}, expected a checkpoint's table")
+    return content
+
+
+def _table(content: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Tensor]:
+    table = content.get(name)
+    if not isinstance(table, Mapping):
+        raise WeightsError(
+            f"{path} is a checkpoint of another method: it has no table of tensors {name!r}"
+        )
+    return _tensors(table, path)
+
+
+def _tensors(table: Mapping[str, Any], path: Path) -> Mapping[str, Tensor]:
+    if not table or not all(isinstance(value, Tensor) for value in table.values()):
+        raise WeightsError(f"{path} is a checkpoint of another method: it has no table of tensors")
+    return table
+
+
+def _mean(content: Mapping[str, Any], path: Path) -> Tensor:
+    mean = content.get("latent_avg")
+    if not isinstance(mean, Tensor):
+        raise WeightsError(f"{path} holds no 'latent_avg', the mean of the generator's codes")
+    return mean
