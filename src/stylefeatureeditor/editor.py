@@ -47,7 +47,11 @@ if TYPE_CHECKING:
     from stylefeatureeditor.model import Model
 
     PhotoSource = str | Path | bytes | Image.Image | np.ndarray
-    Edits = Mapping[str | EditDirection, Strength]
+    Edits = (  # a mapping's key type is invariant
+        Mapping[str, Strength]
+        | Mapping[EditDirection, Strength]
+        | Mapping[str | EditDirection, Strength]
+    )
 
 Which = Literal["largest", "all"] | int
 
