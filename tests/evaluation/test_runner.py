@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +15,7 @@ import torch
 
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.errors import ConfigError, PhotoError, ShapeError
-from stylefeatureeditor.evaluation.inversion import Reconstructor
+from stylefeatureeditor.evaluation.inversion import Reconstructor, evaluate_inversion
 from stylefeatureeditor.evaluation.runner import Drawn, MemoryPhotos, Team, run_pass
 from toy_methods import SIDE, Darker, toy_photos, toy_plan, write_photos
 
@@ -161,3 +166,43 @@ def test_progress_counts_the_photos(tmp_path):
     plan = toy_plan(tmp_path, progress=lambda what, done, total: seen.append((what, done, total)))
     plan.run(plan.task("toy", Reconstructor(Darker())), "toy")
     assert seen == [("toy", 3, 10), ("toy", 6, 10), ("toy", 9, 10), ("toy", 10, 10)]
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+from stylefeatureeditor.evaluation.inversion import evaluate_inversion
+from stylefeatureeditor.evaluation.runner import Team
+from toy_methods import Darker, toy_plan
+team = Team.of_accelerate(cpu=True)
+assert team.size == 2
+plan = toy_plan(Path(sys.argv[1]), team=team)
+print(evaluate_inversion(Darker(), plan).values["fid"].value)
+"""
+
+
+def test_accelerates_processes_share_the_batches(tmp_path):
+    pytest.importorskip("accelerate")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared |= {"LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    shared["PYTHONPATH"] = str(Path(__file__).parents[1])
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO_PROCESSES, str(tmp_path / "two")],
+            env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    printed = [process.communicate(timeout=120)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    one = evaluate_inversion(Darker(), toy_plan(tmp_path / "one"))
+    values = [float(text.splitlines()[-1]) for text in printed]
+    assert values == [one.values["fid"].value] * 2
+    folder = tmp_path / "two" / "darker_0.9"
+    counts = [len((folder / f"rows-{rank}.csv").read_text().splitlines()) for rank in (0, 1)]
+    assert counts == [7, 5]

@@ -133,8 +133,11 @@ class Team:
     device: str | None = None
 
     @staticmethod
-    def of_accelerate() -> Team:
-        """Return the team that `accelerate launch` made; one process without it.
+    def of_accelerate(*, cpu: bool = False) -> Team:
+        """Return the team that `accelerate launch` or `torchrun` made; one process without them.
+
+        Args:
+            cpu: leave GPUs alone; so it is where there is none.
 
         Raises:
             DependencyError: several processes were started, but accelerate is not installed.
@@ -147,7 +150,8 @@ class Team:
             raise DependencyError(
                 "several processes need accelerate: pip install 'stylefeatureeditor[train]'"
             ) from error
-        state = PartialState()
+        state = PartialState(cpu=cpu or not torch.cuda.is_available())
+        assert state.num_processes == int(os.environ["WORLD_SIZE"])  # else all do the same work
         return Team(
             state.process_index, state.num_processes, state.wait_for_everyone, str(state.device)
         )

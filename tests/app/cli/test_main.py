@@ -69,6 +69,57 @@ OPTIONS = {
         "--sfe",
     },
     "sfe models info": {"--help", "--json", "model"},
+    "sfe evaluate": {"--help"},
+    "sfe evaluate inversion": {
+        "--batch-size",
+        "--classifier",
+        "--device",
+        "--help",
+        "--json",
+        "--limit",
+        "--model",
+        "--output",
+        "--seed",
+        "--steps",
+        "--where",
+        "--method",
+        "data",
+    },
+    "sfe evaluate editing": {
+        "--batch-size",
+        "--classifier",
+        "--device",
+        "--help",
+        "--json",
+        "--limit",
+        "--model",
+        "--output",
+        "--seed",
+        "--steps",
+        "--where",
+        "--attributes",
+        "--edit",
+        "--method",
+        "data",
+    },
+    "sfe evaluate compare": {
+        "--batch-size",
+        "--classifier",
+        "--device",
+        "--help",
+        "--json",
+        "--limit",
+        "--model",
+        "--output",
+        "--seed",
+        "--steps",
+        "--where",
+        "--attributes",
+        "--data",
+        "--edit",
+        "--size",
+        "entries",
+    },
     "sfe doctor": {"--help", "--json"},
 }
 
@@ -113,7 +164,7 @@ def test_every_command_has_help_with_an_example(command, sfe):
     ran = sfe(*words, "--help")
     assert ran.code == 0
     assert f"usage: {command}" in ran.out
-    is_group = command in ("sfe directions", "sfe models")
+    is_group = command in ("sfe directions", "sfe models", "sfe evaluate")
     assert is_group or command in ran.out.partition("example:")[2]
 
 

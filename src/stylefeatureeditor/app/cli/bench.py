@@ -39,7 +39,7 @@ class Bench:
         from stylefeatureeditor.weights.local_models import files_folder
 
         self.args = args
-        self.team: Team = Team.of_accelerate()
+        self.team: Team = Team.of_accelerate(cpu=args.device == "cpu")
         self.device = args.device
         if args.device == "auto":
             from stylefeatureeditor.editor import best_device

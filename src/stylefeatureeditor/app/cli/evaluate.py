@@ -36,7 +36,7 @@ def add_to(commands: Commands) -> None:
         text="how well photos are redrawn (Tables 1 and 2 of the paper)\n"
         "A second run with the same -o goes on where the first one stopped.",
         example="sfe evaluate inversion faces.zip --where split=test -o tables\n"
-        "accelerate launch --num_processes 2 -m stylefeatureeditor evaluate inversion faces/",
+        "torchrun --nproc_per_node 2 -m stylefeatureeditor evaluate inversion faces/",
     )
     inversion.add_argument("data", metavar="DATA", help="aligned photos: a folder, zip or tar")
     _add_methods(inversion)
