@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 
 from stylefeatureeditor import __version__
-from stylefeatureeditor.app.cli import directions, doctor, edit, invert, models
+from stylefeatureeditor.app.cli import directions, doctor, edit, evaluate, invert, models
 from stylefeatureeditor.app.cli.options import Parser
 from stylefeatureeditor.app.cli.output import say_error
 from stylefeatureeditor.errors import SfeError
@@ -33,7 +33,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"sfe {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for group in (edit, invert, directions, models, doctor):
+    for group in (edit, invert, directions, models, evaluate, doctor):
         group.add_to(commands)
     return parser
 
