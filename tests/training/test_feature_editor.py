@@ -21,7 +21,7 @@ from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.pipeline import Pipeline
 from stylefeatureeditor.records import Codes
-from stylefeatureeditor.training.edit_pairs import TrainingDirection, make_edit
+from stylefeatureeditor.training.edit_pairs import TrainingDirection
 from stylefeatureeditor.training.feature_editor import EditorPhase, EditorTrainingConfig
 from stylefeatureeditor.training.image_losses import LossNetworks
 from stylefeatureeditor.training.losses import R1Config
@@ -127,13 +127,6 @@ def test_each_step_has_its_own_direction_and_strength_and_all_occur():
     assert [other.choose(step) for step in range(60)] != chosen
 
 
-def test_target_is_the_generators_own_edit():
-    model, photos = tiny_model(), tiny_photos(2)
-    pair = make_edit(model, photos, SMILE, 2.0, "e4e")
-    wplus = model.generator.latent_avg + model.e4e(photos) + 2 * SMILE.vector
-    torch.testing.assert_close(pair.target, model.generator.synthesize(Codes(wplus)))
-
-
 @pytest.mark.parametrize("model", [tiny_model(), tiny_cars_model()], ids=["faces", "cars"])
 def test_training_draws_what_the_pipeline_draws(model):
     photos = tiny_photos(2)
@@ -147,14 +140,10 @@ def test_training_draws_what_the_pipeline_draws(model):
     torch.testing.assert_close(edited, pipeline.edit(inversion, {SMILE: 2.0}), rtol=1e-4, atol=1e-4)
 
 
-def test_without_e_the_edit_starts_from_the_inverters_codes():
-    model, photos = tiny_model(), tiny_photos(2)
-    ours = make_edit(model, photos, SMILE, 2.0, "inverter")
-    inverted = model.inverter(photos, model.generator, FEATURE_LAYER).codes
-    target = model.generator.synthesize(SMILE.apply(inverted, 2.0))
-    torch.testing.assert_close(ours.target, target)
-    phase = prepared(make(replace(CONFIG, edit_codes="inverter"), model))
-    assert run_steps(phase, photos, 0, 1)[0]["loss"] > 0
+def test_without_e_training_runs_on_the_inverters_codes():
+    phase = prepared(make(replace(CONFIG, edit_codes="inverter")))
+    metrics = run_steps(phase, tiny_photos(2), 0, 1)[0]
+    assert metrics["loss_edit"] != run_steps(prepared(make()), tiny_photos(2), 0, 1)[0]["loss_edit"]
 
 
 def test_without_inversion_loss_neither_it_nor_the_discriminator_runs():
@@ -202,7 +191,5 @@ def test_saves_a_model_that_loads(tmp_path):
 def test_refuses_what_cannot_be_trained():
     with pytest.raises(ConfigError, match="at least one direction"):
         make(directions=())
-    with pytest.raises(ConfigError, match="'smile' needs at least one strength"):
-        TrainingDirection(SMILE, ())
     with pytest.raises(ConfigError, match="both be 0"):
         EditorTrainingConfig(edit_weight=0.0, inversion_weight=0.0)

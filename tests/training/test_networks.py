@@ -1,0 +1,73 @@
+"""What the phases share: frozen and training networks, measures and pictures."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from phase_training import changed, snapshot
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.training.networks import (
+    AdversarialConfig,
+    freeze,
+    likeness,
+    picture,
+    set_training,
+    with_config,
+)
+from tiny import tiny_model, tiny_photos
+
+
+def normalising():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5))
+
+
+def test_a_frozen_network_has_no_gradient_and_its_batch_norm_does_not_drift():
+    network = normalising().train()
+    freeze(network)
+    before = snapshot(network)
+    assert not network(tiny_photos(2)).requires_grad
+    assert changed(network, before) == set()
+
+
+@pytest.mark.parametrize(("mode", "drifts"), [("batch", True), ("frozen", False)])
+def test_batch_norm_of_a_training_network_follows_its_mode(mode, drifts):
+    network = normalising().eval()
+    before = snapshot(network)
+    set_training(network, mode)
+    network(tiny_photos(2))
+    assert network[2].training
+    assert bool(changed(network, before)) is drifts
+
+
+def test_another_config_keeps_the_networks_it_is_told_to():
+    model = tiny_model()
+    config = replace(model.config, inverter=replace(model.config.inverter, fuser=None))
+    fresh = with_config(model, config, ("generator", "e4e"))
+    assert changed(fresh.generator, snapshot(model.generator)) == set()
+    assert changed(fresh.e4e, snapshot(model.e4e)) == set()
+    assert changed(fresh.feature_editor, snapshot(model.feature_editor))
+    assert fresh.inverter.fuser is None
+    with pytest.raises(ConfigError, match="inverter cannot change"):
+        with_config(model, config, ("inverter",))
+
+
+def test_likeness_is_measured_on_what_can_be_shown():
+    photos = tiny_photos(2)
+    assert likeness(photos, photos) == {"l2": 0.0, "ssim": pytest.approx(1.0)}
+    bright = torch.full((1, 3, 8, 8), 5.0)
+    assert likeness(bright, torch.ones(1, 3, 8, 8)) == {"l2": 0.0}  # too small for SSIM
+
+
+def test_picture_has_one_row_per_batch():
+    rows = [torch.full((2, 3, 4, 4), value) for value in (-1.0, 0.5, 9.0)]
+    joined = picture(rows)
+    assert joined.shape == (3, 12, 8)
+    assert [joined[0, y, 0].item() for y in (0, 4, 8)] == [-1.0, 0.5, 1.0]
+
+
+def test_adversary_takes_part_from_its_step_on_unless_it_weighs_nothing():
+    config = AdversarialConfig(start=3)
+    assert [config.active(step) for step in (0, 2, 3, 4)] == [False, False, True, True]
+    assert not replace(config, weight=0.0).active(9)
