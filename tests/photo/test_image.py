@@ -71,6 +71,15 @@ def test_a_photo_stands_upright_and_forgets_that_it_was_turned(orientation, kind
     assert kept[0x010F] == "a camera"
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_an_open_image_reads_the_same_twice(kind):
+    image = Image.open(io.BytesIO(encoded(Image.fromarray(RGB), kind, exif=exif_with(6))))
+    first, second = read_photo(image), read_photo(image)
+    assert first.pixels.shape == (17, 12, 3)
+    assert np.array_equal(first.pixels, second.pixels)
+    assert first.exif == second.exif
+
+
 def test_alpha_is_turned_with_the_photo():
     rgba = np.dstack([RGB, GREY])
     photo = read_photo(encoded(Image.fromarray(rgba), "PNG", exif=exif_with(6)))

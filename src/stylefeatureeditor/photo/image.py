@@ -315,11 +315,14 @@ def _read_exif(image: Image.Image) -> tuple[Image.Transpose | None, bytes | None
     try:
         exif = image.getexif()
         turn = _UPRIGHT.get(exif.get(_ORIENTATION, 1))
-        exif.pop(_ORIENTATION, None)
+        left_out = {_ORIENTATION} & set(exif)
         if image.format == "TIFF":
-            for tag in set(exif) - _TRAVELLING_TAGS:
-                del exif[tag]
-        return turn, exif.tobytes() if len(exif) else None
+            left_out |= set(exif) - _TRAVELLING_TAGS
+        taken = {tag: exif.pop(tag) for tag in left_out}
+        try:
+            return turn, exif.tobytes() if len(exif) else None
+        finally:
+            exif.update(taken)  # the image may be the caller's, who may hand it in again
     except _DAMAGED as error:  # a broken EXIF block does not spoil the picture
         logger.warning("the EXIF block is unreadable and left out: %s", _reason(error))
         return None, None
