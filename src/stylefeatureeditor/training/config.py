@@ -139,7 +139,9 @@ def _show_help(config: Any, prog: str | None) -> typing.NoReturn:
         import tyro
     except ImportError as error:
         raise DependencyError("the list of flags needs tyro: run `pip install tyro`") from error
-    tyro.cli(type(config), default=config, args=["--help"], prog=prog)
+    # an optional part shows the fields it has, as our flags name them
+    whole = (tyro.conf.AvoidSubcommands,)
+    tyro.cli(type(config), default=config, args=["--help"], prog=prog, config=whole)
     raise AssertionError("the help ends the program")
 
 

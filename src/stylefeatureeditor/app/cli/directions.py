@@ -1,4 +1,4 @@
-"""`sfe directions`: what can be edited, and directions from elsewhere."""
+"""`sfe directions`: what can be edited, and directions found or from elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylefeatureeditor.app.cli.options import DEFAULT_MODEL, add_command, add_json, pair
+from stylefeatureeditor.app.cli import fitting
+from stylefeatureeditor.app.cli.options import (
+    DEFAULT_MODEL,
+    add_command,
+    add_json,
+    layer_range,
+    pair,
+)
 from stylefeatureeditor.app.cli.output import print_json, print_table
 from stylefeatureeditor.errors import WeightsError
 
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 def add_to(commands: Commands) -> None:
     """Add `sfe directions` and its commands."""
     group = commands.add_parser(
-        "directions", help="list edit directions, and import more", allow_abbrev=False
+        "directions", help="list edit directions, find and import more", allow_abbrev=False
     ).add_subparsers(metavar="COMMAND", required=True, dest="directions_command")
 
     listing = add_command(
@@ -54,6 +61,7 @@ def add_to(commands: Commands) -> None:
         "sfe directions import pca.pt --component 10 --layers 7:8 --name beard --model my_model",
     )
     _add_import_options(importing)
+    fitting.add_to(group)
 
 
 def _add_import_options(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +86,7 @@ def _add_import_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--layers",
-        type=_layers,
+        type=layer_range,
         metavar="FROM:TO",
         help="style vectors it moves, TO not included; all if left out",
     )
@@ -89,13 +97,6 @@ def _add_import_options(parser: argparse.ArgumentParser) -> None:
         metavar="LOW:HIGH",
         help="useful strengths, written --range=-3:3 (-5:5)",
     )
-
-
-def _layers(text: str) -> tuple[int, int]:
-    first, end = pair(text)
-    if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
-        raise argparse.ArgumentTypeError(f"expected two whole numbers as in 0:7, got '{text}'")
-    return int(first), int(end)
 
 
 def _range(text: str) -> tuple[float, float]:
@@ -113,7 +114,7 @@ def list_directions(args: argparse.Namespace) -> int:
         print_json([_row(entry, folder) for entry in directions.entries])
         return 0
     if not directions.entries:
-        print("this model has no directions yet; `sfe directions import` adds one")
+        print("this model has no directions yet; `sfe directions fit` finds some")
     for heading, entries in directions.groups().items():
         print(heading)
         print_table([_columns(entry, folder) for entry in entries], "  ")

@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 
 from stylefeatureeditor import __version__
-from stylefeatureeditor.app.cli import directions, doctor, edit, evaluate, invert, models
+from stylefeatureeditor.app.cli import directions, doctor, edit, evaluate, invert, models, train
 from stylefeatureeditor.app.cli.options import Parser
 from stylefeatureeditor.app.cli.output import say_error
 from stylefeatureeditor.errors import SfeError
@@ -33,7 +33,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"sfe {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for group in (edit, invert, directions, models, evaluate, doctor):
+    for group in (edit, invert, directions, models, train, evaluate, doctor):
         group.add_to(commands)
     return parser
 
@@ -62,8 +62,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    parser = build_parser()
     try:
-        args = build_parser().parse_args(words)
+        args, rest = parser.parse_known_args(words)
     except SystemExit as end:  # --help and --version
         return end.code if isinstance(end.code, int) else 0
+    if getattr(args, "takes_settings", False):
+        args.settings = rest  # --loop.steps 100 and the like, which `sfe train` reads itself
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return args.run(args)

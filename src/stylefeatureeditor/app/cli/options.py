@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_command(
-    commands: Commands, name: str, run: Run, *, text: str, example: str
+    commands: Commands, name: str, run: Run, *, text: str, example: str, add_help: bool = True
 ) -> argparse.ArgumentParser:
     """Return the parser of a new command.
 
@@ -38,6 +38,7 @@ def add_command(
         run: does the work and returns the exit code.
         text: what it does, one line; more lines only show in its own help.
         example: one or several command lines for the end of its help.
+        add_help: False for a command that makes its own --help.
     """
     lines = "\n".join(f"  {line}" for line in example.splitlines())
     parser = commands.add_parser(
@@ -47,6 +48,7 @@ def add_command(
         epilog=f"example:\n{lines}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        add_help=add_help,
     )
     parser.set_defaults(run=run)
     return parser
@@ -93,6 +95,14 @@ def pair(text: str) -> tuple[str, str]:
     return first, second
 
 
+def layer_range(text: str) -> tuple[int, int]:
+    """Read "a:b", style vectors from a up to b."""
+    first, end = pair(text)
+    if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+        raise argparse.ArgumentTypeError(f"expected two whole numbers as in 0:7, got '{text}'")
+    return int(first), int(end)
+
+
 def load_editor(model: str, device: str) -> Editor:
     """Return the editor that --model and --device name.
 
@@ -100,9 +110,18 @@ def load_editor(model: str, device: str) -> Editor:
         WeightsError: there is no such model, or it is damaged.
         ConfigError: the device is not there.
     """
-    import torch
-
     from stylefeatureeditor.editor import Editor
+
+    return Editor.from_pretrained(model, device=check_device(device))
+
+
+def check_device(device: str) -> str:
+    """Return the device if this machine has it.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    import torch
 
     kind, _, number = device.partition(":")
     missing = {
@@ -111,4 +130,4 @@ def load_editor(model: str, device: str) -> Editor:
     }
     if missing.get(kind):
         raise ConfigError(f"there is no device {device} on this machine; use --device cpu")
-    return Editor.from_pretrained(model, device=device)
+    return device

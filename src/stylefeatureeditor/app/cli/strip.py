@@ -27,3 +27,30 @@ def draw_strip(tiles: Sequence[tuple[str, Image.Image]]) -> Image.Image:
         small = tile.resize((side, side), Image.Resampling.LANCZOS) if tile.width != side else tile
         strip.paste(small, (left + (width - side) // 2, 2 * text))
     return strip
+
+
+def draw_grid(
+    labels: Sequence[str], rows: Sequence[Sequence[Image.Image]], smallest: int = 0
+) -> Image.Image:
+    """Return rows of square tiles of one size under labels that stand above the columns.
+
+    Args:
+        labels: one per column.
+        rows: from the top; each has a tile per label.
+        smallest: tiles are enlarged to this side, so that small ones can be seen.
+    """
+    side = min(MAX_TILE, max(smallest, rows[0][0].width))
+    gap = max(2, side // 64)
+
+    def fitted(tile: Image.Image) -> Image.Image:
+        return tile.resize((side, side), Image.Resampling.LANCZOS) if tile.width != side else tile
+
+    top = draw_strip([(label, fitted(t)) for label, t in zip(labels, rows[0], strict=True)])
+    width = (top.width + gap) // len(labels)
+    grid = Image.new("RGB", (top.width, top.height + (len(rows) - 1) * (side + gap)), PAPER)
+    grid.paste(top, (0, 0))
+    for number, row in enumerate(rows[1:]):
+        for column, tile in enumerate(row):
+            left = column * width + (width - gap - side) // 2
+            grid.paste(fitted(tile), (left, top.height + gap + number * (side + gap)))
+    return grid

@@ -1,0 +1,320 @@
+"""`sfe directions fit`: find edit directions of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stylefeatureeditor.app.cli.options import add_command, add_device, check_device, layer_range
+from stylefeatureeditor.app.cli.output import Progress, warn
+from stylefeatureeditor.errors import ConfigError, DirectionError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from torch import Tensor
+
+    from stylefeatureeditor.app.cli.options import Commands
+    from stylefeatureeditor.data.images import ImageSet
+    from stylefeatureeditor.editing.direction import LinearDirection
+    from stylefeatureeditor.model import Model
+    from stylefeatureeditor.training.directions_fit import Score, UsefulRange
+
+STRIPS = "strips"  # folder of pictures in the model's
+FACES_MEASURED, FACES_SHOWN, STRENGTHS_SHOWN = 24, 4, 7
+CALM = 0.7  # truncation of the faces that are shown
+POOR = 0.6  # accuracy of a boundary that finds next to nothing
+TILE = 96  # pixels; smaller images are enlarged to be seen
+
+
+def add_to(group: Commands) -> None:
+    """Add `sfe directions fit`."""
+    parser = add_command(
+        group,
+        "fit",
+        fit,
+        text="find directions: from labelled photos, with a classifier, or without any label\n"
+        "Each is stored in the model folder with its useful range; strength 1 is one standard "
+        "deviation.\nA strip of pictures is written to its folder `strips`.",
+        example="sfe directions fit --model runs/e4e --name smile --data celeba.zip "
+        "--labels list_attr_celeba.txt --column Smiling\n"
+        "sfe directions fit --model runs/e4e --name smile --classifier runs/attributes "
+        "--column Smiling --without gender\n"
+        "sfe directions fit --model runs/e4e --pca 8\n"
+        "sfe directions fit --model runs/e4e --sefa 8 --layers 4:8",
+    )
+    parser.add_argument(
+        "--model", metavar="NAME|DIR", required=True, help="the model, or the run that made it"
+    )
+    parser.add_argument(
+        "--name", help="what -e will call it; for --pca and --sefa what it begins with"
+    )
+    parser.add_argument("--data", nargs="+", metavar="SOURCE", help="photos that labels belong to")
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="COLUMN=RULE",
+        help="which photos, as split=train or black_frac=<=0.05; may be given again",
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="table of attributes, .csv or CelebA's .txt; left out, the one beside the photos",
+    )
+    parser.add_argument(
+        "--column",
+        metavar="NAME",
+        help="the attribute: a column of the table or a name that the classifier knows; words are "
+        "asked for as hair=blond, numbers are split at their median",
+    )
+    parser.add_argument(
+        "--classifier",
+        type=Path,
+        metavar="DIR|FILE",
+        help="measures the range; without --data it labels generated faces too",
+    )
+    parser.add_argument(
+        "--reverse", action="store_true", help="towards those without it: Young becomes old"
+    )
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="directions of the model that the new one leaves alone",
+    )
+    parser.add_argument("--svm", action="store_true", help="a linear SVM, not a logistic boundary")
+    parser.add_argument("--pca", type=int, metavar="N", help="the N widest components of w")
+    parser.add_argument("--sefa", type=int, metavar="N", help="the N that G's layers amplify most")
+    parser.add_argument(
+        "--layers",
+        type=layer_range,
+        metavar="FROM:TO",
+        help="style vectors it moves, TO not included; all if left out",
+    )
+    parser.add_argument(
+        "--samples", type=int, default=4000, metavar="N", help="generated codes (%(default)s)"
+    )
+    add_device(parser)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A direction before its range is measured.
+
+    Attributes:
+        direction: what was found.
+        method: how, for the table.
+        help: one sentence about its sign.
+        note: what to tell the user.
+    """
+
+    direction: LinearDirection
+    method: str
+    help: str
+    note: str = ""
+
+
+def fit(args: argparse.Namespace) -> int:
+    """Run `sfe directions fit`."""
+    _check(args)
+    from stylefeatureeditor.editor import best_device
+    from stylefeatureeditor.training.directions_fit import classifier_score, measure_range
+    from stylefeatureeditor.training.loss_networks import load_classifier
+    from stylefeatureeditor.training.parts import read_record
+    from stylefeatureeditor.weights.checkpoint import load_model
+
+    folder = _model_folder(args.model)
+    target = best_device() if args.device == "auto" else check_device(args.device)
+    model = load_model(folder).to(target)
+    score: Score | None = None
+    if args.classifier:
+        classifier = load_classifier(args.classifier).to(target)
+        score = classifier_score(classifier, args.column, reverse=args.reverse)
+    if args.pca or args.sefa:
+        found, faces = _unlabelled(args, model), None
+    elif args.data:
+        if "e4e" not in read_record(folder):
+            raise ConfigError(f"{folder} has no trained e4e to encode photos: `sfe train e4e`")
+        found, faces = _from_photos(args, model, folder)
+    else:
+        assert score is not None
+        found, faces = _from_classifier(args, model, folder, score), None
+    if faces is None:
+        faces = _generated_faces(model)
+    for one in found:
+        with Progress(f"measuring {one.direction.name}"):
+            useful = measure_range(model.generator, faces[:FACES_MEASURED], one.direction, score)
+        _store(folder, one, useful)
+        strip = _draw(folder, model, faces[:FACES_SHOWN], one.direction, useful)
+        print(f"{one.direction.name}: {useful.low:g} to {useful.high:g}{one.note}; {strip}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    labelled = bool(args.data or args.classifier)
+    if [bool(args.pca), bool(args.sefa), labelled].count(True) != 1:
+        raise ConfigError(
+            "say how to find directions: --data with labels, --classifier, --pca or --sefa"
+        )
+    if labelled and not (args.name and args.column):
+        raise ConfigError("a direction from labels needs --name and --column")
+    if args.labels and not args.data:
+        raise ConfigError("--labels are of photos: say which with --data")
+    if args.samples < FACES_MEASURED:
+        raise ConfigError(f"--samples must be at least {FACES_MEASURED}, got {args.samples}")
+    for rule in args.where:
+        if "=" not in rule:
+            raise ConfigError(f"--where is written COLUMN=RULE, got '{rule}'")
+
+
+def _model_folder(name: str) -> Path:
+    from stylefeatureeditor.training.parts import model_folder
+    from stylefeatureeditor.weights.local_models import find_model
+
+    return model_folder(Path(name)) if Path(name).is_dir() else find_model(name)
+
+
+def _from_photos(
+    args: argparse.Namespace, model: Model, folder: Path
+) -> tuple[list[Found], Tensor]:
+    from stylefeatureeditor.data.images import open_images
+    from stylefeatureeditor.training.directions_fit import encoded_codes
+
+    where = dict(rule.split("=", 1) for rule in args.where)
+    images = open_images(args.data, model.config.generator.size, where)
+    labels = _labels(args, images)
+    with Progress("encoding photos", len(images)) as progress:
+        wplus = encoded_codes(model, images, progress.update)
+    found = _boundary(args, wplus.mean(dim=1), labels, folder, f"{len(images)} photos")
+    step = max(1, len(wplus) // FACES_MEASURED)
+    return [found], wplus[::step]
+
+
+def _labels(args: argparse.Namespace, images: ImageSet) -> Tensor:
+    from stylefeatureeditor.data.attribute_table import read_attribute_table, table_of
+    from stylefeatureeditor.training.directions_fit import table_labels
+
+    columns = [args.column]
+    if args.labels:
+        table = read_attribute_table(args.labels, columns).align(images.names)
+    else:
+        table = table_of(images.names, images.rows, columns)
+    labels = table_labels(table.values[:, 0], binary=bool(table.binary))
+    return -labels if args.reverse else labels
+
+
+def _from_classifier(
+    args: argparse.Namespace, model: Model, folder: Path, score: Score
+) -> list[Found]:
+    from stylefeatureeditor.training.directions_fit import drawn_labels, mapped_codes
+
+    codes = mapped_codes(model.generator, args.samples)
+    with Progress("labelling generated faces", len(codes)) as progress:
+        labels = drawn_labels(model.generator, codes, score, progress.update)
+    return [_boundary(args, codes, labels, folder, f"{len(codes)} generated faces")]
+
+
+def _boundary(
+    args: argparse.Namespace, codes: Tensor, labels: Tensor, folder: Path, what: str
+) -> Found:
+    from torch.nn import functional
+
+    from stylefeatureeditor.editing.direction import LinearDirection
+    from stylefeatureeditor.editing.fit import fit_boundary, scaled, without
+
+    boundary = fit_boundary(codes, labels, "svm" if args.svm else "logistic")
+    vector = boundary.vector
+    if args.without:
+        left = without(vector, _others(args.without, folder))
+        vector = scaled(functional.normalize(left, dim=0), codes)
+    if boundary.accuracy < POOR:
+        warn(f"{args.name}: the boundary tells only {boundary.accuracy:.0%} apart, chance is 50%")
+    note = f"; {boundary.accuracy:.0%} of held-out codes lie on the right side"
+    way = "away from" if args.reverse else "towards"
+    direction = LinearDirection(args.name, vector, layers=args.layers)
+    help_text = f"positive strengths lead {way} {args.column}"
+    return Found(direction, f"InterFaceGAN, {what}", help_text, note)
+
+
+def _others(names: list[str], folder: Path) -> list[Tensor]:
+    """The vectors of a model's linear directions."""
+    from stylefeatureeditor.weights.direction_files import load_own_directions
+
+    own, vectors = load_own_directions(folder), []
+    for name in names:
+        vector = own.find(name).tensors.get("vector")
+        if vector is None:
+            raise DirectionError(f"--without {name}: only linear directions can be left alone")
+        vectors.append(vector if vector.ndim == 1 else vector.mean(dim=0))
+    return vectors
+
+
+def _unlabelled(args: argparse.Namespace, model: Model) -> list[Found]:
+    from stylefeatureeditor.editing.direction import LinearDirection
+    from stylefeatureeditor.editing.fit import principal_components, sefa
+    from stylefeatureeditor.training.directions_fit import mapped_codes
+
+    codes = mapped_codes(model.generator, max(args.samples, 2 * model.config.generator.style_dim))
+    if args.pca:
+        rows, kind, method = principal_components(codes, args.pca), "pca", "GANSpace"
+    else:
+        generator = model.generator
+        rows, kind, method = sefa(generator, codes, args.sefa, args.layers), "sefa", "SeFa"
+    return [
+        Found(
+            LinearDirection(f"{args.name or kind}_{number}", row, layers=args.layers),
+            method,
+            f"component {number}, from the strongest",
+        )
+        for number, row in enumerate(rows)
+    ]
+
+
+def _generated_faces(model: Model) -> Tensor:
+    """Codes of faces that G draws well, (n, N, D)."""
+    from stylefeatureeditor.training.directions_fit import mapped_codes
+
+    codes = mapped_codes(model.generator, FACES_MEASURED, seed=1)
+    mean = model.generator.latent_avg.cpu()
+    return (mean + CALM * (codes - mean))[:, None].repeat(1, model.config.generator.num_styles, 1)
+
+
+def _store(folder: Path, found: Found, useful: UsefulRange) -> None:
+    from dataclasses import replace
+
+    from stylefeatureeditor.editing.import_file import entry_for
+    from stylefeatureeditor.training.parts import known_directions
+    from stylefeatureeditor.weights.checkpoint import load_config
+    from stylefeatureeditor.weights.direction_files import load_own_directions, save_own_directions
+
+    entry = replace(
+        entry_for(found.direction, useful.ends, help_text=found.help), method=found.method
+    )
+    known_directions(folder, load_config(folder)).with_entry(entry)  # refuses a name in use
+    save_own_directions(load_own_directions(folder).with_entry(entry), folder)
+
+
+def _draw(
+    folder: Path, model: Model, faces: Tensor, direction: LinearDirection, useful: UsefulRange
+) -> Path:
+    """Write the strip of a direction; return its file."""
+    import numpy as np
+    from PIL import Image
+
+    from stylefeatureeditor.app.cli.strip import draw_grid
+    from stylefeatureeditor.photo.image import save_photo, to_uint8
+    from stylefeatureeditor.training.directions_fit import strip_rows
+
+    third = STRENGTHS_SHOWN // 2
+    strengths = [useful.low * step / third for step in range(third, 0, -1)]
+    strengths += [useful.high * step / third for step in range(third + 1)]
+    rows = strip_rows(model.generator, faces, direction, strengths)
+    tiles = [[Image.fromarray(tile) for tile in to_uint8(row)] for row in rows]
+    labels = [f"{strength:+.2g}" if strength else "0" for strength in strengths]
+    (folder / STRIPS).mkdir(exist_ok=True)
+    picture = np.asarray(draw_grid(labels, tiles, TILE))
+    return save_photo(picture, folder / STRIPS / f"{direction.name}.png")

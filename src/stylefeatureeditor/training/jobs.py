@@ -1,0 +1,233 @@
+"""One whole phase: its parts read, trained, and left as a model folder for the next.
+
+    G -> e4e -> (directions) -> inverter -> editor        attributes beside them
+
+Nothing here chooses settings: a run (`presets.py`, `recipes.py`) holds them all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from stylefeatureeditor.data.attribute_table import read_attribute_table, table_of
+from stylefeatureeditor.errors import ConfigError, TrainingError, WeightsError
+from stylefeatureeditor.training.attributes import AttributePhase
+from stylefeatureeditor.training.checkpoints import load_checkpoint
+from stylefeatureeditor.training.e4e import E4ePhase
+from stylefeatureeditor.training.feature_editor import EditorPhase
+from stylefeatureeditor.training.generator import GeneratorPhase
+from stylefeatureeditor.training.growing import grow_from
+from stylefeatureeditor.training.inverter import InverterPhase
+from stylefeatureeditor.training.loop import RunResult, run
+from stylefeatureeditor.training.loss_networks import load_loss_networks
+from stylefeatureeditor.training.parts import (
+    find_discriminator,
+    finish_model,
+    fresh_discriminator,
+    training_directions,
+)
+from stylefeatureeditor.weights.local_models import files_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stylefeatureeditor.data.attribute_table import AttributeTable
+    from stylefeatureeditor.data.images import DataConfig, ImageSet
+    from stylefeatureeditor.generator.discriminator import Discriminator
+    from stylefeatureeditor.training.image_losses import ImageLossConfig, LossNetworks
+    from stylefeatureeditor.training.loss_networks import Identity
+    from stylefeatureeditor.training.parts import Start
+    from stylefeatureeditor.training.presets import (
+        AttributesRun,
+        E4eRun,
+        EditorRun,
+        InverterRun,
+    )
+    from stylefeatureeditor.training.recipes import GeneratorRun
+
+MOST_HELD_OUT = 256  # photos that validation looks at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run writes, and networks of the user's that it may look through.
+
+    Attributes:
+        out: the run's folder.
+        resume: go on from its last checkpoint.
+        discriminator: file or folder of D; None takes the one beside the phase's start.
+        attributes: file or folder of an attribute classifier, for losses.
+        identity: which identity features the losses use.
+    """
+
+    out: Path
+    resume: bool = False
+    discriminator: Path | None = None
+    attributes: Path | None = None
+    identity: Identity = "arcface"
+
+
+def train_generator(settings: GeneratorRun, place: Place, grown_from: Path | None) -> RunResult:
+    """Train G, from nothing or from a run of half the size.
+
+    Raises:
+        TrainingError: `grown_from` holds no checkpoint.
+    """
+    size = settings.training.network.size
+    torch.manual_seed(settings.loop.seed)
+    images = open_data(settings.data, size)
+    held_out = held_out_photos(settings.data, images)
+    if grown_from is None:
+        phase = GeneratorPhase(settings.training, held_out)
+    else:
+        smaller = load_checkpoint(grown_from / "checkpoints")
+        if smaller is None:
+            raise TrainingError(
+                f"{grown_from} holds no checkpoint to grow from: it should be the folder of a "
+                f"`sfe train generator --size {size // 2}` run"
+            )
+        phase = grow_from(smaller[1]["phase"], settings.training, held_out)
+    result = _run(phase, settings, images, place)
+    _finish(result, None, "generator", phase.discriminator)
+    return result
+
+
+def train_e4e(settings: E4eRun, start: Start, place: Place) -> RunResult:
+    """Train E for a trained G."""
+    torch.manual_seed(settings.loop.seed)
+    model = start.build(settings.model, ("inverter", "feature_editor"))
+    networks = _networks(place, settings.training.image)
+    discriminator = _discriminator(start, place)
+    if discriminator is None and settings.training.image.discriminator_features:
+        raise _no_discriminator(start)
+    images = open_data(settings.data, model.config.generator.size)
+    held_out = held_out_photos(settings.data, images)
+    phase = E4ePhase(settings.training, model, networks, discriminator, held_out)
+    result = _run(phase, settings, images, place)
+    _finish(result, start, "e4e", discriminator)
+    return result
+
+
+def train_inverter(settings: InverterRun, start: Start, place: Place) -> RunResult:
+    """Train I: phase 1."""
+    torch.manual_seed(settings.loop.seed)
+    model = start.build(settings.model, ("e4e",))
+    networks = _networks(place, settings.training.image)
+    discriminator = _discriminator(start, place)
+    if discriminator is None:
+        if settings.training.image.discriminator_features:
+            raise _no_discriminator(start)
+        discriminator = fresh_discriminator(model.config.generator)
+    images = open_data(settings.data, model.config.generator.size)
+    held_out = held_out_photos(settings.data, images)
+    phase = InverterPhase(settings.training, model, discriminator, networks, held_out)
+    result = _run(phase, settings, images, place)
+    _finish(result, start, "inverter", discriminator)
+    return result
+
+
+def train_editor(settings: EditorRun, start: Start, place: Place) -> RunResult:
+    """Train H: phase 2."""
+    torch.manual_seed(settings.loop.seed)
+    start.need("inverter", *(("e4e",) if settings.training.edit_codes == "e4e" else ()))
+    model = start.build(settings.model, ("e4e", "inverter"))
+    directions = training_directions(start.folder, model.config, settings.directions)
+    losses = (settings.training.edit, settings.training.inversion)
+    networks = _networks(place, *losses)
+    discriminator = _discriminator(start, place)
+    if discriminator is None:
+        if any(loss.discriminator_features for loss in losses):
+            raise _no_discriminator(start)
+        discriminator = fresh_discriminator(model.config.generator)
+    images = open_data(settings.data, model.config.generator.size)
+    held_out = held_out_photos(settings.data, images)
+    phase = EditorPhase(settings.training, model, directions, discriminator, networks, held_out)
+    result = _run(phase, settings, images, place)
+    _finish(result, start, "feature_editor", discriminator)
+    return result
+
+
+def train_attributes(settings: AttributesRun, place: Place, labels: Path | None) -> RunResult:
+    """Train the attribute classifier.
+
+    Args:
+        settings: of the run.
+        place: where.
+        labels: the table; None takes the one that lies with the images.
+    """
+    torch.manual_seed(settings.loop.seed)
+    size = settings.training.network.size
+    images = open_data(settings.data, size)
+    table = _table(images, labels)
+    held_out = held_out_table = None
+    if settings.data.test_where:
+        test = settings.data.open(size, settings.data.test_where)
+        held_out, held_out_table = test.photos(range(len(test))), _table(test, labels)
+    training = replace(settings.training, steps=settings.loop.steps)  # the rate's schedule
+    phase = AttributePhase(training, table, held_out, held_out_table)
+    return _run(phase, replace(settings, training=phase.config), images, place)
+
+
+def open_data(data: DataConfig, size: int) -> ImageSet:
+    """Open the training images.
+
+    Raises:
+        ConfigError: no source is named, or nothing is in it.
+    """
+    if not data.source:
+        raise ConfigError("say which images to train on: --data FOLDER|ZIP|TAR")
+    return data.open(size, data.where)
+
+
+def held_out_photos(data: DataConfig, images: ImageSet) -> torch.Tensor:
+    """Return photos to validate on, evenly taken; without `test_where` from the training images."""
+    chosen = data.open(images.size, data.test_where) if data.test_where else images
+    step = max(1, -(-len(chosen) // MOST_HELD_OUT))
+    return chosen.photos(range(0, len(chosen), step))
+
+
+def _table(images: ImageSet, labels: Path | None) -> AttributeTable:
+    if labels is None:
+        return table_of(images.names, images.rows)
+    return read_attribute_table(labels).align(images.names)
+
+
+def _run(phase: Any, settings: Any, images: ImageSet, place: Place) -> RunResult:
+    data = settings.data
+    return run(
+        phase,
+        settings.loop,
+        images,
+        place.out,
+        mirror=data.mirror,
+        workers=data.workers,
+        whole=settings,
+        resume=place.resume,
+    )
+
+
+def _finish(
+    result: RunResult, start: Start | None, part: str, discriminator: Discriminator | None
+) -> None:
+    from accelerate import PartialState
+
+    if result.finished and PartialState().is_main_process:
+        finish_model(result.folder / "model", start, part, result.step, discriminator)
+
+
+def _networks(place: Place, *losses: ImageLossConfig) -> LossNetworks:
+    return load_loss_networks(losses, files_folder(), place.attributes, place.identity)
+
+
+def _discriminator(start: Start, place: Place) -> Discriminator | None:
+    return find_discriminator(place.discriminator, start.folder, start.generator.config.size)
+
+
+def _no_discriminator(start: Start) -> WeightsError:
+    return WeightsError(
+        f"the loss compares features of D, but there is no discriminator.safetensors in "
+        f"{start.folder}: pass --discriminator, or set discriminator_features to 0"
+    )

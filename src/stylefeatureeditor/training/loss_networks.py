@@ -1,0 +1,111 @@
+"""The frozen networks that image losses look through, from published files and the user's own.
+
+Only what a loss has a weight for is read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, cast
+
+from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
+from stylefeatureeditor.evaluation.perceptual import (
+    ArcFaceConfig,
+    ArcFaceFeatures,
+    FeatureNetwork,
+    Lpips,
+    MocoFeatures,
+    ResNetConfig,
+)
+from stylefeatureeditor.training.image_losses import LossNetworks
+from stylefeatureeditor.weights.checkpoint import assign_state
+from stylefeatureeditor.weights.perceptual_keys import arcface_state, lpips_state, moco_state
+from stylefeatureeditor.weights.sources import SOURCES
+from stylefeatureeditor.weights.unpickle import read_torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from stylefeatureeditor.training.image_losses import ImageLossConfig
+
+Identity = Literal["arcface", "moco"]
+ATTRIBUTES = "attributes.safetensors"
+
+
+def load_loss_networks(
+    losses: tuple[ImageLossConfig, ...],
+    folder: Path,
+    attributes: Path | None,
+    identity: Identity = "arcface",
+) -> LossNetworks:
+    """Read what the losses need.
+
+    Args:
+        losses: configs of the phase's image losses.
+        folder: where published files lie.
+        attributes: classifier of the user's, a file or the folder of its run.
+        identity: which identity features; MoCo's for domains other than faces.
+
+    Raises:
+        WeightsError: a file that is needed is missing or damaged.
+    """
+    perceptual = _lpips(folder) if any(loss.lpips for loss in losses) else None
+    wanted = any(loss.identity for loss in losses)
+    classifier = None
+    if any(loss.attribute_features for loss in losses):
+        if attributes is None:
+            raise WeightsError(
+                "the loss has a weight for attribute_features: pass the classifier that "
+                "`sfe train attributes` makes with --attributes, or set the weight to 0"
+            )
+        classifier = load_classifier(attributes)
+    return LossNetworks(perceptual, _identity(folder, identity) if wanted else None, classifier)
+
+
+def load_classifier(path: Path) -> AttributeClassifier:
+    """Read an attribute classifier from its file, its model folder or its run's folder.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    for file in (path, path / ATTRIBUTES, path / "model" / ATTRIBUTES):
+        if file.is_file():
+            return AttributeClassifier.load(file)
+    raise WeightsError(f"{path} holds no {ATTRIBUTES}: `sfe train attributes` makes one")
+
+
+def _lpips(folder: Path) -> Lpips:
+    network = Lpips("vgg")
+    states = [_read(folder, name, "lpips") for name in ("vgg16", "lpips-vgg")]
+    assign_state(network, lpips_state(*states), str(folder))
+    network.freeze()
+    return network
+
+
+def _identity(folder: Path, kind: Identity) -> FeatureNetwork:
+    network: FeatureNetwork
+    if kind == "arcface":
+        network = ArcFaceFeatures(ArcFaceConfig())
+        state = arcface_state(_read(folder, "ir-se50", "identity"))
+    else:
+        network = MocoFeatures(ResNetConfig())
+        content = _read(folder, "moco-v2", "identity")
+        inner = content.get("state_dict", content)
+        state = moco_state(inner)  # type: ignore[arg-type]
+    assign_state(network, state, str(folder))
+    network.freeze()
+    return network
+
+
+def _read(folder: Path, name: str, weight: str) -> Mapping[str, Tensor]:
+    source = SOURCES[name]
+    file = folder / source.file_name
+    if not file.is_file():
+        raise WeightsError(
+            f"the loss has a weight for {weight}, which needs {source.file_name}: run `sfe models "
+            f"pull {name}`, put the file into {folder}, or use --preset small, which needs none"
+        )
+    return cast("Mapping[str, Tensor]", read_torch(file))
