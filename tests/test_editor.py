@@ -324,6 +324,17 @@ def test_a_batch_computes_nothing_that_its_inversions_know(editor):
     assert_close(results[1].pixels, editor.edit(tiny_photos(name="fresh"), {"age": 1.0}).pixels)
 
 
+def test_after_a_batch_its_inversions_know_what_an_edit_teaches():
+    own = tiny_editor()
+    fresh = [own.invert(tiny_photos(name=name)) for name in ("first", "second")]
+    e = count_calls(own.model.e4e)
+    list(own.edit_batch(fresh, EDITS))
+    again = [own.edit(inversion, {"age": 1.0}) for inversion in fresh]
+    assert len(e) == 1
+    for name, result in zip(("first", "second"), again, strict=True):
+        assert_close(result.pixels, own.edit(tiny_photos(name=name), {"age": 1.0}).pixels)
+
+
 def test_a_batch_without_edits_forgets_nothing_and_keeps_what_it_drew(editor):
     known = editor.invert(tiny_photos())
     editor.edit(known, EDITS)

@@ -81,6 +81,10 @@ def test_the_first_layer_of_a_stage_carries_its_stride_and_projects():
         assert stage[0].branch.conv2.stride == (stride, stride)
         assert isinstance(stage[0].skip, nn.Sequential)
         assert all(isinstance(layer.skip, nn.Identity) for layer in stage[1:])
+    plain = IResNetConfig(
+        stem_channels=4, channels=(4, 4, 4, 4), depths=(2, 1, 1, 1), strides=(1, 1, 1, 1)
+    )
+    assert all(isinstance(stage[0].skip, nn.Sequential) for stage in IResNetTrunk(plain).stages)
 
 
 def test_the_merger_adds_each_branch_to_the_merged_pair():

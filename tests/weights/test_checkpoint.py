@@ -66,6 +66,7 @@ def test_half_precision_on_disk_is_single_in_memory(model, tmp_path):
     for key, value in model.state_dict().items():
         expected = value.half().float() if value.is_floating_point() else value
         assert torch.equal(again.state_dict()[key], expected), key
+        assert again.state_dict()[key].dtype == value.dtype
 
 
 def test_config_json_is_written_last(model, tmp_path, monkeypatch):
