@@ -15,7 +15,16 @@ import sys
 from contextlib import suppress
 
 from stylefeatureeditor import __version__
-from stylefeatureeditor.app.cli import directions, doctor, edit, evaluate, invert, models, train
+from stylefeatureeditor.app.cli import (
+    app,
+    directions,
+    doctor,
+    edit,
+    evaluate,
+    invert,
+    models,
+    train,
+)
 from stylefeatureeditor.app.cli.options import Parser
 from stylefeatureeditor.app.cli.output import say_error
 from stylefeatureeditor.errors import SfeError
@@ -33,7 +42,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"sfe {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for group in (edit, invert, directions, models, train, evaluate, doctor):
+    for group in (edit, invert, app, directions, models, train, evaluate, doctor):
         group.add_to(commands)
     return parser
 
