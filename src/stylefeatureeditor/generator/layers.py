@@ -227,10 +227,17 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(3))
 
     def forward(
-        self, x: Tensor, code: Tensor, style_offset: Tensor | None, skip: Tensor | None
+        self,
+        x: Tensor,
+        code: Tensor,
+        style_offset: Tensor | None,
+        skip: Tensor | None,
+        clamp: float | None = None,
     ) -> Tensor:
         """Return (B, 3, S, S); `skip` is the RGB image of half the side, None at the first."""
         rgb = self.conv(x, code, style_offset, self.bias)
+        if clamp is not None:
+            rgb = rgb.clamp(-clamp, clamp)
         return rgb if skip is None else rgb + upsample_rgb(skip, self.conv.blur_kernel)
 
 

@@ -251,6 +251,8 @@ class Generator(nn.Module):
                 x = x.clamp(-self.config.clamp, self.config.clamp)
             if index % 2 == 0:
                 rgb_offset = None if offset is None else offset.rgb[index // 2]
-                rgb = self.to_rgb[index // 2](x, codes.wplus[:, index + 1], rgb_offset, rgb)
+                rgb = self.to_rgb[index // 2](
+                    x, codes.wplus[:, index + 1], rgb_offset, rgb, self.config.clamp
+                )
         assert rgb is not None
         return Halfway(x, rgb)
