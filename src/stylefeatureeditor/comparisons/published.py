@@ -1,0 +1,87 @@
+"""Where the compared methods publish their weights, and under which licence.
+
+Sizes and hashes are not stated by the publishers, so they are None. A licence of None means that
+the repository has no licence file: all rights reserved by default. Every generator among these is
+NVIDIA's FFHQ model, whose own licence (non-commercial) also applies.
+"""
+
+from __future__ import annotations
+
+from stylefeatureeditor.weights.sources import Source
+
+_DRIVE = "https://drive.google.com/uc?export=download&id="
+_NON_COMMERCIAL_GENERATOR = "; G is NVIDIA's, non-commercial"
+MIT = f"MIT{_NON_COMMERCIAL_GENERATOR}"
+INTERDIGITAL = f"InterDigital (evaluation and research only){_NON_COMMERCIAL_GENERATOR}"
+NVIDIA = "NVIDIA Source Code License (non-commercial)"
+
+
+def _source(name: str, file_name: str, drive: str, licence: str | None, what: str) -> Source:
+    return Source(
+        name=name,
+        file_name=file_name,
+        urls=(_DRIVE + drive,),
+        licence=licence,
+        what=what,
+        feeds="comparisons",
+    )
+
+
+COMPARISON_SOURCES = (
+    _source(
+        "psp-ffhq",
+        "psp_ffhq_encode.pt",
+        "1bMTNWkh5LArlaWSc_wa8VKyq2V42T2z0",
+        MIT,
+        "pSp, faces; its generator serves Feature-Style too",
+    ),
+    _source(
+        "restyle-psp-ffhq",
+        "restyle_psp_ffhq_encode.pt",
+        "1sw6I2lRIB0MpuJkpc8F5BJiSZrc0hjfE",
+        MIT,
+        "ReStyle over pSp, faces",
+    ),
+    _source(
+        "restyle-e4e-ffhq",
+        "restyle_e4e_ffhq_encode.pt",
+        "1e2oXVeBPXMQoUoC_4TNwAWpOPpSEhE_e",
+        MIT,
+        "ReStyle over e4e, faces",
+    ),
+    _source(
+        "feature-style-ffhq",
+        "143_enc.pth",
+        "1RnnBL77j_Can0dY1KOiXHvG224MxjvzC",
+        INTERDIGITAL,
+        "Feature-Style encoder, faces; needs psp-ffhq",
+    ),
+    _source(
+        "style-transformer-ffhq",
+        "style_transformer_ffhq.pt",
+        "1XJWP712o-wWZrfzXJ07vc3dHjJF8CanT",
+        None,
+        "Style Transformer, faces, inversion",
+    ),
+    _source(
+        "hfgi-ffhq",
+        "ckpt.pt",
+        "19y6pxOiJWB0NoG3fAZO9Eab66zkN9XIL",
+        None,
+        "HFGI, faces",
+    ),
+    _source(
+        "styleres-ffhq",
+        "styleres_ffhq.pth",
+        "1SXNe_txGQaGQg3AthSdwlBAlDPjlzFet",
+        NVIDIA,
+        "StyleRes, faces",
+    ),
+    _source(
+        "w-encoder-ffhq",
+        "faces_w_encoder.pt",
+        "1M-hsL3W_cJKs77xM1mwq2e9-J0_m7rHP",
+        MIT,
+        "encoder to W of HyperStyle, faces",
+    ),
+)
