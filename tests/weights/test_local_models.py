@@ -79,6 +79,6 @@ def test_a_folder_without_a_model_and_a_path_to_nothing_are_refused(tmp_path, mo
 def test_models_and_files_lie_in_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("SFE_CACHE", str(tmp_path))
     assert pulled_folder() == tmp_path / "models"
-    assert files_folder() == tmp_path / "files"
+    assert files_folder() == tmp_path / "downloads"
     assert builtin_folder().name == "builtin"
     assert builtin_folder().parent.name == "stylefeatureeditor"

@@ -23,8 +23,8 @@ def pulled_folder() -> Path:
 
 
 def files_folder() -> Path:
-    """Return the folder of published files kept as they are: face parsers, perceptual networks."""
-    return cache_dir() / "files"
+    """Return the folder where `sfe models pull` leaves published files as they are."""
+    return cache_dir() / "downloads"
 
 
 def local_models() -> dict[str, Path]:

@@ -13,6 +13,7 @@ from stylefeatureeditor.app.cli.converting import convert_to_folder, copy_direct
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.convert import ReleasedFiles
+from stylefeatureeditor.weights.local_models import files_folder
 from tiny import WIDTH, tiny_model
 
 
@@ -101,6 +102,11 @@ class TestPull:
         assert lines[4] == f"SHA-256  {hashlib.sha256(b'a vector').hexdigest()}"
         assert (cache / "downloads" / "vector.pt").read_bytes() == b"a vector"
         assert published == ["vector.pt"]
+
+    @pytest.mark.usefixtures("published")
+    def test_leaves_a_file_where_its_readers_look(self, sfe):
+        assert sfe("models", "pull", "vector").code == 0
+        assert (files_folder() / "vector.pt").is_file()
 
     def test_fetches_nothing_twice(self, sfe, published):
         for _ in range(2):

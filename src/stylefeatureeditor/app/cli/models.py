@@ -178,15 +178,15 @@ def _source_row(source: Source) -> dict[str, Any]:
 
 def pull_files(args: argparse.Namespace) -> int:
     """Run `sfe models pull`: nothing is fetched before the user has seen what and whence."""
-    from stylefeatureeditor.weights.download import cache_dir, fetch
-    from stylefeatureeditor.weights.local_models import local_models, pulled_folder
+    from stylefeatureeditor.weights.download import fetch
+    from stylefeatureeditor.weights.local_models import files_folder, local_models, pulled_folder
     from stylefeatureeditor.weights.sources import find_sources
 
     sources = find_sources(args.name)
     if args.name in GROUP_MODELS and args.name in local_models():
         print(f"{args.name} is here already: {local_models()[args.name]}")
         return 0
-    downloads = cache_dir() / "downloads"
+    downloads = files_folder()
     missing = [source for source in sources if not (downloads / source.file_name).exists()]
     for source in missing:
         print(f"{source.name}: {source.what}")
