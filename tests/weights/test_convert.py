@@ -224,6 +224,12 @@ def without(table, key):
         ),
         (
             {"state_dict": LIGHT},
+            {**GENERATOR, "latent_avg": torch.stack([MEAN, MEAN + 1])},
+            E4E,
+            "the rows of latent_avg differ",
+        ),
+        (
+            {"state_dict": LIGHT},
             {**GENERATOR, "latent_avg": MEAN[:256]},
             E4E,
             "is no generator for .*style_dim",

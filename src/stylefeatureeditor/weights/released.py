@@ -71,7 +71,7 @@ def generator_state(
 
     Args:
         state: its state dict; every noise buffer must be there.
-        latent_avg: (D,) or (N, D) mean of w.
+        latent_avg: mean of w, (D,), or (N, D) with N equal rows.
 
     Raises:
         WeightsError: a key is unknown or a noise buffer is missing (drawing new noise would change
@@ -82,6 +82,10 @@ def generator_state(
         raise WeightsError(
             f"latent_avg should be (D,) or (N, D), the mean of the codes, "
             f"got {tuple(latent_avg.shape)}"
+        )
+    if latent_avg.ndim == 2 and not (latent_avg == latent_avg[0]).all():
+        raise WeightsError(
+            "the rows of latent_avg differ; expected one mean of w, or the same one for every style"
         )
     rules: Rules = [
         (r"style\.(\d+)\.(weight|bias)", r"mapping.\1.\2"),
