@@ -125,11 +125,21 @@ def test_a_file_without_a_suffix_is_found_before_a_name(tmp_path, monkeypatch, p
     assert not parser.asked
 
 
+def test_a_folder_of_that_name_and_a_file_called_face_hide_no_name(tmp_path, monkeypatch, parser):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hair").mkdir()
+    (tmp_path / "face").write_bytes(b"no picture")
+    edit_region("hair", (face(),))
+    assert parser.asked
+    assert 0 < edit_region("face", (face(),)).mean() < 1
+
+
 @pytest.mark.parametrize(
     ("mask", "sentence"),
     [
         (np.zeros((50, 70), np.uint8), "160 x 120 or 32 x 32 pixels, it has 70 x 50"),
         ("nowhere.png", "there is no file"),
+        ("x" * 300, "cannot be used"),
         (b"no picture", "cannot be used"),
         ("hair", "needs a face parser and none is on disk"),
     ],

@@ -6,6 +6,8 @@
     a picture          white = may change; of the photo's size or of the crop's
     a tensor           (B or 1, 1, S, S), 1 = may change
 
+A file without a suffix comes before a parser's name, but "face" and "foreground" are never files.
+
 Shapes: B faces, S side of the crop.
 """
 
@@ -86,7 +88,12 @@ def mask_of_photo(mask: Mask | None, faces: tuple[AlignedFace, ...]) -> Tensor |
 
 
 def _is_name(mask: object) -> TypeGuard[str]:
-    return isinstance(mask, str) and not Path(mask).suffix and not Path(mask).exists()
+    if not isinstance(mask, str) or mask in (FACE, FOREGROUND):
+        return isinstance(mask, str)
+    try:
+        return not Path(mask).suffix and not Path(mask).is_file()
+    except OSError:  # a path that may not be looked at; reading it says why
+        return False
 
 
 _parser = lru_cache(maxsize=1)(find_face_parser)
