@@ -240,6 +240,8 @@ def test_a_direction_of_the_same_name_is_replaced_in_its_place():
         (ROW | {"useful_range": 3}, "malformed"),
         (ROW | {"useful_range": ["a", "b"]}, "malformed"),
         (ROW | {"scale": "big"}, "malformed scale"),
+        (ROW | {"help": 3}, "malformed label, help, group or method"),
+        (ROW | {"group": ["a"]}, "malformed label, help, group or method"),
         (ROW | {"layers": [1, 2, 3]}, "malformed layers"),
         (ROW | {"layers": ["1", "2"]}, "malformed layers"),
         (ROW | {"kind": "pca"}, "needs 'component'"),

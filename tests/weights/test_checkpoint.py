@@ -80,6 +80,17 @@ def test_config_json_is_written_last(model, tmp_path, monkeypatch):
         load_model(tmp_path)
 
 
+def test_an_interrupted_save_leaves_no_mixture_of_two_models(model, folder, monkeypatch):
+    def fail(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stylefeatureeditor.weights.checkpoint.save_tensors", fail)
+    with pytest.raises(KeyboardInterrupt):
+        save_model(model, folder)
+    with pytest.raises(WeightsError, match="is not a model folder"):
+        load_model(folder)
+
+
 def test_a_folder_that_cannot_be_made_is_an_error(model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WeightsError, match="cannot be made"):

@@ -335,6 +335,9 @@ def _check_parameters(entry: CatalogEntry) -> None:
         "scale": isinstance(entry.scale, (int, float)) and isfinite(entry.scale),
         "levels": set(entry.levels) <= set(LEVELS),
         "names": all(isinstance(name, str) for name in entry.names),
+        "label, help, group or method": all(
+            isinstance(text, str) for text in (entry.label, entry.help, entry.group, entry.method)
+        ),
     }
     for parameter, holds in sound.items():
         if not holds:

@@ -52,6 +52,7 @@ def save_model(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONFIG_FILE).unlink(missing_ok=True)  # no half of an older model stays
     except OSError as error:
         raise WeightsError(f"{folder} cannot be made: {error.strerror}") from error
     for name, network in model.named_children():

@@ -38,13 +38,23 @@ def load_own_directions(folder: Path) -> Catalog:
 
 
 def save_own_directions(catalog: Catalog, folder: Path) -> None:
-    """Write a model's own directions; the table comes last.
+    """Write a model's own directions, the table last; none leave no file of earlier ones.
 
     Raises:
         WeightsError: the folder cannot be written.
     """
-    save_tensors(folder / TENSORS, catalog.tensors(), {})
-    write_json(folder / TABLE, catalog.to_table())
+    tensors = catalog.tensors()
+    if tensors:
+        save_tensors(folder / TENSORS, tensors, {})
+    if catalog.entries:
+        write_json(folder / TABLE, catalog.to_table())
+    try:
+        if not catalog.entries:
+            (folder / TABLE).unlink(missing_ok=True)
+        if not tensors:
+            (folder / TENSORS).unlink(missing_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{folder} cannot be written: {error.strerror}") from error
 
 
 def copy_published_files(source: Path, target: Path) -> None:
