@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from seeded import draw
-from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry
+from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry, load_catalog
 from stylefeatureeditor.editing.direction import EditDirection, StyleSpaceDirection
 from stylefeatureeditor.editor import Editor, align
 from stylefeatureeditor.errors import (
@@ -24,7 +24,7 @@ from stylefeatureeditor.errors import (
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.image import to_tensor, to_uint8
 from stylefeatureeditor.photo.landmarks import Face
-from stylefeatureeditor.weights.direction_files import PUBLISHED
+from stylefeatureeditor.weights.direction_files import PUBLISHED, load_own_directions
 from synthetic_face import frontal_face, soft_photo
 from tiny import SIZE, STYLES, WIDTH, tiny_directions, tiny_editor, tiny_model, tiny_photos
 
@@ -420,6 +420,24 @@ def test_edits_that_make_no_sense_are_refused(editor, edits, sentence):
         editor.edit(tiny_photos(), edits)
 
 
+def test_a_misspelt_name_and_a_bad_region_are_refused_before_the_networks_run():
+    own = tiny_editor()
+    i = count_calls(own.model.inverter)
+    with pytest.raises(DirectionError, match="did you mean smile"):
+        own.edit(tiny_photos(), {"smlie": 1.0})
+    assert not i
+    inversion = own.invert(tiny_photos())
+    e = count_calls(own.model.e4e)
+    with pytest.raises(MaskError):
+        own.edit(inversion, EDITS, mask=torch.ones(1, 3, SIZE, SIZE))
+    assert not e
+
+
+def test_a_batch_refuses_several_strengths(editor):
+    with pytest.raises(DirectionError, match="one strength per direction"):
+        next(editor.edit_batch([tiny_photos()], {"smile": torch.tensor([1.0, 2.0])}))
+
+
 def test_an_unknown_blend_is_refused(editor):
     with pytest.raises(ConfigError, match="feather, residual, none, got 'mix'"):
         editor.edit(tiny_photos(), EDITS, blend="mix")
@@ -484,6 +502,18 @@ def test_own_directions_stand_beside_published_ones_and_before_them(tmp_path):
     both.save_pretrained(tmp_path / "again")
     names = Editor.from_pretrained(tmp_path / "again", device="cpu").directions.entries
     assert [e.name for e in names] == [e.name for e in both.directions.entries]
+
+
+def test_own_directions_without_tensors_are_saved_and_old_ones_go(tmp_path):
+    tiny_editor().save_pretrained(tmp_path)
+    own = CatalogEntry(name="lid", kind="stylespace", channels=((3, 1),), useful_range=(-5, 5))
+    model = tiny_model(catalog="ffhq")
+    tiny_editor(load_catalog("ffhq").with_entry(own), model).save_pretrained(tmp_path)
+    again = Editor.from_pretrained(tmp_path, device="cpu")
+    assert again.directions.find("lid").channels == ((3, 1),)
+    assert [entry.name for entry in load_own_directions(tmp_path).entries] == ["lid"]
+    tiny_editor(Catalog()).save_pretrained(tmp_path)
+    assert not load_own_directions(tmp_path).entries
 
 
 def test_a_name_that_no_model_has_is_refused(tmp_path):

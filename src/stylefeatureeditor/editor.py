@@ -131,9 +131,16 @@ class Editor:
         """
         folder = Path(folder)
         save_model(self.model, folder, float_dtype=torch.float16 if half else None)
-        own = Catalog(tuple(entry for entry in self.directions.entries if entry.tensors))
-        if own.entries:
-            save_own_directions(own, folder)
+        family = self.model.config.catalog
+        published = load_catalog(family).to_table()["directions"] if family else []
+        own = Catalog(
+            tuple(
+                entry
+                for entry in self.directions.entries
+                if entry.tensors or entry.to_row() not in published
+            )
+        )
+        save_own_directions(own, folder)
         if self.folder is not None:
             copy_published_files(self.folder, folder)
 
@@ -205,9 +212,10 @@ class Editor:
             DirectionError: a direction is unknown or does not fit the model.
             MaskError: the mask does not fit the photo.
         """
+        resolved = self.resolve(edits)
         inversion = self._encode(photo, face=face, aligned=aligned)
         region = edit_region(mask, inversion.faces)
-        pixels = self.pipeline.edit(inversion, self.resolve(edits), region)
+        pixels = self.pipeline.edit(inversion, resolved, region)
         return self._result(inversion, pixels, region, blend, mask)
 
     def edit_batch(
@@ -226,6 +234,8 @@ class Editor:
         Arguments and errors are those of `edit`. Photos are read as they are needed.
         """
         resolved = self.resolve(edits)
+        if any(isinstance(strength, Tensor) and strength.ndim for strength in resolved.values()):
+            raise DirectionError("a batch takes one strength per direction; `strip` takes several")
         photos = iter(photos)
         while group := list(islice(photos, max(1, batch_size))):
             known = [self._encode(photo, face=face, aligned=aligned) for photo in group]

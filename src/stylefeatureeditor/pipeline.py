@@ -117,10 +117,11 @@ class Pipeline:
             return self.reconstruct(inversion)
         self._take(inversion)
         check_rows(edits)
+        if region is not None:
+            check_region(region, len(inversion))
         codes = combine(inversion.codes, edits)  # w'
         rgb, delta = self._low_layers(inversion, codes, edits)
         if region is not None:
-            check_region(region, len(inversion))
             delta = masked(delta, region.to(delta))
         features = inversion.features.expand(len(codes), -1, -1, -1)
         return self._draw(self.model.feature_editor(features, delta), codes, rgb)
