@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from stylefeatureeditor.app.web.brush import read_painted
 from stylefeatureeditor.app.web.models import model_label
 from stylefeatureeditor.app.web.samples import SAMPLE_NAME, sample_pixels
-from stylefeatureeditor.app.web.session import read_painted
 from stylefeatureeditor.app.web.settings import Subject, as_command, as_python
 from stylefeatureeditor.app.web.view import (
     DRAFT_SIDE,

@@ -101,10 +101,10 @@ def published_models() -> dict[str, str]:
     for name in GROUP_MODELS:
         if name not in local_models():
             sources = find_sources(name)
-            known = sum(source.size or 0 for source in sources)
-            more = "more than " if any(source.size is None for source in sources) else ""
+            sizes = [source.size for source in sources]
+            size = readable_size(None if None in sizes else sum(filter(None, sizes)))
             licences = dict.fromkeys(source.licence or "licence not stated" for source in sources)
-            offers[name] = f"{more}{readable_size(known)}; {'; '.join(licences)}"
+            offers[name] = f"{len(sources)} files, {size}; licences: {'; '.join(licences)}"
     return offers
 
 

@@ -6,8 +6,6 @@ into is a small copy, as large as a screen shows. `save_photo` pastes into the p
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -19,6 +17,7 @@ import torch
 from PIL import Image
 
 from stylefeatureeditor.app.cli.strip import draw_strip
+from stylefeatureeditor.app.web.brush import painted_at
 from stylefeatureeditor.app.web.opened import open_inversion, open_photo, scaled
 from stylefeatureeditor.app.web.settings import (
     INVERSION_SUFFIX,
@@ -44,15 +43,14 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.app.web.limits import Limits
     from stylefeatureeditor.app.web.models import Models
-    from stylefeatureeditor.app.web.opened import Opened
+    from stylefeatureeditor.app.web.brush import painted_at
+from stylefeatureeditor.app.web.opened import Opened
     from stylefeatureeditor.app.web.settings import Which
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.inversion.record import Inversion
     from stylefeatureeditor.result import EditResult
 
 STRIP = 7  # strengths of a strip
-MASK_BYTES = 4_000_000
-MASK_PIXELS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -212,7 +210,12 @@ class Session:
         else:
             copy = self._copy(side)
             faces = tuple(scaled(face, copy) for face in inversion.faces)
-            shown = replace(result, inversion=replace(inversion, faces=faces))
+            height, width = copy.shape[:2]
+            shown = replace(
+                result,
+                inversion=replace(inversion, faces=faces),
+                photo_mask=self._photo_mask(width, height),
+            )
             before, after = Image.fromarray(copy), shown.photo
         seconds = time.perf_counter() - start
         if is_redraw and settings.edits:
@@ -242,7 +245,13 @@ class Session:
 
     def save_photo(self, folder: Path) -> Path:
         """Write the edited photo at its own size, as `sfe edit` does; return its path."""
-        return self._edit(self.settings).save(folder / edited_name(self._open().name))
+        inversion = self.inversion(self.settings.face)
+        is_painted = self.settings.mask_word == MASK_FILE
+        mask = self._painted() if is_painted else self.settings.mask_word
+        result = self.editor.edit(
+            inversion, self.settings.edits, mask=mask, blend=self.settings.blend
+        )
+        return result.save(folder / edited_name(self._open().name))
 
     def save_inversion(self, folder: Path) -> Path:
         """Write the inversion of the chosen face, as `sfe invert` does; return its path."""
@@ -295,15 +304,15 @@ class Session:
         return total
 
     def forget_inversions(self, *, keep_last: bool = False) -> None:
-        """Let inversions go; they are computed again when they are needed."""
+        """Let inversions and small copies go; they are made again when they are needed."""
         while len(self._inversions) > keep_last:
             self._inversions.popitem(last=False)
+        self._copies.clear()
         self._region = None
 
     def forget_photo(self) -> None:
         """Let the photo and all that belongs to it go."""
         self.forget_inversions()
-        self._copies.clear()
         self.forgotten = self.opened is not None
         self.opened = None
 
@@ -345,33 +354,17 @@ class Session:
             self._region = (key, edit_region(mask, inversion.faces))
         return self._region[1]
 
+    def _photo_mask(self, width: int, height: int) -> Tensor | None:
+        """The painted mask over a copy of the photo, (1, 1, height, width); None for others."""
+        if self.settings.mask_word != MASK_FILE:
+            return None
+        grey = np.array(painted_at(self.settings.painted, width, height))
+        return torch.from_numpy(grey / np.float32(255))[None, None]
+
     def _painted(self) -> Image.Image:
         """The painted mask at the photo's size, grey."""
-        if not self.settings.painted:
-            raise MaskError("nothing is painted yet: choose Paint above the photo")
-        mask = read_photo(self.settings.painted, max_pixels=MASK_PIXELS)
-        grey = mask.pixels[..., 0] if mask.alpha is None else mask.alpha
         height, width = self._open().photo.pixels.shape[:2]
-        return Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR)
-
-
-def read_painted(url: str) -> bytes:
-    """Return the PNG of a data URL as the brush sends it; empty for none.
-
-    Raises:
-        MaskError: it is something else, or too large.
-    """
-    start = "data:image/png;base64,"
-    if not url:
-        return b""
-    if not url.startswith(start) or len(url) > MASK_BYTES:
-        raise MaskError("a painted mask must be a PNG of at most 3 megabytes")
-    try:
-        content = base64.b64decode(url[len(start) :], validate=True)
-        read_photo(content, max_pixels=MASK_PIXELS)
-    except (binascii.Error, PhotoError) as error:
-        raise MaskError("the painted mask is not a picture that can be read") from error
-    return content
+        return painted_at(self.settings.painted, width, height)
 
 
 def _inversion_bytes(inversion: Inversion) -> int:
