@@ -29,12 +29,11 @@ from stylefeatureeditor.edit_mask import edit_region
 from stylefeatureeditor.errors import (
     DirectionError,
     FaceError,
-    MaskError,
     PhotoError,
     ShapeError,
 )
 from stylefeatureeditor.inversion_file import save_inversion
-from stylefeatureeditor.photo.image import read_photo, to_uint8
+from stylefeatureeditor.photo.image import to_uint8
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,8 +42,7 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.app.web.limits import Limits
     from stylefeatureeditor.app.web.models import Models
-    from stylefeatureeditor.app.web.brush import painted_at
-from stylefeatureeditor.app.web.opened import Opened
+    from stylefeatureeditor.app.web.opened import Opened
     from stylefeatureeditor.app.web.settings import Which
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.inversion.record import Inversion
