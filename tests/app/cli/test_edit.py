@@ -10,8 +10,9 @@ from PIL import Image
 
 from stylefeatureeditor.app.cli.edit import Grid, edit, grid
 from stylefeatureeditor.editor import Editor
+from stylefeatureeditor.inversion_file import save_inversion
 from stylefeatureeditor.photo.image import read_photo
-from tiny import SIZE
+from tiny import SIZE, tiny_photos
 
 SMILE = ("-e", "smile=2")
 
@@ -233,6 +234,13 @@ class TestBatch:
         assert len(list(album.glob("*_edited.png"))) == 3  # outputs are not taken for photos
         assert not list(album.glob("*_edited_edited*"))
 
+    def test_makes_no_folder_that_is_called_like_a_picture(self, album, model, sfe):
+        out = album.with_name("out.png")
+        ran = sfe("edit", album, "--aligned", *SMILE, "-o", out, "--model", model)
+        assert ran.code == 2
+        assert "several photos need a folder" in ran.err
+        assert not out.exists()
+
     def test_photos_that_differ_in_their_suffix_alone_keep_apart(self, aligned, model, sfe):
         twin = aligned.with_suffix(".bmp")
         Image.open(aligned).save(twin)
@@ -254,6 +262,14 @@ class TestInversionFiles:
         monkeypatch.setattr("stylefeatureeditor.editor.find_faces", None)
         assert sfe("edit", file, *SMILE, "-o", out, "--model", model).code == 0
         assert np.array_equal(pixels(out), pixels(direct))
+
+    def test_of_aligned_tensors_show_in_a_grid_too(self, tmp_path, model, sfe):
+        editor = Editor.from_pretrained(model, device="cpu")
+        file = save_inversion(editor.invert(tiny_photos()), tmp_path / "inv")
+        out = tmp_path / "strip.png"
+        ran = sfe("edit", file, "--grid", "smile=0:2:2", "-o", out, "--model", model)
+        assert ran.code == 0
+        assert out.is_file()
 
     def test_bring_their_own_faces(self, two_faces, model, sfe):
         file = two_faces.path.with_name("inv.safetensors")

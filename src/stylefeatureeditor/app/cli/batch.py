@@ -80,6 +80,8 @@ def make_plan(
         if not file.parent.is_dir():
             raise PhotoError(f"{file} cannot be written: there is no folder {file.parent}")
     else:
+        if is_batch and output is not None and _is_file_name(output, suffixes):
+            raise PhotoError(f"{output} names one file, several photos need a folder: {output}/")
         stems = Counter(map(_stem, photos))
         jobs = []
         for photo in photos:
@@ -156,6 +158,11 @@ def _photos_in(folder: Path) -> list[Path]:
 def _stem(photo: Path) -> str:
     """What an output is named after: the photo, also where its inversion is given."""
     return photo.stem.removesuffix("_inverted")
+
+
+def _is_file_name(output: str, suffixes: Sequence[str]) -> bool:
+    path = Path(output)
+    return path.suffix.lower() in suffixes and not output.endswith("/") and not path.is_dir()
 
 
 def _make_folder(folder: Path) -> None:

@@ -261,7 +261,9 @@ def _strip(
 
     if len(inversion) > 1:
         raise FaceError("--grid shows one face: choose it with --face 1, 2 and so on")
-    tiles = [("photo", Image.fromarray(to_uint8(inversion.faces[0].pixels)[0]))]
+    # An inversion of an aligned tensor does not keep it.
+    crops = [face.pixels for face in inversion.faces] or [editor.pipeline.reconstruct(inversion)]
+    tiles = [("photo", Image.fromarray(to_uint8(crops[0])[0]))]
     strengths = args.grid.strengths()
     for first in range(0, len(strengths), GRID_BATCH):
         some = strengths[first : first + GRID_BATCH]
