@@ -219,6 +219,13 @@ def test_a_mistake_leaves_the_interpreter_with_2():
     assert ran.stderr == "sfe: there is no file nothing.png\n"
 
 
+@pytest.mark.parametrize("words", [("edit", "x" * 300, "-e", "a=1"), ("models", "info", "x" * 300)])
+def test_a_path_that_the_system_refuses_is_one_sentence(words, sfe):
+    ran = sfe(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"sfe: {ran.err.split()[1]} cannot be used: File name too long\n"
+
+
 def test_an_interrupt_ends_with_130_and_no_half_file(aligned, model, sfe, monkeypatch):
     def interrupted(_image, file, *_args, **_options):
         file.write(b"half")

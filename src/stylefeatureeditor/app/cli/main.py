@@ -10,6 +10,7 @@ when they run, so that help and mistakes come at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -30,6 +31,10 @@ from stylefeatureeditor.app.cli.output import say_error
 from stylefeatureeditor.errors import SfeError
 
 MISTAKE, INTERRUPTED = 2, 130
+# What a path or a disk may answer to any question; other OSErrors are bugs.
+REFUSALS = frozenset(
+    [errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOSPC, errno.EROFS]
+)
 
 
 def build_parser() -> Parser:
@@ -67,6 +72,11 @@ def main(argv: list[str] | None = None) -> int:
         with suppress(OSError, ValueError):  # or Python complains when it flushes at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        say_error(f"{error.filename or 'a file'} cannot be used: {error.strerror}")
+        return MISTAKE
     return code
 
 
