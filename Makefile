@@ -2,10 +2,12 @@
 # Another interpreter:            make test PYTHON=python3.12
 # Further arguments for pip:      make test PIP_ARGS="--index-url ..."
 # Further arguments for pytest:   make test PYTEST_ARGS="tests/photo -x"
+# Test processes, 3 GiB each:     make test JOBS=4
 
 PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+JOBS ?= 2
 
 BIN = .venv/bin
 READY = .venv/installed
@@ -25,7 +27,7 @@ demo: $(READY)
 	$(DEMO)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(BIN)/python -m ruff check .
