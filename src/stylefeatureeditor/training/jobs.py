@@ -168,7 +168,9 @@ def train_attributes(settings: AttributesRun, place: Place, labels: Path | None)
         held_out, held_out_table = test.photos(range(len(test))), _table(test, labels)
     training = replace(settings.training, steps=settings.loop.steps)  # the rate's schedule
     phase = AttributePhase(training, table, held_out, held_out_table)
-    return _run(phase, replace(settings, training=phase.config), images, place)
+    result = _run(phase, replace(settings, training=phase.config), images, place)
+    _finish(result, None, "attributes", None)
+    return result
 
 
 def open_data(data: DataConfig, size: int) -> ImageSet:

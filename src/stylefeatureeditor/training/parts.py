@@ -106,7 +106,8 @@ def open_start(model: Path | None, generator: Path | None) -> Start:
         return Start(folder, whole.generator, whole, read_record(folder))
     assert generator is not None
     file = _file(generator, GENERATOR)
-    return Start(file.parent, load_generator(file), None, {"generator": 0})
+    steps = read_record(file.parent).get("generator", 0)
+    return Start(file.parent, load_generator(file), None, {"generator": steps})
 
 
 def model_folder(path: Path) -> Path:
@@ -302,6 +303,9 @@ def _file(path: Path, name: str) -> Path:
 
 def _from_header(default: Any, header: Mapping[str, str], file: Path) -> Any:
     try:
-        return from_mapping(default, json.loads(header["config"]))
+        content = json.loads(header["config"])
+        if not isinstance(content, dict):
+            raise TypeError(f"expected an object, got {type(content).__name__}")
+        return from_mapping(default, content)
     except (ValueError, TypeError) as error:  # ConfigError is a ValueError
         raise WeightsError(f"{file}: its header holds no config of this kind: {error}") from error

@@ -1,0 +1,51 @@
+"""Networks of the losses: only those with a weight, and a way to each that is missing."""
+
+import pytest
+
+from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.evaluation.attribute_classifier import (
+    AttributeClassifier,
+    AttributeClassifierConfig,
+)
+from stylefeatureeditor.training.image_losses import ImageLossConfig
+from stylefeatureeditor.training.loss_networks import load_classifier, load_loss_networks
+
+PIXELS = ImageLossConfig(lpips=0.0, identity=0.0)
+
+
+def test_a_loss_of_pixels_reads_nothing(tmp_path):
+    found = load_loss_networks((PIXELS,), tmp_path / "nowhere", None)
+    assert (found.perceptual, found.identity, found.attributes) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "identity", "sentence"),
+    [
+        (ImageLossConfig(identity=0.0), "arcface", "weight for lpips.*models pull vgg16"),
+        (ImageLossConfig(lpips=0.0), "arcface", "weight for identity.*models pull ir-se50"),
+        (ImageLossConfig(lpips=0.0), "moco", "weight for identity.*models pull moco-v2"),
+        (
+            ImageLossConfig(lpips=0.0, identity=0.0, attribute_features=0.1),
+            "arcface",
+            "weight for attribute_features.*--attributes",
+        ),
+    ],
+)
+def test_a_missing_network_says_how_to_get_it(tmp_path, config, identity, sentence):
+    with pytest.raises(WeightsError, match=sentence):
+        load_loss_networks((PIXELS, config), tmp_path, None, identity)
+
+
+def test_a_classifier_is_found_by_its_file_and_by_its_run(tmp_path):
+    config = AttributeClassifierConfig(
+        attributes=("Male",), size=16, channels=(2, 2, 2, 2), depths=(1, 1, 1, 1)
+    )
+    (tmp_path / "model").mkdir()
+    AttributeClassifier(config).save(tmp_path / "model" / "attributes.safetensors")
+    file = tmp_path / "model" / "attributes.safetensors"
+    for path in (file, file.parent, tmp_path):
+        assert load_classifier(path).config == config
+    losses = (ImageLossConfig(lpips=0.0, identity=0.0, attribute_features=0.1),)
+    assert load_loss_networks(losses, tmp_path, tmp_path).attributes is not None
+    with pytest.raises(WeightsError, match="`sfe train attributes` makes one"):
+        load_classifier(tmp_path / "elsewhere")
