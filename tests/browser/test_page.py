@@ -1,0 +1,217 @@
+"""One visitor's page, from photo to download."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from browser_page import after, move, number, open_file, picture, settled, shot, unfold
+from stylefeatureeditor import load_inversion
+
+
+@pytest.fixture
+def page(visit, photos):
+    """A page with the portrait open."""
+    page = visit(viewport={"width": 1280, "height": 900})
+    open_file(page, photos / "portrait.png")
+    return page
+
+
+def test_the_picture_follows_a_dragged_slider(page):
+    first, last = picture(page), number(page)
+    assert (
+        np.array_equal(first, picture(page, "before"))
+        or np.abs(first - picture(page, "before")).mean() < 60
+    )
+    box = page.locator("#sfe-smile").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    seen = set()
+    for step in range(1, 13):
+        page.mouse.move(middle[0] + step * box["width"] / 30, middle[1])
+        page.wait_for_timeout(150)
+        seen.add(number(page))
+    assert len(seen - {last}) >= 2  # pictures came while the button was down
+    after(page, page.mouse.up)
+    assert float(page.locator("#sfe-smile").input_value()) == pytest.approx(2.4, abs=0.2)
+    change = np.abs(picture(page) - first).max(axis=-1)
+    assert (change > 40).sum() > 1000
+    assert change[:3].max() < 40  # the border of the photo is not the face's: JPEG at most
+
+
+def test_the_line_parts_before_and_after(page):
+    move(page, "smile", 3)
+    page.add_style_tag(
+        content=".sfe-faces, .sfe-line, .sfe-tag { visibility: hidden } "
+        ".sfe-compare:focus-visible { outline: none !important }"
+    )
+    stage, line = page.locator(".sfe-stage"), page.locator(".sfe-compare")
+    line.focus()
+    page.keyboard.press("Home")
+    edited = shot(stage)
+    page.keyboard.press("End")
+    original = shot(stage)
+    assert (np.abs(edited - original).max(axis=-1) > 40).sum() > 1000
+    line.fill("50")
+    half, middle = shot(stage), edited.shape[1] // 2
+    assert np.abs(half[:, : middle - 3] - original[:, : middle - 3]).mean() < 1
+    assert np.abs(half[:, middle + 3 :] - edited[:, middle + 3 :]).mean() < 1
+
+
+def test_the_download_is_what_the_shown_command_writes(page, photos, tmp_path):
+    move(page, "smile", 2)
+    move(page, "age", -1.5)
+    unfold(page, "Where edits act")
+    after(page, lambda: page.get_by_label("On the face").check())
+    with page.expect_download() as download:
+        page.locator("#sfe-save-photo").click()
+    assert download.value.suggested_filename == "portrait_edited.png"
+    downloaded = tmp_path / "downloaded.png"
+    download.value.save_as(downloaded)
+
+    unfold(page, "The same in a terminal")
+    words = shlex.split(page.locator("#sfe-command .cm-content").inner_text())
+    assert words[0] == "sfe"
+    (tmp_path / "portrait.png").write_bytes((photos / "portrait.png").read_bytes())
+    run = [sys.executable, "-m", "stylefeatureeditor", *words[1:], "--device", "cpu"]
+    subprocess.run(run, cwd=tmp_path, check=True, timeout=120, capture_output=True)
+    ours, theirs = (
+        np.asarray(Image.open(tmp_path / name)).astype(int)
+        for name in ("downloaded.png", "portrait_edited.png")
+    )
+    assert np.abs(ours - theirs).max() <= 1  # the order of sums in a batch may differ
+    assert (ours != theirs).mean() < 1e-3
+
+
+def test_an_inversion_goes_out_and_comes_back(page, tmp_path):
+    move(page, "smile", 2)
+    shown = picture(page)
+    with page.expect_download() as download:
+        page.locator("#sfe-save-inversion").click()
+    file = tmp_path / download.value.suggested_filename
+    download.value.save_as(file)
+    assert len(load_inversion(file)) == 1
+    after(page, lambda: page.locator("#sfe-reset-all").click())
+    open_file(page, file)
+    move(page, "smile", 2)
+    assert np.abs(picture(page) - shown).mean() < 2
+
+
+def test_what_was_painted_is_all_that_changes(page):
+    unfold(page, "Where edits act")
+    after(page, lambda: page.get_by_label("Put the whole crop in").check())
+    move(page, "smile", 3)
+    everywhere = picture(page)
+    page.get_by_role("button", name="Paint").click()
+    box = page.locator(".sfe-canvas").bounding_box()
+    x, y = box["x"] + box["width"] * 0.35, box["y"] + box["height"] * 0.4
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y + box["height"] * 0.25, steps=5)
+    after(page, page.mouse.up)
+    painted, before = picture(page), picture(page, "before")
+    right = slice(round(before.shape[1] * 0.55), None)
+    assert np.abs(painted[:, right] - before[:, right]).mean() < 2
+    assert np.abs(everywhere[:, right] - before[:, right]).mean() > 10
+    assert np.abs(painted - before).mean() > 1
+    after(page, lambda: page.get_by_label("Everywhere").check())
+    assert np.abs(picture(page) - everywhere).mean() < 2
+
+
+def test_the_other_face_is_a_click_away(visit, photos):
+    page = visit()
+    open_file(page, photos / "two.png")
+    move(page, "smile", 3)
+    badges = page.locator(".sfe-badge")
+    assert badges.count() == 2
+
+    def changed() -> list[bool]:
+        change = np.abs(picture(page) - picture(page, "before")).max(axis=-1) > 60
+        return [bool(half.sum() > 300) for half in np.split(change, 2, axis=1)]
+
+    first = changed()
+    assert sorted(first) == [False, True]
+    after(page, badges.nth(1).click)
+    assert changed() == first[::-1]
+    after(page, lambda: page.get_by_role("button", name="All faces").click())
+    assert changed() == [True, True]
+
+
+def test_steps_are_undone_by_button_and_by_keyboard(page):
+    start = picture(page)
+    page.locator("#sfe-smile").focus()
+    for _ in range(3):
+        after(page, lambda: page.keyboard.press("ArrowRight"))
+    settled(page)
+    assert float(page.locator("#sfe-smile").input_value()) == pytest.approx(0.3)
+    assert not np.array_equal(picture(page), start)
+    after(page, lambda: page.locator("#sfe-undo").click())
+    assert float(page.locator("#sfe-smile").input_value()) == pytest.approx(0.2)
+    after(page, lambda: page.keyboard.press("Control+z"))
+    assert float(page.locator("#sfe-smile").input_value()) == pytest.approx(0.1)
+    after(page, lambda: page.keyboard.press("Control+Shift+Z"))
+    assert float(page.locator("#sfe-smile").input_value()) == pytest.approx(0.2)
+    after(page, lambda: page.get_by_label("Reset Smile").click())
+    assert np.array_equal(picture(page), start)
+
+
+def test_another_model_draws_another_picture(page):
+    move(page, "smile", 2)
+    tiny = picture(page)
+    unfold(page, "Model")
+    page.locator("#sfe-model input").click()
+    after(page, lambda: page.get_by_role("option", name="other").click())
+    assert "model other" in page.locator(".sfe-status").inner_text()
+    assert np.abs(picture(page) - tiny).mean() > 1
+
+
+def test_a_strip_shows_a_direction_from_end_to_end(page):
+    unfold(page, "One edit in steps")
+    page.locator("#sfe-strip-of input").click()
+    page.get_by_role("option", name="Age").click()
+    page.locator("#sfe-show-strip").click()
+    image = page.wait_for_selector("#sfe-strip img")
+    assert image.evaluate("i => i.naturalWidth") > 8 * 32
+
+
+@pytest.mark.parametrize("how", ["drop", "paste", "sample"])
+def test_a_photo_comes_in_by(visit, photos, how: str):
+    page = visit()
+    content = list((photos / "portrait.png").read_bytes())
+    script = """([bytes, how]) => {
+        const file = new File([new Uint8Array(bytes)], "portrait.png", {type: "image/png"});
+        const carried = new DataTransfer();
+        carried.items.add(file);
+        const where = how === "drop" ? document.querySelector(".sfe-welcome") : document.body;
+        where.dispatchEvent(how === "drop"
+            ? new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true})
+            : new ClipboardEvent("paste", {clipboardData: carried, bubbles: true}));
+    }"""
+    if how == "sample":
+        after(page, lambda: page.get_by_role("button", name="Try a sample").click())
+    else:
+        after(page, lambda: page.evaluate(script, [content, how]))
+    assert page.locator(".sfe-work").is_visible()
+
+
+def test_a_slider_has_its_picture_within_half_a_second(page):
+    script = """() => new Promise((done) => {
+        const slider = document.querySelector("#sfe-smile"), start = performance.now();
+        document.addEventListener("sfe:drawn", () => {
+            const image = document.querySelector(".sfe-after");
+            image.decode().then(() => done(performance.now() - start));
+        }, {once: true});
+        slider.value = String(3 * Math.random());
+        slider.dispatchEvent(new Event("input"));
+    })"""
+    times = []
+    for _ in range(12):
+        times.append(page.evaluate(script))
+        settled(page)
+    assert np.median(times) < 500, times

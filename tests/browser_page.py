@@ -1,0 +1,63 @@
+"""What tests do on the page: open, move, wait, look."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def number(page) -> int:
+    """Number of the last message that the photo's part has shown."""
+    return int(page.locator(".sfe-viewer").evaluate("e => e.parentElement.dataset.number || 0"))
+
+
+def settled(page) -> None:
+    """Wait until nothing is under way."""
+    page.wait_for_timeout(80)
+    page.wait_for_selector(".sfe-viewer[aria-busy=false]")
+
+
+def after(page, act) -> None:
+    """Do something, and wait until the page has been told the outcome."""
+    last = number(page)
+    act()
+    page.wait_for_function(
+        "last => Number(document.querySelector('.sfe-viewer').parentElement.dataset.number) > last",
+        arg=last,
+    )
+    settled(page)
+
+
+def open_file(page, path: Path) -> None:
+    """Open a file as the button does."""
+    after(page, lambda: page.set_input_files(".sfe-file", str(path)))
+
+
+def unfold(page, title: str) -> None:
+    """Open one of the closed parts."""
+    page.get_by_role("button", name=title).click()
+    page.wait_for_timeout(200)
+
+
+def move(page, name: str, strength: float) -> None:
+    """Put a slider somewhere and let it go."""
+    after(page, lambda: page.locator(f"#sfe-{name}").fill(str(strength)))
+
+
+def picture(page, part: str = "after") -> np.ndarray:
+    """Pixels of one of the pictures, (H, W, 3)."""
+    source = page.locator(f".sfe-{part}").get_attribute("src")
+    content = base64.b64decode(source.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+
+
+def shot(locator) -> np.ndarray:
+    """Pixels as the screen shows them."""
+    return np.asarray(Image.open(io.BytesIO(locator.screenshot())).convert("RGB")).astype(int)
