@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from stylefeatureeditor.editing.delta import resize
+from stylefeatureeditor.errors import ShapeError
 from stylefeatureeditor.photo.image import save_photo, to_uint8
-from stylefeatureeditor.photo.paste_back import paste_back
+from stylefeatureeditor.photo.paste_faces import paste_faces
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,20 +79,24 @@ class EditResult:
     @cached_property
     def _whole(self) -> np.ndarray:
         faces, drawn = self.inversion.faces, self.inversion.pixels
+        if len(self.pixels) != len(self.inversion):
+            raise ShapeError(
+                f"one face was edited with {len(self.pixels)} strengths: take `crops`, or "
+                "`Editor.strip`, which gives a photo for each"
+            )
         if not faces or self.blend == "none":
             return to_uint8(self.pixels)[0]
-        photo, size = faces[0].photo, self.pixels.shape[-1]
-        for row, face in enumerate(faces):
-            one = slice(row, row + 1)
-            region = (
-                self.region if self.region is None or len(self.region) == 1 else self.region[one]
-            )
-            photo = paste_back(
-                replace(face, photo=photo),
-                self.pixels[one].cpu(),
-                None if drawn is None else drawn[one].cpu(),
-                blend=self.blend,
-                mask=None if region is None else resize(region.cpu().float(), size),
-                photo_mask=self.photo_mask,
-            )
-        return photo
+        regions = [None] * len(faces) if self.region is None else self._region_rows(len(faces))
+        return paste_faces(
+            faces,
+            self.pixels.cpu(),
+            None if drawn is None else drawn.cpu(),
+            blend=self.blend,
+            masks=regions,
+            photo_mask=self.photo_mask,
+        )
+
+    def _region_rows(self, faces: int) -> list[Tensor]:
+        assert self.region is not None
+        region = resize(self.region.cpu().float(), self.pixels.shape[-1])
+        return list(region.expand(faces, -1, -1, -1).split(1))

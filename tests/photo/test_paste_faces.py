@@ -1,0 +1,46 @@
+"""Several crops back into one photo."""
+
+import numpy as np
+import torch
+
+from stylefeatureeditor.photo.paste_faces import paste_faces
+from stylefeatureeditor.records import AlignedFace
+from synthetic_face import soft_photo, square
+
+SIDE = 16
+
+
+def faces_at(*centres, photo):
+    still = torch.zeros(1, 3, SIDE, SIDE)
+    return [AlignedFace(still, photo, square(centre, SIDE)) for centre in centres]
+
+
+def test_overlapping_edits_do_not_paint_over_each_other():
+    photo = np.full((40, 60, 3), 100, dtype=np.uint8)
+    faces = faces_at((24, 20), (34, 20), photo=photo)
+    edited = torch.cat([torch.full((1, 3, SIDE, SIDE), value) for value in (1.0, -1.0)])
+    result = paste_faces(faces, edited, None, blend="feather", masks=[None, None])
+    swapped = paste_faces(faces[::-1], edited.flip(0), None, blend="feather", masks=[None, None])
+    assert np.array_equal(result, swapped)  # whichever comes first
+    assert (result[20, 22] > 200).all()
+    assert (result[20, 36] < 20).all()
+
+
+def test_faces_apart_are_pasted_as_if_alone():
+    photo = soft_photo(80, 40)
+    faces = faces_at((20, 20), (60, 20), photo=photo)
+    edited = torch.rand(2, 3, SIDE, SIDE) * 2 - 1
+    both = paste_faces(faces, edited, None, blend="feather", masks=[None, None])
+    left = paste_faces(faces[:1], edited[:1], None, blend="feather", masks=[None])
+    right = paste_faces(faces[1:], edited[1:], None, blend="feather", masks=[None])
+    assert np.array_equal(both[:, :40], left[:, :40])
+    assert np.array_equal(both[:, 40:], right[:, 40:])
+
+
+def test_nothing_outside_the_crops_changes():
+    photo = soft_photo(80, 40)
+    faces = faces_at((20, 20), (30, 22), photo=photo)
+    edited = torch.rand(2, 3, SIDE, SIDE) * 2 - 1
+    result = paste_faces(faces, edited, None, blend="feather", masks=[None, None])
+    assert np.array_equal(result[:, 40:], photo[:, 40:])
+    assert not np.array_equal(result, photo)
