@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.model import Model
 
 
-ROWS_AT_ONCE = 8  # drawn together on a GPU: at 1024 px about 5 GiB
+ROWS_AT_ONCE = 8  # drawn together on a GPU, so that memory does not grow with the batch
 
 
 class Pipeline:
