@@ -13,21 +13,28 @@ BIN = .venv/bin
 READY = .venv/installed
 DEMO = $(BIN)/python examples/demo.py
 
-.PHONY: help demo test lint types format clean
+.PHONY: help demo test test-app lint types format clean
 
 help:
-	@echo "make demo    edit a real photo; the result goes to out/"
-	@echo "make test    run the tests"
-	@echo "make lint    check style and formatting"
-	@echo "make types   check types"
-	@echo "make format  rewrite the code in the project's format"
-	@echo "make clean   remove .venv, caches and out/"
+	@echo "make demo      edit a real photo; the result goes to out/"
+	@echo "make test      run the tests"
+	@echo "make test-app  run the tests of the web page in Chromium"
+	@echo "make lint      check style and formatting"
+	@echo "make types     check types"
+	@echo "make format    rewrite the code in the project's format"
+	@echo "make clean     remove .venv, caches and out/"
 
 demo: $(READY)
 	$(DEMO)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+# Without Chromium these are skipped, with the command that installs it.
+test-app: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+		-c constraints.txt -e '.[app]' playwright
+	SFE_TEST_APP=1 $(BIN)/python -m pytest tests/browser -rs $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(BIN)/python -m ruff check .

@@ -117,7 +117,7 @@ def monkey_acts(page, rng: random.Random, photos: Path) -> None:
         "redo": lambda: page.locator("#sfe-redo").dispatch_event("click"),
         "reset": page.locator("#sfe-reset-all").click,
         "line": lambda: page.locator(".sfe-compare").fill(str(rng.randint(0, 100))),
-        "mask": lambda: page.locator("#sfe-mask input").nth(rng.randrange(2)).check(),
+        "mask": lambda: page.locator("#sfe-mask input").nth(rng.randrange(2)).click(),
         "open": lambda: open_file(page, photos / "two.png"),
     }
     acts[rng.choices(list(acts), weights=[8, 2, 2, 2, 1, 1, 2, 1])[0]]()

@@ -122,7 +122,7 @@ class Handlers:
             png = read_painted(str(told.data.get("png", "")))
             session.change(painted=png, mask="painted" if png else "none")
 
-        return self._step(told, act)
+        return self._step(told, act, mask=True)
 
     def drag(self, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
         """Draw while a slider moves; the step is not remembered."""
@@ -206,9 +206,21 @@ class Handlers:
         return self.downloads / "".join(sign for sign in visitor if sign.isalnum())[:64]
 
     def _step(
-        self, told: Event, act: Callable[[Session], None], *, panel: bool = False
+        self,
+        told: Event,
+        act: Callable[[Session], None],
+        *,
+        panel: bool = False,
+        mask: bool = False,
     ) -> list[Any]:
-        """Let an action change the session; return values for `page.OUTPUTS`."""
+        """Let an action change the session; return values for the outputs of `page.py`.
+
+        Args:
+            told: whose session.
+            act: changes it.
+            panel: whether it may move sliders and other controls.
+            mask: whether it may switch the mask.
+        """
         with self.sessions.use(told.visitor) as session:
             before = session.settings, session.past, session.future
             drawing = None
@@ -222,28 +234,29 @@ class Handlers:
             except Exception as error:  # noqa: BLE001
                 session.settings, session.past, session.future = before
                 viewer, panel = self._complaint(session, error), True
-            return [viewer, *self._controls(session, panel=panel)]
+            return [viewer, *self._controls(session, panel=panel, mask=mask)]
 
-    def _controls(self, session: Session, *, panel: bool) -> list[Any]:
-        """Values of all outputs but the viewer."""
+    def _controls(self, session: Session, *, panel: bool, mask: bool) -> list[Any]:
+        """Values of all outputs but the viewer.
+
+        A control that the step did not move is left alone: the visitor may be moving it by now.
+        """
         settings, opened = session.settings, session.opened
+        models = [(model_label(name), name) for name in self.sessions.models.names()]
         command = python = FIRST
         if opened is not None and settings.edits:
             subject = Subject(photo=opened.name, model=session.model, aligned=opened.aligned)
             command, python = as_command(settings, subject), as_python(settings, subject)
         return [
             self._panel(session) if panel else gr.skip(),
-            settings.mask,
-            settings.blend or "",
+            settings.mask if panel or mask else gr.skip(),
+            (settings.blend or "") if panel else gr.skip(),
             command,
             python,
             gr.Button(interactive=bool(session.past)),
             gr.Button(interactive=bool(session.future)),
             gr.Dropdown(choices=_names(session)) if panel else gr.skip(),
-            gr.Dropdown(
-                choices=[(model_label(name), name) for name in self.sessions.models.names()],
-                value=session.model or None,
-            ),
+            gr.Dropdown(choices=models, value=session.model or None) if panel else gr.skip(),
         ]
 
     def _panel(self, session: Session) -> Any:
