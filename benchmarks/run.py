@@ -23,8 +23,8 @@ import torch
 from benchmarks.measure import Work, best_convolution_rate, flop, timed
 from benchmarks.models import SIZES, random_model
 from benchmarks.report import write_report
+from stylefeatureeditor.device import best_device
 from stylefeatureeditor.editing.direction import EditDirection
-from stylefeatureeditor.editor import best_device
 from stylefeatureeditor.pipeline import Pipeline
 from stylefeatureeditor.records import Codes
 

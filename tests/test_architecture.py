@@ -28,6 +28,7 @@ FILES = sorted(SRC.rglob("*.py"))
 ORDER = (
     ("errors",),
     ("files",),
+    ("device",),
     ("records",),
     ("photo", "backbones", "generator", "face_parsing"),
     ("data",),

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylefeatureeditor.device import find_device
 from stylefeatureeditor.edit_mask import edit_region, mask_of_photo
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry, load_catalog, range_warning
 from stylefeatureeditor.editing.direction import EditDirection
@@ -114,13 +115,14 @@ class Editor:
 
         Raises:
             WeightsError: there is no such model, or its files are damaged.
+            ConfigError: the device is not there.
         """
-        folder = find_model(name)
+        place, folder = find_device(device), find_model(name)
         model = load_model(folder)
         published = load_catalog(model.config.catalog) if model.config.catalog else Catalog()
         for entry in load_own_directions(folder).entries:
             published = published.with_entry(entry)
-        return cls(model, published, folder).to(device)
+        return cls(model, published, folder).to(place)
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
         """Write the model and its own directions to a folder that `from_pretrained` reads.
@@ -155,8 +157,12 @@ class Editor:
         return self.model.config.generator.size
 
     def to(self, device: str | torch.device) -> Editor:
-        """Move the networks to a device ("auto" picks cuda, then mps, then cpu); return self."""
-        self.model.to(best_device() if device == "auto" else device)
+        """Move the networks to a device ("auto" picks cuda, then mps, then cpu); return self.
+
+        Raises:
+            ConfigError: the device is not there.
+        """
+        self.model.to(find_device(device))
         return self
 
     def align(self, photo: PhotoSource | Photo, *, face: Which = "largest") -> list[AlignedFace]:
@@ -382,10 +388,3 @@ def whole_photo_as_face(photo: Photo, size: int) -> AlignedFace:
         )
     quad = np.array([[0, 0], [0, height], [width, height], [width, 0]], dtype=np.float64)
     return AlignedFace(to_tensor(crop(photo.pixels, quad, size)), photo.pixels, quad)
-
-
-def best_device() -> str:
-    """Return "cuda", "mps" or "cpu", the first that is there."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -42,7 +42,7 @@ class Bench:
         self.team: Team = Team.of_accelerate(cpu=args.device == "cpu")
         self.device = args.device
         if args.device == "auto":
-            from stylefeatureeditor.editor import best_device
+            from stylefeatureeditor.device import best_device
 
             self.device = self.team.device or best_device()
         self.networks: Networks = find_networks(files_folder(), self.device)

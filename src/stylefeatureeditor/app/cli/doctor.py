@@ -59,7 +59,7 @@ def examine(args: argparse.Namespace) -> int:
 def _findings() -> dict[str, Any]:
     import torch
 
-    from stylefeatureeditor.editor import best_device
+    from stylefeatureeditor.device import best_device
     from stylefeatureeditor.weights.download import cache_dir
     from stylefeatureeditor.weights.local_models import local_models
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.app.cli.options import add_command, add_device, check_device, layer_range
+from stylefeatureeditor.app.cli.options import add_command, add_device, layer_range
 from stylefeatureeditor.app.cli.output import Progress, warn
 from stylefeatureeditor.errors import ConfigError, DirectionError
 
@@ -121,14 +121,14 @@ class Found:
 def fit(args: argparse.Namespace) -> int:
     """Run `sfe directions fit`."""
     _check(args)
-    from stylefeatureeditor.editor import best_device
+    from stylefeatureeditor.device import find_device
     from stylefeatureeditor.training.directions_fit import classifier_score, measure_range
     from stylefeatureeditor.training.loss_networks import load_classifier
     from stylefeatureeditor.training.parts import read_record
     from stylefeatureeditor.weights.checkpoint import load_model
 
     folder = _model_folder(args.model)
-    target = best_device() if args.device == "auto" else check_device(args.device)
+    target = find_device(args.device)
     model = load_model(folder).to(target)
     score: Score | None = None
     if args.classifier:

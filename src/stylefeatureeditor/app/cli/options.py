@@ -112,22 +112,4 @@ def load_editor(model: str, device: str) -> Editor:
     """
     from stylefeatureeditor.editor import Editor
 
-    return Editor.from_pretrained(model, device=check_device(device))
-
-
-def check_device(device: str) -> str:
-    """Return the device if this machine has it.
-
-    Raises:
-        ConfigError: it has not.
-    """
-    import torch
-
-    kind, _, number = device.partition(":")
-    missing = {
-        "cuda": torch.cuda.device_count() <= int(number or 0),
-        "mps": not torch.backends.mps.is_available(),
-    }
-    if missing.get(kind):
-        raise ConfigError(f"there is no device {device} on this machine; use --device cpu")
-    return device
+    return Editor.from_pretrained(model, device=device)

@@ -1,0 +1,41 @@
+"""Devices by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stylefeatureeditor.device import best_device, find_device
+from stylefeatureeditor.errors import ConfigError
+
+
+def test_auto_is_the_best_there_is():
+    assert find_device("auto") == torch.device(best_device())
+
+
+def test_a_device_that_is_there_is_returned():
+    assert find_device("cpu") == find_device(torch.device("cpu")) == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("count", "name"), [(0, "cuda"), (0, "cuda:0"), (2, "cuda:2")])
+def test_a_gpu_that_is_not_there_is_one_sentence(monkeypatch, count, name):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(ConfigError, match=f"there is no device {name} on this machine"):
+        find_device(name)
+
+
+def test_a_gpu_that_is_there_passes(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert find_device("cuda:1") == torch.device("cuda", 1)
+
+
+def test_mps_is_refused_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="there is no device mps"):
+        find_device(torch.device("mps"))
+
+
+@pytest.mark.parametrize("name", ["tpu9", "", "cuda:x"])
+def test_a_name_that_is_no_device_is_one_sentence(name):
+    with pytest.raises(ConfigError, match="a device is auto, cpu"):
+        find_device(name)
