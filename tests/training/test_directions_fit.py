@@ -27,6 +27,8 @@ from stylefeatureeditor.training.directions_fit import (
 from tiny import SIZE, STYLES, WIDTH, tiny_model
 from toy_training import write_pictures
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Flat:
     """Draws pictures of one level: the first number of style 0, divided by ten."""

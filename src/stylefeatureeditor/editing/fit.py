@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.generator.stylegan2 import Generator
 
-Method = Literal["logistic", "svm"]
+Method = Literal["logistic", "svm", "mean"]
 
 FEWEST = 8  # codes with, and without, an attribute
 HELD_OUT = 5  # every fifth code judges the boundary
-PENALTY = 1.0  # of the squared boundary, codes at unit spread
+PENALTY = 1.0  # per code, of the squared boundary: axes in which codes hardly vary count little
 NEWTON_STEPS = 25
 NOTHING_LEFT = 1e-3  # length of a unit vector that others have been taken out of
 
@@ -55,7 +55,8 @@ def fit_boundary(codes: Tensor, labels: Tensor, method: Method = "logistic") -> 
     Args:
         codes: (M, D).
         labels: (M,), above 0 with the attribute, below 0 without, 0 or NaN unknown.
-        method: logistic regression, or a linear SVM through scikit-learn.
+        method: logistic regression, a linear SVM through scikit-learn, or the difference of the
+            means, which a weak encoder or a few codes cannot lead astray.
 
     Raises:
         ShapeError: the shapes differ.
@@ -169,23 +170,27 @@ def _separate(codes: Tensor, has: Tensor, method: Method) -> tuple[Tensor, Tenso
     """Return normal (D,) and offset of the boundary."""
     if method == "logistic":
         return _logistic(codes, has)
+    if method == "mean":
+        one, other = codes[has].mean(dim=0), codes[~has].mean(dim=0)
+        return one - other, -(one + other) @ (one - other) / 2
     try:
         from sklearn.svm import LinearSVC
     except ImportError as error:
         raise DependencyError(
             "an SVM needs scikit-learn: run `pip install scikit-learn`"
         ) from error
-    machine = LinearSVC(class_weight="balanced", dual=False, max_iter=5000)
+    cost = 1 / (PENALTY * len(codes))
+    machine = LinearSVC(C=cost, class_weight="balanced", dual=False, max_iter=5000)
     machine.fit(codes.numpy(), has.numpy())
     return torch.from_numpy(machine.coef_[0]), torch.from_numpy(machine.intercept_)[0]
 
 
 def _logistic(codes: Tensor, has: Tensor) -> tuple[Tensor, Tensor]:
-    """Minimise  sum_i b_i softplus(-y_i (x_i . n + c)) + penalty / 2 |n|^2  by Newton's method."""
+    """Minimise  sum_i b_i softplus(-y_i (x_i . n + c)) + M penalty / 2 |n|^2  (Newton's method)."""
     x = torch.cat([codes, codes.new_ones(len(codes), 1)], dim=1)  # the last weight is c
     y = has.to(codes)
     balance = torch.where(has, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
-    penalty = codes.new_full((x.shape[1],), PENALTY)
+    penalty = codes.new_full((x.shape[1],), PENALTY * len(x))
     penalty[-1] = 1e-6
     weights = codes.new_zeros(x.shape[1])
 

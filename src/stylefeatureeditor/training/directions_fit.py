@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 LOW, HIGH = 0.05, 0.95  # scores at the ends of a range
 CHANGE = 0.7  # of the distance between two faces
-LONGEST = 64.0  # strengths that the search does not pass
+LONGEST = 1000.0  # strengths that the search does not pass
 SHORTEST = 0.25  # of the range that the change allows: less is no slider
 HALVINGS = 7  # steps of the search for a strength
 BATCH = 16

@@ -11,6 +11,9 @@ import pytest
 from stylefeatureeditor import __version__
 from stylefeatureeditor.app.cli.main import build_parser
 
+TRAIN = {"--config", "--data", "--help", "--out", "--preset", "--resume"}
+PARTS = {"--attributes", "--discriminator", "--identity", "--model"}
+
 # Every option of every command. A new one is entered here, in the README and in the CHANGELOG.
 OPTIONS = {
     "sfe": {"--help", "--version"},
@@ -28,6 +31,7 @@ OPTIONS = {
         "--model",
         "--output",
         "--overwrite",
+        "--text",
         "photos",
     },
     "sfe invert": {
@@ -40,6 +44,7 @@ OPTIONS = {
         "--overwrite",
         "photos",
     },
+    "sfe app": {"--browser", "--device", "--help", "--host", "--model", "--port"},
     "sfe directions": {"--help"},
     "sfe directions list": {"--help", "--json", "--model"},
     "sfe directions show": {"--help", "--json", "--model", "name"},
@@ -53,6 +58,30 @@ OPTIONS = {
         "--scale",
         "file",
     },
+    "sfe directions fit": {
+        "--classifier",
+        "--column",
+        "--data",
+        "--device",
+        "--help",
+        "--labels",
+        "--layers",
+        "--method",
+        "--model",
+        "--name",
+        "--pca",
+        "--reverse",
+        "--samples",
+        "--sefa",
+        "--where",
+        "--without",
+    },
+    "sfe train": {"--help"},
+    "sfe train generator": {*TRAIN, "--grow-from", "--size"},
+    "sfe train e4e": {*TRAIN, *PARTS, "--generator"},
+    "sfe train inverter": {*TRAIN, *PARTS, "--ablation", "--generator"},
+    "sfe train editor": {*TRAIN, *PARTS, "--ablation"},
+    "sfe train attributes": {*TRAIN, "--labels"},
     "sfe models": {"--help"},
     "sfe models list": {"--help", "--json"},
     "sfe models pull": {"--help", "--yes", "name"},
@@ -164,7 +193,7 @@ def test_every_command_has_help_with_an_example(command, sfe):
     ran = sfe(*words, "--help")
     assert ran.code == 0
     assert f"usage: {command}" in ran.out
-    is_group = command in ("sfe directions", "sfe models", "sfe evaluate")
+    is_group = command in ("sfe directions", "sfe models", "sfe train", "sfe evaluate")
     assert is_group or command in ran.out.partition("example:")[2]
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STRIPS = "strips"  # folder of pictures in the model's
 FACES_MEASURED, FACES_SHOWN, STRENGTHS_SHOWN = 24, 4, 7
 CALM = 0.7  # truncation of the faces that are shown
+WEAK = 0.3  # rise of the score from end to end that is no edit
 POOR = 0.6  # accuracy of a boundary that finds next to nothing
 TILE = 96  # pixels; smaller images are enlarged to be seen
 
@@ -86,7 +87,12 @@ def add_to(group: Commands) -> None:
         metavar="NAME",
         help="directions of the model that the new one leaves alone",
     )
-    parser.add_argument("--svm", action="store_true", help="a linear SVM, not a logistic boundary")
+    parser.add_argument(
+        "--method",
+        choices=("logistic", "svm", "mean"),
+        default="logistic",
+        help="boundary, or difference of the means for weak encoders (%(default)s)",
+    )
     parser.add_argument("--pca", type=int, metavar="N", help="the N widest components of w")
     parser.add_argument("--sefa", type=int, metavar="N", help="the N that G's layers amplify most")
     parser.add_argument(
@@ -151,7 +157,17 @@ def fit(args: argparse.Namespace) -> int:
         _store(folder, one, useful)
         strip = _draw(folder, model, faces[:FACES_SHOWN], one.direction, useful)
         print(f"{one.direction.name}: {useful.low:g} to {useful.high:g}{one.note}; {strip}")
+        _say_scores(one.direction.name, useful)
     return 0
+
+
+def _say_scores(name: str, useful: UsefulRange) -> None:
+    if useful.scores is None:
+        return
+    low, high = useful.scores
+    print(f"  the classifier's median score goes from {low:.0%} to {high:.0%}")
+    if high - low < WEAK:
+        warn(f"{name} hardly moves the classifier: try --method mean, or train longer first")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -189,7 +205,7 @@ def _from_photos(
     labels = _labels(args, images)
     with Progress("encoding photos", len(images)) as progress:
         wplus = encoded_codes(model, images, progress.update)
-    found = _boundary(args, wplus.mean(dim=1), labels, folder, f"{len(images)} photos")
+    found = _boundary(args, model, wplus.mean(dim=1), labels, folder, f"{len(images)} photos")
     step = max(1, len(wplus) // FACES_MEASURED)
     return [found], wplus[::step]
 
@@ -215,22 +231,27 @@ def _from_classifier(
     codes = mapped_codes(model.generator, args.samples)
     with Progress("labelling generated faces", len(codes)) as progress:
         labels = drawn_labels(model.generator, codes, score, progress.update)
-    return [_boundary(args, codes, labels, folder, f"{len(codes)} generated faces")]
+    return [_boundary(args, model, codes, labels, folder, f"{len(codes)} generated faces")]
 
 
 def _boundary(
-    args: argparse.Namespace, codes: Tensor, labels: Tensor, folder: Path, what: str
+    args: argparse.Namespace,
+    model: Model,
+    codes: Tensor,
+    labels: Tensor,
+    folder: Path,
+    what: str,
 ) -> Found:
     from torch.nn import functional
 
     from stylefeatureeditor.editing.direction import LinearDirection
     from stylefeatureeditor.editing.fit import fit_boundary, scaled, without
+    from stylefeatureeditor.training.directions_fit import mapped_codes
 
-    boundary = fit_boundary(codes, labels, "svm" if args.svm else "logistic")
-    vector = boundary.vector
-    if args.without:
-        left = without(vector, _others(args.without, folder))
-        vector = scaled(functional.normalize(left, dim=0), codes)
+    boundary = fit_boundary(codes, labels, args.method)
+    left = without(boundary.vector, _others(args.without, folder))
+    # one deviation of what G itself draws, however narrow an encoder's codes are
+    vector = scaled(functional.normalize(left, dim=0), mapped_codes(model.generator, args.samples))
     if boundary.accuracy < POOR:
         warn(f"{args.name}: the boundary tells only {boundary.accuracy:.0%} apart, chance is 50%")
     note = f"; {boundary.accuracy:.0%} of held-out codes lie on the right side"

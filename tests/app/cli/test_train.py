@@ -1,0 +1,244 @@
+"""The whole chain through the command line, as runs/tiny_cpu.sh goes, on drawn images of 32 px."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylefeatureeditor.app.cli.main import main
+from stylefeatureeditor.app.cli.train import ABLATIONS, PRESETS
+from stylefeatureeditor.editor import Editor
+from stylefeatureeditor.weights.storage import load_tensors
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SIDE, COUNT = 32, 40
+QUICK = (
+    "--preset=tiny",
+    "--loop.batch-size=4",
+    "--loop.no-tensorboard",
+    "--loop.device=cpu",
+    "--loop.log-every=1",
+    "--data.where.split=train",
+    "--data.test-where.split=test",
+    "--data.workers=1",
+)
+NARROW = (
+    "--training.network.channel-max=8",
+    "--training.discriminator.channel-max=8",
+    "--training.network.style-dim=16",
+    "--training.samples=4",
+)
+
+
+def write_faces(path):
+    """A zip of round faces; those with a bright mouth smile."""
+    draw = np.random.default_rng(0)
+    rows, grid = [], np.mgrid[:SIDE, :SIDE] / SIDE - 0.5
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(COUNT):
+            smiles = number % 2
+            pixels = np.full((SIDE, SIDE, 3), draw.integers(30, 90), dtype=np.uint8)
+            pixels[np.hypot(*grid) < 0.4] = draw.integers(120, 220, 3)
+            pixels[22:26, 10:22] = 250 if smiles else 20
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, "PNG")
+            archive.writestr(f"{number:02d}.png", file.getvalue())
+            split = "test" if number % 10 < 2 else "train"
+            rows.append({"file": f"{number:02d}.png", "Smiling": smiles, "split": split})
+        table = io.StringIO()
+        writer = csv.DictWriter(table, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+        archive.writestr("manifest.csv", table.getvalue())
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, one_thread):  # noqa: ARG001 (threads that wait cost more)
+    """A folder in which every phase has been trained for a few steps."""
+    folder = tmp_path_factory.mktemp("runs")
+    data = folder / "faces.zip"
+    write_faces(data)
+
+    def train(phase, *words):
+        common = ["--data", str(data), "--out", str(folder / phase), *QUICK]
+        assert main(["train", phase, *map(str, words), *common]) == 0, phase
+
+    train("generator", "--size", SIDE, "--loop.steps=2", *NARROW)
+    train("attributes", "--loop.steps=3")
+    train("e4e", "--generator", folder / "generator", "--loop.steps=2")
+    fit = ["directions", "fit", "--model", str(folder / "e4e"), "--name", "smile"]
+    fit += ["--data", str(data), "--column", "Smiling", "--classifier", str(folder / "attributes")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stylefeatureeditor.app.cli.fitting.FACES_MEASURED", 4)
+        assert main(fit) == 0
+    train("inverter", "--model", folder / "e4e", "--loop.steps=2")
+    train("editor", "--model", folder / "inverter", "--loop.steps=2")
+    return folder
+
+
+@pytest.fixture
+def data(runs):
+    return runs / "faces.zip"
+
+
+def steps(folder):
+    return json.loads((folder / "model" / "training.json").read_text())["steps"]
+
+
+class TestChain:
+    def test_each_phase_adds_its_part(self, runs):
+        assert steps(runs / "generator") == {"generator": 2}
+        assert steps(runs / "e4e") == {"generator": 2, "e4e": 2}
+        assert steps(runs / "editor") == {
+            "generator": 2,
+            "e4e": 2,
+            "inverter": 2,
+            "feature_editor": 2,
+        }
+
+    @pytest.mark.parametrize("part", ["generator", "e4e", "inverter"])
+    def test_what_one_phase_has_made_the_next_leave_alone(self, runs, part):
+        before, after = (
+            load_tensors(runs / phase / "model" / f"{part}.safetensors")[0]
+            for phase in (part, "editor")
+        )
+        assert all((after[name] == tensor).all() for name, tensor in before.items())
+
+    def test_what_one_phase_trains_changes(self, runs):
+        before, after = (
+            load_tensors(runs / phase / "model" / "inverter.safetensors")[0]
+            for phase in ("e4e", "inverter")
+        )
+        assert any((after[name] != tensor).any() for name, tensor in before.items())
+
+    def test_the_last_folder_is_a_model_with_its_directions(self, runs):
+        editor = Editor.from_pretrained(runs / "editor" / "model", device="cpu")
+        assert [entry.name for entry in editor.directions.entries] == ["smile"]
+        assert editor.size == SIDE
+
+    def test_a_photo_is_edited_with_what_came_out(self, runs, aligned, tmp_path, sfe):
+        model = runs / "editor" / "model"
+        words = ("-e", "smile=1", "--model", model, "-o", tmp_path / "out.png", "--aligned")
+        assert sfe("edit", aligned, *words).code == 0
+        before, after = (np.asarray(Image.open(p)) for p in (aligned, tmp_path / "out.png"))
+        assert before.shape == after.shape
+        assert (before != after).any()
+
+    def test_the_strip_of_a_direction_is_a_picture(self, runs):
+        strip = Image.open(runs / "e4e" / "model" / "strips" / "smile.png")
+        assert strip.width > 7 * 96
+        assert strip.height > 4 * 96
+
+
+class TestRun:
+    def train(self, sfe, runs, *words):
+        return sfe("train", *words, "--data", runs / "faces.zip", *QUICK)
+
+    def test_resuming_goes_on_and_ends_with_a_model(self, runs, tmp_path, sfe):
+        words = ("e4e", "--generator", runs / "generator", "--out", tmp_path / "e")
+        assert self.train(sfe, runs, *words, "--loop.steps=1").code == 0
+        again = self.train(sfe, runs, *words, "--loop.steps=2")
+        assert again.code == 2
+        assert "already holds a run" in again.err
+        resumed = self.train(sfe, runs, *words, "--loop.steps=2", "--resume")
+        assert resumed.code == 0
+        assert resumed.out == f"{tmp_path / 'e' / 'model'}\n"
+        assert steps(tmp_path / "e")["e4e"] == 2
+
+    def test_a_saved_config_repeats_the_run(self, runs, tmp_path, sfe):
+        config = runs / "e4e" / "config.toml"
+        words = ("--generator", runs / "generator", "--config", config, "--out", tmp_path / "e")
+        assert sfe("train", "e4e", *words).code == 0
+        first, second = (
+            load_tensors(folder / "model" / "e4e.safetensors")[0]
+            for folder in (runs / "e4e", tmp_path / "e")
+        )
+        assert all((second[name] == tensor).all() for name, tensor in first.items())
+
+    def test_a_generator_grows_from_half_its_size(self, runs, tmp_path, sfe):
+        words = ("--size", 64, "--grow-from", runs / "generator", "--loop.steps=1", *NARROW)
+        base = ("--training.network.channel-base=512", "--training.discriminator.channel-base=512")
+        ran = self.train(sfe, runs, "generator", *words, *base, "--out", tmp_path / "g")
+        assert (ran.code, ran.err.count("Traceback")) == (0, 0)
+        assert self.train(
+            sfe, runs, "generator", "--size", 64, "--grow-from", tmp_path, "--out", tmp_path / "h"
+        ).err.endswith(f"`sfe train generator --size {SIDE}` run\n")
+
+    def test_an_ablation_is_trained(self, runs, tmp_path, sfe):
+        words = ("--model", runs / "e4e", "--ablation", "without-fuser", "--loop.steps=1")
+        assert self.train(sfe, runs, "inverter", *words, "--out", tmp_path / "i").code == 0
+        model = Editor.from_pretrained(tmp_path / "i" / "model", device="cpu").model
+        assert model.inverter.fuser is None
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("words", "sentence"),
+        [
+            ("generator --size 32", "say where to write the run: --out DIR"),
+            ("generator --size 33 --out x", "size must be a power of two"),
+            ("generator --size 32 --out x", "say which images to train on: --data"),
+            ("generator --size 32 --out x --data nothing.zip", "nothing.zip is not there"),
+            ("generator --out x --preset huge", "invalid choice: 'huge'"),
+            ("generator --out x --data . --loop.stepps 3", "did you mean steps?"),
+            ("generator --out x --prset tiny", "there is no option --prset"),
+            ("e4e --out x", "either --model DIR or --generator DIR_OR_FILE"),
+            ("e4e --out x --generator nowhere", "`sfe train generator` makes a generator"),
+            ("editor --out x", "the run of `sfe train inverter`"),
+            ("editor --out x --model {e4e}", "no trained inverter: `sfe train inverter` makes it"),
+            ("inverter --out x --model {generator}", "pass it with --generator"),
+            ("inverter --out x --model {e4e} --preset paper --data {data}", "sfe models pull"),
+            ("e4e --out x --generator {generator} --preset paper", "use --preset small"),
+            ("e4e --out x --model {e4e} --model.generator.size 64 --data {data}", "styles"),
+        ],
+    )
+    def test_one_sentence_and_no_run(self, words, sentence, runs, data, sfe, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        places = {name: runs / name for name in ("generator", "e4e")}
+        ran = sfe("train", *words.format(data=data, **places).split())
+        assert ran.code == 2
+        assert sentence in ran.err
+        assert ran.err.splitlines()[-1].startswith("sfe: ")
+        assert not (tmp_path / "x").exists()
+
+    def test_a_loss_of_features_needs_a_discriminator(self, runs, data, sfe, tmp_path):
+        file = tmp_path / "generator.safetensors"
+        file.write_bytes((runs / "generator" / "model" / "generator.safetensors").read_bytes())
+        words = ("--generator", file, "--out", tmp_path / "x", "--data", data, *QUICK)
+        ran = sfe("train", "e4e", *words)
+        assert ran.code == 2
+        assert "no discriminator.safetensors" in ran.err
+
+
+class TestHelp:
+    @pytest.mark.parametrize("phase", PRESETS)
+    def test_shows_every_setting_of_the_run(self, phase, sfe):
+        pytest.importorskip("tyro")
+        out = sfe("train", phase, "--preset", "small", "--help").out
+        flags = ["--loop.steps", "--data.source", "--loop.precision"]
+        flags += {
+            "generator": ["--training.network.channel-max", "--training.r1-gamma"],
+            "attributes": ["--training.balance"],
+            "e4e": ["--training.latent.pool-size", "--model.e4e.trunk.depths"],
+            "inverter": ["--training.adversarial.start", "--model.inverter.fuser"],
+            "editor": ["--training.adversarial.r1.every", "--directions"],
+        }[phase]
+        assert [flag for flag in flags if flag not in out] == []
+
+    def test_the_values_are_those_of_the_preset(self, sfe):
+        pytest.importorskip("tyro")
+        line = "--training.feature-form {norm,distance}"
+        for name, value in (("paper", "norm"), ("released", "distance")):
+            out = sfe("train", "inverter", "--preset", name, "--help").out
+            shown = " ".join(out.partition(line)[2][:400].replace("│", " ").split())
+            assert f"(default: {value})" in shown
+
+    def test_names_the_ablations(self, sfe):
+        for phase, names in ABLATIONS.items():
+            assert ",".join(names) in sfe("train", phase, "--help").out.replace("\n", "")
