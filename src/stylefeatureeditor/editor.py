@@ -11,7 +11,6 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,10 +18,10 @@ from stylefeatureeditor.device import find_device
 from stylefeatureeditor.edit_mask import edit_region, mask_of_photo
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry, load_catalog, range_warning
 from stylefeatureeditor.editing.direction import EditDirection
-from stylefeatureeditor.errors import ConfigError, DirectionError, FaceError
+from stylefeatureeditor.errors import ConfigError, DirectionError
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.model import Framing
-from stylefeatureeditor.photo.align import crop, ffhq_quad
+from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
 from stylefeatureeditor.photo.image import read_photo, to_tensor
 from stylefeatureeditor.photo.landmarks import choose_face, find_faces
 from stylefeatureeditor.pipeline import Pipeline, check_region
@@ -37,14 +36,17 @@ from stylefeatureeditor.weights.direction_files import (
     save_own_directions,
 )
 from stylefeatureeditor.weights.local_models import find_model
+from stylefeatureeditor.weights.styleclip_files import load_text_edits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    import numpy as np
     from PIL import Image
 
     from stylefeatureeditor.edit_mask import Mask
     from stylefeatureeditor.editing.direction import Strength
+    from stylefeatureeditor.editing.styleclip import StyleClipGlobal
     from stylefeatureeditor.model import Model
 
     PhotoSource = str | Path | bytes | Image.Image | np.ndarray
@@ -104,6 +106,7 @@ class Editor:
         self.directions = Catalog() if directions is None else directions
         self.folder = folder
         self._loaded: dict[CatalogEntry, EditDirection] = {}
+        self._text: StyleClipGlobal | None = None
 
     @classmethod
     def from_pretrained(cls, name: str | Path = "faces", *, device: str = "auto") -> Editor:
@@ -296,6 +299,25 @@ class Editor:
             self._loaded[entry] = entry.load(published, layout, read_direction_file)
         return self._loaded[entry]
 
+    def text_direction(
+        self, target: str, *, neutral: str = "a face", beta: float = 0.18
+    ) -> EditDirection:
+        """Return the direction from what the photo shows to `target`, both in words (StyleCLIP).
+
+        Args:
+            target: for example "a smiling face".
+            neutral: what the photo shows now.
+            beta: channels of less relevance stay; small values change much at once.
+
+        Raises:
+            WeightsError, DependencyError, DirectionError: as `load_text_edits`, and
+                `StyleClipGlobal.direction` about the prompts.
+        """
+        if self._text is None:
+            layout = self.model.config.generator.style_layout()
+            self._text = load_text_edits(self.folder, layout)
+        return self._text.direction(neutral, target, beta)
+
     def resolve(self, edits: Edits) -> dict[EditDirection, Strength]:
         """Return the edits with names replaced by directions; equal directions are added up.
 
@@ -376,15 +398,3 @@ def _whole_region(
             check_region(region, len(inversion))
             rows.append(region.expand(len(inversion), -1, -1, -1))
     return torch.cat(rows) if rows else None
-
-
-def whole_photo_as_face(photo: Photo, size: int) -> AlignedFace:
-    """Return a photo that is an aligned crop already as a face; its corners are the crop's."""
-    height, width = photo.pixels.shape[:2]
-    if height != width:
-        raise FaceError(
-            f"an aligned photo must be square, got {width} x {height}; without --aligned its face "
-            "is found and cropped"
-        )
-    quad = np.array([[0, 0], [0, height], [width, height], [width, 0]], dtype=np.float64)
-    return AlignedFace(to_tensor(crop(photo.pixels, quad, size)), photo.pixels, quad)

@@ -21,6 +21,8 @@ import torch
 from PIL import Image
 
 from stylefeatureeditor.errors import FaceError
+from stylefeatureeditor.photo.image import to_tensor
+from stylefeatureeditor.records import AlignedFace, Photo
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
@@ -235,3 +237,15 @@ def _gaussian_blur(plane: np.ndarray, sigma: float) -> np.ndarray:
         blurred = torch.fft.irfft(spectrum, length)[:, 2 * radius : wide.shape[1]]
         plane = blurred.float().T.numpy()
     return plane.T
+
+
+def whole_photo_as_face(photo: Photo, size: int) -> AlignedFace:
+    """Return a photo that is an aligned crop already as a face; its corners are the crop's."""
+    height, width = photo.pixels.shape[:2]
+    if height != width:
+        raise FaceError(
+            f"an aligned photo must be square, got {width} x {height}; without --aligned its face "
+            "is found and cropped"
+        )
+    quad = np.array([[0, 0], [0, height], [width, height], [width, 0]], dtype=np.float64)
+    return AlignedFace(to_tensor(crop(photo.pixels, quad, size)), photo.pixels, quad)

@@ -32,6 +32,7 @@ OPTIONS = {
         "--output",
         "--overwrite",
         "--text",
+        "--text",
         "photos",
     },
     "sfe invert": {

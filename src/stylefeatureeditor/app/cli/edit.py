@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.app.cli.batch import Job
     from stylefeatureeditor.app.cli.options import Commands
+    from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.editor import Editor, Edits
     from stylefeatureeditor.inversion.record import Inversion
 
@@ -69,6 +70,14 @@ def add_to(commands: Commands) -> None:
         action="append",
         default=[],
         help="a direction and how far to move along it; may be given several times",
+    )
+    parser.add_argument(
+        "--text",
+        metavar="WORDS=STRENGTH",
+        type=text_edit,
+        action="append",
+        default=[],
+        help='an edit in words, as "a smiling face=5"; may be given several times, beside -e',
     )
     parser.add_argument(
         "-o",
@@ -145,6 +154,17 @@ def edit(text: str) -> tuple[str, float]:
     return name.strip(), strength
 
 
+def text_edit(text: str) -> tuple[str, float]:
+    """Read WORDS=STRENGTH."""
+    words, _, number = text.rpartition("=")
+    strength = _number(number)
+    if not words.strip() or strength is None:
+        raise argparse.ArgumentTypeError(
+            f"expected WORDS=STRENGTH as in 'a smiling face=5', got '{text}'"
+        )
+    return words.strip(), strength
+
+
 def grid(text: str) -> Grid:
     """Read NAME=FROM:TO:COUNT."""
     name, _, span = text.rpartition("=")
@@ -185,6 +205,7 @@ def edit_photos(args: argparse.Namespace) -> int:
     plan = make_plan(args.photos, args.output, ending=ending, suffixes=SUFFIXES)
     with Progress("loading the model"):
         editor = load_editor(args.model, args.device)
+        edits.update({editor.text_direction(words): by for words, by in args.text})
     editor.resolve({**edits, **({args.grid.name: 0.0} if args.grid else {})})
     ends = ({args.grid.name: args.grid.low}, {args.grid.name: args.grid.high}) if args.grid else ()
     for some in (edits, *ends):
@@ -193,13 +214,14 @@ def edit_photos(args: argparse.Namespace) -> int:
     return run_plan(plan, lambda job: _edit_one(job, editor, edits, args), overwrite=args.overwrite)
 
 
-def _edits(args: argparse.Namespace) -> Edits:
-    """The edits of -e."""
-    edits: Edits = dict(args.edit)
+def _edits(args: argparse.Namespace) -> dict[str | EditDirection, float]:
+    """The edits of -e; those of --text are checked only: they need the model."""
+    edits: dict[str | EditDirection, float] = dict(args.edit)
     names = [name for name, _ in args.edit] + ([args.grid.name] if args.grid else [])
-    if not names:
+    prompts = [words for words, _ in args.text]
+    if not names + prompts:
         raise ConfigError("nothing to edit: give -e NAME=STRENGTH; `sfe directions list` has names")
-    twice = {name for name in names if names.count(name) > 1}
+    twice = {name for some in (names, prompts) for name in some if some.count(name) > 1}
     if twice:
         raise ConfigError(f"{min(twice)} is given twice; one strength per direction")
     return edits

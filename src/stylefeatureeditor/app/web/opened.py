@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylefeatureeditor.editor import whole_photo_as_face
 from stylefeatureeditor.errors import FaceError, PhotoError, WeightsError
 from stylefeatureeditor.inversion_file import load_inversion
-from stylefeatureeditor.photo.align import crop, ffhq_quad
+from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
 from stylefeatureeditor.photo.image import read_photo, to_tensor
 from stylefeatureeditor.photo.landmarks import choose_face, find_faces
 from stylefeatureeditor.records import AlignedFace
