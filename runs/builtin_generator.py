@@ -24,6 +24,7 @@ from stylefeatureeditor.training.checkpoints import load_checkpoint
 from stylefeatureeditor.training.generator import GeneratorPhase, GeneratorTrainingConfig
 from stylefeatureeditor.training.growing import grow_from
 from stylefeatureeditor.training.loop import LoopConfig, run
+from stylefeatureeditor.training.parts import finish_model
 
 CHANNEL_BASE, CHANNEL_MAX = 2048, 128
 R1_GAMMA = {32: 0.1, 64: 0.3, 128: 1.0}
@@ -53,7 +54,7 @@ def main() -> None:
         phase = GeneratorPhase(settings.phase, held_out)
     else:
         phase = grow_from(smaller[1]["phase"], settings.phase, held_out)
-    run(
+    result = run(
         phase,
         settings.loop,
         data.open(given.size, data.where),
@@ -63,6 +64,8 @@ def main() -> None:
         whole=settings,
         resume=True,
     )
+    if result.finished:  # the phases that follow go on with D
+        finish_model(folder / "model", None, "generator", result.step, phase.discriminator)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,20 +28,20 @@ phase() { # NAME STEPS OPTION...
     [ -f "$out/$name/model/training.json" ] && { echo "$name is complete"; return; }
     sfe train "$name" --data "$zip" --out "$out/$name" --preset tiny --resume "$@" \
         --data.where.split train --data.test-where.split test \
-        --loop.steps "$steps" --loop.validate-every 200 --loop.sample-every 200 --loop.save-every 200
+        --loop.steps "$steps" --loop.validate-every 500 --loop.sample-every 500 --loop.save-every 200
 }
 
 mkdir -p "$out"
-phase generator 700 --size "$size"
+phase generator 2000 --size "$size"
 phase attributes 300
-phase e4e 300 --generator "$out/generator"
+phase e4e 500 --generator "$out/generator"
 if [ ! -f "$out/e4e/model/directions.json" ]; then
     sfe directions fit --model "$out/e4e" --name "${column,,}" --column "$column" \
         --data "$zip" --where split=train --classifier "$out/attributes"
     sfe directions fit --model "$out/e4e" --pca 2
 fi
-phase inverter 500 --model "$out/e4e"
-phase editor 300 --model "$out/inverter"
+phase inverter 600 --model "$out/e4e"
+phase editor 400 --model "$out/inverter"
 
 model=$out/editor/model
 photo=${PHOTO:-$out/astronaut.png}
@@ -51,7 +51,8 @@ from PIL import Image
 from skimage.data import astronaut
 Image.fromarray(astronaut()).save(sys.argv[1])
 PHOTO
-strength=$(sfe directions show "${column,,}" --model "$model" --json |
-    "${PYTHON:-.venv/bin/python}" -c 'import json, sys; print(json.load(sys.stdin)["useful_range"][1])')
-sfe edit "$photo" -e "${column,,}=$strength" --model "$model" -o "$out/edited.png" --overwrite
-sfe edit "$photo" --grid "${column,,}=-$strength:$strength:5" --model "$model" -o "$out/strip.png" --overwrite
+range=$(sfe directions show "${column,,}" --model "$model" --json |
+    "${PYTHON:-.venv/bin/python}" -c 'import json, sys; print(*json.load(sys.stdin)["useful_range"])')
+read -r low high <<<"$range"
+sfe edit "$photo" -e "${column,,}=$high" --model "$model" -o "$out/edited.png" --overwrite
+sfe edit "$photo" --grid "${column,,}=$low:$high:5" --model "$model" -o "$out/strip.png" --overwrite
