@@ -66,8 +66,8 @@ def convert_released(source: ReleasedFiles, *, name: str, catalog: str | None) -
     Raises:
         WeightsError: a file is of another kind, incomplete, or does not fit the others.
     """
-    checkpoint = _checkpoint(source.sfe)
-    state = _states(checkpoint.get("state_dict"), source.sfe)
+    checkpoint = read_checkpoint(source.sfe)
+    state = tensors_of(checkpoint.get("state_dict"), source.sfe)
     inverter, editor = without_prefix(state, "inverter."), without_prefix(state, "encoder.")
     if not inverter:
         hint = (
@@ -120,7 +120,7 @@ def _e4e(source: ReleasedFiles, state: Mapping[str, Tensor]) -> State:
     if source.e4e is None:
         encoder = without_prefix(state, "e4e_encoder.")
     else:
-        own = _states(_checkpoint(source.e4e).get("state_dict"), source.e4e)
+        own = tensors_of(read_checkpoint(source.e4e).get("state_dict"), source.e4e)
         encoder = without_prefix(own, "encoder.")
     if not encoder:
         raise WeightsError(
@@ -145,8 +145,8 @@ def read_generator(path: Path, latent_avg: object = None) -> tuple[GeneratorConf
             raise WeightsError(f"{path} holds no generator 'G_ema'")
         network = networks["G_ema"]
         return nvidia_generator_state(network.tensors, clamp=_conv_clamp(network.init_kwargs))
-    checkpoint = _checkpoint(path)
-    state = _states(checkpoint.get("g_ema"), path)
+    checkpoint = read_checkpoint(path)
+    state = tensors_of(checkpoint.get("g_ema"), path)
     return generator_state(state, _latent_avg(checkpoint.get("latent_avg", latent_avg), path))
 
 
@@ -159,14 +159,16 @@ def _conv_clamp(init_kwargs: Mapping[str, Any]) -> float | None:
     return None if clamp is None else float(clamp)
 
 
-def _checkpoint(path: Path) -> Mapping[str, Any]:
+def read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """Return the table in a .pt file; WeightsError if it holds something else."""
     content = read_torch(path)
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path} holds {type(content).__name__}, expected a checkpoint's table")
     return content
 
 
-def _states(content: object, path: Path) -> Mapping[str, Tensor]:
+def tensors_of(content: object, path: Path) -> Mapping[str, Tensor]:
+    """Return `content` if it is a table of tensors, else raise WeightsError."""
     if not isinstance(content, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):

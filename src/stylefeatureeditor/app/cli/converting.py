@@ -14,6 +14,7 @@ from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.files import atomic_path
 from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, save_model
 from stylefeatureeditor.weights.convert import convert_released
+from stylefeatureeditor.weights.convert_parts import convert_part
 from stylefeatureeditor.weights.direction_files import PUBLISHED
 from stylefeatureeditor.weights.storage import sha256_file
 
@@ -67,6 +68,46 @@ def convert_to_folder(
             header={CONVERTED_FROM: json.dumps(origin), "converted_by": __version__},
             float_dtype=torch.float16 if half else None,
         )
+
+
+def convert_parts(
+    files: dict[str, Path], folder: Path, *, half: bool, overwrite: bool
+) -> list[Path]:
+    """Write single networks from published files; return the paths written.
+
+    Args:
+        files: part -> published file; parts as in `weights/convert_parts.py`.
+        folder: made if it is not there.
+        half: store float16.
+        overwrite: replace files of an earlier conversion.
+
+    Raises:
+        WeightsError: no file was given, one is not what it should be, or a target is there.
+    """
+    if not files:
+        raise WeightsError(
+            "nothing to convert: pass --sfe with --generator and --e4e for a model, or one of "
+            "--generator, --e4e, --ir-se50 and --iresnet50 alone for a part"
+        )
+    targets = {part: folder / f"{part}.safetensors" for part in files}
+    for target in targets.values():
+        if target.exists() and not overwrite:
+            raise WeightsError(f"{target} is there already; pass --overwrite to replace it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{folder} cannot be made: {error.strerror}") from error
+    for part, path in files.items():
+        with Progress(f"converting {path.name}"):
+            origin = json.dumps([_origin(part, path)])
+            convert_part(
+                part,
+                path,
+                targets[part],
+                header={CONVERTED_FROM: origin, "converted_by": __version__},
+                float_dtype=torch.float16 if half else None,
+            )
+    return list(targets.values())
 
 
 def copy_directions(paths: Iterable[Path], folder: Path) -> None:

@@ -52,7 +52,8 @@ def add_to(commands: Commands) -> None:
         group,
         "convert",
         convert_files,
-        text="make a model folder from published checkpoints; no code in them is run",
+        text="make a model folder from published checkpoints; no code in them is run\n"
+        "without --sfe, each file given becomes a part that training can start from",
         example="sfe models convert --sfe sfe_editor_light.pt \\\n"
         "    --generator stylegan2-ffhq-config-f.pt --e4e e4e_ffhq_encode.pt -o my_model",
     )
@@ -72,9 +73,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _add_convert_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--sfe", metavar="FILE", type=Path, required=True, help="StyleFeatureEditor, phase 2"
-    )
+    parser.add_argument("--sfe", metavar="FILE", type=Path, help="StyleFeatureEditor, phase 2")
     parser.add_argument(
         "--generator",
         metavar="FILE",
@@ -82,6 +81,12 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
         help="StyleGAN2, .pt or NVIDIA's .pkl; left out, the copy in a full --sfe file is taken",
     )
     parser.add_argument("--e4e", metavar="FILE", type=Path, help="e4e encoder; left out, likewise")
+    parser.add_argument(
+        "--ir-se50", metavar="FILE", type=Path, help="ArcFace IR-SE50, as a part only"
+    )
+    parser.add_argument(
+        "--iresnet50", metavar="FILE", type=Path, help="ArcFace iresnet50, as a part only"
+    )
     parser.add_argument(
         "--directions",
         metavar="FOLDER",
@@ -108,10 +113,18 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
 
 def convert_files(args: argparse.Namespace) -> int:
     """Run `sfe models convert`."""
-    from stylefeatureeditor.app.cli.converting import convert_to_folder
+    from stylefeatureeditor.app.cli.converting import convert_parts, convert_to_folder
     from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
     from stylefeatureeditor.weights.convert import ReleasedFiles
 
+    if args.sfe is None:
+        names = ("generator", "e4e", "ir_se50", "iresnet50")
+        given = {name: path for name in names if (path := getattr(args, name)) is not None}
+        for path in convert_parts(given, args.output, half=args.half, overwrite=args.overwrite):
+            print(path)
+        return 0
+    if args.ir_se50 or args.iresnet50:
+        raise WeightsError("--ir-se50 and --iresnet50 are parts for training: leave out --sfe")
     if (args.output / CONFIG_FILE).exists() and not args.overwrite:
         raise WeightsError(
             f"{args.output} holds a model already; name another folder, or pass --overwrite"
