@@ -32,7 +32,6 @@ OPTIONS = {
         "--output",
         "--overwrite",
         "--text",
-        "--text",
         "photos",
     },
     "sfe invert": {
@@ -93,6 +92,8 @@ OPTIONS = {
         "--generator",
         "--half",
         "--help",
+        "--ir-se50",
+        "--iresnet50",
         "--name",
         "--output",
         "--overwrite",
