@@ -7,10 +7,29 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+from stylefeatureeditor.app.web import opened as opened_photo
 from stylefeatureeditor.app.web.limits import Limits
 from stylefeatureeditor.app.web.models import Models
 from stylefeatureeditor.app.web.session import Session
+from stylefeatureeditor.photo.landmarks import Face, find_faces
 from tiny import tiny_editor, tiny_model
+
+
+_known: dict[bytes, list[Face]] = {}
+
+
+@pytest.fixture(autouse=True)
+def _faces_are_searched_once(monkeypatch, one_thread):
+    """The detector takes longer than all the rest, and there are but few photos."""
+    del one_thread
+
+    def find(photo: np.ndarray) -> list[Face]:
+        key = photo.tobytes()
+        if key not in _known:
+            _known[key] = find_faces(photo)
+        return _known[key]
+
+    monkeypatch.setattr(opened_photo, "find_faces", find)
 
 
 @pytest.fixture(scope="session")

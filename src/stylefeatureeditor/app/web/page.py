@@ -56,7 +56,8 @@ def build_page(handlers: Handlers, limits: Limits, *, may_download: bool) -> gr.
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CACHE_SECONDS) as page:
         gr.HTML(
             f'<h1 class="sfe-title">{TITLE}</h1>'
-            "<p>Edit a face in your own photo. All else stays as it was.</p>"
+            "<p>Edit a face in your own photo. All else stays as it was.</p>",
+            elem_id="sfe-head",
         )
         with gr.Row(elem_classes="sfe-columns"):
             with gr.Column(scale=7, min_width=320, elem_classes="sfe-left"):
@@ -84,7 +85,7 @@ def build_page(handlers: Handlers, limits: Limits, *, may_download: bool) -> gr.
                     apply_default_css=False,
                     elem_id="sfe-panel",
                 )
-                with gr.Accordion("Where edits act, and how they are blended in", open=False):
+                with gr.Accordion("Where edits act, and blending", open=False):
                     mask = gr.Radio(MASKS, value="none", label="Edits act", elem_id="sfe-mask")
                     blend = gr.Radio(BLENDS, value="", label="Blend", elem_id="sfe-blend")
                 with gr.Row():

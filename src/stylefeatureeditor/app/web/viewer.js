@@ -27,12 +27,26 @@ function send(event, data) {
   trigger(event, data);
 }
 
+let since = 0; // when the step under way began; 0 if none is
+let lastSeconds = 0; // how long the last one took
+
+function tell() {
+  const seconds = Math.round((Date.now() - since) / 1000);
+  const about = lastSeconds > 2 ? ` of about ${Math.round(lastSeconds)}` : "";
+  part("busy").textContent = since && seconds > 1 ? `Drawing: ${seconds}${about} s` : "Drawing\u2026";
+}
+setInterval(() => since && tell(), 500);
+
 document.addEventListener("sfe:busy", () => {
+  since ||= Date.now();
+  tell();
   part("busy").hidden = false;
   element.querySelector("section").setAttribute("aria-busy", "true");
 });
 
 function isDone() {
+  if (since) lastSeconds = (Date.now() - since) / 1000;
+  since = 0;
   part("busy").hidden = true;
   element.querySelector("section").setAttribute("aria-busy", "false");
   part("welcome").classList.remove("sfe-loading");
@@ -206,7 +220,7 @@ function at(event) {
 }
 function paintTo(point) {
   ctx.globalCompositeOperation = erasing ? "destination-out" : "source-over";
-  ctx.strokeStyle = "white";
+  ctx.strokeStyle = "#4f5fe0"; // any colour: what counts is where paint is
   ctx.lineCap = ctx.lineJoin = "round";
   ctx.lineWidth = (Number(part("brush-size").value) / 100) * Math.max(ctx.canvas.width, ctx.canvas.height);
   ctx.beginPath();

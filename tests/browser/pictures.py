@@ -1,0 +1,61 @@
+"""Draw the page's pictures for the documentation: python tests/browser/pictures.py MODEL FOLDER.
+
+Writes app_desktop.png, app_phone.png and app_error.png, of the sample photo and the model's first
+directions. The model's name stands under the photo.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+from skimage.data import astronaut
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from browser.conftest import ARGUMENTS, CHROMIUM, Server
+from browser_page import after, open_file, settled
+
+SCREENS = {
+    "desktop": {"viewport": {"width": 1280, "height": 860}},
+    "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True},
+    "error": {"viewport": {"width": 1280, "height": 720}, "color_scheme": "dark"},
+}
+COLOURS = 256  # of the written PNG: a third of the size, and nobody sees the difference
+
+
+def draw(model: str, folder: Path) -> None:
+    """Write the three pictures."""
+    work = Path(tempfile.mkdtemp())
+    Image.fromarray(astronaut()).save(work / "portrait.png")
+    (work / "notes.txt").write_text("buy milk")
+    server = Server(work, "--model", model)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        for name, screen in SCREENS.items():
+            page = browser.new_context(**screen).new_page()
+            page.goto(server.address)
+            page.wait_for_selector(".sfe-row")
+            open_file(page, work / ("notes.txt" if name == "error" else "portrait.png"))
+            if name != "error":
+                for slider in page.locator(".sfe-row input[type=range]").all()[:3:2]:
+                    high = float(slider.get_attribute("max"))
+                    after(page, lambda s=slider, h=high: s.fill(f"{h / 2:g}"))
+            settled(page)
+            page.mouse.move(0, 0)
+            page.evaluate("document.activeElement.blur()")
+            if name == "phone":
+                page.locator(".sfe-panel").evaluate("e => scrollTo(0, e.offsetTop)")
+            page.wait_for_timeout(500)
+            page.screenshot(path=folder / f"app_{name}.png")
+            picture = Image.open(folder / f"app_{name}.png").convert("RGB")
+            few = picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=COLOURS)
+            few.save(folder / f"app_{name}.png", optimize=True)
+        browser.close()
+    server.stop()
+
+
+if __name__ == "__main__":
+    draw(sys.argv[1], Path(sys.argv[2]))
