@@ -37,7 +37,7 @@ def discriminator():
     return ada_discriminator(64)
 
 
-def assert_gradients(loss, network, case):
+def assert_gradients(loss, network, case, tolerance=1e-4):
     """Compare the gradients that the golden file holds, each at its stride."""
     expected = {
         OURS[key.rsplit("/", 1)[1]]: value
@@ -50,7 +50,7 @@ def assert_gradients(loss, network, case):
     for gradient, value in zip(gradients, expected.values(), strict=True):
         steps = (-(-whole // kept) for whole, kept in zip(gradient.shape, value.shape, strict=True))
         kept = gradient[tuple(slice(None, None, step) for step in steps)].numpy()
-        np.testing.assert_allclose(kept, value, rtol=0, atol=1e-4 * value.std())
+        np.testing.assert_allclose(kept, value, rtol=0, atol=tolerance * value.std())
 
 
 def test_l2_equals_the_release():
@@ -68,11 +68,18 @@ def test_generator_loss_equals_the_release():
     assert generator_loss(logits).item() == pytest.approx(golden("losses")["adv/encoder"], rel=1e-6)
 
 
-def test_discriminator_loss_and_its_gradients_equal_the_release(discriminator):
-    real, fake = (discriminator(seeded_image(f"losses.{x}", 64, 4)) for x in ("real", "fake"))
+def test_discriminator_loss_and_its_gradients_equal_the_release():
+    """In float64: the logits nearly cancel, and float32 moves by 2e-3 with the number of threads.
+
+    The golden float32 gradient itself lies 3.2e-4 of its std from the float64 one.
+    """
+    discriminator = ada_discriminator(64).double()
+    real, fake = (
+        discriminator(seeded_image(f"losses.{name}", 64, 4).double()) for name in ("real", "fake")
+    )
     loss = discriminator_loss(real, fake)
     assert loss.item() == pytest.approx(golden("losses")["adv/discriminator"], rel=1e-6)
-    assert_gradients(loss, discriminator, "adv")
+    assert_gradients(loss, discriminator, "adv", tolerance=5e-4)
 
 
 def test_lazy_r1_and_its_gradients_equal_the_release(discriminator):
