@@ -14,7 +14,6 @@ from stylefeatureeditor.app.web.session import Session
 from stylefeatureeditor.photo.landmarks import Face, find_faces
 from tiny import tiny_editor, tiny_model
 
-
 _known: dict[bytes, list[Face]] = {}
 
 
