@@ -230,19 +230,6 @@ sys.exit(f"imported {heavy}" if heavy else 0)
     assert ran.returncode == 0, ran.stderr
 
 
-def test_help_imports_nothing_heavy():
-    program = (
-        "import sys\nfrom stylefeatureeditor.app.cli.main import main\n"
-        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'numpy', 'PIL', 'gradio', 'dlib', 'safetensors'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
-
-
 def test_a_mistake_leaves_the_interpreter_with_2():
     ran = run("edit", "nothing.png", "-e", "smile=1")
     assert ran.returncode == 2
