@@ -215,3 +215,12 @@ def test_a_slider_has_its_picture_within_half_a_second(page):
         times.append(page.evaluate(script))
         settled(page)
     assert np.median(times) < 500, times
+
+
+def test_a_camera_without_a_face_is_told(visit):
+    page = visit(permissions=["camera"])
+    page.get_by_role("button", name="Use the camera").click()
+    page.get_by_role("button", name="Take the picture").wait_for()
+    after(page, lambda: page.get_by_role("button", name="Take the picture").click())
+    assert "No face was found in camera.png" in page.get_by_role("alert").inner_text()
+    assert not page.locator(".sfe-dialog").is_visible()
