@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
 from released import assert_close, assert_features, assert_image, golden, released_files
 from seeded import background_mask, fixed_w, seeded_image, seeded_input
 from stylefeatureeditor.app.cli.main import main
-from stylefeatureeditor.editing.direction import EditDirection
+from stylefeatureeditor.editing.direction import (
+    INTERFACEGAN_SCALE,
+    EditDirection,
+    LinearDirection,
+)
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.records import Codes, StyleSpace
+from stylefeatureeditor.weights.direction_files import read_direction_file
 
 LAYER = 9
 
@@ -162,3 +170,14 @@ class TestMethod:
     def test_edit_in_stylespace_by_its_published_name(self, editor, inversion):
         result = editor.edit(inversion, {"blond hair": -8.0})
         assert_image(result.pixels, self.numbers, "edit_stylespace")
+
+    @pytest.mark.skipif(
+        "SFE_RELEASED_DIRECTIONS" not in os.environ,
+        reason="set SFE_RELEASED_DIRECTIONS to the folder of the released direction files",
+    )
+    def test_edit_by_the_released_age_direction(self, editor, inversion):
+        content = read_direction_file(Path(os.environ["SFE_RELEASED_DIRECTIONS"]) / "age.pt")
+        age = LinearDirection("age", content.reshape(-1), scale=INTERFACEGAN_SCALE)
+        strip = editor.strip(inversion, age, [-5.0, 5.0])
+        pixels = torch.cat([result.pixels for result in strip])
+        assert_image(pixels, self.numbers, "edit_age_two_degrees")
