@@ -14,6 +14,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,6 +26,7 @@ from stylefeatureeditor.training.generator import GeneratorPhase, GeneratorTrain
 from stylefeatureeditor.training.growing import grow_from
 from stylefeatureeditor.training.loop import LoopConfig, run
 from stylefeatureeditor.training.parts import finish_model
+from stylefeatureeditor.weights.storage import load_tensors
 
 CHANNEL_BASE, CHANNEL_MAX = 2048, 128
 R1_GAMMA = {32: 0.1, 64: 0.3, 128: 1.0}
@@ -49,11 +51,11 @@ def main() -> None:
     test = data.open(given.size, data.test_where)
     held_out = test.photos(range(0, len(test), 2))
     folder = given.out / f"generator-{given.size}"
-    smaller = load_checkpoint(given.out / f"generator-{given.size // 2}" / "checkpoints")
+    smaller = smaller_networks(given.out, given.size // 2)
     if smaller is None:
         phase = GeneratorPhase(settings.phase, held_out)
     else:
-        phase = grow_from(smaller[1]["phase"], settings.phase, held_out)
+        phase = grow_from(smaller, settings.phase, held_out)
     result = run(
         phase,
         settings.loop,
@@ -66,6 +68,26 @@ def main() -> None:
     )
     if result.finished:  # the phases that follow go on with D
         finish_model(folder / "model", None, "generator", result.step, phase.discriminator)
+
+
+def smaller_networks(out: Path, size: int) -> dict[str, Any] | None:
+    """Return the networks of the stage before: from its run, or from its compact file."""
+    loaded = load_checkpoint(out / f"generator-{size}" / "checkpoints")
+    if loaded is not None:
+        return loaded[1]["phase"]
+    compact = Path(__file__).parent / "checkpoints" / f"generator-{size}.safetensors"
+    if not compact.is_file():
+        return None
+    tensors, _ = load_tensors(compact)
+    state = {
+        name: {
+            key.removeprefix(f"{name}."): tensor.float()
+            for key, tensor in tensors.items()
+            if key.startswith(f"{name}.")
+        }
+        for name in ("average", "discriminator")
+    }
+    return state | {"generator": state["average"]}
 
 
 @dataclass(frozen=True, kw_only=True)
