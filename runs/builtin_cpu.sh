@@ -10,6 +10,7 @@
 #   STAGES="generator-32 generator-64"   which stages to run, in this order; all if left out
 #   STEPS_32, STEPS_64                   optimiser steps of 16 images
 #   STEPS_ATTRIBUTES, STEPS_E4E, STEPS_INVERTER, STEPS_EDITOR     the preset's if left out
+#   SAMPLES                              generated faces that directions are found among, 4000
 #   FLAGS                                more settings for every stage after the generator's, such
 #                                        as "--loop.precision bf16"
 #   PYTHON                               interpreter, .venv/bin/python
@@ -41,7 +42,7 @@ direction() { # NAME COLUMN OPTION...
     shift 2
     grep -qs "\"name\": \"$name\"" "$table" && return
     sfe directions fit --model "$out/e4e" --name "$name" --classifier "$out/attributes" \
-        --column "$column" --samples 8000 "$@"
+        --column "$column" --samples "${SAMPLES:-4000}" "$@"
 }
 
 fit_directions() {

@@ -69,7 +69,8 @@ def fit_boundary(codes: Tensor, labels: Tensor, method: Method = "logistic") -> 
     for kind, count in (("with", int(has.sum())), ("without", int((~has).sum()))):
         if count < FEWEST:
             raise ConfigError(
-                f"a boundary needs at least {FEWEST} codes {kind} the attribute, got {count}"
+                f"a boundary needs at least {FEWEST} codes {kind} the attribute, got {count}: "
+                "label more of them"
             )
     center, spread = codes.mean(dim=0), codes.std(dim=0).square().mean().sqrt()
     unit = (codes - center) / spread.clamp(min=1e-12)
