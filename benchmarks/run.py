@@ -150,6 +150,7 @@ def main() -> None:
     """Run the benchmarks that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--skip", nargs="+", default=[], help="rows to leave out, by name")
     parser.add_argument("--no-report", action="store_true", help="leave docs/PERFORMANCE.md alone")
     options = parser.parse_args()
     device = best_device()
@@ -161,7 +162,11 @@ def main() -> None:
             pipeline = Pipeline(random_model(size).to(device))
             photo = torch.rand(1, 3, size, size, device=device) * 2 - 1
             works = network_work(pipeline, photo) | method_work(pipeline, photo)
-            rows = [measured(name, work, rate) for name, work in works.items()]
+            rows = [
+                measured(name, work, rate)
+                for name, work in works.items()
+                if name not in options.skip
+            ]
             del works, pipeline
             report["sizes"][size] = {"rate": rate, "rows": rows, "memory": peak_of_fresh_edit(size)}
     report["processes"] = processes()

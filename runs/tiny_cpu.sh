@@ -7,7 +7,7 @@
 # celeba87.zip. The pictures are of no use; that every phase does its part is.
 # OUT/edited.png is the result; a finished phase is skipped, a stopped one goes on.
 #
-#   COLUMN   attribute to edit, Smiling
+#   COLUMN   attribute to edit, Blond_Hair: it shows at 32 pixels
 #   SIZE     pixels, 32
 #   SCALE    steps of every phase in percent, 100
 #   PYTHON   interpreter, .venv/bin/python
@@ -16,7 +16,7 @@ set -euo pipefail
 
 zip=${1:?usage: bash runs/tiny_cpu.sh ZIP OUT}
 out=${2:?usage: bash runs/tiny_cpu.sh ZIP OUT}
-column=${COLUMN:-Smiling}
+column=${COLUMN:-Blond_Hair}
 size=${SIZE:-32}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# torch reads this once: large tensors then come in large pages (docs/PERFORMANCE.md).
+# torch reads this once: large tensors then come in large pages (docs/LOG.md).
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __all__ = [

@@ -234,7 +234,7 @@ class Generator(nn.Module):
         else:
             x, rgb = start.features, start.rgb
         if x.device.type == "cpu" and not torch.is_grad_enabled():
-            x = x.contiguous(memory_format=torch.channels_last)  # docs/PERFORMANCE.md
+            x = x.contiguous(memory_format=torch.channels_last)  # docs/LOG.md
         offset = codes.styles
         if offset is not None:
             self._check_offset(offset)
