@@ -122,13 +122,13 @@ def stage(size: int, steps: int, zips: list[str]) -> Stage:
         r1_gamma=R1_GAMMA[size],
         path_weight=0.0,
         noise=False,
-        channels_last=True,
         generator_start=0 if size == min(R1_GAMMA) else GROWN_START,
     )
     loop = LoopConfig(
         steps=steps,
         batch_size=16,
         precision="bf16",
+        channels_last=True,
         log_every=50,
         validate_every=500,
         sample_every=500,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
+import phase_processes
 import toy_training
+from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.errors import ConfigError, TrainingError
 from stylefeatureeditor.training.loop import LoopConfig, run
+from tiny import SIZE
 from toy_training import ToyPhase, final_model, read_log, toy_config, toy_images, write_pictures
 
 if TYPE_CHECKING:
@@ -112,31 +114,6 @@ def test_kill_9_in_a_step_or_in_a_save_loses_nothing_but_time(
         assert_same_run(folder, whole)
         left = sorted(path.name for path in (folder / "checkpoints").iterdir())
         assert left == ["step-00000005", "step-00000010", "step-00000012"]
-
-
-def test_two_processes_with_half_the_batch_equal_one(
-    pictures: Path, images: ImageSet, tmp_path: Path
-):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    address = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    settings = {"phase": {"noise": 0}, "loop": {"steps": 5}}
-    both = [
-        launch(
-            pictures, tmp_path / "two", {"RANK": rank, "LOCAL_RANK": rank, **address}, **settings
-        )
-        for rank in "01"
-    ]
-    run(ToyPhase(noise=0), toy_config(steps=5), images, tmp_path / "one")
-    for process in both:
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
-    for name, tensor in final_model(tmp_path / "one").items():
-        torch.testing.assert_close(final_model(tmp_path / "two")[name], tensor, rtol=0, atol=1e-5)
-    pairs = zip(read_log(tmp_path / "one"), read_log(tmp_path / "two"), strict=True)
-    for one, two in pairs:
-        assert one == pytest.approx(two, abs=1e-5)
 
 
 def test_accumulated_parts_equal_the_whole_batch(images: ImageSet, tmp_path: Path):
@@ -235,3 +212,22 @@ def test_a_labelled_phase_gets_the_numbers_of_its_photos(images: ImageSet, tmp_p
             return ToyPhase.train_step(self, photos, step)
 
     assert run(Labelled(), toy_config(accumulate=2), images, tmp_path).finished
+
+
+def test_channels_last_changes_the_layout_and_not_the_numbers(tmp_path: Path):
+    finals = {}
+    for last in (False, True):
+        folder = tmp_path / str(last)
+        phase = phase_processes.make_phase("inverter")
+        photos = folder / "images"
+        folder.mkdir()
+        phase_processes.write_photos(photos)
+        config = toy_config(steps=1, channels_last=last, sample_every=0)
+        run(phase, config, open_images(photos, SIZE), folder / "run")
+        finals[last] = phase.model.inverter.state_dict()
+    wide = [name for name, w in finals[True].items() if w.dim() == 4 and min(w.shape) > 1]
+    assert wide
+    for name in wide:
+        assert finals[True][name].is_contiguous(memory_format=torch.channels_last)
+    for name, tensor in finals[False].items():
+        torch.testing.assert_close(finals[True][name], tensor, rtol=1e-3, atol=1e-4)

@@ -51,7 +51,6 @@ class AttributeTrainingConfig:
         balance: how far the rarer answer is weighed up, 0 to 1.
         steps: length of the rate's schedule; the loop's steps.
         jitter: largest random shift of a photo, in pixels, edges repeated.
-        channels_last: memory layout; faster on CPU.
     """
 
     network: AttributeClassifierConfig = field(default_factory=AttributeClassifierConfig)
@@ -60,7 +59,6 @@ class AttributeTrainingConfig:
     balance: float = 0.0
     steps: int = 1000
     jitter: int = 3
-    channels_last: bool = True
 
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.weight_decay < 0 or self.steps < 1 or self.jitter < 0:
@@ -105,8 +103,6 @@ class AttributePhase:
             self.held_out_labels = held_out_table.select(names).values
             check_shape("held_out_table", self.held_out_labels, (len(held_out), len(names)))
         self.classifier = AttributeClassifier(self.config.network)
-        if config.channels_last:
-            self.classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.yes_weight, self.no_weight = answer_weights(self.labels, config.balance)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:

@@ -126,7 +126,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         tensors = load_file(path / "state.safetensors")
         shape = json.loads((path / "state.json").read_text("utf-8"))["state"]
         return _restore(shape, tensors)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, LookupError, RecursionError, SafetensorError) as error:
         log.warning("%s is damaged and passed over: %s", path, error)
         return None
 

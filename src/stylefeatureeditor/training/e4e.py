@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.editing.delta import resize
-from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.errors import MOST_LAYERS, ConfigError, check_sizes
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig, LossNetworks
 from stylefeatureeditor.training.losses import R1Config, generator_loss, lazy_r1
@@ -71,9 +71,10 @@ class LatentDiscriminatorConfig:
     pool_size: int = 50
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or self.layers < 1 or self.lr <= 0 or self.pool_size < 0:
+        check_sizes(self, (self.layers,), MOST_LAYERS)
+        if self.weight < 0 or self.lr <= 0 or self.pool_size < 0:
             raise ConfigError(
-                f"weight and pool_size cannot be negative, layers and lr must be positive: {self}"
+                f"weight and pool_size cannot be negative, lr must be positive: {self}"
             )
 
 

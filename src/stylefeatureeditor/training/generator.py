@@ -65,7 +65,6 @@ class GeneratorTrainingConfig:
         latent_decay: share of the old latent_avg that a step keeps.
         generator_start: first step at which G is trained; D alone before it, after growing.
         augment: adaptive augmentation; None for large sets.
-        channels_last: memory layout of images inside the networks; faster on CPU.
         samples: images in a sample grid.
     """
 
@@ -86,7 +85,6 @@ class GeneratorTrainingConfig:
     latent_decay: float = 0.998
     generator_start: int = 0
     augment: AugmentConfig | None = None
-    channels_last: bool = False
     samples: int = 32
 
     def __post_init__(self) -> None:
@@ -172,9 +170,6 @@ class GeneratorPhase:
         self.held_out = held_out
         self.generator = Generator(config.network)
         self.discriminator = Discriminator(config.discriminator)
-        if config.channels_last:
-            for network in (self.generator, self.discriminator):
-                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(requires_grad=False)
         self.augment = None if config.augment is None else AdaptiveAugment(config.augment)
         self.path_mean = torch.zeros(())

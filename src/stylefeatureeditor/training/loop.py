@@ -66,6 +66,7 @@ class LoopConfig:
         accumulate: parts that a process's batch is taken in, one after the other.
         precision: fp32, bf16 or fp16; none leaves it to `accelerate launch`.
         device: auto takes what accelerate finds; cpu leaves a GPU alone.
+        channels_last: memory layout of images inside the networks; faster on CPU.
         find_unused_parameters: as torch's DistributedDataParallel.
         log_every: steps between lines of the log.
         validate_every: steps between validations, and at the end; 0 for never.
@@ -81,6 +82,7 @@ class LoopConfig:
     accumulate: int = 1
     precision: Literal["fp32", "bf16", "fp16"] | None = None
     device: Literal["auto", "cpu"] = "auto"
+    channels_last: bool = False
     find_unused_parameters: bool = False
     log_every: int = 10
     validate_every: int = 1000
@@ -156,6 +158,8 @@ def run(
         # torch renamed the option in 2.13; accelerate knows the old name only
         warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
         modules = phase.prepare(accelerator)
+    for module in modules:
+        module.to(memory_format=_layout(config))  # type: ignore[call-overload]
     start = _resume(phase, accelerator, folder) if resume else 0
     _check_agreed(start, accelerator)
     accelerator.wait_for_everyone()  # all have looked at the folder: now it may change
@@ -251,7 +255,8 @@ class _Attempt:
         """Take one step on this rank's batch; return the mean metrics and whether to stop."""
         accelerator, phase = self.accelerator, self.phase
         parts = accelerator.gradient_accumulation_steps
-        photos = batch.photos(accelerator.device).chunk(parts)
+        photos = batch.photos(accelerator.device)
+        photos = photos.contiguous(memory_format=_layout(self.config)).chunk(parts)
         sums: dict[str, float] = {}
         for part, indices in enumerate(batch.indices.chunk(parts)):
             rank = accelerator.process_index
@@ -334,6 +339,10 @@ def _make_accelerator(config: LoopConfig) -> Accelerator:
         )
     except ValueError as error:
         raise ConfigError(f"accelerate refuses the device or the precision: {error}") from error
+
+
+def _layout(config: LoopConfig) -> torch.memory_format:
+    return torch.channels_last if config.channels_last else torch.contiguous_format
 
 
 def _resume(phase: BasePhase, accelerator: Accelerator, folder: Path) -> int:

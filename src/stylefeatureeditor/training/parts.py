@@ -174,6 +174,8 @@ def find_discriminator(path: Path | None, start: Path, size: int) -> Discriminat
     config = _from_header(DiscriminatorConfig(), header, file)
     if config.size != size:
         raise ConfigError(f"the discriminator in {file} looks at {config.size} px, G draws {size}")
+    with torch.device("meta"):  # a header may claim any size: the tensors must have it first
+        assign_state(Discriminator(config), tensors, str(file))
     discriminator = Discriminator(config)
     assign_state(discriminator, tensors, str(file))
     return discriminator
@@ -195,9 +197,9 @@ def read_record(folder: Path) -> dict[str, int]:
     if not (folder / RECORD).is_file():
         return dict.fromkeys(COMMANDS, 0)
     steps = read_json(folder / RECORD).get("steps")
-    if not isinstance(steps, dict):
-        raise WeightsError(f"{folder / RECORD} should hold 'steps' by network")
-    return {str(name): int(count) for name, count in steps.items()}
+    if not isinstance(steps, dict) or any(type(count) is not int for count in steps.values()):
+        raise WeightsError(f"{folder / RECORD} should hold 'steps', a whole number by network")
+    return steps
 
 
 def finish_model(
@@ -307,5 +309,5 @@ def _from_header(default: Any, header: Mapping[str, str], file: Path) -> Any:
         if not isinstance(content, dict):
             raise TypeError(f"expected an object, got {type(content).__name__}")
         return from_mapping(default, content)
-    except (ValueError, TypeError) as error:  # ConfigError is a ValueError
+    except (ValueError, TypeError, RecursionError) as error:  # ConfigError is a ValueError
         raise WeightsError(f"{file}: its header holds no config of this kind: {error}") from error

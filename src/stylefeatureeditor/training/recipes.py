@@ -91,7 +91,6 @@ def generator_run(name: str, size: int) -> GeneratorRun:
         r1_gamma=SMALL_R1.get(size, heuristic_gamma(size, 16)),
         path_weight=0.0,
         noise=False,
-        channels_last=True,
     )
     if name == "small":
         return GeneratorRun(training=training, loop=_small_loop(100_000, 500))

@@ -163,7 +163,13 @@ def small_attributes(size: int = 64, steps: int = 1100) -> AttributesRun:
     """Return the attribute classifier that docs/LOG.md measures."""
     network = AttributeClassifierConfig(size=size, channels=(32, 64, 128, 256), depths=(1, 1, 1, 1))
     training = AttributeTrainingConfig(network=network, lr=2e-3, steps=steps)
-    loop = LoopConfig(steps=steps, batch_size=64, log_every=20, validate_every=max(1, steps // 4))
+    loop = LoopConfig(
+        steps=steps,
+        batch_size=64,
+        log_every=20,
+        validate_every=max(1, steps // 4),
+        channels_last=True,
+    )
     return AttributesRun(training=training, loop=loop)
 
 
@@ -188,6 +194,8 @@ def _small_loop(steps: int) -> LoopConfig:
     return LoopConfig(
         steps=steps,
         batch_size=16,
+        precision="bf16",
+        channels_last=True,
         validate_every=every,
         sample_every=every,
         save_every=every,
