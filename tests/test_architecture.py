@@ -36,6 +36,7 @@ ORDER = (
     ("editing",),
     ("model",),
     ("pipeline",),
+    ("photo_batch",),
     ("weights",),
     ("result", "edit_mask", "inversion_file"),
     ("editor",),

@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 
 from stylefeatureeditor import edit_mask
-from stylefeatureeditor.edit_mask import edit_region
+from stylefeatureeditor.edit_mask import edit_region, find_region
 from stylefeatureeditor.errors import MaskError
 from stylefeatureeditor.face_parsing.face_frame import five_points
 from stylefeatureeditor.photo.align import crop, ffhq_quad
-from stylefeatureeditor.photo.face_mask import face_mask
+from stylefeatureeditor.photo.face_mask import face_mask, read_mask
 from stylefeatureeditor.photo.image import to_tensor
 from stylefeatureeditor.records import AlignedFace
 from synthetic_face import frontal_face, soft_photo
@@ -116,6 +116,28 @@ def test_a_picture_of_the_crops_size_is_taken_as_it_is():
     picture[:8] = 255
     region = edit_region(picture, (face(),))
     assert torch.equal(region[0, 0], torch.from_numpy(picture / 255).float())
+
+
+def test_a_mask_of_the_photo_and_one_of_the_crop_mean_the_same():
+    over_photo = np.zeros((120, 160), dtype=np.uint8)
+    over_photo[30:60, 40:70] = 255
+    one = face()
+    from_photo = find_region(over_photo, (one,), 1)
+    over_crop = crop(over_photo[:, :, None].repeat(3, axis=2), one.quad, SIDE)
+    from_crop = find_region(over_crop, (one,), 1)
+    assert (from_photo.crops - from_crop.crops).abs().max() < 0.1
+    assert from_photo.photo.shape == (1, 1, 120, 160)
+    assert from_crop.photo is None
+    with pytest.raises(MaskError, match="160 x 120 or 32 x 32"):
+        find_region(over_photo[:40], (one,), 1)
+
+
+def test_a_picture_is_read_once_for_all_faces_of_a_photo(monkeypatch):
+    read = []
+    monkeypatch.setattr(edit_mask, "read_mask", lambda *args: read.append(args) or read_mask(*args))
+    region = find_region(np.zeros((120, 160), np.uint8), (face(), face((100, 60)), face()), 3)
+    assert region.crops.shape == (3, 1, SIDE, SIDE)
+    assert len(read) == 1
 
 
 def test_a_file_without_a_suffix_is_found_before_a_name(tmp_path, monkeypatch, parser):

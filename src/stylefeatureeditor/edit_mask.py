@@ -13,6 +13,7 @@ Shapes: B faces, S side of the crop.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
@@ -24,7 +25,8 @@ from torch import Tensor
 
 from stylefeatureeditor.errors import MaskError
 from stylefeatureeditor.face_parsing.face_frame import five_points, into_crop
-from stylefeatureeditor.photo.face_mask import face_mask, read_mask, read_mask_for
+from stylefeatureeditor.photo.face_mask import face_mask, mask_to_crop, read_mask
+from stylefeatureeditor.pipeline import check_region
 from stylefeatureeditor.weights.face_parsers import find_face_parser
 
 if TYPE_CHECKING:
@@ -36,28 +38,52 @@ FACE = "face"
 FOREGROUND = "foreground"
 
 
-def edit_region(mask: Mask | None, faces: tuple[AlignedFace, ...]) -> Tensor | None:
-    """Return the region that a mask means for the faces of a photo, (B or 1, 1, S, S) in [0, 1].
+@dataclass(frozen=True)
+class Region:
+    """Where an edit of one photo may act; None lets everything change.
+
+    Attributes:
+        crops: (B or 1, 1, S, S) in [0, 1], over the crop of each face.
+        photo: (1, 1, H, W), if the mask was drawn over the whole photo: pasting back needs it too,
+            so that no pixel outside it changes.
+    """
+
+    crops: Tensor | None = None
+    photo: Tensor | None = None
+
+
+def find_region(mask: Mask | None, faces: tuple[AlignedFace, ...], rows: int) -> Region:
+    """Return the region that a mask means for the faces of a photo; a picture is read once.
 
     Args:
         mask: see the table above; None or "none" lets everything change.
         faces: B faces; empty for aligned tensors, which take no other mask than a tensor.
+        rows: B, also where `faces` is empty.
 
     Raises:
         MaskError: the mask is unknown, cannot be read, or fits neither photo nor crop; a face
             parser is needed and none is there.
     """
     if mask is None or isinstance(mask, Tensor) or (isinstance(mask, str) and mask == "none"):
-        return mask if isinstance(mask, Tensor) else None
+        if isinstance(mask, Tensor):
+            check_region(mask, rows)
+            return Region(mask)
+        return Region()
     if not faces:
         raise MaskError("a mask by name or picture needs a photo; pass a tensor for aligned crops")
-    return torch.cat([_region(mask, face) for face in faces])
-
-
-def _region(mask: str | Path | bytes | Image.Image | np.ndarray, face: AlignedFace) -> Tensor:
     if _is_name(mask):
-        return _named(mask, face)
-    return read_mask_for(face, mask)
+        return Region(torch.cat([_named(mask, face) for face in faces]))
+    height, width = faces[0].photo.shape[:2]
+    size = faces[0].pixels.shape[-1]
+    drawn = read_mask(mask, (width, height), (size, size))
+    if drawn.shape[2:] != (height, width):  # of the crop's size
+        return Region(drawn)
+    return Region(torch.cat([mask_to_crop(drawn, face.quad, size) for face in faces]), drawn)
+
+
+def edit_region(mask: Mask | None, faces: tuple[AlignedFace, ...]) -> Tensor | None:
+    """Return the region over the crops alone; see `find_region`."""
+    return find_region(mask, faces, len(faces)).crops
 
 
 def _named(name: str, face: AlignedFace) -> Tensor:
@@ -71,20 +97,6 @@ def _named(name: str, face: AlignedFace) -> Tensor:
         corners, marks = torch.as_tensor(face.quad), torch.as_tensor(face.landmarks)[None] + 0.5
         points = into_crop(five_points(marks), corners, face.pixels.shape[-1])
     return _parser().edit_region(face.pixels, *regions, points=points)
-
-
-def mask_of_photo(mask: Mask | None, faces: tuple[AlignedFace, ...]) -> Tensor | None:
-    """Return a mask that was drawn over the whole photo as it is, (1, 1, H, W); else None.
-
-    `edit_region` brings it into the crops; pasting back needs it too, so that no pixel outside it
-    changes.
-    """
-    if not faces or mask is None or isinstance(mask, Tensor) or _is_name(mask):
-        return None
-    height, width = faces[0].photo.shape[:2]
-    size = faces[0].pixels.shape[-1]
-    drawn = read_mask(mask, (width, height), (size, size))
-    return drawn if drawn.shape[2:] == (height, width) else None
 
 
 def _is_name(mask: object) -> TypeGuard[str]:

@@ -6,7 +6,6 @@ photo -> find and align a face -> invert (Eq. 3) -> edit (Eq. 5-7) -> paste back
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -15,16 +14,17 @@ import torch
 from torch import Tensor
 
 from stylefeatureeditor.device import find_device
-from stylefeatureeditor.edit_mask import edit_region, mask_of_photo
+from stylefeatureeditor.edit_mask import Region, find_region
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry, load_catalog, range_warning
 from stylefeatureeditor.editing.direction import EditDirection
-from stylefeatureeditor.errors import ConfigError, DirectionError
+from stylefeatureeditor.errors import ConfigError, DirectionError, SfeError
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
 from stylefeatureeditor.photo.image import read_photo, to_tensor
 from stylefeatureeditor.photo.landmarks import choose_face, find_faces
-from stylefeatureeditor.pipeline import Pipeline, check_region
+from stylefeatureeditor.photo_batch import Crops, edit_together, encode
+from stylefeatureeditor.pipeline import Pipeline
 from stylefeatureeditor.records import AlignedFace, Photo
 from stylefeatureeditor.result import Blend, EditResult
 from stylefeatureeditor.weights.checkpoint import load_model, save_model
@@ -39,7 +39,7 @@ from stylefeatureeditor.weights.local_models import find_model
 from stylefeatureeditor.weights.styleclip_files import load_text_edits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
     from PIL import Image
@@ -223,9 +223,9 @@ class Editor:
         """
         resolved = self.resolve(edits)
         inversion = self._encode(photo, face=face, aligned=aligned)
-        region = edit_region(mask, inversion.faces)
-        pixels = self.pipeline.edit(inversion, resolved, region)
-        return self._result(inversion, pixels, region, blend, mask)
+        region = find_region(mask, inversion.faces, len(inversion))
+        pixels = self.pipeline.edit(inversion, resolved, region.crops)
+        return self._result(inversion, pixels, region, blend)
 
     def edit_batch(
         self,
@@ -237,31 +237,38 @@ class Editor:
         blend: Blend | None = None,
         face: Which = "largest",
         aligned: bool = False,
+        on_error: Callable[[int, SfeError], None] | None = None,
     ) -> Iterator[EditResult]:
         """Yield the result of the same edits for each photo in turn, `batch_size` faces at a time.
 
-        Arguments and errors are those of `edit`. Photos are read as they are needed.
+        Arguments and errors are those of `edit`, for every photo. Photos are read as they are
+        needed. `on_error` is called with the number of a photo that cannot be edited, from 0, and
+        why, and the others go on; None lets the first such photo raise.
         """
-        resolved = self.resolve(edits)
+        resolved, batch_size = self.resolve(edits), max(1, batch_size)
         if any(isinstance(strength, Tensor) and strength.ndim for strength in resolved.values()):
             raise DirectionError("a batch takes one strength per direction; `strip` takes several")
-        photos = iter(photos)
-        while group := list(islice(photos, max(1, batch_size))):
-            known = [self._encode(photo, face=face, aligned=aligned) for photo in group]
-            regions = [edit_region(mask, inversion.faces) for inversion in known]
-            region = _whole_region(regions, known)
-            if resolved and any(inversion.anchor for inversion in known):
-                for inversion in known:  # else E would run again for those that it has seen
-                    self.pipeline.find_anchor(inversion)
-            whole = Inversion.cat(known) if len(known) > 1 else known[0]
-            pixels = self.pipeline.edit(whole, resolved, region)
-            end = 0
-            for inversion, own in zip(known, regions, strict=True):
-                start, end = end, end + len(inversion)
-                part = whole.rows(start, end)
-                inversion.anchor = inversion.anchor or part.anchor
-                inversion.pixels = part.pixels if inversion.pixels is None else inversion.pixels
-                yield self._result(inversion, pixels[start:end], own, blend, mask)
+        coming = enumerate(photos)
+        while True:
+            group: list[tuple[Crops | Inversion, Region]] = []
+            for number, photo in coming:
+                try:
+                    prepared = self._prepare(photo, face=face, aligned=aligned)
+                    group.append((prepared, find_region(mask, prepared.faces, len(prepared))))
+                except SfeError as error:
+                    if on_error is None:
+                        raise
+                    on_error(number, error)
+                if sum(len(known) for known, _ in group) >= batch_size:
+                    break
+            if not group:
+                return
+            known = encode(self.pipeline, [photo for photo, _ in group], batch_size)
+            regions = [region for _, region in group]
+            crops = [region.crops for region in regions]
+            pixels = edit_together(self.pipeline, known, crops, resolved, batch_size)
+            for inversion, drawn, region in zip(known, pixels, regions, strict=True):
+                yield self._result(inversion, drawn, region, blend)
 
     def strip(
         self,
@@ -280,11 +287,11 @@ class Editor:
         inversion = self._encode(photo)
         inversion = inversion if len(inversion) == 1 else inversion[0]
         (resolved,) = self.resolve({direction: 1.0})
-        region = edit_region(mask, inversion.faces)
+        region = find_region(mask, inversion.faces, len(inversion))
         for first in range(0, len(strengths), max(1, batch_size)):
             some = torch.tensor(strengths[first : first + max(1, batch_size)])
-            for pixels in self.pipeline.edit(inversion, {resolved: some}, region):
-                yield self._result(inversion, pixels[None], region, blend, mask)
+            for pixels in self.pipeline.edit(inversion, {resolved: some}, region.crops):
+                yield self._result(inversion, pixels[None], region, blend)
 
     def direction(self, name: str) -> EditDirection:
         """Return a direction by name.
@@ -358,6 +365,13 @@ class Editor:
         aligned: bool = False,
     ) -> Inversion:
         """Invert without drawing; an inversion is returned as it is."""
+        prepared = self._prepare(photo, face=face, aligned=aligned)
+        return encode(self.pipeline, [prepared], len(prepared))[0]
+
+    def _prepare(
+        self, photo: PhotoSource | Photo | Tensor | Inversion, *, face: Which, aligned: bool
+    ) -> Crops | Inversion:
+        """Do everything for a photo that comes before the networks."""
         if isinstance(photo, Inversion):
             self.pipeline.check(photo)
             return photo
@@ -365,36 +379,15 @@ class Editor:
             return self.pipeline.invert(photo)
         source = photo if isinstance(photo, Photo) else read_photo(photo)
         if aligned:
-            faces = [whole_photo_as_face(source, self.size)]
-        else:
-            faces = self.align(source, face=face)
-        inversion = self.pipeline.invert(torch.cat([face.pixels for face in faces]))
-        inversion.faces, inversion.source = tuple(faces), source
-        return inversion
+            return Crops((whole_photo_as_face(source, self.size),), source)
+        return Crops(tuple(self.align(source, face=face)), source)
 
     def _result(
-        self,
-        inversion: Inversion,
-        pixels: Tensor,
-        region: Tensor | None,
-        blend: Blend | None,
-        mask: Mask | None,
+        self, inversion: Inversion, pixels: Tensor, region: Region, blend: Blend | None
     ) -> EditResult:
         blend = blend or self.model.config.blend
         if blend not in get_args(Blend):
             raise ConfigError(f"blend must be one of {', '.join(get_args(Blend))}, got {blend!r}")
         if inversion.faces and blend == "residual":
             self.pipeline.reconstruct(inversion)
-        return EditResult(pixels, inversion, region, blend, mask_of_photo(mask, inversion.faces))
-
-
-def _whole_region(
-    regions: Sequence[Tensor | None], inversions: Sequence[Inversion]
-) -> Tensor | None:
-    """Return the regions of several inversions as one, a row per face; None if there are none."""
-    rows = []
-    for region, inversion in zip(regions, inversions, strict=True):
-        if region is not None:
-            check_region(region, len(inversion))
-            rows.append(region.expand(len(inversion), -1, -1, -1))
-    return torch.cat(rows) if rows else None
+        return EditResult(pixels, inversion, region.crops, blend, region.photo)

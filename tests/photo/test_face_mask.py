@@ -8,11 +8,9 @@ import torch
 from PIL import Image
 
 from stylefeatureeditor.errors import MaskError
-from stylefeatureeditor.photo.align import crop, ffhq_quad, to_crop
-from stylefeatureeditor.photo.face_mask import face_mask, mask_to_crop, read_mask, read_mask_for
-from stylefeatureeditor.photo.image import to_tensor
-from stylefeatureeditor.records import AlignedFace
-from synthetic_face import frontal_face, soft_photo, square
+from stylefeatureeditor.photo.align import ffhq_quad, to_crop
+from stylefeatureeditor.photo.face_mask import face_mask, mask_to_crop, read_mask
+from synthetic_face import frontal_face, square
 
 LANDMARKS = frontal_face((100, 80), 12, angle=0.2)
 QUAD = ffhq_quad(LANDMARKS)
@@ -95,25 +93,6 @@ def test_a_mask_of_another_size_or_none_at_all_is_refused(tmp_path):
         read_mask(np.zeros((4, 5), dtype=np.uint8), (30, 20), (64, 64))
     with pytest.raises(MaskError, match="mask cannot be used: there is no file"):
         read_mask(tmp_path / "none.png", (1, 1))
-
-
-def face() -> AlignedFace:
-    photo = soft_photo(220, 190)
-    quad = square((120, 90), 100, angle=0.3)
-    return AlignedFace(to_tensor(crop(photo, quad, 50)), photo, quad)
-
-
-def test_a_mask_of_the_photo_and_one_of_the_crop_mean_the_same():
-    over_photo = np.zeros((190, 220), dtype=np.uint8)
-    over_photo[60:120, 90:150] = 255
-    one = face()
-    from_photo = read_mask_for(one, over_photo)
-    assert from_photo.shape == (1, 1, 50, 50)
-    over_crop = crop(over_photo[:, :, None].repeat(3, axis=2), one.quad, 50)
-    from_crop = read_mask_for(one, over_crop)
-    assert (from_photo - from_crop).abs().max() < 0.1
-    with pytest.raises(MaskError, match="220 x 190 or 50 x 50"):
-        read_mask_for(one, over_photo[:40])
 
 
 @pytest.mark.parametrize("side", [60, 300])

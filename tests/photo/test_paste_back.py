@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from stylefeatureeditor.errors import ConfigError, MaskError, ShapeError
-from stylefeatureeditor.photo.align import crop, to_crop
-from stylefeatureeditor.photo.image import to_tensor
+from stylefeatureeditor.photo.align import crop, to_crop, whole_photo_as_face
+from stylefeatureeditor.photo.image import to_tensor, to_uint8
 from stylefeatureeditor.photo.paste_back import FADE, paste_back
-from stylefeatureeditor.records import AlignedFace
+from stylefeatureeditor.records import AlignedFace, Photo
 from synthetic_face import soft_photo, square
 
 SIZE = 96
@@ -53,6 +53,23 @@ def test_outside_the_quad_every_byte_is_the_photos(quad, blend):
     assert np.array_equal(pasted[outside], face.photo[outside])
     assert np.abs(pasted.astype(int) - face.photo)[is_core(face)].mean() > 20
     assert np.array_equal(face.photo, before)
+
+
+@pytest.mark.parametrize("side", [SIZE // 2, SIZE, 2 * SIZE])
+def test_a_crop_that_is_the_whole_photo_replaces_all_of_it(side):
+    """There is no seam to hide: nothing of the original shines through at the rim."""
+    face = whole_photo_as_face(Photo(np.full((side, side, 3), 200, np.uint8)), SIZE)
+    dark = torch.full_like(face.pixels, 40 / 127.5 - 1)
+    assert (paste_back(face, dark) == 40).all()
+    lighter = paste_back(face, dark + 20 / 127.5, dark, blend="residual")
+    assert (lighter == 220).all()
+    moved = replace(face, quad=face.quad + 1e-6)
+    assert (paste_back(moved, dark)[0] > 150).all()
+
+
+def test_an_aligned_photo_of_the_models_size_becomes_what_the_model_drew():
+    face = whole_photo_as_face(Photo(soft_photo(SIZE, SIZE)), SIZE)
+    assert np.array_equal(paste_back(face, -face.pixels), to_uint8(-face.pixels)[0])
 
 
 @pytest.mark.parametrize("quad", QUADS.values(), ids=QUADS)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from stylefeatureeditor.records import AlignedFace
-
 
 def face_mask(
     landmarks: np.ndarray, quad: np.ndarray, size: int, *, feather: float = 0.06
@@ -79,22 +77,6 @@ def read_mask(
     if photo.alpha is not None:
         grey = grey * (photo.alpha / 255)
     return torch.from_numpy(grey.clip(0, 1)).float()[None, None]
-
-
-def read_mask_for(
-    face: AlignedFace, source: str | Path | bytes | IO[bytes] | Image.Image | np.ndarray
-) -> Tensor:
-    """Read a mask drawn on the face's photo or on its crop, and return it over the crop.
-
-    A mask of the photo's size is taken as one of the photo, also where the crop has that size.
-
-    Raises:
-        MaskError: the mask has neither size, or cannot be read.
-    """
-    height, width = face.photo.shape[:2]
-    size = face.pixels.shape[-1]
-    mask = read_mask(source, (width, height), (size, size))
-    return mask_to_crop(mask, face.quad, size) if mask.shape[2:] == (height, width) else mask
 
 
 def mask_to_crop(mask: Tensor, quad: np.ndarray, size: int) -> Tensor:

@@ -1,6 +1,7 @@
 """The edited crop back into its photo.
 
-Two blends, both under a soft mask that is 1 inside the crop and fades to 0 at its border:
+Two blends, both under a soft mask that is 1 inside the crop and fades to 0 at its border; a crop
+that is the whole photo has no seam to hide, and there the mask is 1 everywhere:
     feather     photo <- photo + mask * (edited - photo)
     residual    photo <- photo + mask * (edited - inversion)
 where `edited` and `inversion` are first brought from the crop's grid to the photo's. Feather shows
@@ -28,7 +29,13 @@ import torch
 from torch.nn.functional import grid_sample
 
 from stylefeatureeditor.errors import ConfigError, FaceError, MaskError, check_shape
-from stylefeatureeditor.photo.align import Box, padding_weight, plan_crop, to_crop
+from stylefeatureeditor.photo.align import (
+    Box,
+    is_whole_photo,
+    padding_weight,
+    plan_crop,
+    to_crop,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,12 +103,16 @@ def paste_back(
 
     result = face.photo.copy()
     left, top, right, bottom = box
+    is_whole = is_whole_photo(face.quad, width, height)
     rows = max(1, _STRIP // (right - left))
     x = np.arange(left, right) + 0.5
     for start in range(top, bottom, rows):
         stop = min(start + rows, bottom)
         y = np.arange(start, stop) + 0.5
-        weight = torch.from_numpy(_soft_border(x, y, face.quad))  # (h, w)
+        if is_whole:
+            weight = torch.ones(stop - start, right - left)
+        else:
+            weight = torch.from_numpy(_soft_border(x, y, face.quad))  # (h, w)
         if cover is not None:
             weight = weight * cover(start, stop)[0].clamp(0, 1)
         if photo_mask is not None:
