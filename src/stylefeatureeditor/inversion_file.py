@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from safetensors import safe_open
 
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.inversion.record import Anchor, Inversion
@@ -66,8 +67,13 @@ def save_inversion(inversion: Inversion, path: str | Path) -> Path:
         path: the file to make or replace; the suffix is added if it is missing.
 
     Raises:
-        WeightsError: the file cannot be written, or the faces come from several photos.
+        WeightsError: the file cannot be written, the faces come from several photos, or another
+            method made the inversion.
     """
+    if type(inversion) is not Inversion:
+        raise WeightsError(
+            "what this method knows of a photo has no file format: keep the photo and edit it anew"
+        )
     path = Path(path)
     if path.suffix != SUFFIX:
         path = path.with_name(path.name + SUFFIX)
@@ -79,6 +85,18 @@ def save_inversion(inversion: Inversion, path: str | Path) -> Path:
     }
     save_tensors(path, tensors, header)
     return path
+
+
+def is_inversion_file(path: Path) -> bool:
+    """Return whether a file says of itself that it is an inversion; only its head is read.
+
+    A damaged file counts as one, so that its user hears of it.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return "inversion_format" in (file.metadata() or {})
+    except Exception:  # noqa: BLE001 (safetensors has an error of its own for every damage)
+        return True
 
 
 def load_inversion(path: str | Path) -> Inversion:

@@ -7,61 +7,8 @@ from dataclasses import fields
 import pytest
 import torch
 
-from stylefeatureeditor.backbones.ir_se50 import IRConfig
-from stylefeatureeditor.backbones.iresnet import IResNetConfig
-from stylefeatureeditor.comparisons.feature_style import FeatureStyle, FeatureStyleConfig
-from stylefeatureeditor.comparisons.hfgi import Hfgi, HfgiConfig
-from stylefeatureeditor.comparisons.padinv import PadInv, PadInvConfig
-from stylefeatureeditor.comparisons.psp import Psp, PspConfig
-from stylefeatureeditor.comparisons.restyle import ReStyle, ReStyleConfig
-from stylefeatureeditor.comparisons.style_transformer import (
-    StyleTransformer,
-    StyleTransformerConfig,
-)
-from stylefeatureeditor.comparisons.styleres import StyleRes, StyleResConfig
 from stylefeatureeditor.editing.direction import EditDirection, StyleSpaceDirection
-from stylefeatureeditor.editing.e4e import E4eConfig
-from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
-from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncoderConfig
-
-GENERATOR = GeneratorConfig(size=64, style_dim=8, mapping_layers=1, channel_max=8)
-TRUNK = IRConfig(channels=(4, 4, 8, 8), depths=(1, 1, 1, 1), squeeze=2)
-ENCODER = E4eConfig(size=64, num_styles=10, style_dim=8, trunk=TRUNK)
-TINY = {
-    "psp": lambda: Psp(PspConfig(generator=GENERATOR, encoder=ENCODER)),
-    "restyle": lambda: ReStyle(
-        ReStyleConfig(generator=GENERATOR, trunk=TRUNK, size=64, iterations=2)
-    ),
-    "feature_style": lambda: FeatureStyle(
-        FeatureStyleConfig(
-            generator=GENERATOR,
-            size=64,
-            layer=1,
-            encoder=FeatureStyleEncoderConfig(
-                num_styles=10,
-                style_dim=8,
-                feature_channels=8,
-                trunk=IResNetConfig(
-                    stem_channels=4, channels=(4, 4, 4, 4), depths=(1, 1, 1, 1), strides=(2,) * 4
-                ),
-            ),
-        )
-    ),
-    "style_transformer": lambda: StyleTransformer(
-        StyleTransformerConfig(generator=GENERATOR, pyramid=ENCODER, heads=2, hidden=8)
-    ),
-    "hfgi": lambda: Hfgi(
-        HfgiConfig(
-            generator=GENERATOR,
-            encoder=ENCODER,
-            layer=4,
-            aligner_channels=(4, 4, 4, 4),
-            residue_channels=(4, 4, 4),
-        )
-    ),
-    "styleres": lambda: StyleRes(StyleResConfig(generator=GENERATOR, encoder=ENCODER, layer=4)),
-    "padinv": lambda: PadInv(PadInvConfig(generator=GENERATOR, encoder=ENCODER)),
-}
+from tiny_methods import GENERATOR, TINY
 
 
 @pytest.fixture(params=TINY)

@@ -7,6 +7,9 @@
     HFGI                ckpt.pt
     StyleRes            styleres_ffhq.pth
     PadInv              none published; its training writes one
+    HyperStyle          hyperstyle_ffhq.pt, and faces_w_encoder.pt
+    HyperInverter       the "light" or the large checkpoint, NVIDIA's ffhq.pkl or its older form,
+                        and the W encoder's file
 
 Each loader raises WeightsError where the file is damaged, of another kind, or holds a tensor that
 its layout lacks. Addresses and licences are in `published.py`.
@@ -20,9 +23,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from stylefeatureeditor.comparisons import keys
+from stylefeatureeditor.comparisons import hyper_keys, keys
 from stylefeatureeditor.comparisons.feature_style import FeatureStyle, FeatureStyleConfig
 from stylefeatureeditor.comparisons.hfgi import Hfgi, HfgiConfig
+from stylefeatureeditor.comparisons.hyperinverter import HyperInverter, HyperInverterConfig
+from stylefeatureeditor.comparisons.hyperstyle import HyperStyle, HyperStyleConfig
 from stylefeatureeditor.comparisons.padinv import PadInv, PadInvConfig
 from stylefeatureeditor.comparisons.psp import Psp, PspConfig
 from stylefeatureeditor.comparisons.restyle import ReStyle, ReStyleConfig
@@ -34,6 +39,7 @@ from stylefeatureeditor.comparisons.style_transformer import (
 from stylefeatureeditor.comparisons.styleres import StyleRes, StyleResConfig
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.weights.checkpoint import assign_state
+from stylefeatureeditor.weights.convert import read_generator
 from stylefeatureeditor.weights.released import without_prefix
 from stylefeatureeditor.weights.unpickle import read_torch
 
@@ -62,6 +68,16 @@ def load_single_style(path: Path) -> SingleStyleEncoder:
     table = _table(_content(path), "state_dict", path)
     state = keys.single_style_state(without_prefix(table, "encoder."))
     return _assigned(lambda: SingleStyleEncoder(SingleStyleConfig()), state, path)
+
+
+def load_restyle_psp(path: Path) -> ReStyle:
+    """Return ReStyle over pSp; a file of the other flavour is refused."""
+    return _flavour(load_restyle(path), path, offsets_from_first=False)
+
+
+def load_restyle_e4e(path: Path) -> ReStyle:
+    """Return ReStyle over e4e; a file of the other flavour is refused."""
+    return _flavour(load_restyle(path), path, offsets_from_first=True)
 
 
 def load_restyle(path: Path) -> ReStyle:
@@ -128,6 +144,52 @@ def load_padinv(path: Path) -> PadInv:
         _table(models, "encoder", path), _table(models, "generator_smooth", path)
     )
     return _assigned(lambda: PadInv(PadInvConfig(generator=config)), state, path)
+
+
+def load_hyperstyle(path: Path, encoder: Path) -> HyperStyle:
+    """Return HyperStyle from hyperstyle_ffhq.pt, and its encoder from faces_w_encoder.pt.
+
+    The second file's generator and mean latent are not used, as in the release.
+    """
+    content = _content(path)
+    config, state = hyper_keys.hyperstyle_state(
+        _table(content, "state_dict", path),
+        _mean(content, path),
+        without_prefix(_table(_content(encoder), "state_dict", encoder), "encoder."),
+    )
+    return _assigned(lambda: HyperStyle(HyperStyleConfig(generator=config)), state, path)
+
+
+def load_hyperinverter(path: Path, generator: Path, encoder: Path | None = None) -> HyperInverter:
+    """Return HyperInverter from its "light" or large checkpoint.
+
+    Args:
+        path: the checkpoint.
+        generator: NVIDIA's FFHQ generator, a .pkl; its mean latent serves.
+        encoder: the W encoder's file; None takes the copy inside `path`.
+    """
+    config, drawn = read_generator(generator)
+    own = None
+    if encoder is not None:
+        own = without_prefix(_table(_content(encoder), "state_dict", encoder), "encoder.")
+    state = hyper_keys.hyperinverter_state(_table(_content(path), "state_dict", path), own, drawn)
+    latent = state["layers.0.w1"].shape[0] if "layers.0.w1" in state else 0
+    sizes = HyperInverterConfig(generator=config, latent=max(latent, 1))
+    return _assigned(lambda: HyperInverter(sizes), state, path)
+
+
+def _flavour(method: ReStyle, path: Path, *, offsets_from_first: bool) -> ReStyle:
+    if method.config.offsets_from_first != offsets_from_first:
+        own, other = (
+            ("restyle-e4e", "restyle-psp")
+            if offsets_from_first
+            else (
+                "restyle-psp",
+                "restyle-e4e",
+            )
+        )
+        raise WeightsError(f"{path} holds {other}, not {own}: convert it with --method {other}")
+    return method
 
 
 def _assigned(make: Callable[[], Network], state: State, path: Path) -> Network:

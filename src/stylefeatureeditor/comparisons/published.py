@@ -7,9 +7,11 @@ NVIDIA's FFHQ model, whose own licence (non-commercial) also applies.
 
 from __future__ import annotations
 
+from stylefeatureeditor.comparisons.methods import METHODS
+from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.sources import Source
 
-_DRIVE = "https://drive.google.com/uc?export=download&id="
+_DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
 _NON_COMMERCIAL_GENERATOR = "; G is NVIDIA's, non-commercial"
 MIT = f"MIT{_NON_COMMERCIAL_GENERATOR}"
 INTERDIGITAL = f"InterDigital (evaluation and research only){_NON_COMMERCIAL_GENERATOR}"
@@ -85,3 +87,27 @@ COMPARISON_SOURCES = (
         "encoder to W of HyperStyle, faces",
     ),
 )
+
+
+def published_files() -> dict[str, Source]:
+    """Return name -> file of everything that `sfe models pull` can fetch."""
+    return {**sources.SOURCES, **{source.name: source for source in COMPARISON_SOURCES}}
+
+
+def published_groups() -> dict[str, tuple[str, ...]]:
+    """Return group -> names of its files; a method is a group of the files it is made of."""
+    return {**sources.GROUPS, **{kind.word: kind.sources for kind in METHODS if kind.sources}}
+
+
+def find_published(name: str) -> tuple[Source, ...]:
+    """Return the files of a group or method, or the one file of that name.
+
+    Raises:
+        WeightsError: nothing is called so.
+    """
+    return sources.find_sources(name, published_files(), published_groups())
+
+
+def licence_text(source: Source) -> str:
+    """Return what a user has to know of the licence before a download."""
+    return source.licence or "none stated: all rights reserved, ask its authors"

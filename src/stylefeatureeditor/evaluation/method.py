@@ -1,7 +1,4 @@
-"""Methods of inversion and editing behind one small protocol, and those that only run networks.
-
-    state = method.invert(photos)                      # state.reconstruction is X^
-    pixels = method.edit(state, direction, strength)   # X'
+"""The methods of the paper's own networks, behind the protocol of `comparisons/method.py`.
 
 | method      | codes                | what redraws the photo                      |
 |-------------|----------------------|---------------------------------------------|
@@ -9,20 +6,20 @@
 | SfeWithoutH | w from I             | G(F_k - (F_w - F_w'), w')     after phase 1 |
 | E4eMethod   | w_E from E           | G(w_E')                                     |
 
-Methods that fit each photo are in `w_optimisation.py` and `pivotal_tuning.py`. Time is taken by
-whoever calls, in the same way for all.
+Methods that fit each photo are in `w_optimisation.py` and `pivotal_tuning.py`, those that the paper
+compares with in `comparisons/`. Time is taken by whoever calls, in the same way for all.
 
 Shapes: B photos of side `size`, (B, 3, size, size) in [-1, 1].
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 
+from stylefeatureeditor.comparisons.method import Method
 from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.editing.direction import combine
 from stylefeatureeditor.pipeline import Pipeline
@@ -35,40 +32,6 @@ if TYPE_CHECKING:
     from stylefeatureeditor.inversion.inverter import InverterOutput
     from stylefeatureeditor.inversion.record import Inversion
     from stylefeatureeditor.model import Model
-
-
-class State(Protocol):
-    """What a method knows of photos once it has inverted them."""
-
-    @property
-    def reconstruction(self) -> Tensor:
-        """X^, (B, 3, size, size), nominally in [-1, 1], not rounded."""
-
-
-S = TypeVar("S", bound=State)
-
-
-class Method(ABC, Generic[S]):
-    """One way to invert photos and to edit what came of it.
-
-    Attributes:
-        name: row of the table.
-        size: side of the photos it takes.
-        identity: changes with the weights and settings; results of another identity are another
-            method's.
-    """
-
-    name: str
-    size: int
-    identity: str
-
-    @abstractmethod
-    def invert(self, photos: Tensor) -> S:
-        """Invert and redraw photos, (B, 3, size, size) in [-1, 1]."""
-
-    @abstractmethod
-    def edit(self, state: S, direction: EditDirection, strength: float) -> Tensor:
-        """Return the photos of `state` edited, (B, 3, size, size)."""
 
 
 @dataclass(frozen=True)

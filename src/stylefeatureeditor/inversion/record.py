@@ -99,6 +99,10 @@ class Inversion:
     @staticmethod
     def cat(parts: list[Inversion]) -> Inversion:
         """Join inversions of one model along the batch; what one lacks, the whole lacks."""
+        return type(parts[0])._joined(parts)
+
+    @classmethod
+    def _joined(cls, parts: list[Inversion]) -> Inversion:
         faces = tuple(face for part in parts for face in part.faces)
         rows = sum(len(part) for part in parts)
         anchors = [part.anchor for part in parts if part.anchor is not None]

@@ -74,6 +74,11 @@ def load_config(folder: Path) -> ModelConfig:
             "one from published checkpoints"
         )
     content = read_json(folder / CONFIG_FILE)
+    if "method" in content:
+        raise WeightsError(
+            f"{folder} holds the method {content['method']}, not StyleFeatureEditor itself: in "
+            "Python, MethodEditor.from_pretrained opens it"
+        )
     if content.get("format") != FORMAT:
         raise WeightsError(
             f"{folder / CONFIG_FILE}: expected format {FORMAT}, got {content.get('format')!r}"

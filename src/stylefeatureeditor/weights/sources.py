@@ -377,15 +377,20 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 
 
-def find_sources(name: str) -> tuple[Source, ...]:
-    """Return the files of a group, or the one file of that name.
+def find_sources(
+    name: str,
+    known: dict[str, Source] | None = None,
+    groups: dict[str, tuple[str, ...]] | None = None,
+) -> tuple[Source, ...]:
+    """Return the files of a group, or the one file of that name; others than these if given.
 
     Raises:
         WeightsError: no file and no group is called so.
     """
-    if name in GROUPS:
-        return tuple(SOURCES[member] for member in GROUPS[name])
-    if name in SOURCES:
-        return (SOURCES[name],)
-    near = difflib.get_close_matches(name, [*GROUPS, *SOURCES], n=3) or list(GROUPS)
+    known, groups = SOURCES if known is None else known, GROUPS if groups is None else groups
+    if name in groups:
+        return tuple(known[member] for member in groups[name])
+    if name in known:
+        return (known[name],)
+    near = difflib.get_close_matches(name, [*groups, *known], n=3) or list(groups)
     raise WeightsError(f"nothing published is called {name!r}: did you mean {', '.join(near)}?")

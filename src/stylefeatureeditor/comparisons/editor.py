@@ -1,0 +1,219 @@
+"""Photos through any method: found, cropped, inverted, edited, and pasted back.
+
+    crop -> method.invert -> method.edit -> region * X' + (1 - region) * X^ -> the whole photo
+
+Only our own method has a Delta that a mask can confine before the picture is drawn; for the others
+the mask chooses between two finished pictures, edit and reconstruction. Pasting back is the same.
+
+Shapes: B faces, S side of a crop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from stylefeatureeditor.comparisons.folder import MethodModel, load_method, save_method
+from stylefeatureeditor.comparisons.method import ComparedMethod, SeveralEdits
+from stylefeatureeditor.comparisons.methods import KINDS
+from stylefeatureeditor.device import find_device
+from stylefeatureeditor.editing.catalog import Catalog, load_catalog
+from stylefeatureeditor.editing.delta import resize
+from stylefeatureeditor.editor import Editor
+from stylefeatureeditor.errors import ConfigError, PhotoError, check_shape
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.pipeline import Pipeline, check_region, check_rows
+from stylefeatureeditor.records import Codes
+from stylefeatureeditor.weights.direction_files import (
+    copy_published_files,
+    load_own_directions,
+    save_own_directions,
+)
+from stylefeatureeditor.weights.local_models import find_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stylefeatureeditor.comparisons.method import Method
+    from stylefeatureeditor.editing.direction import EditDirection, Strength
+
+
+@dataclass
+class MethodInversion(Inversion):
+    """What a method knows of B faces.
+
+    `codes`, `features` and `rgb` are empty: what a method keeps is its own matter.
+
+    Attributes:
+        states: one per face, each of a batch of one.
+    """
+
+    states: tuple[Any, ...] = ()
+
+    def rows(self, start: int, end: int) -> MethodInversion:
+        """Return the faces from `start` up to `end`."""
+        part: Any = super(MethodInversion, replace(self, states=())).rows(start, end)
+        return replace(part, states=self.states[start:end])
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> MethodInversion:
+        """Return the record with `function` applied to every tensor but the faces' own."""
+        whole: Any = super().map(function)
+        return replace(whole, states=tuple(map_tensors(function, s) for s in self.states))
+
+    @classmethod
+    def _joined(cls, parts: list[Any]) -> MethodInversion:
+        states = tuple(state for part in parts for state in part.states)
+        return cls(**vars(Inversion._joined(parts)), states=states)
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Return a record, mapping or sequence with `function` applied to every tensor in it."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(
+            value, **{f.name: map_tensors(function, getattr(value, f.name)) for f in fields(value)}
+        )
+    if isinstance(value, Mapping):
+        return {key: map_tensors(function, item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map_tensors(function, item) for item in value)
+    return value
+
+
+class MethodPipeline(Pipeline):
+    """Runs a method face by face.
+
+    Args:
+        method: on its device.
+        model: its networks, of which the config and the generator are asked.
+    """
+
+    def __init__(self, method: Method[Any], model: MethodModel) -> None:
+        self.method = method
+        self.model = model  # type: ignore[assignment]
+        self.fingerprint = hashlib.sha256(method.identity.encode()).hexdigest()[:16]
+
+    @torch.no_grad()
+    def invert(self, photos: Tensor) -> MethodInversion:
+        """Return what the method knows of aligned photos, (B, 3, size, size) in [-1, 1].
+
+        Raises:
+            ShapeError: another shape.
+            PhotoError: the tensor holds integers.
+        """
+        check_shape("photos", photos, (None, 3, self.method.size, self.method.size))
+        if not photos.is_floating_point():
+            raise PhotoError(f"aligned photos must be floats in [-1, 1], got {photos.dtype}")
+        photos = photos.to(self.device, torch.float32)
+        states = tuple(self.method.invert(photo) for photo in photos.split(1))
+        pixels = torch.cat([state.reconstruction for state in states])
+        nothing = pixels.new_empty(len(photos), 0)
+        return MethodInversion(
+            codes=Codes(nothing),
+            features=nothing,
+            rgb=nothing,
+            encoder_pixels=photos,
+            model=self.fingerprint,
+            pixels=pixels,
+            states=states,
+        )
+
+    def reconstruct(self, inversion: Inversion) -> Tensor:
+        """Return X^, (B, 3, size, size)."""
+        self._take(inversion)
+        assert inversion.pixels is not None
+        return inversion.pixels
+
+    @torch.no_grad()
+    def edit(
+        self,
+        inversion: Inversion,
+        edits: Mapping[EditDirection, Strength],
+        region: Tensor | None = None,
+    ) -> Tensor:
+        """Return X', (R, 3, size, size); arguments and errors as `Pipeline.edit`."""
+        before = self.reconstruct(inversion)
+        if not edits:
+            return before
+        assert isinstance(inversion, MethodInversion)
+        check_rows(edits)
+        if region is not None:
+            check_region(region, len(inversion))
+        count = max([len(s) for s in edits.values() if isinstance(s, Tensor) and s.ndim] or [1])
+        faces = len(inversion)
+        drawn = []
+        for row in range(max(count, faces)):
+            own = SeveralEdits({d: _row(strength, row) for d, strength in edits.items()})
+            drawn.append(self.method.edit(inversion.states[row if faces > 1 else 0], own, 1.0))
+        after = torch.cat(drawn)
+        if region is None:
+            return after
+        return before + resize(region.to(after), after.shape[-1]) * (after - before)
+
+    def find_anchor(self, inversion: Inversion) -> None:
+        """Do nothing: no method but ours has a second encoder."""
+        self._take(inversion)
+
+
+class MethodEditor(Editor):
+    """One method, ready to edit photos: `Editor` with other networks inside.
+
+    Args:
+        method: on its device.
+        model: its networks.
+        directions: the directions it knows by name.
+        folder: where published direction files lie, in a folder `directions`.
+    """
+
+    def __init__(
+        self,
+        method: Method[Any],
+        model: MethodModel,
+        directions: Catalog | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        super().__init__(model, directions, folder)  # type: ignore[arg-type]
+        self.method = method
+        self.pipeline: MethodPipeline = MethodPipeline(method, model)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = "psp", *, device: str = "auto") -> MethodEditor:
+        """Return the editor of a method's folder; arguments and errors as `Editor`'s."""
+        place, folder = find_device(device), find_model(name)
+        model = load_method(folder).to(place)
+        directions = load_catalog(model.config.catalog) if model.config.catalog else Catalog()
+        for entry in load_own_directions(folder).entries:
+            directions = directions.with_entry(entry)
+        title = KINDS[model.config.method].title
+        return cls(ComparedMethod(model.network, title), model, directions, folder)
+
+    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
+        """Write the method and its own directions; as `Editor.save_pretrained`.
+
+        Raises:
+            ConfigError: the method fits each photo and has no networks of its own.
+        """
+        folder = Path(folder)
+        model: Any = self.model
+        if not isinstance(self.method, ComparedMethod):
+            raise ConfigError(f"{self.method.name} has no weights of its own: save its model")
+        save_method(model, folder, float_dtype=torch.float16 if half else None)
+        family = self.model.config.catalog
+        published = load_catalog(family).entries if family else ()
+        own = [e for e in self.directions.entries if e.tensors or e not in published]
+        save_own_directions(Catalog(tuple(own)), folder)
+        if self.folder is not None:
+            copy_published_files(self.folder, folder)
+
+
+def _row(strength: Strength, row: int) -> Strength:
+    if isinstance(strength, Tensor) and strength.ndim:
+        return float(strength[row if len(strength) > 1 else 0])
+    return strength

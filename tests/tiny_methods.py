@@ -1,0 +1,96 @@
+"""Every compared method with networks of a few channels, 64 px, by its word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from seeded import draw
+from stylefeatureeditor.backbones.ir_se50 import IRConfig
+from stylefeatureeditor.backbones.iresnet import IResNetConfig
+from stylefeatureeditor.comparisons.editor import MethodEditor
+from stylefeatureeditor.comparisons.feature_style import FeatureStyle, FeatureStyleConfig
+from stylefeatureeditor.comparisons.folder import MethodConfig, MethodModel
+from stylefeatureeditor.comparisons.hfgi import Hfgi, HfgiConfig
+from stylefeatureeditor.comparisons.method import ComparedMethod
+from stylefeatureeditor.comparisons.methods import KINDS
+from stylefeatureeditor.comparisons.padinv import PadInv, PadInvConfig
+from stylefeatureeditor.comparisons.psp import Psp, PspConfig
+from stylefeatureeditor.comparisons.restyle import ReStyle, ReStyleConfig
+from stylefeatureeditor.comparisons.style_transformer import (
+    StyleTransformer,
+    StyleTransformerConfig,
+)
+from stylefeatureeditor.comparisons.styleres import StyleRes, StyleResConfig
+from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry
+from stylefeatureeditor.editing.e4e import E4eConfig
+from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
+from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncoderConfig
+from tiny import randomize
+
+if TYPE_CHECKING:
+    from torch import nn
+
+GENERATOR = GeneratorConfig(size=64, style_dim=8, mapping_layers=1, channel_max=8)
+TRUNK = IRConfig(channels=(4, 4, 8, 8), depths=(1, 1, 1, 1), squeeze=2)
+ENCODER = E4eConfig(size=64, num_styles=10, style_dim=8, trunk=TRUNK)
+TINY = {
+    "psp": lambda: Psp(PspConfig(generator=GENERATOR, encoder=ENCODER)),
+    "restyle-psp": lambda: ReStyle(
+        ReStyleConfig(generator=GENERATOR, trunk=TRUNK, size=64, iterations=2)
+    ),
+    "restyle-e4e": lambda: ReStyle(
+        ReStyleConfig(
+            generator=GENERATOR, trunk=TRUNK, size=64, iterations=2, offsets_from_first=True
+        )
+    ),
+    "feature-style": lambda: FeatureStyle(
+        FeatureStyleConfig(
+            generator=GENERATOR,
+            size=64,
+            layer=1,
+            encoder=FeatureStyleEncoderConfig(
+                num_styles=10,
+                style_dim=8,
+                feature_channels=8,
+                trunk=IResNetConfig(
+                    stem_channels=4, channels=(4, 4, 4, 4), depths=(1, 1, 1, 1), strides=(2,) * 4
+                ),
+            ),
+        )
+    ),
+    "style-transformer": lambda: StyleTransformer(
+        StyleTransformerConfig(generator=GENERATOR, pyramid=ENCODER, heads=2, hidden=8)
+    ),
+    "hfgi": lambda: Hfgi(
+        HfgiConfig(
+            generator=GENERATOR,
+            encoder=ENCODER,
+            layer=4,
+            aligner_channels=(4, 4, 4, 4),
+            residue_channels=(4, 4, 4),
+        )
+    ),
+    "styleres": lambda: StyleRes(StyleResConfig(generator=GENERATOR, encoder=ENCODER, layer=4)),
+    "padinv": lambda: PadInv(PadInvConfig(generator=GENERATOR, encoder=ENCODER)),
+}
+
+
+def tiny_network(word: str) -> nn.Module:
+    """Return a method's network, every tensor drawn."""
+    network = randomize(TINY[word](), f"tiny.{word}")
+    return network.requires_grad_(requires_grad=False)
+
+
+def tiny_method_editor(word: str) -> MethodEditor:
+    """Return a method's editor that knows "smile"."""
+    config = MethodConfig(method=word, name=word, generator=GENERATOR)
+    model = MethodModel(tiny_network(word), config)
+    smile = CatalogEntry(
+        name="smile",
+        kind="linear",
+        useful_range=(-3.0, 3.0),
+        label="Smile",
+        tensors={"vector": draw("tiny.smile", (GENERATOR.style_dim,))},
+    )
+    method = ComparedMethod(model.network, KINDS[word].title)
+    return MethodEditor(method, model, Catalog((smile,)))
