@@ -150,7 +150,7 @@ class ModulatedConv(nn.Module):
             x = _framed(x * style.to(x.dtype)[:, :, None, None], border / sqrt(weight[0].numel()))
             x = functional.conv2d(x, weight.to(x.dtype))
             return x * scale.to(x.dtype)[:, :, None, None] + bias.to(x.dtype)[:, None, None]
-        if len(x) == 1 and weight.numel() < x.numel() and not torch.is_grad_enabled():
+        if x.shape[0] == 1 and weight.numel() < x.numel() and not torch.is_grad_enabled():
             weight = weight * style[0, :, None, None] * scale[0, :, None, None, None]
             return self._convolve(x, weight.to(x.dtype), bias.to(x.dtype))
         x = self._convolve(x * style.to(x.dtype)[:, :, None, None], weight.to(x.dtype), None)
@@ -158,7 +158,7 @@ class ModulatedConv(nn.Module):
 
     def _demodulation(self, style: Tensor) -> Tensor:
         if not self.demodulate:
-            return style.new_ones(len(style), 1)
+            return style.new_ones(style.shape[0], 1)
         energy = style.square() @ self.weight.square().sum(dim=(2, 3)).t()  # (B, C_out)
         return torch.rsqrt(energy + 1e-8)
 

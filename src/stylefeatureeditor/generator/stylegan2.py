@@ -155,7 +155,13 @@ class Generator(nn.Module):
         return self._run(codes, None, 0, self.config.num_layers, random_noise=random_noise).rgb
 
     def synthesize_from(
-        self, features: Tensor, codes: Codes, layer: int, rgb: Tensor | None = None
+        self,
+        features: Tensor,
+        codes: Codes,
+        layer: int,
+        rgb: Tensor | None = None,
+        *,
+        size: int | None = None,
     ) -> Tensor:
         """Return X^ = G(F_k, w_{k+1:N}) (Eq. 4), (B, 3, size, size).
 
@@ -168,13 +174,15 @@ class Generator(nn.Module):
             layer: k.
             rgb: the image that the codes draw up to `layer`, `run_to(codes, layer).rgb`; None
                 draws it now.
+            size: side to stop at, for G's own smaller image; None is the generator's.
         """
         self._check_layer(layer)
+        last = self.config.num_layers if size is None else self._last_layer(size, layer)
         channels, side = self.config.layer_shape(layer)
-        check_shape("features", features, (len(codes), channels, side, side))
+        check_shape("features", features, (codes.wplus.shape[0], channels, side, side))
         if rgb is None:
             rgb = self.run_to(codes, layer).rgb
-        return self._run(codes, Halfway(features, rgb), layer, self.config.num_layers).rgb
+        return self._run(codes, Halfway(features, rgb), layer, last).rgb
 
     def run_to(self, codes: Codes, layer: int, padding: Padding | None = None) -> Halfway:
         """Run the layers up to and including `layer`, and their RGB layers.
@@ -200,6 +208,16 @@ class Generator(nn.Module):
                 )
             channels, side = self.config.layer_shape(index)
             check_shape(f"border of layer {index}", border, (None, channels, side + 2, side + 2))
+
+    def _last_layer(self, size: int, layer: int) -> int:
+        """Return the layer whose output is the last of side `size`."""
+        sides = [self.config.side(last) for last in range(layer + 1, self.config.num_layers + 1)]
+        if size not in sides:
+            raise ConfigError(
+                f"an image drawn from layer {layer} has one of the sides "
+                f"{sorted(set(sides))}, got {size}"
+            )
+        return 2 * int(log2(size)) - 3
 
     def _check_layer(self, layer: int) -> None:
         if not 1 <= layer <= self.config.num_layers:
@@ -230,7 +248,7 @@ class Generator(nn.Module):
         check_shape("codes", codes.wplus, (None, self.config.num_styles, self.config.style_dim))
         if start is None:
             constant = self.constant if padding is None else padding.constant
-            x, rgb = constant.expand(len(codes), -1, -1, -1), None
+            x, rgb = constant.expand(codes.wplus.shape[0], -1, -1, -1), None
         else:
             x, rgb = start.features, start.rgb
         if x.device.type == "cpu" and not torch.is_grad_enabled():
