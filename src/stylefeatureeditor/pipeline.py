@@ -102,6 +102,8 @@ class Pipeline:
         inversion: Inversion,
         edits: Mapping[EditDirection, Strength],
         region: Tensor | None = None,
+        *,
+        size: int | None = None,
     ) -> Tensor:
         """Return X', (R, 3, size, size).
 
@@ -110,15 +112,20 @@ class Pipeline:
             edits: direction -> strength, one number or (R,); all act at once. With one face and
                 (R,) strengths, the face is edited R times.
             region: (B or 1, 1, H, H), 1 = may change; None lets everything change.
+            size: side at which G stops, for its own smaller image; None is the model's.
 
         Raises:
+            ConfigError: G has no image of that size after F_k.
             DirectionError: a direction does not fit the model, or two have other numbers of rows.
             MaskError: the region has another shape.
             ShapeError: the inversion was made by another model.
         """
-        if not edits:
+        if not edits and size is None:
             return self.reconstruct(inversion)
         self._take(inversion)
+        if not edits:
+            features = self.model.feature_editor.reconstruct(inversion.features)
+            return self._draw(features, inversion.codes, inversion.rgb, size)
         check_rows(edits)
         if region is not None:
             check_region(region, len(inversion))
@@ -127,7 +134,7 @@ class Pipeline:
         if region is not None:
             delta = masked(delta, region.to(delta))
         features = inversion.features.expand(len(codes), -1, -1, -1)
-        return self._draw(self.model.feature_editor(features, delta), codes, rgb)
+        return self._draw(self.model.feature_editor(features, delta), codes, rgb, size)
 
     @torch.no_grad()
     def find_anchor(self, inversion: Inversion) -> None:
@@ -176,13 +183,13 @@ class Pipeline:
     def _encode(self, inversion: Inversion) -> Codes:
         return Codes(self.model.generator.latent_avg + self.model.e4e(inversion.encoder_pixels))
 
-    def _draw(self, features: Tensor, codes: Codes, rgb: Tensor) -> Tensor:
+    def _draw(self, features: Tensor, codes: Codes, rgb: Tensor, size: int | None = None) -> Tensor:
         """Draw rows from F_k, a few at a time; on a CPU one by one, which is no slower."""
         generator, layer = self.model.generator, self.model.config.feature_layer
         step = 1 if self.device.type == "cpu" else ROWS_AT_ONCE
         rows = [slice(first, first + step) for first in range(0, len(codes), step)]
         drawn = [
-            generator.synthesize_from(features[row], codes.rows(row), layer, rgb[row])
+            generator.synthesize_from(features[row], codes.rows(row), layer, rgb[row], size=size)
             for row in rows
         ]
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
@@ -211,6 +218,8 @@ def check_region(region: Tensor, faces: int) -> None:
 
 def fingerprint(model: Model) -> str:
     """Return 16 hex digits that change with the config and the weights of a model."""
+    if model.stands_for is not None:
+        return model.stands_for
     digest = hashlib.sha256(repr(model.config).encode())
     for value in model.state_dict().values():
         if value.is_floating_point():

@@ -48,8 +48,13 @@ def save_model(
         float_dtype: dtype of the weights on disk, such as torch.float16; None keeps them.
 
     Raises:
-        WeightsError: the folder cannot be written.
+        WeightsError: the folder cannot be written, or the networks hold no weights.
     """
+    if model.stands_for is not None:
+        raise WeightsError(
+            "these networks are made to run, in another precision or as graphs, not to be saved: "
+            "open the model with backend 'torch' in float32"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG_FILE).unlink(missing_ok=True)  # no half of an older model stays
