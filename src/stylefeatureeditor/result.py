@@ -68,13 +68,15 @@ class EditResult:
             before = faces[0].photo
         return Image.fromarray(np.concatenate([before, self._whole], axis=1))
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, note: str | None = None) -> Path:
         """Write `photo`, whole or not at all, with the alpha, profile and EXIF of the original.
+
+        `note` is kept in a PNG for `photo.image.read_note`.
 
         Raises:
             PhotoError: the format is not known or the file cannot be written.
         """
-        return save_photo(self._whole, path, like=self.inversion.source)
+        return save_photo(self._whole, path, like=self.inversion.source, note=note)
 
     @cached_property
     def _whole(self) -> np.ndarray:

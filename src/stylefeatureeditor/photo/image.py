@@ -28,6 +28,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from stylefeatureeditor.errors import DependencyError, PhotoError, check_shape
 from stylefeatureeditor.files import atomic_path
@@ -55,6 +56,7 @@ _FORMATS = (
 _RAW_SUFFIXES = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _ORIENTATION = 0x0112
+_NOTE = "stylefeatureeditor"  # keyword of the PNG text block
 # A TIFF keeps its EXIF tags among those that describe the file's own layout; these may travel:
 # description, make, model, resolution, software, date, artist, copyright, EXIF and GPS blocks.
 _TRAVELLING_TAGS = frozenset({270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853})
@@ -83,6 +85,7 @@ _DAMAGED = (
     RuntimeError,
     struct.error,
     zlib.error,
+    Image.DecompressionBombError,
 )
 _opening = threading.Lock()
 
@@ -137,7 +140,9 @@ def read_photo(
     )
 
 
-def save_photo(pixels: np.ndarray, path: str | Path, like: Photo | None = None) -> Path:
+def save_photo(
+    pixels: np.ndarray, path: str | Path, like: Photo | None = None, note: str | None = None
+) -> Path:
     """Write a picture, whole or not at all, in the format that the suffix names.
 
     PNG (also for a path without a suffix), WebP and TIFF are lossless; JPEG has quality 95 and
@@ -148,6 +153,7 @@ def save_photo(pixels: np.ndarray, path: str | Path, like: Photo | None = None) 
         path: where to write; a file that is there already is replaced in one step.
         like: the photo whose transparency, colour profile and EXIF the file shall carry.
             Transparency of another size (a crop is saved) is left out.
+        note: how the picture was made; a PNG keeps it for `read_note`, other formats do not.
 
     Returns:
         The path written.
@@ -169,10 +175,20 @@ def save_photo(pixels: np.ndarray, path: str | Path, like: Photo | None = None) 
     icc = like.icc_profile if like else None
     try:
         with atomic_path(path) as part, part.open("xb") as file:
-            _encode(image, file, path.suffix.lower(), icc, exif or b"")
+            _encode(image, file, path.suffix.lower(), icc, exif or b"", note)
     except (OSError, ValueError, struct.error, OverflowError) as error:
         raise PhotoError(f"{path} cannot be written: {_reason(error)}") from error
     return path
+
+
+def read_note(path: str | Path) -> str | None:
+    """Return the note that `save_photo` left in a picture; None if there is none to be read."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            note = image.info.get(_NOTE)
+    except Exception:  # noqa: BLE001 (Pillow's readers raise almost anything on damaged data)
+        return None
+    return note if isinstance(note, str) else None
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
@@ -284,16 +300,10 @@ def _without_pillow_limit() -> Iterator[None]:
 
 
 def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> Photo:
-    width, height = image.size
-    if width * height > max_pixels:
-        raise PhotoError(
-            f"{name} has {width * height / 1e6:.0f} megapixels ({width} x {height}), more than "
-            f"the limit of {max_pixels / 1e6:g}: make it smaller first"
-        )
-    if not width * height:
-        raise PhotoError(f"{name} has no pixels ({width} x {height})")
+    _check_size(image, name, max_pixels)
     try:
         image.load()
+        _check_size(image, name, max_pixels)  # an icon may hold another size than it names
         profile = image.info.get("icc_profile") or None
         turn, exif = _read_exif(image)
         pixels, alpha = modes.split_image(image, profile)
@@ -308,6 +318,17 @@ def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> Photo:
     if profile is not None and profile[16:20] != b"RGB ":
         profile = None
     return Photo(pixels, alpha, profile, exif)
+
+
+def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise PhotoError(
+            f"{name} has {width * height / 1e6:.0f} megapixels ({width} x {height}), more than "
+            f"the limit of {max_pixels / 1e6:g}: make it smaller first"
+        )
+    if not width * height:
+        raise PhotoError(f"{name} has no pixels ({width} x {height})")
 
 
 def _read_exif(image: Image.Image) -> tuple[Image.Transpose | None, bytes | None]:
@@ -329,7 +350,12 @@ def _read_exif(image: Image.Image) -> tuple[Image.Transpose | None, bytes | None
 
 
 def _encode(
-    image: Image.Image, file: IO[bytes], suffix: str, icc: bytes | None, exif: bytes
+    image: Image.Image,
+    file: IO[bytes],
+    suffix: str,
+    icc: bytes | None,
+    exif: bytes,
+    note: str | None,
 ) -> None:
     """Encode into an open file; an empty block is not written."""
     if suffix in _JPEG_SUFFIXES:
@@ -346,4 +372,7 @@ def _encode(
         image.save(file, "TIFF", icc_profile=icc, exif=exif)
     else:
         # level 3 takes half the time of the default for 4 % more bytes
-        image.save(file, "PNG", compress_level=3, icc_profile=icc, exif=exif or None)
+        text = PngInfo()
+        if note is not None:
+            text.add_itxt(_NOTE, note)
+        image.save(file, "PNG", compress_level=3, icc_profile=icc, exif=exif or None, pnginfo=text)

@@ -18,6 +18,7 @@ OPTIONS = {
     "sfe": {"--help", "--version"},
     "sfe edit": {
         "--aligned",
+        "--batch-size",
         "--blend",
         "--compare",
         "--crop-only",

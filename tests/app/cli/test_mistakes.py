@@ -237,6 +237,6 @@ def test_a_bug_keeps_its_traceback(aligned, model, tmp_path, sfe, monkeypatch):
     def broken(*_args, **_options):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("stylefeatureeditor.editor.Editor.edit", broken)
+    monkeypatch.setattr("stylefeatureeditor.editor.Editor.edit_batch", broken)
     with pytest.raises(ZeroDivisionError):
         sfe("edit", aligned, "--aligned", *EDIT[:2], "-o", tmp_path / "x.png", "--model", model)

@@ -13,7 +13,12 @@ from stylefeatureeditor.app.cli.output import Progress, say_error
 from stylefeatureeditor.errors import PhotoError, SfeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from stylefeatureeditor.app.cli.edit_record import Settings
+
+    Outcome = tuple["Job", "str | SfeError"]  # what to tell the user, or why there is nothing
+    Work = Callable[[Sequence["Job"]], Iterator[Outcome]]
 
 # What a folder is searched for. A file named by itself may have any suffix: its content counts.
 # fmt: off
@@ -23,6 +28,7 @@ PHOTO_SUFFIXES = frozenset((
 ))
 # fmt: on
 MADE_HERE = re.compile(r"_(edited|grid|compare|inverted)(_face\d+)?$")  # outputs of earlier runs
+INVERSION_SUFFIX = ".safetensors"
 MISTAKE = 2
 
 
@@ -41,6 +47,14 @@ class Job:
         except OSError:
             return False
 
+    def make_folder(self) -> None:
+        """Make the folder of the output; PhotoError if it cannot be made."""
+        folder = self.output.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PhotoError(f"the folder {folder} cannot be made: {error.strerror}") from error
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -56,7 +70,12 @@ class Plan:
 
 
 def make_plan(
-    named: Sequence[Path], output: str | None, *, ending: str, suffixes: Sequence[str]
+    named: Sequence[Path],
+    output: str | None,
+    *,
+    ending: str,
+    suffixes: Sequence[str],
+    with_inversions: bool = False,
 ) -> Plan:
     """Return what has to be made; nothing is written yet.
 
@@ -65,12 +84,13 @@ def make_plan(
         output: --output: a file for one photo, a folder for several; None writes beside the photo.
         ending: added to a photo's stem to name its output where `output` does not.
         suffixes: what an output may end in; the first is taken where none is given.
+        with_inversions: folders give their inversion files too, where the photo is not beside.
 
     Raises:
         PhotoError: nothing is there, two outputs would be one file, or nothing can be written.
     """
     is_batch = len(named) > 1 or any(path.is_dir() for path in named)
-    photos = [photo for path in named for photo in (_photos_in(path) or [path])]
+    photos = [photo for path in named for photo in (_photos_in(path, with_inversions) or [path])]
     if not is_batch and not photos[0].exists():
         raise PhotoError(f"there is no file {photos[0]}")
     into_folder = is_batch or output is None or output.endswith("/") or Path(output).is_dir()
@@ -96,35 +116,39 @@ def make_plan(
     return Plan(tuple(jobs), is_batch)
 
 
-def run_plan(plan: Plan, work: Callable[[Job], str], *, overwrite: bool) -> int:
-    """Work on each photo; return the exit code.
+def run_plan(plan: Plan, work: Work, *, overwrite: bool, settings: Settings) -> int:
+    """Work on the photos; return the exit code.
 
-    In a batch, what is done already is skipped, and a photo that fails is told at the end.
+    In a batch, what is done already is skipped, and a photo that fails is told at the end. Outputs
+    that other settings made are neither taken for done nor replaced unasked.
 
     Args:
         plan: from `make_plan`.
-        work: makes one output, whole or not at all; returns what to tell the user.
-        overwrite: do again what is done.
+        work: makes the outputs of some jobs, each whole or not at all, in their order.
+        overwrite: do again what is done, whatever its settings.
+        settings: those of this run.
 
     Raises:
         SfeError: the only photo failed.
+        PhotoError: in a batch, an output is there that was made with other settings.
     """
+    jobs = list(plan.jobs)
+    if plan.is_batch and not overwrite:
+        settings.check([job.output for job in jobs])
+        jobs = [job for job in jobs if not job.is_done]
+    skipped = len(plan.jobs) - len(jobs)
     failures: list[str] = []
-    skipped = 0
     label = "photos" if plan.is_batch else plan.jobs[0].photo.name
     with Progress(label, len(plan.jobs) if plan.is_batch else None) as bar:
-        for number, job in enumerate(plan.jobs):
+        bar.update(skipped)
+        for number, (job, outcome) in enumerate(work(jobs), start=skipped + 1):
+            if isinstance(outcome, str):
+                bar.say(outcome)
+            elif plan.is_batch:
+                failures.append(f"{job.photo}: {outcome}")
+            else:
+                raise outcome
             bar.update(number)
-            if plan.is_batch and not overwrite and job.is_done:
-                skipped += 1
-                continue
-            try:
-                _make_folder(job.output.parent)
-                bar.say(work(job))
-            except SfeError as error:
-                if not plan.is_batch:
-                    raise
-                failures.append(f"{job.photo}: {error}")
     if skipped:
         print(f"skipped {skipped} done before; --overwrite does them again")
     for failure in failures:
@@ -134,7 +158,26 @@ def run_plan(plan: Plan, work: Callable[[Job], str], *, overwrite: bool) -> int:
     return MISTAKE if failures else 0
 
 
-def _photos_in(folder: Path) -> list[Path]:
+def one_by_one(make: Callable[[Job], str]) -> Work:
+    """Return work that makes one output after the other."""
+
+    def work(jobs: Sequence[Job]) -> Iterator[Outcome]:
+        for job in jobs:
+            yield job, attempt(job, make)
+
+    return work
+
+
+def attempt(job: Job, make: Callable[[Job], str]) -> str | SfeError:
+    """Return what `make` returned or raised; the output's folder is there when it runs."""
+    try:
+        job.make_folder()
+        return make(job)
+    except SfeError as error:
+        return error
+
+
+def _photos_in(folder: Path, with_inversions: bool) -> list[Path]:  # noqa: FBT001 (private)
     """The photos of a folder but for those made by an earlier run; empty if it is no folder."""
     if not folder.is_dir():
         return []
@@ -142,17 +185,28 @@ def _photos_in(folder: Path) -> list[Path]:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise PhotoError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    shown = [path for path in entries if not path.name.startswith(".") and path.is_file()]
     photos = [
         path
-        for path in entries
-        if path.suffix.lower() in PHOTO_SUFFIXES
-        and not path.name.startswith(".")
-        and not MADE_HERE.search(path.stem)
-        and path.is_file()
+        for path in shown
+        if path.suffix.lower() in PHOTO_SUFFIXES and not MADE_HERE.search(path.stem)
     ]
+    if with_inversions:
+        photos = sorted([*photos, *_inversions_of_others(shown, photos)])
     if not photos:
         raise PhotoError(f"the folder {folder} holds no photos (JPEG, PNG, WebP, TIFF and others)")
     return photos
+
+
+def _inversions_of_others(files: Sequence[Path], photos: Sequence[Path]) -> list[Path]:
+    """The inversions among files but for those whose photo is there: it would be edited twice."""
+    candidates = [path for path in files if path.suffix.lower() == INVERSION_SUFFIX]
+    if not candidates:
+        return []
+    from stylefeatureeditor.inversion_file import is_inversion_file
+
+    known = {_stem(photo) for photo in photos}
+    return [path for path in candidates if _stem(path) not in known and is_inversion_file(path)]
 
 
 def _stem(photo: Path) -> str:
@@ -163,13 +217,6 @@ def _stem(photo: Path) -> str:
 def _is_file_name(output: str, suffixes: Sequence[str]) -> bool:
     path = Path(output)
     return path.suffix.lower() in suffixes and not output.endswith("/") and not path.is_dir()
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PhotoError(f"the folder {folder} cannot be made: {error.strerror}") from error
 
 
 def _check(job: Job, suffixes: Sequence[str]) -> None:

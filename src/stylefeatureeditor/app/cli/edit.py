@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.app.cli.batch import make_plan, numbered, run_plan
-from stylefeatureeditor.app.cli.options import add_command, add_device, add_model, load_editor
+from stylefeatureeditor.app.cli.batch import make_plan, one_by_one, run_plan
+from stylefeatureeditor.app.cli.edit_record import Settings, mask_word
+from stylefeatureeditor.app.cli.edit_work import draw_one_strip, edit_all
+from stylefeatureeditor.app.cli.options import (
+    add_command,
+    add_device,
+    add_model,
+    load_editor,
+    positive,
+)
 from stylefeatureeditor.app.cli.output import Progress, warn
-from stylefeatureeditor.errors import ConfigError, FaceError
+from stylefeatureeditor.errors import ConfigError
 
 if TYPE_CHECKING:
-    from PIL import Image
-    from torch import Tensor
-
-    from stylefeatureeditor.app.cli.batch import Job
     from stylefeatureeditor.app.cli.options import Commands
     from stylefeatureeditor.editing.direction import EditDirection
-    from stylefeatureeditor.editor import Editor, Edits
-    from stylefeatureeditor.inversion.record import Inversion
+    from stylefeatureeditor.editor import Editor
 
-INVERSION_SUFFIX = ".safetensors"
-GRID_BATCH = 4  # strengths drawn at a time
 MAX_GRID = 25
+BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def add_to(commands: Commands) -> None:
         metavar="PHOTO",
         nargs="+",
         type=Path,
-        help="a photo, a folder of photos, or an inversion file that `sfe invert` wrote",
+        help="a photo, an inversion file that `sfe invert` wrote, or a folder of both",
     )
     parser.add_argument(
         "-e",
@@ -118,6 +121,13 @@ def add_to(commands: Commands) -> None:
     kind.add_argument(
         "--compare", action="store_true", help="write the photo before and after, side by side"
     )
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        default=BATCH,
+        metavar="N",
+        help="of a folder: photos in memory and faces in the networks at a time (%(default)s)",
+    )
     add_overwrite(parser)
     add_device(parser)
 
@@ -141,7 +151,7 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="in a batch, do photos again whose output is newer than they are",
+        help="in a batch, do photos again whose output is there already",
     )
 
 
@@ -202,7 +212,9 @@ def edit_photos(args: argparse.Namespace) -> int:
 
     edits = _edits(args)
     ending = "_grid" if args.grid else "_compare" if args.compare else "_edited"
-    plan = make_plan(args.photos, args.output, ending=ending, suffixes=SUFFIXES)
+    plan = make_plan(
+        args.photos, args.output, ending=ending, suffixes=SUFFIXES, with_inversions=True
+    )
     with Progress("loading the model"):
         editor = load_editor(args.model, args.device)
         edits.update({editor.text_direction(words): by for words, by in args.text})
@@ -211,7 +223,28 @@ def edit_photos(args: argparse.Namespace) -> int:
     for some in (edits, *ends):
         for sentence in editor.warnings(some):
             warn(sentence)
-    return run_plan(plan, lambda job: _edit_one(job, editor, edits, args), overwrite=args.overwrite)
+    settings = _settings(args, editor)
+    if args.grid:
+        work = one_by_one(lambda job: draw_one_strip(job, editor, edits, args, settings.note))
+    else:
+        work = partial(edit_all, editor=editor, edits=edits, args=args, note=settings.note)
+    return run_plan(plan, work, overwrite=args.overwrite, settings=settings)
+
+
+def _settings(args: argparse.Namespace, editor: Editor) -> Settings:
+    """What decides how an output looks, but for the photo."""
+    blend = None if args.grid else args.blend or editor.model.config.blend
+    return Settings(
+        {
+            "edits": {**dict(args.edit), **dict(args.text)},
+            "grid": args.grid and vars(args.grid),
+            "mask": mask_word(args.mask),
+            "blend": blend,
+            "face": str(args.face),
+            "aligned": args.aligned,
+            "model": editor.pipeline.fingerprint,
+        }
+    )
 
 
 def _edits(args: argparse.Namespace) -> dict[str | EditDirection, float]:
@@ -225,95 +258,3 @@ def _edits(args: argparse.Namespace) -> dict[str | EditDirection, float]:
     if twice:
         raise ConfigError(f"{min(twice)} is given twice; one strength per direction")
     return edits
-
-
-def _edit_one(job: Job, editor: Editor, edits: Edits, args: argparse.Namespace) -> str:
-    """Write the output of one photo and return its path."""
-    source = read_source(job.photo, editor, args)
-    if args.grid:
-        inversion = as_inversion(source, editor, args)
-        return save_picture(_strip(editor, inversion, edits, args), job.output, inversion)
-    result = editor.edit(
-        source, edits, mask=args.mask, blend=args.blend, face=args.face, aligned=args.aligned
-    )
-    if args.compare:
-        return save_picture(result.comparison(), job.output, result.inversion)
-    if result.blend == "none":
-        return save_crops(result.pixels, job.output, result.inversion)
-    return str(result.save(job.output))
-
-
-def read_source(path: Path, editor: Editor, args: argparse.Namespace) -> Path | Inversion:
-    """Return a photo's path, or the inversion that a file holds, on the editor's device.
-
-    Raises:
-        WeightsError: the inversion file is damaged.
-        ShapeError: it was made by another model.
-        FaceError: it does not hold the face that --face numbers.
-    """
-    if path.suffix.lower() != INVERSION_SUFFIX:
-        return path
-    from stylefeatureeditor.inversion_file import load_inversion
-
-    inversion = load_inversion(path).map(lambda tensor: tensor.to(editor.pipeline.device))
-    editor.pipeline.check(inversion)
-    if isinstance(args.face, str):
-        return inversion  # with all the faces it was made of
-    if not 1 <= args.face <= len(inversion):
-        raise FaceError(f"{path} holds {len(inversion)} of a photo's faces, not face {args.face}")
-    return inversion[args.face - 1]
-
-
-def as_inversion(source: Path | Inversion, editor: Editor, args: argparse.Namespace) -> Inversion:
-    """Return the inversion of what `read_source` gave."""
-    if isinstance(source, Path):
-        return editor.invert(source, face=args.face, aligned=args.aligned)
-    return source
-
-
-def _strip(
-    editor: Editor, inversion: Inversion, edits: Edits, args: argparse.Namespace
-) -> Image.Image:
-    """The crop of a photo, and what the strengths of --grid make of it."""
-    import torch
-    from PIL import Image
-
-    from stylefeatureeditor.app.cli.strip import draw_strip
-    from stylefeatureeditor.photo.image import to_uint8
-
-    if len(inversion) > 1:
-        raise FaceError("--grid shows one face: choose it with --face 1, 2 and so on")
-    # An inversion of an aligned tensor does not keep it.
-    crops = [face.pixels for face in inversion.faces] or [editor.pipeline.reconstruct(inversion)]
-    tiles = [("photo", Image.fromarray(to_uint8(crops[0])[0]))]
-    strengths = args.grid.strengths()
-    for first in range(0, len(strengths), GRID_BATCH):
-        some = strengths[first : first + GRID_BATCH]
-        result = editor.edit(
-            inversion, {**edits, args.grid.name: torch.tensor(some)}, mask=args.mask, blend="none"
-        )
-        labels = [f"{args.grid.name} {strength:g}" for strength in some]
-        tiles += zip(labels, result.crops, strict=True)
-    return draw_strip(tiles)
-
-
-def save_picture(picture: Image.Image, path: Path, inversion: Inversion) -> str:
-    """Write a picture made from a photo, with the photo's colour profile; return its path."""
-    import numpy as np
-
-    from stylefeatureeditor.photo.image import save_photo
-
-    source = inversion.source
-    like = source and replace(source, alpha=None, exif=None)
-    return str(save_photo(np.asarray(picture), path, like=like))
-
-
-def save_crops(pixels: Tensor, path: Path, inversion: Inversion) -> str:
-    """Write the crop of each face, the first last: where it is, all are; return its path."""
-    from PIL import Image
-
-    from stylefeatureeditor.photo.image import to_uint8
-
-    for number, crop in reversed(list(enumerate(to_uint8(pixels), start=1))):
-        written = save_picture(Image.fromarray(crop), numbered(path, number), inversion)
-    return written

@@ -12,6 +12,7 @@ from stylefeatureeditor.app.cli.options import (
     add_device,
     add_json,
     add_model,
+    positive,
 )
 from stylefeatureeditor.errors import ConfigError
 
@@ -91,7 +92,7 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
 def _add_steps(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="of w+, and of both stages of pti; their own schedules if left out",
     )
@@ -124,7 +125,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="take only photos whose row of the table says so, such as split=test or "
         '"black_frac=<=0.05"; may be given several times',
     )
-    parser.add_argument("--limit", type=_positive, metavar="N", help="take the first N photos")
+    parser.add_argument("--limit", type=positive, metavar="N", help="take the first N photos")
     parser.add_argument(
         "--classifier", type=Path, metavar="FILE", help="an attribute classifier: judges edits"
     )
@@ -137,7 +138,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="tables, values of each image, pictures (%(default)s)",
     )
     parser.add_argument(
-        "--batch-size", type=_positive, default=8, metavar="N", help="photos at a time (8)"
+        "--batch-size", type=positive, default=8, metavar="N", help="photos at a time (8)"
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="of intervals, subsets and random choices (0)"
@@ -192,9 +193,3 @@ def _rule(text: str) -> tuple[str, str]:
     if not equals or not column or not rule:
         raise argparse.ArgumentTypeError(f"expected COLUMN=RULE as in split=test, got '{text}'")
     return column, rule
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got '{text}'")
-    return int(text)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.app.cli.batch import make_plan, run_plan
-from stylefeatureeditor.app.cli.edit import (
-    INVERSION_SUFFIX,
-    add_face_options,
-    add_overwrite,
-    save_crops,
-)
+from stylefeatureeditor.app.cli.batch import INVERSION_SUFFIX, make_plan, one_by_one, run_plan
+from stylefeatureeditor.app.cli.edit import add_face_options, add_overwrite
+from stylefeatureeditor.app.cli.edit_record import Settings
+from stylefeatureeditor.app.cli.edit_work import save_crops
 from stylefeatureeditor.app.cli.options import add_command, add_device, add_model, load_editor
 from stylefeatureeditor.app.cli.output import Progress
 
@@ -58,15 +55,23 @@ def invert_photos(args: argparse.Namespace) -> int:
     plan = make_plan(args.photos, output, ending="_inverted", suffixes=(".png",))
     with Progress("loading the model"):
         editor = load_editor(args.model, args.device)
-    return run_plan(plan, lambda job: _invert_one(job, editor, args), overwrite=args.overwrite)
+    settings = Settings(
+        {
+            "face": str(args.face),
+            "aligned": args.aligned,
+            "model": editor.pipeline.fingerprint,
+        }
+    )
+    work = one_by_one(lambda job: _invert_one(job, editor, args, settings.note))
+    return run_plan(plan, work, overwrite=args.overwrite, settings=settings)
 
 
-def _invert_one(job: Job, editor: Editor, args: argparse.Namespace) -> str:
+def _invert_one(job: Job, editor: Editor, args: argparse.Namespace, note: str) -> str:
     """Write both files of one photo and return the path of the inversion."""
     from stylefeatureeditor.inversion_file import save_inversion
 
     inversion = editor.invert(job.photo, face=args.face, aligned=args.aligned)
     assert inversion.pixels is not None
     file = save_inversion(inversion, job.output.with_suffix(INVERSION_SUFFIX))
-    save_crops(inversion.pixels, job.output, inversion)
+    save_crops(inversion.pixels, job.output, inversion, note)
     return str(file)

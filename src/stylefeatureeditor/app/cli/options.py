@@ -87,6 +87,13 @@ def device(text: str) -> str:
     return text
 
 
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got '{text}'")
+    return int(text)
+
+
 def pair(text: str) -> tuple[str, str]:
     """Split "a:b" at its only colon."""
     first, colon, second = text.partition(":")
