@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from stylefeatureeditor.comparisons.folder import MethodModel, load_method, save_method
 from stylefeatureeditor.comparisons.method import ComparedMethod, SeveralEdits
@@ -137,11 +138,24 @@ class MethodPipeline(Pipeline):
         inversion: Inversion,
         edits: Mapping[EditDirection, Strength],
         region: Tensor | None = None,
+        *,
+        size: int | None = None,
     ) -> Tensor:
-        """Return X', (R, 3, size, size); arguments and errors as `Pipeline.edit`."""
+        """Return X', (R, 3, size, size); arguments and errors as `Pipeline.edit`.
+
+        Methods draw at their full side; for a smaller `size` the picture is then averaged down.
+        """
         before = self.reconstruct(inversion)
-        if not edits:
-            return before
+        after = self._edited(inversion, edits, region) if edits else before
+        return after if size is None else functional.interpolate(after, (size, size), mode="area")
+
+    def _edited(
+        self,
+        inversion: Inversion,
+        edits: Mapping[EditDirection, Strength],
+        region: Tensor | None,
+    ) -> Tensor:
+        before = self.reconstruct(inversion)
         assert isinstance(inversion, MethodInversion)
         check_rows(edits)
         if region is not None:
@@ -180,7 +194,7 @@ class MethodEditor(Editor):
         folder: Path | None = None,
     ) -> None:
         super().__init__(model, directions, folder)  # type: ignore[arg-type]
-        self.method = method
+        self.method, self.networks = method, model
         self.pipeline: MethodPipeline = MethodPipeline(method, model)
 
     @classmethod
@@ -201,11 +215,10 @@ class MethodEditor(Editor):
             ConfigError: the method fits each photo and has no networks of its own.
         """
         folder = Path(folder)
-        model: Any = self.model
         if not isinstance(self.method, ComparedMethod):
             raise ConfigError(f"{self.method.name} has no weights of its own: save its model")
-        save_method(model, folder, float_dtype=torch.float16 if half else None)
-        family = self.model.config.catalog
+        save_method(self.networks, folder, float_dtype=torch.float16 if half else None)
+        family = self.networks.config.catalog
         published = load_catalog(family).entries if family else ()
         own = [e for e in self.directions.entries if e.tensors or e not in published]
         save_own_directions(Catalog(tuple(own)), folder)

@@ -54,6 +54,8 @@ class MethodModel(nn.Module):
         config: of the same generator.
     """
 
+    stands_for = None  # see `Model`
+
     def __init__(self, network: nn.Module, config: MethodConfig) -> None:
         super().__init__()
         self.network, self.config = network, config
@@ -115,15 +117,21 @@ def load_any_config(folder: Path) -> ModelConfig | MethodConfig:
     return _read(folder)[0]
 
 
+def network_of(folder: Path) -> nn.Module:
+    """Return the network of a method's folder without its weights."""
+    config, networks = _read(folder)
+    return find_kind(config.method).network(networks)
+
+
 def load_method(folder: Path) -> MethodModel:
     """Read a method's folder, in float32 on the CPU.
 
     Raises:
         WeightsError: a file is missing or damaged, or its tensors do not fit the config.
     """
-    config, networks = _read(folder)
+    config, _ = _read(folder)
     with torch.device("meta"):
-        network = find_kind(config.method).network(networks)
+        network = network_of(folder)
     tensors, _ = load_tensors(folder / NETWORK_FILE)
     assign_state(network, tensors, str(folder / NETWORK_FILE))
     return MethodModel(network, config)

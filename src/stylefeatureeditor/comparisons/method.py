@@ -11,12 +11,12 @@ Shapes: B photos of side `size`, (B, 3, size, size) in [-1, 1].
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from stylefeatureeditor.editing.direction import EditDirection
-from stylefeatureeditor.pipeline import fingerprint
 from stylefeatureeditor.records import CodeShift
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class ComparedMethod(Method[Any]):
     def __init__(self, network: Any, name: str) -> None:
         self.network: Network = network
         self.name, self.size = name, network.config.generator.size
-        self.identity = f"{type(network).__name__} {fingerprint(network)}"
+        self.identity = f"{type(network).__name__} {digest(network)}"
 
     def invert(self, photos: Tensor) -> Any:
         """Return what the network knows of the photos."""
@@ -123,3 +123,13 @@ class ComparedMethod(Method[Any]):
     def edit(self, state: Any, direction: EditDirection, strength: float) -> Tensor:
         """Return X', drawn by the network."""
         return self.network.edit(state, {direction: strength})
+
+
+def digest(network: Any) -> str:
+    """Return 16 hex digits that change with the config and the weights of a network."""
+    found = hashlib.sha256(repr(network.config).encode())
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():  # a few numbers are enough: training moves every tensor
+            found.update(name.encode())
+            found.update(value.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    return found.hexdigest()[:16]

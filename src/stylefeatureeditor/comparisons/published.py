@@ -67,7 +67,7 @@ COMPARISON_SOURCES = (
     ),
     _source(
         "hfgi-ffhq",
-        "ckpt.pt",
+        "hfgi_ckpt.pt",
         "19y6pxOiJWB0NoG3fAZO9Eab66zkN9XIL",
         None,
         "HFGI, faces",

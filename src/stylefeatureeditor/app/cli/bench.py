@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.app.cli.options import load_editor
 from stylefeatureeditor.app.cli.output import Progress, warn
 from stylefeatureeditor.errors import ConfigError
 
@@ -33,6 +32,7 @@ class Bench:
     """What the three commands share: photos, networks, models, and the report at the end."""
 
     def __init__(self, args: argparse.Namespace) -> None:
+        from stylefeatureeditor.app.cli.method_words import Shelf
         from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
         from stylefeatureeditor.evaluation.measures import find_networks
         from stylefeatureeditor.evaluation.runner import Team
@@ -49,16 +49,15 @@ class Bench:
         self.classifier: AttributeClassifier | None = None
         if args.classifier is not None:
             self.classifier = AttributeClassifier.load(args.classifier).to(self.device)
-        self.editors: dict[str, Editor] = {}
-        self.notes: list[str] = []
+        self.shelf = Shelf(
+            args.model,
+            str(self.device),
+            networks=self.networks,
+            classifier=self.classifier,
+            steps=args.steps,
+        )
+        self.notes = self.shelf.notes
         self._plan: Plan | None = None
-
-    def editor(self, model: str) -> Editor:
-        """Return the editor of a model, loaded once."""
-        if model not in self.editors:
-            with Progress(f"loading {model}"):
-                self.editors[model] = load_editor(model, self.device)
-        return self.editors[model]
 
     @property
     def plan(self) -> Plan:
@@ -79,48 +78,25 @@ class Bench:
             )
         return self._plan
 
-    def methods(
-        self, words: Sequence[str], model: str | None = None
-    ) -> list[tuple[Method, Editor]]:
-        """Return methods of one model by their words."""
-        from stylefeatureeditor.evaluation.choose_method import (
-            FITTED,
-            choose_perceptual,
-            make_method,
-        )
-
-        several = model is not None and model != self.args.model
-        model = self.args.model if model is None else model
-        editor = self.editor(model)
-        perceptual, note = choose_perceptual(self.networks, self.classifier)
-        if any(word in FITTED for word in words) and note not in self.notes:
-            self.notes.append(note)
-        label = f"({Path(model).name})" if several else ""
-        return [
-            (make_method(w, editor.model, perceptual, steps=self.args.steps, label=label), editor)
-            for w in dict.fromkeys(words)
-        ]
+    def methods(self, words: Sequence[str] | None) -> list[tuple[Method, Editor]]:
+        """Return methods by their words; None means the one that --model holds."""
+        return [self.shelf.method(word) for word in dict.fromkeys(words or (None,))]
 
     def entries(
         self, words: Sequence[str]
     ) -> tuple[list[tuple[Method, Editor]], list[tuple[str, Path]]]:
         """Return the methods and the named folders that the entries of `compare` mean."""
-        from stylefeatureeditor.evaluation.choose_method import METHODS
-        from stylefeatureeditor.weights.local_models import find_model, local_models
+        from stylefeatureeditor.weights.local_models import find_model
 
         methods: list[tuple[Method, Editor]] = []
         folders: list[tuple[str, Path]] = []
         for word in words:
-            method, at, model = word.partition("@")
             label, equals, place = word.partition("=")
-            if word in METHODS:
-                methods += self.methods([word])
-            elif at and method in METHODS:
-                methods += self.methods([method], model)
+            found = None if equals else self.shelf.entry(word)
+            if found is not None:
+                methods.append(found)
             elif equals:
                 folders.append((label, Path(place)))
-            elif word in local_models() or (Path(word) / "config.json").is_file():
-                methods += self.methods(["sfe"], word)
             elif Path(word).exists():
                 folders.append((Path(word).name, Path(word)))
             else:
@@ -223,7 +199,7 @@ class Bench:
         given = getattr(self.args, "size", None)
         if given is not None:
             return given
-        sizes = {editor.size for editor in self.editors.values()}
+        sizes = {editor.size for editor in self.shelf.editors.values()}
         if len(sizes) > 1:
             raise ConfigError(
                 f"the models draw {' and '.join(map(str, sorted(sizes)))} px; compare models of "

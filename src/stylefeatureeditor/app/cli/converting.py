@@ -1,4 +1,4 @@
-"""From published files to a model folder: shared by `sfe models convert` and `sfe models pull`."""
+"""From published files to model folders: shared by `sfe models convert` and `sfe models pull`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stylefeatureeditor.weights.direction_files import PUBLISHED
 from stylefeatureeditor.weights.storage import sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from stylefeatureeditor.weights.convert import ReleasedFiles
@@ -64,6 +64,63 @@ def convert_to_folder(
         copy_directions(directions, folder)
         save_model(
             model,
+            folder,
+            header={CONVERTED_FROM: json.dumps(origin), "converted_by": __version__},
+            float_dtype=torch.float16 if half else None,
+        )
+
+
+def convert_method(
+    word: str,
+    files: Sequence[Path],
+    folder: Path,
+    *,
+    name: str,
+    catalog: str | None,
+    directions: Iterable[Path] = (),
+    half: bool = False,
+) -> None:
+    """Write the model folder of a compared method from its published files.
+
+    Args:
+        word: of the method.
+        files: the checkpoints, in the order of `MethodKind.files`.
+        folder: made if it is not there; it counts as a model only once all is written.
+        name: what the model is called.
+        catalog: "ffhq", "cars" or None.
+        directions: released direction files to copy into the folder.
+        half: store float16.
+
+    Raises:
+        ConfigError: there is no such method.
+        WeightsError: a file is missing or not what it should be, or the folder cannot be written.
+    """
+    from stylefeatureeditor.comparisons.folder import MethodConfig, MethodModel, save_method
+    from stylefeatureeditor.comparisons.methods import find_kind
+
+    kind = find_kind(word)
+    if len(files) != len(kind.files):
+        raise WeightsError(
+            f"the method {word} is made of {len(kind.files)} "
+            f"{'file' if len(kind.files) == 1 else 'files, in this order'}: "
+            f"{', '.join(kind.files)}; got {len(files)}"
+        )
+    with Progress(f"converting to {folder}"):
+        origin = [_origin(what, path) for what, path in zip(kind.files, files, strict=True)]
+        network = kind.load(*files)
+        try:
+            (folder / CONFIG_FILE).unlink(missing_ok=True)
+        except OSError as error:
+            raise WeightsError(f"{folder} cannot be written: {error.strerror}") from error
+        copy_directions(directions, folder)
+        config = MethodConfig(
+            method=word,
+            name=name,
+            catalog=catalog,
+            generator=network.config.generator,  # type: ignore[union-attr, arg-type]
+        )
+        save_method(
+            MethodModel(network, config),
             folder,
             header={CONVERTED_FROM: json.dumps(origin), "converted_by": __version__},
             float_dtype=torch.float16 if half else None,
@@ -138,4 +195,4 @@ def _origin(role: str, path: Path) -> dict[str, object]:
             "sha256": sha256_file(path),
         }
     except OSError as error:
-        raise WeightsError(f"--{role} {path} cannot be read: {error.strerror}") from error
+        raise WeightsError(f"{path} ({role}) cannot be read: {error.strerror}") from error

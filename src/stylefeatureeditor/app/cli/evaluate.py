@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.app.cli.options import Commands
     from stylefeatureeditor.evaluation.edit_words import EditWords
 
-METHOD_WORDS = "sfe, sfe-without-h, e4e, w+, pti"
+METHOD_WORDS = "sfe, sfe-without-h, e4e, w+, pti, or one that `sfe models list` shows, as psp"
 DEFAULT_FOLDER = Path("evaluation")
 
 
@@ -62,7 +62,8 @@ def add_to(commands: Commands) -> None:
         "compare",
         compare_methods,
         text="several models, methods, or folders of images made elsewhere, in one table\n"
-        "ENTRY is a method, a model, METHOD@MODEL, or a folder of images named like the photos;\n"
+        "ENTRY is a method, a model (ours or a compared method's), METHOD@MODEL, or a folder of\n"
+        "images named like the photos;\n"
         "LABEL=FOLDER gives a folder another name.",
         example="sfe evaluate compare sfe e4e pti --data faces/ --edit smile=- --attributes a.csv\n"
         "sfe evaluate compare faces my_model other_tool=results/ --data faces/",
@@ -84,7 +85,7 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
         "--method",
         metavar="NAME",
         action="append",
-        help=f"one of {METHOD_WORDS}; may be given several times (sfe)",
+        help=f"{METHOD_WORDS}; may be given several times; left out, what --model holds",
     )
     _add_steps(parser)
 
@@ -151,7 +152,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def evaluate_inversion(args: argparse.Namespace) -> int:
     """Run `sfe evaluate inversion`."""
     bench = Bench(args)
-    methods = bench.methods(args.method or ["sfe"])
+    methods = bench.methods(args.method)
     return bench.finish(bench.inversions(methods), "Inversion")
 
 
@@ -161,7 +162,7 @@ def evaluate_editing(args: argparse.Namespace) -> int:
     if not words:
         raise ConfigError('say which edits to measure, as in --edit "smile=-"')
     bench = Bench(args)
-    methods = bench.methods(args.method or ["sfe"])
+    methods = bench.methods(args.method)
     return bench.finish(bench.edits(bench.tasks(methods, words)), "Editing")
 
 

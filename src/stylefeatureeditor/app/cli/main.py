@@ -18,6 +18,7 @@ from contextlib import suppress
 from stylefeatureeditor import __version__
 from stylefeatureeditor.app.cli import (
     app,
+    compare,
     directions,
     doctor,
     edit,
@@ -47,7 +48,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"sfe {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for group in (edit, invert, app, directions, models, train, evaluate, doctor):
+    for group in (edit, invert, compare, app, directions, models, train, evaluate, doctor):
         group.add_to(commands)
     return parser
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stylefeatureeditor.app.cli import model_info
 from stylefeatureeditor.app.cli.options import add_command, add_json
 from stylefeatureeditor.app.cli.output import Progress, print_json, print_table, readable_size
 from stylefeatureeditor.errors import WeightsError
@@ -42,8 +42,9 @@ def add_to(commands: Commands) -> None:
         "pull",
         pull_files,
         text="download published files, after showing source, size, licence and SHA-256\n"
-        "`ffhq` is also converted, once, to a model of that name.",
-        example="sfe models pull ffhq\nsfe models pull mappers --yes",
+        "`ffhq` and the methods that the paper compares with are also converted, once, to a model\n"
+        "of that name.",
+        example="sfe models pull ffhq\nsfe models pull psp\nsfe models pull mappers --yes",
     )
     pull.add_argument("name", metavar="NAME", help="a group or file that `sfe models list` shows")
     pull.add_argument("--yes", action="store_true", help="do not ask before downloading")
@@ -55,21 +56,23 @@ def add_to(commands: Commands) -> None:
         text="make a model folder from published checkpoints; no code in them is run\n"
         "without --sfe, each file given becomes a part that training can start from",
         example="sfe models convert --sfe sfe_editor_light.pt \\\n"
-        "    --generator stylegan2-ffhq-config-f.pt --e4e e4e_ffhq_encode.pt -o my_model",
+        "    --generator stylegan2-ffhq-config-f.pt --e4e e4e_ffhq_encode.pt -o my_model\n"
+        "sfe models convert --method feature-style 143_enc.pth psp_ffhq_encode.pt -o my_fse",
+    )
+    convert.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        type=Path,
+        help="with --method: the files that it is published as",
+    )
+    convert.add_argument(
+        "--method",
+        metavar="NAME",
+        help="a method that the paper compares with, as `sfe models list` calls it, such as psp",
     )
     _add_convert_options(convert)
-
-    info = add_command(
-        group,
-        "info",
-        show_info,
-        text="show a model's sizes, parameters, origin and SHA-256",
-        example="sfe models info my_model",
-    )
-    info.add_argument(
-        "model", metavar="NAME|DIR", help="a name that `sfe models list` shows, or a model folder"
-    )
-    add_json(info)
+    model_info.add_to(group)
 
 
 def _add_convert_options(parser: argparse.ArgumentParser) -> None:
@@ -113,75 +116,111 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
 
 def convert_files(args: argparse.Namespace) -> int:
     """Run `sfe models convert`."""
-    from stylefeatureeditor.app.cli.converting import convert_parts, convert_to_folder
+    from stylefeatureeditor.app.cli.converting import (
+        convert_method,
+        convert_parts,
+        convert_to_folder,
+    )
     from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
     from stylefeatureeditor.weights.convert import ReleasedFiles
 
-    if args.sfe is None:
-        names = ("generator", "e4e", "ir_se50", "iresnet50")
-        given = {name: path for name in names if (path := getattr(args, name)) is not None}
+    names = ("generator", "e4e", "ir_se50", "iresnet50")
+    given = {name: path for name in names if (path := getattr(args, name)) is not None}
+    _check_convert(args, given)
+    if args.sfe is None and args.method is None:
         for path in convert_parts(given, args.output, half=args.half, overwrite=args.overwrite):
             print(path)
         return 0
-    if args.ir_se50 or args.iresnet50:
-        raise WeightsError("--ir-se50 and --iresnet50 are parts for training: leave out --sfe")
     if (args.output / CONFIG_FILE).exists() and not args.overwrite:
         raise WeightsError(
             f"{args.output} holds a model already; name another folder, or pass --overwrite"
         )
     if args.directions and not args.directions.is_dir():
         raise WeightsError(f"--directions must be a folder, there is none at {args.directions}")
-    convert_to_folder(
-        ReleasedFiles(args.sfe, args.generator, args.e4e),
-        args.output,
-        name=args.name or args.output.resolve().name,
-        catalog=None if args.catalog == "none" else args.catalog,
-        directions=sorted(args.directions.iterdir()) if args.directions else (),
-        half=args.half,
-    )
+    name = args.name or args.output.resolve().name
+    catalog = None if args.catalog == "none" else args.catalog
+    directions = sorted(args.directions.iterdir()) if args.directions else ()
+    if args.method is not None:
+        convert_method(
+            args.method,
+            args.files,
+            args.output,
+            name=name,
+            catalog=catalog,
+            directions=directions,
+            half=args.half,
+        )
+    else:
+        convert_to_folder(
+            ReleasedFiles(args.sfe, args.generator, args.e4e),
+            args.output,
+            name=name,
+            catalog=catalog,
+            directions=directions,
+            half=args.half,
+        )
     print(args.output)
     return 0
 
 
+def _check_convert(args: argparse.Namespace, given: dict[str, Path]) -> None:
+    """Raise WeightsError for options that do not go together."""
+    if args.method is None and args.files:
+        raise WeightsError(f"say what {args.files[0]} is: --method NAME, or --sfe FILE and others")
+    if args.method is not None and (args.sfe or given):
+        raise WeightsError("--method takes its files without options: --method NAME FILE ...")
+    if args.sfe and (args.ir_se50 or args.iresnet50):
+        raise WeightsError("--ir-se50 and --iresnet50 are parts for training: leave out --sfe")
+
+
 def list_models(args: argparse.Namespace) -> int:
     """Run `sfe models list`."""
+    from stylefeatureeditor.comparisons.folder import local_methods
+    from stylefeatureeditor.comparisons.methods import KINDS
+    from stylefeatureeditor.comparisons.published import published_files, published_groups
     from stylefeatureeditor.weights.local_models import local_models
-    from stylefeatureeditor.weights.sources import GROUPS, SOURCES
 
-    here = local_models()
+    here, methods = local_models(), local_methods()
+    known, groups = published_files(), published_groups()
     if args.json:
         print_json(
             {
                 "local": {name: str(folder) for name, folder in here.items()},
-                "groups": {name: list(files) for name, files in GROUPS.items()},
-                "published": [_source_row(source) for source in SOURCES.values()],
+                "methods": methods,
+                "groups": {name: list(files) for name, files in groups.items()},
+                "published": [_source_row(source) for source in known.values()],
             }
         )
         return 0
     print("On this machine")
-    print_table([(name, str(folder)) for name, folder in here.items()] or [("none",)], "  ")
-    for group, files in GROUPS.items():
-        sources = [SOURCES[name] for name in files]
-        print(f"\nsfe models pull {group}")
-        _print_sources(sources)
-    grouped = {name for files in GROUPS.values() for name in files}
+    rows = [
+        (n, str(folder), KINDS[methods[n]].title if n in methods else "")
+        for n, folder in here.items()
+    ]
+    print_table(rows or [("none",)], "  ")
+    for group, files in groups.items():
+        if group not in KINDS:
+            print(f"\nsfe models pull {group}")
+            _print_sources([known[name] for name in files])
+    print("\nMethods that the paper compares with: sfe models pull NAME")
+    for word, kind in KINDS.items():
+        print(f"  {word}  {kind.title}{'' if kind.sources else ': no weights are published'}")
+        _print_sources([known[name] for name in kind.sources], "    ")
+    grouped = {name for files in groups.values() for name in files}
     print("\nSingle files, by name")
-    _print_sources([source for name, source in SOURCES.items() if name not in grouped])
+    _print_sources([source for name, source in known.items() if name not in grouped])
     return 0
 
 
-def _print_sources(sources: list[Source]) -> None:
+def _print_sources(sources: list[Source], indent: str = "  ") -> None:
+    from stylefeatureeditor.comparisons.published import licence_text
+
     print_table(
         [
-            (
-                source.name,
-                readable_size(source.size),
-                source.what,
-                source.licence or "licence not stated",
-            )
+            (source.name, readable_size(source.size), source.what, licence_text(source))
             for source in sources
         ],
-        "  ",
+        indent,
     )
 
 
@@ -191,12 +230,13 @@ def _source_row(source: Source) -> dict[str, Any]:
 
 def pull_files(args: argparse.Namespace) -> int:
     """Run `sfe models pull`: nothing is fetched before the user has seen what and whence."""
+    from stylefeatureeditor.comparisons.methods import KINDS
+    from stylefeatureeditor.comparisons.published import find_published, licence_text
     from stylefeatureeditor.weights.download import fetch
     from stylefeatureeditor.weights.local_models import files_folder, local_models, pulled_folder
-    from stylefeatureeditor.weights.sources import find_sources
 
-    sources = find_sources(args.name)
-    if args.name in GROUP_MODELS and args.name in local_models():
+    sources = find_published(args.name)
+    if args.name in (*GROUP_MODELS, *KINDS) and args.name in local_models():
         print(f"{args.name} is here already: {local_models()[args.name]}")
         return 0
     downloads = files_folder()
@@ -205,7 +245,7 @@ def pull_files(args: argparse.Namespace) -> int:
         print(f"{source.name}: {source.what}")
         print(f"  from     {source.urls[0]}")
         print(f"  size     {readable_size(source.size)}")
-        print(f"  licence  {source.licence or 'not stated'}")
+        print(f"  licence  {licence_text(source)}")
         print(f"  SHA-256  {source.sha256 or 'not stated, so it cannot be checked'}")
     if missing:
         print(f"to {downloads}", flush=True)
@@ -229,8 +269,13 @@ def _agrees() -> bool:
 
 
 def _install(name: str, sources: tuple[Source, ...], downloads: Path, models: Path) -> None:
-    """Convert a group that makes a model, and give direction files to the models there are."""
-    from stylefeatureeditor.app.cli.converting import convert_to_folder, copy_directions
+    """Convert files that make a model, and give direction files to the models there are."""
+    from stylefeatureeditor.app.cli.converting import (
+        convert_method,
+        convert_to_folder,
+        copy_directions,
+    )
+    from stylefeatureeditor.comparisons.methods import KINDS
     from stylefeatureeditor.weights.convert import ReleasedFiles
     from stylefeatureeditor.weights.sources import SOURCES
 
@@ -242,99 +287,14 @@ def _install(name: str, sources: tuple[Source, ...], downloads: Path, models: Pa
         convert_to_folder(
             ReleasedFiles(**files), models / name, name=name, catalog=name, directions=directions
         )
-        print(f"{name} is ready: {models / name}")
+    elif name in KINDS:
+        paths = [downloads / source.file_name for source in sources]
+        convert_method(name, paths, models / name, name=name, catalog="ffhq", directions=directions)
     elif any(source.feeds == "directions" for source in sources):
-        for model in GROUP_MODELS:
+        for model in (*GROUP_MODELS, *KINDS):
             if (models / model).is_dir():
                 copy_directions(directions, models / model)
-
-
-def show_info(args: argparse.Namespace) -> int:
-    """Run `sfe models info`."""
-    import torch
-
-    from stylefeatureeditor.app.cli.converting import CONVERTED_FROM
-    from stylefeatureeditor.model import Model
-    from stylefeatureeditor.weights.checkpoint import load_config
-    from stylefeatureeditor.weights.config_json import to_plain
-    from stylefeatureeditor.weights.direction_files import load_own_directions
-    from stylefeatureeditor.weights.local_models import find_model
-    from stylefeatureeditor.weights.storage import load_tensors, sha256_file
-
-    folder = find_model(args.model)
-    config = load_config(folder)
-    with torch.device("meta"):
-        model = Model(config)
-    files: dict[str, dict[str, Any]] = {}
-    header: dict[str, str] = {}
-    networks = dict(model.named_children())
-    with Progress(f"reading {folder}", len(networks)) as bar:
-        for number, (name, network) in enumerate(networks.items()):
-            bar.update(number)
-            path = folder / f"{name}.safetensors"
-            tensors, header = load_tensors(path)
-            dtypes = {str(t.dtype)[6:] for t in tensors.values() if t.is_floating_point()}
-            files[name] = {
-                "parameters": sum(parameter.numel() for parameter in network.parameters()),
-                "stored_as": "+".join(sorted(dtypes)),
-                "bytes": path.stat().st_size,
-                "sha256": sha256_file(path),
-            }
-    content = {
-        "name": config.name,
-        "folder": str(folder),
-        "size": config.generator.size,
-        "own_directions": [entry.name for entry in load_own_directions(folder).entries],
-        "networks": files,
-        CONVERTED_FROM: _provenance(header.get(CONVERTED_FROM)),
-        "header": {key: value for key, value in header.items() if key != CONVERTED_FROM},
-        "config": to_plain(config),
-    }
-    if args.json:
-        print_json(content)
+        return
     else:
-        _print_info(content)
-    return 0
-
-
-def _provenance(text: str | None) -> list[dict[str, Any]]:
-    """The origin that a header states; empty if it states none that can be read."""
-    try:
-        rows = json.loads(text or "[]")
-    except ValueError:
-        return []
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-
-
-def _print_info(content: dict[str, Any]) -> None:
-    config = content["config"]
-    print(f"{content['name']}  {content['folder']}")
-    rows = [
-        ("crop", f"{content['size']} x {content['size']} pixels"),
-        ("seen by the encoders", f"{config['encoder_size']} x {config['encoder_size']} pixels"),
-        ("feature layer", f"{config['feature_layer']}, Delta at layer {config['delta_layer']}"),
-        ("published directions", config["catalog"] or "none"),
-        ("own directions", ", ".join(content["own_directions"]) or "none"),
-        ("paste-back", config["blend"]),
-    ]
-    rows += [(key.replace("_", " "), value) for key, value in content["header"].items()]
-    print_table(rows, "  ")
-    print("networks")
-    print_table(
-        [
-            (
-                name,
-                f"{item['parameters']:,} parameters",
-                item["stored_as"],
-                readable_size(item["bytes"]),
-                item["sha256"],
-            )
-            for name, item in content["networks"].items()
-        ],
-        "  ",
-    )
-    if content["converted_from"]:
-        print("converted from")
-        keys = ("role", "file", "sha256")
-        origin = [[str(row.get(key, "")) for key in keys] for row in content["converted_from"]]
-        print_table(origin, "  ")
+        return
+    print(f"{name} is ready: {models / name}")

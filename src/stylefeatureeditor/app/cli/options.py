@@ -64,6 +64,16 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_method(parser: argparse.ArgumentParser) -> None:
+    """Add --method."""
+    parser.add_argument(
+        "--method",
+        metavar="NAME",
+        help="another method: sfe-without-h, e4e, w+ or pti on the networks of --model, or one "
+        "that `sfe models list` shows, such as psp; left out, the one that --model holds",
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add --device."""
     parser.add_argument(
@@ -110,13 +120,13 @@ def layer_range(text: str) -> tuple[int, int]:
     return int(first), int(end)
 
 
-def load_editor(model: str, device: str) -> Editor:
-    """Return the editor that --model and --device name.
+def load_editor(model: str, device: str, method: str | None = None) -> Editor:
+    """Return the editor that --model, --device and --method name.
 
     Raises:
         WeightsError: there is no such model, or it is damaged.
-        ConfigError: the device is not there.
+        ConfigError: the device is not there, or the model holds another method.
     """
-    from stylefeatureeditor.editor import Editor
+    from stylefeatureeditor.app.cli.method_words import Shelf
 
-    return Editor.from_pretrained(model, device=device)
+    return Shelf(model, device).method_editor(method)
