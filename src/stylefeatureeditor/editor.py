@@ -123,9 +123,7 @@ class Editor:
         place, folder = find_device(device), find_model(name)
         model = load_model(folder)
         published = load_catalog(model.config.catalog) if model.config.catalog else Catalog()
-        for entry in load_own_directions(folder).entries:
-            published = published.with_entry(entry)
-        return cls(model, published, folder).to(place)
+        return cls(model, published.with_own(load_own_directions(folder)), folder).to(place)
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
         """Write the model and its own directions to a folder that `from_pretrained` reads.

@@ -9,11 +9,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
 
+LONGEST_MESSAGE = 2000  # signs; a name that a file brings may be of any length
+MOST_LAYERS = 256  # of one kind in one network
+WIDEST = 1 << 16  # channels, or values of a vector
+LARGEST_SIDE = 1 << 14  # pixels of a generated picture
+
+
 class SfeError(Exception):
-    """Base of every error raised on purpose by this package."""
+    """Base of every error raised on purpose by this package.
+
+    Its text is one line of signs that a terminal shows as they are, whatever names a file brought.
+    """
+
+    def __str__(self) -> str:
+        text = "".join(sign if sign.isprintable() else " " for sign in super().__str__())
+        if len(text) > LONGEST_MESSAGE:
+            half = LONGEST_MESSAGE // 2
+            text = f"{text[: half - 10]} [...] {text[-half:]}"
+        return text
 
 
 class ShapeError(SfeError, ValueError):
@@ -54,6 +72,15 @@ class DependencyError(SfeError, ImportError):
 
 class TrainingError(SfeError, RuntimeError):
     """A training run cannot go on: it diverged, or its checkpoints cannot be read."""
+
+
+def check_sizes(config: object, sizes: Iterable[int], most: int) -> None:
+    """Raise ConfigError unless all `sizes` of a config lie in 1..most: files may ask for any."""
+    for size in sizes:
+        if not 1 <= size <= most:
+            raise ConfigError(
+                f"sizes must be at least 1 and at most {most}, got {size} in {config}"
+            )
 
 
 def check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...]) -> None:

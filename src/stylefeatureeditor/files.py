@@ -1,10 +1,13 @@
-"""Writing a file so that it is either whole or not there."""
+"""Writing a file so that it is either whole or not there; what reading an archive may raise."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import struct
 import time
+import zipfile
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +18,19 @@ if TYPE_CHECKING:
 # Windows refuses to replace a file while a virus scanner or a viewer holds it open.
 REPLACE_ATTEMPTS = 5
 REPLACE_PAUSE_SECONDS = 0.1
+
+# What Python's zip reader is known to raise on damaged archives, besides OSError.
+DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
 
 
 @contextmanager

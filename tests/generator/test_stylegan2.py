@@ -267,8 +267,10 @@ def test_style_offsets_of_another_generator_are_refused():
     [
         ({"size": 48}, "power of two"),
         ({"size": 4}, "at least 8"),
-        ({"style_dim": 0}, "must be positive"),
-        ({"mapping_layers": 0}, "must be positive"),
+        ({"style_dim": 0}, "at least 1"),
+        ({"mapping_layers": 0}, "at least 1"),
+        ({"mapping_layers": 1_000_000}, "at most 256, got 1000000"),
+        ({"size": 1 << 40}, "at most 16384"),
         ({"channel_base": 512}, "leaves no channel at 1024"),
         ({"clamp": 0.0}, "clamp"),
     ],

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, ConfigError, check_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class IRConfig:
         if not len(self.channels) == len(self.depths) == 4:
             raise ConfigError(f"channels and depths need four entries each: {self}")
         squeeze = 1 if self.squeeze is None else self.squeeze
-        if min(*self.channels, *self.depths, squeeze) < 1:
-            raise ConfigError(f"every size must be at least 1: {self}")
+        check_sizes(self, (*self.channels, squeeze), WIDEST)
+        check_sizes(self, self.depths, MOST_LAYERS)
         if self.squeeze is not None and self.squeeze > min(self.channels):
             raise ConfigError(f"squeeze {self.squeeze} leaves no channel of {min(self.channels)}")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, ConfigError, check_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class IResNetConfig:
     def __post_init__(self) -> None:
         if not len(self.channels) == len(self.depths) == len(self.strides) == 4:
             raise ConfigError(f"channels, depths and strides need four entries each: {self}")
-        if min(*self.channels, *self.depths, *self.strides, self.stem_channels) < 1:
-            raise ConfigError(f"every size must be at least 1: {self}")
+        check_sizes(self, (*self.channels, self.stem_channels), WIDEST)
+        check_sizes(self, (*self.depths, *self.strides), MOST_LAYERS)
 
 
 class IResNetBranch(nn.Module):

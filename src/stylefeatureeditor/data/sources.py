@@ -28,6 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.errors import ConfigError, PhotoError
+from stylefeatureeditor.files import DAMAGED_ZIP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".
 TABLE_NAMES = ("manifest.csv", "dataset.json")
 NAME_COLUMNS = ("file", "filename", "file_name", "name", "image", "image_id", "path")
 MAX_IMAGE_BYTES = 1 << 28  # a larger member is no photo; it is refused before it is read
+MAX_TABLE_BYTES = 1 << 28
+MAX_ROW_BYTES = 1 << 20  # of a sample in a tar shard; a larger one is no row
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
@@ -92,13 +95,24 @@ class ZipSource(Source):
     def __init__(self, path: Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except (OSError, *DAMAGED_ZIP) as error:
             raise PhotoError(f"{path} is not a zip file that can be read: {error}") from error
         members = sorted(self._zip.namelist())
         tables = [m for m in members if PurePosixPath(m).name in TABLE_NAMES]
         tables.sort(key=lambda m: (m.count("/"), TABLE_NAMES.index(PurePosixPath(m).name)))
-        rows = parse_table(tables[0], self._zip.read(tables[0]), path) if tables else {}
+        rows = parse_table(tables[0], self._table(tables[0]), path) if tables else {}
         super().__init__(path, (Entry(m, rows.get(m, {})) for m in members if is_image(m)))
+
+    def _table(self, member: str) -> bytes:
+        try:
+            size = self._zip.getinfo(member).file_size
+            if size > MAX_TABLE_BYTES:
+                raise ConfigError(f"{member} of {self._zip.filename} is too large: {size} bytes")
+            return self._zip.read(member)
+        except (OSError, *DAMAGED_ZIP) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise PhotoError(f"{member} of {self._zip.filename} is damaged: {error}") from error
 
     def read(self, index: int) -> bytes:
         """Return one file's bytes."""
@@ -122,7 +136,7 @@ class TarSource(Source):
                     key, suffix = _split_key(member.name)
                     if is_image(member.name):
                         images.setdefault(key, (member.name, member.offset_data, member.size))
-                    elif suffix in ("json", "cls"):
+                    elif suffix in ("json", "cls") and member.size <= MAX_ROW_BYTES:
                         file = shard.extractfile(member)
                         row = _sample_row(suffix, file.read() if file else b"", member.name, path)
                         samples.setdefault(key, {}).update(row)
@@ -201,7 +215,7 @@ def parse_table(member: str, data: bytes, path: Path) -> dict[str, dict[str, str
     try:  # NVIDIA's layout: {"labels": [["00000/img00000000.png", 3], ...]} or null
         labels = json.loads(data).get("labels") or []
         return {str(folder / name): _label_row(label) for name, label in labels}
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f'dataset.json of {path} should hold {{"labels": [[name, label], ...]}}: {error}'
         ) from error
@@ -217,7 +231,7 @@ def _sample_row(suffix: str, data: bytes, name: str, path: Path) -> dict[str, st
     try:
         text = data.decode("utf-8")
         values = {"cls": text.strip()} if suffix == "cls" else json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{name} of {path} cannot be read: {error}") from error
     if not isinstance(values, dict):
         return {}

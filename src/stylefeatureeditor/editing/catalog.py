@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib.resources import files
 from math import isfinite
@@ -233,6 +233,23 @@ class Catalog:
         at = names.index(entry.name)
         return Catalog((*self.entries[:at], entry, *self.entries[at + 1 :]))
 
+    def with_own(self, own: Catalog) -> Catalog:
+        """Return the catalogue with a model's own directions, which take names from these.
+
+        One of the same name is replaced; one that an own alias names is left out, and an alias
+        that an own direction has means the own one.
+        """
+        new = {entry.name: entry for entry in own.entries}
+        taken = {_spelling(name) for entry in own.entries for name in entry.names}
+        kept = []
+        for entry in self.entries:
+            if entry.name in new:
+                kept.append(new.pop(entry.name))
+            elif _spelling(entry.name) not in taken:
+                aliases = tuple(name for name in entry.aliases if _spelling(name) not in taken)
+                kept.append(replace(entry, aliases=aliases))
+        return Catalog((*kept, *new.values()))
+
     def to_table(self) -> dict[str, list[dict[str, Any]]]:
         """Return {"directions": rows} of plain values; `tensors` gives the rest."""
         return {"directions": [entry.to_row() for entry in self.entries]}
@@ -357,7 +374,7 @@ def _entry(row: object, tensors: Mapping[str, Mapping[str, Tensor]]) -> CatalogE
     try:
         values = {key: _frozen(value) for key, value in row.items()}
         return CatalogEntry(**values, tensors=tensors.get(str(row["name"]), {}))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         if isinstance(error, DirectionError):
             raise
         raise DirectionError(f"direction {row['name']!r} is malformed: {error}") from error

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.iresnet import IResNetLayer
-from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, check_shape, check_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,8 @@ class DeltaDownsamplerConfig:
     stride: int = 2
 
     def __post_init__(self) -> None:
-        if min(self.in_channels, self.out_channels, self.stride) < 1:
-            raise ConfigError(f"every size must be at least 1, got {self}")
+        check_sizes(self, (self.in_channels, self.out_channels), WIDEST)
+        check_sizes(self, (self.stride,), MOST_LAYERS)
 
 
 class DeltaDownsampler(nn.Module):

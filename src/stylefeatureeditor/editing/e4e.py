@@ -20,7 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
-from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.errors import (
+    LARGEST_SIDE,
+    MOST_LAYERS,
+    WIDEST,
+    ConfigError,
+    check_shape,
+    check_sizes,
+)
 from stylefeatureeditor.generator.layers import EqualizedLinear
 
 
@@ -36,10 +43,13 @@ class E4eConfig:
     trunk: IRConfig = field(default_factory=IRConfig)
 
     def __post_init__(self) -> None:
-        if self.size < 32 or self.size & (self.size - 1):
-            raise ConfigError(f"size must be a power of two of at least 32, got {self.size}")
-        if min(self.num_styles, self.style_dim) < 1:
-            raise ConfigError(f"every size must be at least 1: {self}")
+        if not 32 <= self.size <= LARGEST_SIDE or self.size & (self.size - 1):
+            raise ConfigError(
+                f"size must be a power of two of at least 32 and at most {LARGEST_SIDE}, "
+                f"got {self.size}"
+            )
+        check_sizes(self, (self.style_dim,), WIDEST)
+        check_sizes(self, (self.num_styles,), MOST_LAYERS)
         if not 0 < self.middle_from <= self.fine_from:
             raise ConfigError(f"0 < middle_from <= fine_from is needed: {self}")
 

@@ -18,7 +18,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.errors import ConfigError, ShapeError, WeightsError, check_shape
+from stylefeatureeditor.errors import (
+    LARGEST_SIDE,
+    MOST_LAYERS,
+    WIDEST,
+    ConfigError,
+    ShapeError,
+    WeightsError,
+    check_shape,
+    check_sizes,
+)
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.config_json import from_plain, to_plain
 from stylefeatureeditor.weights.storage import load_tensors, save_tensors
@@ -52,8 +61,10 @@ class AttributeClassifierConfig:
     def __post_init__(self) -> None:
         if not len(self.channels) == len(self.depths) == STAGES:
             raise ConfigError(f"channels and depths need {STAGES} entries each, got {self}")
-        if min(*self.channels, *self.depths) < 1 or self.size < 2 ** (STAGES - 1):
-            raise ConfigError(f"every size must be positive and S at least 8, got {self}")
+        check_sizes(self, self.channels, WIDEST)
+        check_sizes(self, self.depths, MOST_LAYERS)
+        if not 2 ** (STAGES - 1) <= self.size <= LARGEST_SIDE:
+            raise ConfigError(f"S must lie in 8..{LARGEST_SIDE}, got {self}")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout is a share in [0, 1), got {self.dropout}")
 
@@ -159,11 +170,13 @@ class AttributeClassifier(nn.Module):
         tensors, header = load_tensors(path)
         try:
             content = json.loads(header["config"])
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RecursionError) as error:
             raise WeightsError(
                 f"{path} is no attribute classifier: its header lacks one"
             ) from error
-        network = cls(from_plain(AttributeClassifierConfig, content, str(path)))
+        config = from_plain(AttributeClassifierConfig, content, str(path))
+        with torch.device("meta"):
+            network = cls(config)
         assign_state(network, tensors, str(path))
         return network.eval()
 

@@ -19,7 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.errors import (
+    LARGEST_SIDE,
+    WIDEST,
+    ConfigError,
+    check_shape,
+    check_sizes,
+)
 from stylefeatureeditor.generator.layers import EqualizedLinear, activate, blur_kernel
 
 
@@ -34,10 +40,12 @@ class DiscriminatorConfig:
     clamp: float | None = None  # NVIDIA's conv_clamp: layer outputs stay in [-clamp, clamp]
 
     def __post_init__(self) -> None:
-        if self.size < 8 or self.size & (self.size - 1):
-            raise ConfigError(f"size must be a power of two of at least 8, got {self.size}")
-        if min(self.channel_max, self.group_size) < 1:
-            raise ConfigError(f"channel_max and group_size must be at least 1, got {self}")
+        if not 8 <= self.size <= LARGEST_SIDE or self.size & (self.size - 1):
+            raise ConfigError(
+                f"size must be a power of two of at least 8 and at most {LARGEST_SIDE}, "
+                f"got {self.size}"
+            )
+        check_sizes(self, (self.channel_max, self.group_size), WIDEST)
         if self.channels(self.size) < 1:
             raise ConfigError(f"channel_base {self.channel_base} leaves no channel at {self.size}")
 

@@ -25,7 +25,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from stylefeatureeditor.errors import ConfigError, ShapeError, check_shape
+from stylefeatureeditor.errors import (
+    LARGEST_SIDE,
+    MOST_LAYERS,
+    WIDEST,
+    ConfigError,
+    ShapeError,
+    check_shape,
+    check_sizes,
+)
 from stylefeatureeditor.generator.layers import EqualizedLinear, PixelNorm, StyledLayer, ToRGB
 from stylefeatureeditor.records import Codes, StyleLayout, StyleSpace
 
@@ -45,10 +53,13 @@ class GeneratorConfig:
     clamp: float | None = None  # NVIDIA's conv_clamp: layer outputs stay in [-clamp, clamp]
 
     def __post_init__(self) -> None:
-        if self.size < 8 or self.size & (self.size - 1):
-            raise ConfigError(f"size must be a power of two of at least 8, got {self.size}")
-        if min(self.style_dim, self.mapping_layers, self.channel_max) < 1:
-            raise ConfigError(f"style_dim, mapping_layers and channel_max must be positive: {self}")
+        if not 8 <= self.size <= LARGEST_SIDE or self.size & (self.size - 1):
+            raise ConfigError(
+                f"size must be a power of two of at least 8 and at most {LARGEST_SIDE}, "
+                f"got {self.size}"
+            )
+        check_sizes(self, (self.style_dim, self.channel_max), WIDEST)
+        check_sizes(self, (self.mapping_layers,), MOST_LAYERS)
         if self.channels(self.size) < 1:
             raise ConfigError(f"channel_base {self.channel_base} leaves no channel at {self.size}")
         if self.clamp is not None and not self.clamp > 0:

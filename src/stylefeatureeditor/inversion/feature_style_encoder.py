@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.iresnet import IResNetConfig, IResNetTrunk
-from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, check_shape, check_sizes
 
 POOLED_SIDE = 3
 
@@ -34,8 +34,8 @@ class FeatureStyleEncoderConfig:
     trunk: IResNetConfig = field(default_factory=IResNetConfig)
 
     def __post_init__(self) -> None:
-        if min(self.num_styles, self.style_dim, self.feature_channels) < 1:
-            raise ConfigError(f"every size must be at least 1: {self}")
+        check_sizes(self, (self.style_dim, self.feature_channels), WIDEST)
+        check_sizes(self, (self.num_styles,), MOST_LAYERS)
 
 
 class FeatureStyleEncoder(nn.Module):

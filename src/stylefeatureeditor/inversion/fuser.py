@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from stylefeatureeditor.backbones.iresnet import FeatureMerger
-from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, check_shape, check_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,8 @@ class FuserConfig:
     num_residual_layers: int = 5  # docs/adr/0004
 
     def __post_init__(self) -> None:
-        if self.channels < 1 or self.num_residual_layers < 1:
-            raise ConfigError(f"every size must be at least 1: {self}")
+        check_sizes(self, (self.channels,), WIDEST)
+        check_sizes(self, (self.num_residual_layers,), MOST_LAYERS)
 
 
 class Fuser(nn.Module):

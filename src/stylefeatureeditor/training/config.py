@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import json
 import re
+import reprlib
 import sys
 import types
 import typing
@@ -92,7 +93,9 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
             values = _parse_yaml(text, path)
         else:
             raise ConfigError(f"a configuration file ends in .toml, .yaml or .json, got {path}")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # a ConfigError is a ValueError
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(f"the configuration {path} cannot be read: {error}") from error
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path} should hold names and values, got {type(values).__name__}")
@@ -128,6 +131,9 @@ def _parse_yaml(text: str, path: Path) -> Any:
             f"{path} is YAML: run `pip install pyyaml`, or write it as TOML"
         ) from error
     try:
+        # a few aliases of aliases describe endlessly many values
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise ConfigError(f"{path} uses YAML aliases such as *name: write the values out")
         return yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         where = " ".join(str(error).split())
@@ -300,7 +306,7 @@ def _is_none(value: Any) -> bool:
 
 
 def _misfit(path: str, wanted: str, value: Any) -> ConfigError:
-    return ConfigError(f"{path} should be {wanted}, got {value!r}")
+    return ConfigError(f"{path} should be {wanted}, got {reprlib.repr(value)}")
 
 
 def _plain(value: Any) -> Any:

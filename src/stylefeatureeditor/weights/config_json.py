@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 import types
 import typing
 from typing import Any, Literal, TypeVar, cast
@@ -56,12 +57,12 @@ def _value(hint: Any, value: object, where: str) -> Any:
     if typing.get_origin(hint) is Literal:
         if value not in typing.get_args(hint):
             known = ", ".join(map(repr, typing.get_args(hint)))
-            raise WeightsError(f"{where} must be one of {known}, got {value!r}")
+            raise WeightsError(f"{where} must be one of {known}, got {reprlib.repr(value)}")
         return value
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
-        raise WeightsError(f"{where} must be {hint.__name__}, got {value!r}")
+        raise WeightsError(f"{where} must be {hint.__name__}, got {reprlib.repr(value)}")
     return value
 
 

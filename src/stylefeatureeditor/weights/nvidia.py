@@ -14,11 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.generator.layers import blur_kernel
-from stylefeatureeditor.weights.released import generator_config, renamed
+from stylefeatureeditor.weights.released import generator_config, is_kernel, renamed
 
 if TYPE_CHECKING:
     import re
@@ -86,7 +83,7 @@ def _check_architecture(state: Mapping[str, Tensor]) -> None:
             "features at fixed positions to edit"
         )
     for key, tensor in state.items():
-        if key.endswith("resample_filter") and not torch.allclose(tensor.float(), blur_kernel()):
+        if key.endswith("resample_filter") and not is_kernel(tensor):
             raise WeightsError(f"{key}: another filter than [1, 3, 3, 1] is not supported")
     if "mapping.w_avg" not in state:
         raise WeightsError("this generator has no mapping.w_avg, the mean of its codes")

@@ -14,6 +14,7 @@ our layers build themselves) is compared with ours first.
 from __future__ import annotations
 
 import re
+from math import prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -117,11 +118,17 @@ def generator_state(
         if key.endswith("conv.weight") and tensor.ndim == 5:
             ours[key] = tensor[0]
         elif key.endswith("noise_strength"):
-            ours[key] = tensor.reshape(())
+            ours[key] = _reshaped(tensor, (), key)
         elif re.fullmatch(r"to_rgb\.\d+\.bias", key):
-            ours[key] = tensor.reshape(3)
+            ours[key] = _reshaped(tensor, (3,), key)
     ours["latent_avg"] = latent_avg if latent_avg.ndim == 1 else latent_avg[0]
     return generator_config(ours), ours
+
+
+def _reshaped(tensor: Tensor, shape: tuple[int, ...], key: str) -> Tensor:
+    if tensor.numel() != prod(shape):
+        raise WeightsError(f"rosinality generator: {key} has the shape {tuple(tensor.shape)}")
+    return tensor.reshape(shape)
 
 
 def generator_config(state: Mapping[str, Tensor], *, clamp: float | None = None) -> GeneratorConfig:
@@ -165,9 +172,15 @@ def _styled(rest: str) -> str:
     return names[rest]
 
 
+def is_kernel(tensor: Tensor, gain: float = 1.0) -> bool:
+    """Tell whether a tensor holds the filter that our layers build themselves."""
+    kernel = blur_kernel(gain=gain)
+    return tensor.shape == kernel.shape and torch.allclose(tensor.float(), kernel)
+
+
 def _check_kernels(state: Mapping[str, Tensor]) -> None:
     for key, tensor in state.items():
-        if key.endswith(".kernel") and not torch.allclose(tensor.float(), blur_kernel(gain=4.0)):
+        if key.endswith(".kernel") and not is_kernel(tensor, gain=4.0):
             raise WeightsError(
                 f"{key}: another resampling filter than [1, 3, 3, 1] is not supported"
             )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HASH_CHUNK_BYTES = 1 << 20
+MAX_HEADER_BYTES = 8 << 20  # of safetensors; ours have some hundred bytes per tensor
+MAX_JSON_BYTES = 8 << 20
 
 
 def save_tensors(
@@ -78,9 +80,12 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         WeightsError: the file is missing, damaged, truncated, or of another format.
     """
     try:
+        _check_header(path)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
+    except WeightsError:
+        raise
     except FileNotFoundError as error:
         raise WeightsError(f"{path} does not exist: expected a .safetensors file.") from error
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
@@ -88,6 +93,17 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} is not a complete .safetensors file ({_reason(error)}): "
             "convert or download it again."
         ) from error
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a header of more than MAX_HEADER_BYTES before it is parsed."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > MAX_HEADER_BYTES:
+        raise WeightsError(
+            f"{path} is not a complete .safetensors file (its header would have {size} bytes, at "
+            f"most {MAX_HEADER_BYTES} are read): convert or download it again."
+        )
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -111,7 +127,11 @@ def read_json(path: Path) -> dict[str, Any]:
         WeightsError: the file is missing, is not JSON, or holds no object at its top.
     """
     try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise WeightsError(f"{path} is too large for a table: more than {MAX_JSON_BYTES} bytes")
         content = json.loads(path.read_text(encoding="utf-8"))
+    except WeightsError:
+        raise
     except FileNotFoundError as error:
         raise WeightsError(f"{path} does not exist: expected a JSON file.") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.files import DAMAGED_ZIP
 from stylefeatureeditor.weights import stand_ins
 from stylefeatureeditor.weights.restricted import RestrictedUnpickler, Symbol, check_size
 from stylefeatureeditor.weights.stand_ins import Module
@@ -70,14 +71,26 @@ def read_torch(path: Path) -> Any:
             if not file.read(4).startswith(b"PK\x03\x04"):
                 return _load_tensors_only(file, str(path))
         with zipfile.ZipFile(path) as archive:
+            _check_members(archive, path)
             names = archive.namelist()
             if any(name.endswith("/constants.pkl") or name == "constants.pkl" for name in names):
                 return _read_torchscript(archive, str(path))
         return _torch_load(path, str(path), mapped=True)
+    except WeightsError:
+        raise
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except zipfile.BadZipFile as error:
+    except DAMAGED_ZIP as error:
         raise WeightsError(f"{path} is a truncated or damaged checkpoint.") from error
+
+
+def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse members that unfold to more than the file: torch stores each, once, as it is."""
+    code = (".py", ".debug_pkl")  # TorchScript's, which is never read
+    members = [item for item in archive.infolist() if not item.filename.endswith(code)]
+    packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    if packed or sum(member.file_size for member in members) > path.stat().st_size:
+        raise WeightsError(f"{path} has compressed or overlapping members: save it again.")
 
 
 def read_nvidia_pickle(path: Path) -> dict[str, NvidiaModule]:
@@ -247,7 +260,9 @@ def _read_torchscript(archive: zipfile.ZipFile, title: str) -> dict[str, Tensor]
             raise WeightsError(f"{title} was written on a big-endian machine: export it again.")
         with archive.open(f"{root}data.pkl") as member:
             pickle = io.BytesIO(member.read())
-    except (KeyError, zipfile.BadZipFile) as error:
+    except WeightsError:
+        raise
+    except DAMAGED_ZIP as error:
         raise WeightsError(f"{title} is a truncated or damaged TorchScript archive.") from error
     module = _TorchScriptUnpickler(pickle, title, archive, root).load()
     if not isinstance(module, Module):
