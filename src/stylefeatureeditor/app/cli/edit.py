@@ -15,6 +15,7 @@ from stylefeatureeditor.app.cli.edit_work import draw_one_strip, edit_all
 from stylefeatureeditor.app.cli.options import (
     add_command,
     add_device,
+    add_method,
     add_model,
     load_editor,
     positive,
@@ -89,6 +90,7 @@ def add_to(commands: Commands) -> None:
         help="a file for one photo, a folder for several; PHOTO_edited.png if left out",
     )
     add_model(parser)
+    add_method(parser)
     add_face_options(parser)
     parser.add_argument(
         "--mask",
@@ -216,7 +218,7 @@ def edit_photos(args: argparse.Namespace) -> int:
         args.photos, args.output, ending=ending, suffixes=SUFFIXES, with_inversions=True
     )
     with Progress("loading the model"):
-        editor = load_editor(args.model, args.device)
+        editor = load_editor(args.model, args.device, args.method)
         edits.update({editor.text_direction(words): by for words, by in args.text})
     editor.resolve({**edits, **({args.grid.name: 0.0} if args.grid else {})})
     ends = ({args.grid.name: args.grid.low}, {args.grid.name: args.grid.high}) if args.grid else ()

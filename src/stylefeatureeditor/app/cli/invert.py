@@ -9,7 +9,13 @@ from stylefeatureeditor.app.cli.batch import INVERSION_SUFFIX, make_plan, one_by
 from stylefeatureeditor.app.cli.edit import add_face_options, add_overwrite
 from stylefeatureeditor.app.cli.edit_record import Settings
 from stylefeatureeditor.app.cli.edit_work import save_crops
-from stylefeatureeditor.app.cli.options import add_command, add_device, add_model, load_editor
+from stylefeatureeditor.app.cli.options import (
+    add_command,
+    add_device,
+    add_method,
+    add_model,
+    load_editor,
+)
 from stylefeatureeditor.app.cli.output import Progress
 
 if TYPE_CHECKING:
@@ -44,6 +50,7 @@ def add_to(commands: Commands) -> None:
         help="a .png file for one photo, a folder for several",
     )
     add_model(parser)
+    add_method(parser)
     add_face_options(parser)
     add_overwrite(parser)
     add_device(parser)
@@ -54,7 +61,7 @@ def invert_photos(args: argparse.Namespace) -> int:
     output = args.output.removesuffix(INVERSION_SUFFIX)
     plan = make_plan(args.photos, output, ending="_inverted", suffixes=(".png",))
     with Progress("loading the model"):
-        editor = load_editor(args.model, args.device)
+        editor = load_editor(args.model, args.device, args.method)
     settings = Settings(
         {
             "face": str(args.face),
@@ -67,11 +74,14 @@ def invert_photos(args: argparse.Namespace) -> int:
 
 
 def _invert_one(job: Job, editor: Editor, args: argparse.Namespace, note: str) -> str:
-    """Write both files of one photo and return the path of the inversion."""
+    """Write both files of one photo and return the path of the inversion; a method's is no file."""
+    from stylefeatureeditor.comparisons.editor import MethodInversion
     from stylefeatureeditor.inversion_file import save_inversion
 
     inversion = editor.invert(job.photo, face=args.face, aligned=args.aligned)
     assert inversion.pixels is not None
+    if isinstance(inversion, MethodInversion):
+        return save_crops(inversion.pixels, job.output, inversion, note)
     file = save_inversion(inversion, job.output.with_suffix(INVERSION_SUFFIX))
     save_crops(inversion.pixels, job.output, inversion, note)
     return str(file)
