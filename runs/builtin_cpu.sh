@@ -10,7 +10,10 @@
 #   STAGES="generator-32 generator-64"   which stages to run, in this order; all if left out
 #   STEPS_32, STEPS_64                   optimiser steps of 16 images
 #   STEPS_ATTRIBUTES, STEPS_E4E, STEPS_INVERTER, STEPS_EDITOR     the preset's if left out
+#   LIKENESS                             weight of the classifier's features in image losses, 0.1
 #   SAMPLES                              generated faces that directions are found among, 4000
+#   TUNE_FROM                            another OUT: encoders and editor go on from its weights, for
+#                                        a generator that has learnt more since
 #   FLAGS                                more settings for every stage after the generator's, such
 #                                        as "--loop.precision bf16"
 #   PYTHON                               interpreter, .venv/bin/python
@@ -22,6 +25,7 @@ data=${1:?usage: bash runs/builtin_cpu.sh DATA OUT}
 out=${2:?usage: bash runs/builtin_cpu.sh DATA OUT}
 python=${PYTHON:-.venv/bin/python}
 here=$(dirname "$0")
+likeness=${LIKENESS:-0.1}
 zips=("$data/lfw128.zip" "$data/celeba87.zip")
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 
@@ -34,7 +38,8 @@ train() { # PHASE STEPS OPTION...
     sfe train "$phase" --out "$out/$phase" --preset small --resume "$@" \
         --data.where.split train --data.test-where.split test \
         --data.where.black_frac "<=0.05" --data.test-where.black_frac "<=0.05" \
-        ${steps:+--loop.steps "$steps"} ${FLAGS:-} || [ $? -eq 130 ] # stopped by a signal, and saved
+        ${steps:+--loop.steps "$steps"} ${TUNE_FROM:+--tune-from "$TUNE_FROM/$phase"} ${FLAGS:-} ||
+        [ $? -eq 130 ] # stopped by a signal, and saved
 }
 
 direction() { # NAME COLUMN OPTION...
@@ -72,11 +77,22 @@ run_stage() {
     case $1 in
         generator-32) "$python" "$here/builtin_generator.py" 32 "${STEPS_32:-6250}" "$out" "${zips[@]}" ;;
         generator-64) "$python" "$here/builtin_generator.py" 64 "${STEPS_64:-100000}" "$out" "${zips[@]}" ;;
-        attributes) train attributes "${STEPS_ATTRIBUTES:-}" --data "$data/celeba87.zip" ;;
-        e4e) train e4e "${STEPS_E4E:-}" --data "${zips[@]}" --generator "$out/generator-64" ;;
+        attributes) TUNE_FROM="" train attributes "${STEPS_ATTRIBUTES:-}" --data "$data/celeba87.zip" ;;
+        e4e)
+            train e4e "${STEPS_E4E:-}" --data "${zips[@]}" --generator "$out/generator-64" \
+                --attributes "$out/attributes" --training.image.attribute-features "$likeness" \
+                ${TUNE_FROM:+--training.progressive-every 0}
+            ;;
         directions) fit_directions ;;
-        inverter) train inverter "${STEPS_INVERTER:-}" --data "${zips[@]}" --model "$out/e4e" ;;
-        editor) train editor "${STEPS_EDITOR:-}" --data "${zips[@]}" --model "$out/inverter" ;;
+        inverter)
+            train inverter "${STEPS_INVERTER:-}" --data "${zips[@]}" --model "$out/e4e" \
+                --attributes "$out/attributes" --training.image.attribute-features "$likeness"
+            ;;
+        editor)
+            train editor "${STEPS_EDITOR:-}" --data "${zips[@]}" --model "$out/inverter" \
+                --attributes "$out/attributes" --training.edit.attribute-features "$likeness" \
+                --training.inversion.attribute-features "$likeness"
+            ;;
         faces) ship ;;
         *) echo "unknown stage $1" >&2; return 2 ;;
     esac

@@ -21,9 +21,9 @@ def test_a_loss_of_pixels_reads_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("config", "identity", "sentence"),
     [
-        (ImageLossConfig(identity=0.0), "arcface", "weight for lpips.*models pull vgg16"),
-        (ImageLossConfig(lpips=0.0), "arcface", "weight for identity.*models pull ir-se50"),
-        (ImageLossConfig(lpips=0.0), "moco", "weight for identity.*models pull moco-v2"),
+        (ImageLossConfig(identity=0.0), "arcface", "weight for lpips.*models pull lpips-vgg"),
+        (ImageLossConfig(lpips=0.0), "arcface", "weight for identity.*models pull arcface"),
+        (ImageLossConfig(lpips=0.0), "moco", "weight for identity.*models pull moco`"),
         (
             ImageLossConfig(lpips=0.0, identity=0.0, attribute_features=0.1),
             "arcface",

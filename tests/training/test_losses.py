@@ -11,7 +11,6 @@ from seeded_critics import ada_discriminator
 from stylefeatureeditor.errors import ConfigError, ShapeError
 from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
 from stylefeatureeditor.training.losses import (
-    LossWeights,
     R1Config,
     discriminator_loss,
     feature_distance,
@@ -148,21 +147,7 @@ def test_path_length_penalty_vanishes_when_all_lengths_are_the_mean():
     assert mean.item() > 0
 
 
-def test_total_weighs_the_terms_that_are_there():
-    weights = LossWeights(l2=1, lpips=0.8, identity=0.1, adversarial=0.01, features=0.01)
-    terms = {"l2": torch.tensor(2.0), "lpips": torch.tensor(5.0), "features": torch.tensor(100.0)}
-    assert weights.total(terms).item() == pytest.approx(2 + 4 + 1)
-
-
-@pytest.mark.parametrize("terms", [{}, {"psnr": torch.tensor(1.0)}])
-def test_total_refuses_unknown_terms_and_none(terms):
-    with pytest.raises(ConfigError, match="l2, lpips, identity, adversarial, features"):
-        LossWeights().total(terms)
-
-
 def test_settings_out_of_range_are_refused():
-    with pytest.raises(ConfigError):
-        LossWeights(lpips=-1)
     with pytest.raises(ConfigError):
         R1Config(every=0)
 

@@ -54,6 +54,15 @@ def test_features_are_a_quarter_of_the_side_in_small_models():
         assert config.generator.side(config.feature_layer) == 16
 
 
+def test_schedules_of_small_presets_stretch_with_the_steps():
+    config = model("small")
+    e4e = recipes.e4e_run("small", config, steps=400)
+    assert (e4e.loop.steps, e4e.training.progressive_start) == (400, 100)
+    assert e4e.training.active_styles(250, config.generator.num_styles) == 10
+    inverter = recipes.inverter_run("small", config, steps=300)
+    assert (inverter.loop.steps, inverter.training.adversarial.start) == (300, 200)
+
+
 @pytest.mark.parametrize("phase", ABLATIONS)
 def test_every_ablation_changes_its_preset(phase):
     for name in ABLATIONS[phase]:

@@ -27,6 +27,7 @@ from stylefeatureeditor.training.parts import (
     find_discriminator,
     finish_model,
     fresh_discriminator,
+    take_weights,
     training_directions,
 )
 from stylefeatureeditor.weights.local_models import files_folder
@@ -61,6 +62,7 @@ class Place:
         discriminator: file or folder of D; None takes the one beside the phase's start.
         attributes: file or folder of an attribute classifier, for losses.
         identity: which identity features the losses use.
+        tune_from: model or run whose network of the phase's kind is trained on; None starts anew.
     """
 
     out: Path
@@ -68,6 +70,7 @@ class Place:
     discriminator: Path | None = None
     attributes: Path | None = None
     identity: Identity = "arcface"
+    tune_from: Path | None = None
 
 
 def train_generator(settings: GeneratorRun, place: Place, grown_from: Path | None) -> RunResult:
@@ -105,7 +108,11 @@ def train_e4e(settings: E4eRun, start: Start, place: Place) -> RunResult:
         raise _no_discriminator(start)
     images = open_data(settings.data, model.config.generator.size)
     held_out = held_out_photos(settings.data, images)
-    phase = E4ePhase(settings.training, model, networks, discriminator, held_out)
+    training = settings.training
+    if place.tune_from:
+        take_weights(model, "e4e", place.tune_from)
+        training = replace(training, zero_heads=False)
+    phase = E4ePhase(training, model, networks, discriminator, held_out)
     result = _run(phase, settings, images, place)
     _finish(result, start, "e4e", discriminator)
     return result
@@ -123,6 +130,8 @@ def train_inverter(settings: InverterRun, start: Start, place: Place) -> RunResu
         discriminator = fresh_discriminator(model.config.generator)
     images = open_data(settings.data, model.config.generator.size)
     held_out = held_out_photos(settings.data, images)
+    if place.tune_from:
+        take_weights(model, "inverter", place.tune_from)
     phase = InverterPhase(settings.training, model, discriminator, networks, held_out)
     result = _run(phase, settings, images, place)
     _finish(result, start, "inverter", discriminator)
@@ -144,6 +153,8 @@ def train_editor(settings: EditorRun, start: Start, place: Place) -> RunResult:
         discriminator = fresh_discriminator(model.config.generator)
     images = open_data(settings.data, model.config.generator.size)
     held_out = held_out_photos(settings.data, images)
+    if place.tune_from:
+        take_weights(model, "feature_editor", place.tune_from)
     phase = EditorPhase(settings.training, model, directions, discriminator, networks, held_out)
     result = _run(phase, settings, images, place)
     _finish(result, start, "feature_editor", discriminator)

@@ -255,8 +255,8 @@ class _Attempt:
         """Take one step on this rank's batch; return the mean metrics and whether to stop."""
         accelerator, phase = self.accelerator, self.phase
         parts = accelerator.gradient_accumulation_steps
-        photos = batch.photos(accelerator.device)
-        photos = photos.contiguous(memory_format=_layout(self.config)).chunk(parts)
+        pixels = batch.photos(accelerator.device)
+        photos = pixels.contiguous(memory_format=_layout(self.config)).chunk(parts)
         sums: dict[str, float] = {}
         for part, indices in enumerate(batch.indices.chunk(parts)):
             rank = accelerator.process_index
@@ -321,6 +321,7 @@ class _Attempt:
 def _make_accelerator(config: LoopConfig) -> Accelerator:
     try:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
         from accelerate.utils import DistributedDataParallelKwargs
     except ImportError as error:
         raise DependencyError(
@@ -330,6 +331,7 @@ def _make_accelerator(config: LoopConfig) -> Accelerator:
         find_unused_parameters=config.find_unused_parameters,
         broadcast_buffers=False,  # ranks may run a module twice before its backward pass
     )
+    AcceleratorState._reset_state()  # a run before, in this process, may have had another precision
     try:
         return Accelerator(
             cpu=config.device == "cpu",

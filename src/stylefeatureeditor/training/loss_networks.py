@@ -65,6 +65,14 @@ def load_loss_networks(
     return LossNetworks(perceptual, _identity(folder, identity) if wanted else None, classifier)
 
 
+PULLED_AS = {  # file: the name under which `sfe models pull` brings all that the loss needs
+    "vgg16": "lpips-vgg",
+    "lpips-vgg-lin": "lpips-vgg",
+    "ir-se50": "arcface",
+    "moco-v2": "moco",
+}
+
+
 def load_classifier(path: Path) -> AttributeClassifier:
     """Read an attribute classifier from its file, its model folder or its run's folder.
 
@@ -79,7 +87,7 @@ def load_classifier(path: Path) -> AttributeClassifier:
 
 def _lpips(folder: Path) -> Lpips:
     network = Lpips("vgg")
-    states = [_read(folder, name, "lpips") for name in ("vgg16", "lpips-vgg")]
+    states = [_read(folder, name, "lpips") for name in ("vgg16", "lpips-vgg-lin")]
     assign_state(network, lpips_state(*states), str(folder))
     network.freeze()
     return network
@@ -106,6 +114,7 @@ def _read(folder: Path, name: str, weight: str) -> Mapping[str, Tensor]:
     if not file.is_file():
         raise WeightsError(
             f"the loss has a weight for {weight}, which needs {source.file_name}: run `sfe models "
-            f"pull {name}`, put the file into {folder}, or use --preset small, which needs none"
+            f"pull {PULLED_AS[name]}`, put the file into {folder}, or use --preset small, which "
+            "needs none"
         )
     return cast("Mapping[str, Tensor]", read_torch(file))

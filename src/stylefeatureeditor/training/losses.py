@@ -1,6 +1,5 @@
 """Losses of both phases that need no pretrained network (App. 7 of the paper).
 
-    L_im  = L2 + 0.8 LPIPS + 0.1 ID + 0.01 adv             LossWeights
     L_reg = 0.01 ||F_k||_2          the paper              feature_norm
             0.01 mean((F_k - F_w)^2)  the release          feature_distance
     adv   = softplus(-D(X^))                               generator_loss
@@ -8,66 +7,21 @@
             + r1 / 2 ||dD / dX||^2, lazily                 r1_penalty, lazy_r1
     L_path = (||J_w^T y||_2 - a)^2   training G only       path_length_penalty
 
-LPIPS and the identity losses live in `evaluation/perceptual.py`. Every loss is a scalar tensor, a
-mean over the batch.
+L_im without adv is in `image_losses.py`; LPIPS and the identity losses are in
+`evaluation/perceptual.py`. Every loss is a scalar tensor, a mean over the batch.
 
 Shapes: B batch, C channels and S side of the features, N styles, D width of a style, R pixels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.errors import ConfigError, check_shape
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossWeights:
-    """Factors of the terms of one loss; the defaults are phase 1 on faces.
-
-    Attributes:
-        l2: mean squared error of the pixels.
-        lpips: perceptual distance, VGG.
-        identity: 1 - cos of identity features (ArcFace; cars: 0.5, MoCo).
-        adversarial: generator loss against D.
-        features: regulariser of F_k.
-    """
-
-    l2: float = 1.0
-    lpips: float = 0.8
-    identity: float = 0.1
-    adversarial: float = 0.01
-    features: float = 0.01
-
-    def __post_init__(self) -> None:
-        if any(getattr(self, field.name) < 0 for field in fields(self)):
-            raise ConfigError(f"loss weights cannot be negative, got {self}")
-
-    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
-        """Return the weighted sum of the terms that were computed.
-
-        Args:
-            terms: scalars by the names above; a term that is absent counts as 0.
-
-        Raises:
-            ConfigError: a name is unknown, or there is no term at all.
-        """
-        names = [field.name for field in fields(self)]
-        unknown = sorted(set(terms) - set(names))
-        if unknown or not terms:
-            raise ConfigError(
-                f"expected one or more of the loss terms {', '.join(names)}, got "
-                f"{', '.join(unknown) or 'none'}"
-            )
-        return torch.stack([getattr(self, name) * term for name, term in terms.items()]).sum()
 
 
 @dataclass(frozen=True, kw_only=True)

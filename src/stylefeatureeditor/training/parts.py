@@ -158,6 +158,27 @@ def save_discriminator(discriminator: Discriminator, folder: Path) -> None:
     save_tensors(folder / DISCRIMINATOR, discriminator.state_dict(), header)
 
 
+def take_weights(model: Model, part: str, path: Path) -> None:
+    """Let a network of `model` start from the trained one of another model or run.
+
+    Args:
+        model: where it is.
+        part: "e4e", "inverter" or "feature_editor".
+        path: folder of the model or the run.
+
+    Raises:
+        ConfigError: it is not trained there, or has other sizes.
+        WeightsError: there is no model, or a file is damaged.
+    """
+    folder = model_folder(path)
+    if part not in read_record(folder):
+        raise ConfigError(f"{folder} has no trained {part} to start from")
+    other = load_model(folder)
+    if getattr(other.config, part) != getattr(model.config, part):
+        raise ConfigError(f"the {part} in {folder} has other sizes than the one to train")
+    getattr(model, part).load_state_dict(getattr(other, part).state_dict())
+
+
 def find_discriminator(path: Path | None, start: Path, size: int) -> Discriminator | None:
     """Return the D in `path`, or the one beside what a phase starts from; None if there is none.
 
@@ -198,7 +219,7 @@ def read_record(folder: Path) -> dict[str, int]:
         return dict.fromkeys(COMMANDS, 0)
     steps = read_json(folder / RECORD).get("steps")
     if not isinstance(steps, dict) or any(type(count) is not int for count in steps.values()):
-        raise WeightsError(f"{folder / RECORD} should hold 'steps', a whole number by network")
+        raise WeightsError(f"{folder / RECORD} should hold 'steps' by network, whole numbers")
     return steps
 
 
@@ -228,9 +249,7 @@ def finish_model(
 def known_directions(folder: Path, config: ModelConfig) -> Catalog:
     """Return the directions of a model folder: published ones of its family, and its own."""
     known = load_catalog(config.catalog) if config.catalog else Catalog()
-    for entry in load_own_directions(folder).entries:
-        known = known.with_entry(entry)
-    return known
+    return known.with_own(load_own_directions(folder))
 
 
 def training_directions(

@@ -6,7 +6,8 @@
     editor       the same                                        small, tiny
     attributes   small, tiny
 
-`small` is the built-in model's way, `tiny` a smoke test's. Ablations are Table 3's.
+`small` is the built-in model's way, `tiny` a smoke test's: their schedules are shares of the run
+and stretch with its steps. Ablations are Table 3's.
 """
 
 from __future__ import annotations
@@ -121,17 +122,19 @@ def model_config(name: str, generator: GeneratorConfig) -> ModelConfig:
     return sized(ModelConfig(), generator)
 
 
-def e4e_run(name: str, model: ModelConfig) -> E4eRun:
+def e4e_run(name: str, model: ModelConfig, steps: int | None = None) -> E4eRun:
     """Return a run that trains E."""
     if name == "paper":
         return replace(presets.published_e4e(), model=model)
-    return small_presets.small_e4e(model, _steps("e4e", name))
+    return small_presets.small_e4e(model, steps or _steps("e4e", name))
 
 
-def inverter_run(name: str, model: ModelConfig, ablation: str | None = None) -> InverterRun:
+def inverter_run(
+    name: str, model: ModelConfig, ablation: str | None = None, steps: int | None = None
+) -> InverterRun:
     """Return a run of phase 1."""
     if name in ("small", "tiny"):
-        run = small_presets.small_inverter(model, _steps("inverter", name))
+        run = small_presets.small_inverter(model, steps or _steps("inverter", name))
     else:
         released = name.endswith("released")
         run = presets.released_inverter() if released else presets.paper_inverter()
@@ -145,7 +148,11 @@ def inverter_run(name: str, model: ModelConfig, ablation: str | None = None) -> 
 
 
 def editor_run(
-    name: str, model: ModelConfig, directions: Directions, ablation: str | None = None
+    name: str,
+    model: ModelConfig,
+    directions: Directions,
+    ablation: str | None = None,
+    steps: int | None = None,
 ) -> EditorRun:
     """Return a run of phase 2.
 
@@ -154,9 +161,10 @@ def editor_run(
         model: of phase 1.
         directions: the model's own, for presets that name none.
         ablation: one of Table 3's.
+        steps: of the run, for presets whose schedule stretches; None is the preset's own number.
     """
     if name in ("small", "tiny"):
-        run = small_presets.small_editor(model, _steps("editor", name), directions)
+        run = small_presets.small_editor(model, steps or _steps("editor", name), directions)
     else:
         released = name.endswith("released")
         run = presets.released_editor() if released else presets.paper_editor()

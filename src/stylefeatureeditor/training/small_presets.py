@@ -3,7 +3,7 @@
     e4e, inverter, editor = small_presets.builtin_64()
 
 They promise none of the paper's numbers. No pretrained network is at hand: pixels lead the image
-loss, the features of the user's own D sharpen it.
+loss, D sharpens what they have drawn in the last third of a run (docs/LOG.md has what each costs).
 
 Shapes: k layer of F_k, C and S_F its channels and side, S side of the model.
 """
@@ -37,9 +37,7 @@ from stylefeatureeditor.training.presets import (
 )
 from stylefeatureeditor.training.ranger import RangerConfig
 
-SMALL_IMAGE_LOSS = ImageLossConfig(
-    l2=1.0, lpips=0.0, identity=0.0, l1=0.5, pyramid=0.5, discriminator_features=0.2
-)
+SMALL_IMAGE_LOSS = ImageLossConfig(l2=1.0, lpips=0.0, identity=0.0, l1=0.5, pyramid=0.5)
 
 
 def small_model(
@@ -134,10 +132,10 @@ def small_e4e(model: ModelConfig, steps: int) -> E4eRun:
 
 
 def small_inverter(model: ModelConfig, steps: int) -> InverterRun:
-    """Return phase 1 for a small model: D from a third of the run on."""
+    """Return phase 1 for a small model."""
     training = InverterTrainingConfig(
         image=SMALL_IMAGE_LOSS,
-        adversarial=AdversarialConfig(start=steps // 3, lr=1e-3, betas=(0.0, 0.99)),
+        adversarial=_late_adversary(steps),
         pair="mean",
         feature_form="distance",
         blend_steps=steps // 30,
@@ -151,7 +149,7 @@ def small_editor(model: ModelConfig, steps: int, directions: Directions) -> Edit
     training = EditorTrainingConfig(
         edit=SMALL_IMAGE_LOSS,
         inversion=SMALL_IMAGE_LOSS,
-        adversarial=AdversarialConfig(lr=1e-3, betas=(0.0, 0.99)),
+        adversarial=_late_adversary(steps),
         ranger=RangerConfig(lr=1e-3),
     )
     return EditorRun(
@@ -187,6 +185,10 @@ def builtin_64() -> tuple[E4eRun, InverterRun, EditorRun]:
         small_inverter(model, 20_000),
         small_editor(model, 12_000, {}),
     )
+
+
+def _late_adversary(steps: int) -> AdversarialConfig:
+    return AdversarialConfig(start=2 * steps // 3, lr=1e-3, betas=(0.0, 0.99))
 
 
 def _small_loop(steps: int) -> LoopConfig:

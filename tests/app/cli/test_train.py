@@ -9,11 +9,13 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from stylefeatureeditor.app.cli.main import main
 from stylefeatureeditor.app.cli.train import ABLATIONS, PRESETS
 from stylefeatureeditor.editor import Editor
+from stylefeatureeditor.training.config import read_mapping
 from stylefeatureeditor.weights.storage import load_tensors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -170,6 +172,18 @@ class TestRun:
             sfe, runs, "generator", "--size", 64, "--grow-from", tmp_path, "--out", tmp_path / "h"
         ).err.endswith(f"`sfe train generator --size {SIDE}` run\n")
 
+    def test_a_trained_network_is_tuned(self, runs, tmp_path, sfe):
+        start = load_tensors(runs / "inverter" / "model" / "inverter.safetensors")[0]
+        words = ["--model", runs / "e4e", "--tune-from", runs / "inverter"]
+        quiet = ["--training.ranger.lr=1e-9", "--loop.steps=1", "--loop.sample-every=0"]
+        ran = self.train(sfe, runs, "inverter", *words, *quiet, "--out", tmp_path / "more")
+        assert ran.code == 0
+        end = load_tensors(tmp_path / "more" / "model" / "inverter.safetensors")[0]
+        weights = [name for name in start if name.endswith("weight")]
+        assert weights
+        for name in weights:
+            torch.testing.assert_close(end[name], start[name], rtol=0, atol=1e-6)
+
     def test_an_ablation_is_trained(self, runs, tmp_path, sfe):
         words = ("--model", runs / "e4e", "--ablation", "without-fuser", "--loop.steps=1")
         assert self.train(sfe, runs, "inverter", *words, "--out", tmp_path / "i").code == 0
@@ -211,6 +225,7 @@ class TestMistakes:
         file = tmp_path / "generator.safetensors"
         file.write_bytes((runs / "generator" / "model" / "generator.safetensors").read_bytes())
         words = ("--generator", file, "--out", tmp_path / "x", "--data", data, *QUICK)
+        words += ("--training.image.discriminator-features=0.1",)
         ran = sfe("train", "e4e", *words)
         assert ran.code == 2
         assert "no discriminator.safetensors" in ran.err
@@ -238,6 +253,11 @@ class TestHelp:
             out = sfe("train", "inverter", "--preset", name, "--help").out
             shown = " ".join(out.partition(line)[2][:400].replace("│", " ").split())
             assert f"(default: {value})" in shown
+
+    def test_steps_stretch_the_schedule_of_a_small_preset(self, runs):
+        settings = read_mapping(runs / "e4e" / "config.toml")
+        assert settings["loop"]["steps"] == 2
+        assert settings["training"]["progressive_start"] == 0
 
     def test_names_the_ablations(self, sfe):
         for phase, names in ABLATIONS.items():

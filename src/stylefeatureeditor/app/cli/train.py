@@ -155,6 +155,12 @@ def _add_parts(parser: argparse.ArgumentParser, *, only_model: bool) -> None:
         help="attribute classifier for losses that have a weight for its features",
     )
     parser.add_argument(
+        "--tune-from",
+        type=Path,
+        metavar="DIR",
+        help="model or run whose network of this phase is trained on; left out, a fresh one",
+    )
+    parser.add_argument(
         "--identity",
         choices=("arcface", "moco"),
         default="arcface",
@@ -179,6 +185,7 @@ def train(args: argparse.Namespace, phase: str) -> int:
         discriminator=getattr(args, "discriminator", None),
         attributes=getattr(args, "attributes", None),
         identity=getattr(args, "identity", "arcface"),
+        tune_from=getattr(args, "tune_from", None),
     )
     if phase == "generator":
         result = jobs.train_generator(_generator_settings(args), place, args.grow_from)
@@ -227,16 +234,17 @@ def _method_settings(args: argparse.Namespace, phase: str, start: Start) -> Any:
     generator = start.generator.config
     name = args.preset or recipes.default_preset(phase, generator.size)
     config = recipes.model_config(name, generator) if start.model is None else start.model.config
+    steps = _given_steps(args.settings)
     settings: Any
     if phase == "e4e":
-        settings = recipes.e4e_run(name, config)
+        settings = recipes.e4e_run(name, config, steps)
     elif phase == "inverter":
-        settings = recipes.inverter_run(name, config, args.ablation)
+        settings = recipes.inverter_run(name, config, args.ablation, steps)
     else:
         start.need("e4e", "inverter")
         published = config.catalog is not None and name not in ("small", "tiny")
         directions = {} if published else own_strengths(start.folder)
-        settings = recipes.editor_run(name, config, directions, args.ablation)
+        settings = recipes.editor_run(name, config, directions, args.ablation, steps)
     return _changed(settings, args)
 
 
@@ -248,6 +256,15 @@ def _changed(settings: Any, args: argparse.Namespace) -> Any:
     if args.data:
         settings = replace(settings, data=replace(settings.data, source=tuple(args.data)))
     return load_config(settings, None, _joined(args.settings))
+
+
+def _given_steps(words: Sequence[str]) -> int | None:
+    """Return N of --loop.steps N; the schedules of small presets are shares of it."""
+    text = " ".join(words).replace("=", " ").split()
+    if "--loop.steps" in text[:-1]:
+        number = text[text.index("--loop.steps") + 1]
+        return int(number) if number.isdecimal() else None  # nonsense is refused later
+    return None
 
 
 def _joined(words: Sequence[str]) -> list[str]:
