@@ -82,6 +82,35 @@ def arcface() -> ArcFaceFeatures:
     return _filled(ArcFaceFeatures, ArcFaceConfig(), arcface_state(state))
 
 
+def ir_layout(depths, channels=(64, 64, 128, 256, 512), side: int = 7) -> dict[str, tuple]:
+    """Return key -> shape of a published IR network without squeeze, as CurricularFace's."""
+
+    def norm(key: str, width: int, *, affine: bool = True) -> dict[str, tuple]:
+        own = {f"{key}.weight": (width,), f"{key}.bias": (width,)} if affine else {}
+        running = {f"{key}.running_mean": (width,), f"{key}.running_var": (width,)}
+        return {**own, **running, f"{key}.num_batches_tracked": ()}
+
+    width = channels[0]
+    layout = {"input_layer.0.weight": (width, 3, 3, 3), **norm("input_layer.1", width)}
+    layout["input_layer.2.weight"] = (width,)
+    place = 0
+    for out, depth in zip(channels[1:], depths, strict=True):
+        for _ in range(depth):
+            at = f"body.{place}"
+            if width != out:
+                layout[f"{at}.shortcut_layer.0.weight"] = (out, width, 1, 1)
+                layout |= norm(f"{at}.shortcut_layer.1", out)
+            layout |= norm(f"{at}.res_layer.0", width)
+            layout[f"{at}.res_layer.1.weight"] = (out, width, 3, 3)
+            layout[f"{at}.res_layer.2.weight"] = (out,)
+            layout[f"{at}.res_layer.3.weight"] = (out, out, 3, 3)
+            layout |= norm(f"{at}.res_layer.4", out)
+            width, place = out, place + 1
+    layout |= norm("output_layer.0", width)
+    layout |= {"output_layer.3.weight": (512, width * side**2), "output_layer.3.bias": (512,)}
+    return {**layout, **norm("output_layer.4", 512, affine=False)}
+
+
 def moco() -> MocoFeatures:
     """Return the seeded MoCo network."""
     return _filled(MocoFeatures, ResNetConfig(), moco_state(seeded_critic("moco")))

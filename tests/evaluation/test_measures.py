@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 import torch
 
 from seeded import seeded_image
+from seeded_critics import ir_layout
+from stylefeatureeditor.backbones.ir_se50 import IRConfig
+from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.evaluation import measures
 from stylefeatureeditor.evaluation.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
@@ -18,7 +25,8 @@ from stylefeatureeditor.evaluation.measures import (
     standard_suite,
 )
 from stylefeatureeditor.evaluation.metrics import l2
-from stylefeatureeditor.evaluation.perceptual import Lpips
+from stylefeatureeditor.evaluation.perceptual import ArcFaceConfig, Lpips
+from stylefeatureeditor.weights.sources import SOURCES, find_sources
 
 
 def names(suite) -> list[str]:
@@ -31,13 +39,60 @@ def test_missing_networks_are_named_with_address_and_place(tmp_path):
     assert networks.inception is None
     sentences = " ".join(networks.missing)
     for what in (
-        "lpips_alex.pth",
+        "alexnet-owt-7be5be79.pth",
+        "lpips_vgg.pth",
+        "CurricularFace_Backbone.pth",
+        "model_ir_se50.pth",
         "pt_inception-2015-12-05-6726825d.pth",
         "https://",
         str(tmp_path),
     ):
         assert what in sentences
-    assert len(networks.missing) == 4
+    assert len(networks.missing) == 5
+
+
+@pytest.mark.parametrize(
+    ("here", "sentence"),
+    [
+        ((), "LPIPS is left out, because lpips_alex.pth and alexnet-owt-7be5be79.pth are not on"),
+        (("lpips_alex.pth",), "LPIPS is left out, because alexnet-owt-7be5be79.pth is not on"),
+    ],
+)
+def test_only_the_files_that_are_missing_are_named(here, sentence, tmp_path):
+    for name in here:
+        (tmp_path / name).touch()
+    networks = find_networks(tmp_path)
+    assert networks.missing[0].startswith(sentence)
+    assert "`sfe models pull lpips-alex`" in networks.missing[0]
+    assert networks.missing[0].count(" to ") == 2 - len(here)
+
+
+def test_every_name_that_is_offered_can_be_pulled(tmp_path):
+    for sentence in find_networks(tmp_path).missing:
+        name = re.search(r"`sfe models pull ([\w-]+)`", sentence)[1]
+        assert all(source.urls[0] in sentence for source in find_sources(name))
+
+
+def test_a_face_network_is_read_from_its_file_or_refused(tmp_path, monkeypatch):
+    small = ArcFaceConfig(
+        trunk=IRConfig(channels=(4, 6, 8, 8), depths=(1, 1, 1, 1), squeeze=None),
+        side=32,
+        feature_affine=False,
+    )
+    monkeypatch.setattr(measures, "curricularface", lambda: small)
+    file = tmp_path / SOURCES["curricularface"].file_name
+    layout = ir_layout((1, 1, 1, 1), channels=(4, 4, 6, 8, 8), side=2)
+    state = {key: torch.rand(shape) if shape else torch.tensor(0) for key, shape in layout.items()}
+    torch.save(state, file)
+    suite = standard_suite(64, find_networks(tmp_path))
+    assert names(suite) == ["l2", "psnr", "ssim", "identity"]
+    identity = suite.measures[-1].compare(seeded_image("a", 64, 2), seeded_image("a", 64, 2))
+    torch.testing.assert_close(identity, torch.ones(2))
+    assert suite.better["identity"] == "higher"
+    for content in ([1, 2], {"input_layer.0.weight": torch.ones(2)}):
+        torch.save(content, file)
+        with pytest.raises(WeightsError, match=file.name):
+            find_networks(tmp_path)
 
 
 def test_the_other_metrics_still_run_without_networks():

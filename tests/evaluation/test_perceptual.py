@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from released import TOLERANCE, golden
-from seeded import seeded_image
-from seeded_critics import arcface, lpips, moco
+from seeded import draw, seeded_image
+from seeded_critics import arcface, ir_layout, lpips, moco
 from stylefeatureeditor.backbones.ir_se50 import IRConfig
 from stylefeatureeditor.errors import ConfigError, ShapeError
 from stylefeatureeditor.evaluation.perceptual import (
@@ -15,7 +16,9 @@ from stylefeatureeditor.evaluation.perceptual import (
     Lpips,
     MocoFeatures,
     ResNetConfig,
+    curricularface,
 )
+from stylefeatureeditor.weights.perceptual_keys import arcface_state
 
 TINY_ARCFACE = ArcFaceConfig(
     trunk=IRConfig(channels=(4, 4, 8, 8), depths=(1, 1, 1, 1), squeeze=2), side=32, width=6
@@ -48,6 +51,55 @@ def test_identity_features_and_loss_equal_the_release(pair):
     features = network.features(pair[0]).numpy()
     np.testing.assert_allclose(features, expected, rtol=0, atol=TOLERANCE * expected.std())
     assert network.loss(*pair).item() == pytest.approx(golden("losses")["id/loss"], rel=1e-5)
+
+
+def test_curricularface_has_the_published_layout():
+    with torch.device("meta"):
+        network = ArcFaceFeatures(curricularface())
+        published = {key: torch.empty(shape) for key, shape in ir_layout((3, 13, 30, 3)).items()}
+    state = arcface_state(published)
+    ours = {key: value.shape for key, value in network.state_dict().items()}
+    assert {key: value.shape for key, value in state.items()} == ours
+    assert sum(p.numel() for p in network.parameters()) == 65_128_768  # as published
+
+
+@torch.no_grad()
+def test_curricularface_is_what_its_published_tensors_mean(pair):
+    """A small IR network, computed from the published names by plain functions."""
+    layout = ir_layout((1, 2, 1, 1), channels=(4, 4, 6, 8, 8), side=2)
+    state = {key: draw(f"ir.{key}", shape) * 0.3 for key, shape in layout.items()}
+    for key in state:
+        if key.endswith("running_var"):
+            state[key] = state[key].abs() + 0.5
+
+    def norm(x, key):
+        of = [state.get(f"{key}.{n}") for n in ("running_mean", "running_var", "weight", "bias")]
+        return functional.batch_norm(x, *of)
+
+    x = functional.adaptive_avg_pool2d(pair[0][:, :, 35:223, 32:220], 32)
+    x = norm(functional.conv2d(x, state["input_layer.0.weight"], padding=1), "input_layer.1")
+    x = functional.prelu(x, state["input_layer.2.weight"])
+    for place, stride in enumerate((2, 2, 1, 2, 2)):
+        at = f"body.{place}"
+        y = functional.conv2d(
+            norm(x, f"{at}.res_layer.0"), state[f"{at}.res_layer.1.weight"], padding=1
+        )
+        y = functional.prelu(y, state[f"{at}.res_layer.2.weight"])
+        y = functional.conv2d(y, state[f"{at}.res_layer.3.weight"], stride=stride, padding=1)
+        y = norm(y, f"{at}.res_layer.4")
+        weight = state.get(f"{at}.shortcut_layer.0.weight")
+        skip = x[:, :, ::stride, ::stride]
+        if weight is not None:
+            skip = norm(functional.conv2d(skip, weight), f"{at}.shortcut_layer.1")
+        x = y + skip
+    x = norm(x, "output_layer.0").flatten(1)
+    x = x @ state["output_layer.3.weight"].T + state["output_layer.3.bias"]
+    expected = functional.normalize(norm(x, "output_layer.4"))
+
+    trunk = IRConfig(channels=(4, 6, 8, 8), depths=(1, 2, 1, 1), squeeze=None)
+    network = ArcFaceFeatures(ArcFaceConfig(trunk=trunk, side=32, feature_affine=False))
+    network.load_state_dict(arcface_state(state))
+    torch.testing.assert_close(network.features(pair[0]), expected, rtol=1e-4, atol=1e-6)
 
 
 @torch.no_grad()

@@ -48,6 +48,26 @@ def test_groups_hold_known_files_and_ffhq_what_the_converter_asks_for():
     assert {"sfe-editor", "stylegan2-ffhq", "e4e-ffhq"} <= set(GROUPS["ffhq"])
 
 
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("lpips", {"lpips_alex.pth", "lpips_vgg.pth"}),
+        ("lpips-alex", {"lpips_alex.pth", "alexnet-owt-7be5be79.pth"}),
+        ("lpips-vgg", {"lpips_vgg.pth", "vgg16-397923af.pth"}),
+        ("arcface", {"model_ir_se50.pth"}),
+        ("curricularface", {"CurricularFace_Backbone.pth"}),
+        ("inception", {"pt_inception-2015-12-05-6726825d.pth"}),
+        ("moco", {"moco_v2_800ep_pretrain.pt"}),
+    ],
+)
+def test_what_measures_is_pulled_whole_by_its_name(name, files):
+    """LPIPS needs its trunk too."""
+    assert files <= {source.file_name for source in find_sources(name)}
+    if name != "moco":
+        metrics = {source.file_name for source in find_sources("metrics")}
+        assert {source.file_name for source in find_sources(name)} <= metrics
+
+
 def test_a_name_is_a_group_or_a_file_or_an_error_with_the_nearest():
     assert [source.name for source in find_sources("ffhq")] == list(GROUPS["ffhq"])
     assert find_sources("age") == (SOURCES["age"],)

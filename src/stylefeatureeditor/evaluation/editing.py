@@ -210,7 +210,7 @@ def evaluate_edit(
     work = plan.task(f"{method.name} {task.name}", EditDrawer(method, task, judge), indices=edited)
     table = plan.run(work, f"{method.name} {task.name}")
     numbers = _distances(plan, work, table, real)
-    for column in (*work.drawer.columns, "identity"):
+    for column in (*work.drawer.columns, "identity", "arcface"):
         mean = table.mean(column, plan.seed)
         if mean is not None:
             numbers[column] = mean

@@ -12,17 +12,22 @@ are depends on the image size and on the networks on disk; what is left out says
 | psnr      | higher    | dB, full size                                                   |
 | ssim      | higher    | full size, [0, 1]                                               |
 | ms_ssim   | higher    | full size, [0, 1]; from 161 pixels on                           |
-| identity  | higher    | cosine of ArcFace features (IR-SE50) of the aligned crop        |
+| identity  | higher    | cosine of CurricularFace features (IR-101) of the aligned crop  |
+| arcface   | higher    | the same with ArcFace (IR-SE50), which the model was trained on |
 | fid       | lower     | 2048-d Inception, resize of pytorch-fid                         |
 | clean_fid | lower     | the same network, resize of clean-fid                           |
 
 Images smaller than 256 pixels are compared as they are. Larger ones are brought to 256 by a
 bilinear filter with antialiasing. Both images are rounded to 8 bits first: the numbers are those of
 lossless files.
+
+The paper's ID crops the face again by MTCNN; here both networks look at a fixed middle of the
+aligned crop, as the identity loss does, so no detector can fail on an image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -31,6 +36,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylefeatureeditor.data.images import to_photos
+from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.evaluation.distribution import KID_SUBSET_SIZE
 from stylefeatureeditor.evaluation.inception import (
     WIDTH,
@@ -46,11 +52,12 @@ from stylefeatureeditor.evaluation.perceptual import (
     ArcFaceFeatures,
     FeatureNetwork,
     Lpips,
+    curricularface,
 )
 from stylefeatureeditor.photo.image import to_uint8
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.perceptual_keys import arcface_state, lpips_state
-from stylefeatureeditor.weights.sources import SOURCES
+from stylefeatureeditor.weights.sources import SOURCES, find_sources
 from stylefeatureeditor.weights.unpickle import read_torch
 
 if TYPE_CHECKING:
@@ -101,7 +108,8 @@ class Networks:
         lpips: AlexNet.
         lpips_vgg: VGG16.
         inception: of FID.
-        identity: ArcFace.
+        identity: CurricularFace.
+        arcface: ArcFace.
         missing: a sentence for each network that is not there.
     """
 
@@ -109,41 +117,47 @@ class Networks:
     lpips_vgg: Lpips | None = None
     inception: Inception | None = None
     identity: FeatureNetwork | None = None
+    arcface: FeatureNetwork | None = None
     missing: tuple[str, ...] = ()
 
 
 def find_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
-    """Load every network whose files are in `folder`.
+    """Load every network whose files are in `folder`; the others take no memory.
 
     Raises:
         WeightsError: a file that is there is damaged or of another layout.
     """
     missing: list[str] = []
 
-    def there(what: str, *names: str) -> bool:
-        for name in names:
-            source = SOURCES[name]
-            if not (folder / source.file_name).is_file():
-                missing.append(
-                    f"{what} is left out, because {source.file_name} is not on disk: `sfe models "
-                    f"pull {name}`, or download {source.urls[0]} to {folder / source.file_name}"
-                )
-                return False
-        return True
+    def there(what: str, pulled_as: str) -> bool:
+        lacking = [
+            source
+            for source in find_sources(pulled_as)
+            if not (folder / source.file_name).is_file()
+        ]
+        if lacking:
+            files = " and ".join(
+                f"download {source.urls[0]} to {folder / source.file_name}" for source in lacking
+            )
+            names = " and ".join(source.file_name for source in lacking)
+            missing.append(
+                f"{what} is left out, because {names} {'are' if len(lacking) > 1 else 'is'} not "
+                f"on disk: `sfe models pull {pulled_as}`, or {files}"
+            )
+        return not lacking
 
-    alex = _lpips(folder, "alex") if there("LPIPS", "lpips-alex", "alexnet") else None
-    vgg = _lpips(folder, "vgg") if there("LPIPS with VGG", "lpips-vgg", "vgg16") else None
-    inception = identity = None
+    alex = _lpips(folder, "alex").to(device) if there("LPIPS", "lpips-alex") else None
+    vgg = _lpips(folder, "vgg").to(device) if there("LPIPS with VGG", "lpips-vgg") else None
+    inception = identity = arcface = None
     if there("FID", "inception"):
         inception = load_inception(folder / SOURCES["inception"].file_name).to(device)
-    if there("Identity", "ir-se50"):
+    if there("Identity by CurricularFace", "curricularface"):
+        path = folder / SOURCES["curricularface"].file_name
+        identity = _face_network(path, curricularface()).to(device)
+    if there("Identity by ArcFace", "arcface"):
         path = folder / SOURCES["ir-se50"].file_name
-        identity = ArcFaceFeatures(ArcFaceConfig())
-        assign_state(identity, arcface_state(read_torch(path)), str(path))
-        identity.to(device)
-    return Networks(
-        alex and alex.to(device), vgg and vgg.to(device), inception, identity, tuple(missing)
-    )
+        arcface = _face_network(path, ArcFaceConfig()).to(device)
+    return Networks(alex, vgg, inception, identity, arcface, tuple(missing))
 
 
 @dataclass(frozen=True)
@@ -194,8 +208,9 @@ def standard_suite(
         left_out.append(
             f"MS-SSIM needs images of at least {MS_SSIM_SMALLEST} pixels a side, not {size}"
         )
-    if networks.identity is not None:
-        measures.append(Measure("identity", "higher", networks.identity.similarity))
+    for name, network in (("identity", networks.identity), ("arcface", networks.arcface)):
+        if network is not None:
+            measures.append(Measure(name, "higher", network.similarity))
     describers = []
     if networks.inception is not None:
         describers += inception_describers(networks.inception)
@@ -251,10 +266,21 @@ def protocol_notes(count: int) -> tuple[str, ...]:
 
 
 def _lpips(folder: Path, net: Literal["alex", "vgg"]) -> Lpips:
-    trunk, lin = {"alex": ("alexnet", "lpips-alex"), "vgg": ("vgg16", "lpips-vgg")}[net]
+    trunk, lin = {"alex": ("alexnet", "lpips-alex-lin"), "vgg": ("vgg16", "lpips-vgg-lin")}[net]
     states = [read_torch(folder / SOURCES[name].file_name) for name in (trunk, lin)]
     network = Lpips(net)
     assign_state(network, lpips_state(*states), str(folder / SOURCES[lin].file_name))
+    network.freeze()
+    return network
+
+
+def _face_network(path: Path, config: ArcFaceConfig) -> ArcFaceFeatures:
+    content = read_torch(path)
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{path} holds no table of tensors, so no face network")
+    with torch.device("meta"):
+        network = ArcFaceFeatures(config)
+    assign_state(network, arcface_state(content), str(path))
     network.freeze()
     return network
 

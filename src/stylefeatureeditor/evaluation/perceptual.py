@@ -4,9 +4,10 @@
     ID(X, Y)    = 1 - cos(f(X), f(Y))
 
 LPIPS: Zhang et al. 2018, with the activations of AlexNet (metric of the paper) or VGG16 (its loss).
-ID: f is ArcFace on faces, MoCo's ResNet50 on cars. Architectures: Krizhevsky 2014, Simonyan and
-Zisserman 2015, Deng et al. 2019, He et al. 2016. The published weights are read by the key maps of
-`weights/perceptual_keys.py`. Here nothing learns: the networks are frozen and stay in eval mode.
+ID: f is ArcFace (loss) or CurricularFace (the paper's metric) on faces, MoCo's ResNet50 on cars.
+Architectures: Krizhevsky 2014, Simonyan and Zisserman 2015, Deng et al. 2019, He et al. 2016; Huang
+et al. 2020 trained Deng's trunk with another loss. The published weights are read by the key maps
+of `weights/perceptual_keys.py`. Here nothing learns: networks are frozen and stay in eval mode.
 
 | measure              | range        | better                                     |
 |----------------------|--------------|--------------------------------------------|
@@ -179,19 +180,27 @@ class ArcFaceConfig:
         trunk: sizes of the convolutions.
         side: R that the trunk sees; its sixteenth part is the side of the last layer.
         width: D.
+        feature_affine: the last BatchNorm has a scale and a shift of its own.
     """
 
     trunk: IRConfig = field(default_factory=IRConfig)
     side: int = 112
     width: int = 512
+    feature_affine: bool = True
 
     def __post_init__(self) -> None:
         if self.side < 16 or self.side % 16 or self.width < 1:
             raise ConfigError(f"side must be a multiple of 16 and width at least 1, got {self}")
 
 
+def curricularface() -> ArcFaceConfig:
+    """Return the sizes of the paper's identity metric: CurricularFace on IR-101."""
+    trunk = IRConfig(depths=(3, 13, 30, 3), squeeze=None)
+    return ArcFaceConfig(trunk=trunk, feature_affine=False)
+
+
 class ArcFaceFeatures(FeatureNetwork):
-    """Identity of a face: ArcFace on the middle of an aligned crop."""
+    """Identity of a face, on the middle of an aligned crop: ArcFace, or CurricularFace."""
 
     def __init__(self, config: ArcFaceConfig) -> None:
         super().__init__()
@@ -200,7 +209,7 @@ class ArcFaceFeatures(FeatureNetwork):
         self.trunk = IRTrunk(config.trunk)
         self.norm = nn.BatchNorm2d(channels)
         self.linear = nn.Linear(channels * (config.side // 16) ** 2, config.width)
-        self.feature_norm = nn.BatchNorm1d(config.width)
+        self.feature_norm = nn.BatchNorm1d(config.width, affine=config.feature_affine)
         self.freeze()
 
     def features(self, pixels: Tensor) -> Tensor:

@@ -36,13 +36,14 @@ FORMATS = {
     "ssim": ("SSIM", 3),
     "psnr": ("PSNR", 2),
     "identity": ("ID", 3),
+    "arcface": ("ID (ArcFace)", 3),
     "flip": ("flip rate", 3),
     "leakage": ("leakage", 3),
     "seconds_invert": ("s, inversion", 3),
     "seconds_edit": ("s, edit alone", 3),
     "seconds": ("s per edit", 3),
 }
-HIGHER = frozenset({"ms_ssim", "ssim", "psnr", "identity", "flip"})
+HIGHER = frozenset({"ms_ssim", "ssim", "psnr", "identity", "arcface", "flip"})
 ORDER = {name: place for place, name in enumerate(FORMATS)}
 
 

@@ -4,6 +4,7 @@ layout                   keys                                        read by
 torchvision + lpips      features.N.weight; lin0.model.1.weight      lpips_state
 SFE's release            net.layers.N.weight; lin.0.1.weight         released_lpips_state
 ArcFace IR-SE50 file     input_layer, body.N, output_layer           arcface_state
+CurricularFace IR-101    the same, output_layer.4 without scale      arcface_state
 MoCo v2 checkpoint       module.encoder_q.layer1.0.conv1.weight      moco_state
 ResNet50 as a sequence   0.weight, 4.0.conv1.weight                  moco_state
 """
@@ -58,7 +59,7 @@ def released_lpips_state(state: Mapping[str, Tensor]) -> State:
 
 
 def arcface_state(state: Mapping[str, Tensor]) -> State:
-    """Return an ArcFaceFeatures state from an IR-SE50 file.
+    """Return an ArcFaceFeatures state from the file of an IR-SE50 or of CurricularFace.
 
     Raises:
         WeightsError: the state has another layout.

@@ -147,7 +147,7 @@ _MODEL_FILES = (
     _released(
         "ir-se50",
         "ArcFace IR-SE50",
-        "identity loss, training of e4e",
+        "identity loss and metric, training of e4e",
         "model_ir_se50.pth",
         "a035c768259b98ab1ce0e646312f48b9e1e218197a0f80ac6765e88f8b6ddf28",
         size=175_367_323,
@@ -179,15 +179,6 @@ _MODEL_FILES = (
         size=53_289_463,
         licence="MIT",
         copies=("https://huggingface.co/bes-dev/face_parsing/resolve/main/79999_iter.pth",),
-    ),
-    _released(
-        "landmarks",
-        "dlib 68-point landmarks; their training photos exclude commercial use",
-        "alignment",
-        "shape_predictor_68_face_landmarks.dat",
-        "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f",
-        size=99_693_937,
-        licence="research use (iBUG 300-W)",
     ),
     _released(
         "curricularface",
@@ -299,7 +290,7 @@ _MAPPER_FILES = (
 
 _METRIC_FILES = (
     Source(
-        name="lpips-alex",
+        name="lpips-alex-lin",
         file_name="lpips_alex.pth",
         urls=(_LPIPS + "alex.pth", _LPIPS_COPY + "LPIPS_v0.1_alex-df73285e.pth"),
         sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
@@ -308,19 +299,20 @@ _METRIC_FILES = (
         feeds="LPIPS metric",
     ),
     Source(
-        name="lpips-vgg",
+        name="lpips-vgg-lin",
         file_name="lpips_vgg.pth",
         urls=(_LPIPS + "vgg.pth", _LPIPS_COPY + "LPIPS_v0.1_vgg-a78928a0.pth"),
         size=7_289,
         sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
         licence="BSD-2-Clause",
         what="LPIPS 0.1 weights over VGG16",
-        feeds="LPIPS loss",
+        feeds="LPIPS loss and metric",
     ),
     Source(
         name="alexnet",
         file_name="alexnet-owt-7be5be79.pth",
         urls=(_TORCHVISION + "alexnet-owt-7be5be79.pth",),
+        size=244_408_911,
         sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
         licence="BSD-3-Clause",
         what="AlexNet, ImageNet",
@@ -330,10 +322,11 @@ _METRIC_FILES = (
         name="vgg16",
         file_name="vgg16-397923af.pth",
         urls=(_TORCHVISION + "vgg16-397923af.pth",),
+        size=553_433_881,
         sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
         licence="BSD-3-Clause",
         what="VGG16, ImageNet",
-        feeds="LPIPS loss",
+        feeds="LPIPS loss and metric",
     ),
     Source(
         name="inception",
@@ -355,6 +348,9 @@ SOURCES: dict[str, Source] = {
     for source in (*_MODEL_FILES, *_DIRECTION_FILES, *_MAPPER_FILES, *_METRIC_FILES)
 }
 
+_LPIPS_ALEX = ("lpips-alex-lin", "alexnet")
+_LPIPS_VGG = ("lpips-vgg-lin", "vgg16")
+
 # What `sfe models pull NAME` needs.
 GROUPS: dict[str, tuple[str, ...]] = {
     "ffhq": (
@@ -372,8 +368,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "mappers": tuple(source.name for source in _MAPPER_FILES),
     "styleclip": ("styleclip-statistics", "styleclip-templates", "styleclip-channels"),
     "mask": ("farl-lapa",),
-    "metrics": ("lpips-alex", "alexnet", "inception", "curricularface"),
-    "training": ("iresnet50", "ir-se50", "lpips-vgg", "vgg16"),
+    "lpips": (*_LPIPS_ALEX, *_LPIPS_VGG),
+    "lpips-alex": _LPIPS_ALEX,
+    "lpips-vgg": _LPIPS_VGG,
+    "arcface": ("ir-se50",),
+    "moco": ("moco-v2",),
+    "metrics": (*_LPIPS_ALEX, *_LPIPS_VGG, "inception", "ir-se50", "curricularface"),
+    "training": ("iresnet50", "ir-se50", *_LPIPS_VGG),
 }
 
 
