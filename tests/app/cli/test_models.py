@@ -10,6 +10,7 @@ import torch
 
 from stylefeatureeditor.app.cli import converting
 from stylefeatureeditor.app.cli.converting import convert_to_folder, copy_directions
+from stylefeatureeditor.comparisons.published import published_files
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.convert import ReleasedFiles
@@ -89,7 +90,7 @@ class TestList:
         (cache / "models" / "mine" / "config.json").write_text("{}")
         content = json.loads(sfe("models", "list", "--json").out)
         assert content["local"] == {"mine": str(cache / "models" / "mine")}
-        assert {row["name"] for row in content["published"]} == set(sources.SOURCES)
+        assert {row["name"] for row in content["published"]} == set(published_files())
 
 
 class TestPull:
