@@ -13,16 +13,17 @@ BIN = .venv/bin
 READY = .venv/installed
 DEMO = $(BIN)/python examples/demo.py
 
-.PHONY: help demo test test-app lint types format clean
+.PHONY: help demo test test-app test-chain lint types format clean
 
 help:
-	@echo "make demo      edit a real photo; the result goes to out/"
-	@echo "make test      run the tests"
-	@echo "make test-app  run the tests of the web page in Chromium"
-	@echo "make lint      check style and formatting"
-	@echo "make types     check types"
-	@echo "make format    rewrite the code in the project's format"
-	@echo "make clean     remove .venv, caches and out/"
+	@echo "make demo        edit a real photo; the result goes to out/"
+	@echo "make test        run the tests"
+	@echo "make test-app    run the tests of the web page in Chromium"
+	@echo "make test-chain  train every part for a step, on drawn faces"
+	@echo "make lint        check style and formatting"
+	@echo "make types       check types"
+	@echo "make format      rewrite the code in the project's format"
+	@echo "make clean       remove .venv, caches and out/"
 
 demo: $(READY)
 	$(DEMO)
@@ -35,6 +36,13 @@ test-app: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
 		-c constraints.txt -e '.[app]' playwright
 	SFE_TEST_APP=1 $(BIN)/python -m pytest tests/browser -rs $(PYTEST_ARGS)
+
+# runs/tiny_cpu.sh, one step a phase: from a zip of images to an edited photo.
+test-chain: $(READY)
+	rm -rf out/chain && mkdir -p out/chain
+	$(BIN)/python tests/drawn_faces.py out/chain/faces.zip
+	COLUMN=Smiling SCALE=0 bash runs/tiny_cpu.sh out/chain/faces.zip out/chain/runs
+	test -s out/chain/runs/edited.png && test -s out/chain/runs/strip.png
 
 lint: $(READY)
 	$(BIN)/python -m ruff check .

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import zipfile
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from drawn_faces import SIDE, write_faces
 from stylefeatureeditor.app.cli.main import main
 from stylefeatureeditor.app.cli.train import ABLATIONS, PRESETS
 from stylefeatureeditor.editor import Editor
@@ -19,7 +17,6 @@ from stylefeatureeditor.training.config import read_mapping
 from stylefeatureeditor.weights.storage import load_tensors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-SIDE, COUNT = 32, 40
 QUICK = (
     "--preset=tiny",
     "--loop.batch-size=4",
@@ -36,28 +33,6 @@ NARROW = (
     "--training.network.style-dim=16",
     "--training.samples=4",
 )
-
-
-def write_faces(path):
-    """A zip of round faces; those with a bright mouth smile."""
-    draw = np.random.default_rng(0)
-    rows, grid = [], np.mgrid[:SIDE, :SIDE] / SIDE - 0.5
-    with zipfile.ZipFile(path, "w") as archive:
-        for number in range(COUNT):
-            smiles = number % 2
-            pixels = np.full((SIDE, SIDE, 3), draw.integers(30, 90), dtype=np.uint8)
-            pixels[np.hypot(*grid) < 0.4] = draw.integers(120, 220, 3)
-            pixels[22:26, 10:22] = 250 if smiles else 20
-            file = io.BytesIO()
-            Image.fromarray(pixels).save(file, "PNG")
-            archive.writestr(f"{number:02d}.png", file.getvalue())
-            split = "test" if number % 10 < 2 else "train"
-            rows.append({"file": f"{number:02d}.png", "Smiling": smiles, "split": split})
-        table = io.StringIO()
-        writer = csv.DictWriter(table, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-        archive.writestr("manifest.csv", table.getvalue())
 
 
 @pytest.fixture(scope="module")
