@@ -14,8 +14,14 @@ from seeded import draw
 from stylefeatureeditor.editing.e4e import E4eConfig
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.generator.layers import blur_kernel
+from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.model import ModelConfig
-from stylefeatureeditor.weights.convert import ReleasedFiles, convert_released, read_generator
+from stylefeatureeditor.weights.convert import (
+    ReleasedFiles,
+    convert_released,
+    fitting_catalog,
+    read_generator,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -391,3 +397,13 @@ def test_a_pickle_without_a_generator_is_refused(tmp_path):
         (tmp_path / "g.pkl").write_bytes(nvidia_pickle.dump(content))
         with pytest.raises(WeightsError, match="clamp"):
             read_generator(tmp_path / "g.pkl")
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "catalog"), [(1024, 512, "ffhq"), (512, 512, None), (1024, 256, None)]
+)
+def test_directions_of_faces_are_for_generators_of_ffhqs_sizes(size, width, catalog):
+    generator = GeneratorConfig(size=size, style_dim=width)
+    assert fitting_catalog("auto", generator) == catalog
+    assert fitting_catalog("cars", generator) == "cars"
+    assert fitting_catalog(None, generator) is None

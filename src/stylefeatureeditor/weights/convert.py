@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
     from stylefeatureeditor.weights.released import State
 
+AUTO_CATALOG = "auto"
+FFHQ_SIZES = (1024, 18, 512)  # side, styles, width of a style
+
 
 @dataclass(frozen=True)
 class ReleasedFiles:
@@ -61,7 +64,7 @@ def convert_released(source: ReleasedFiles, *, name: str, catalog: str | None) -
     Args:
         source: the files.
         name: what the model is called.
-        catalog: family of published directions that fit it: "ffhq", "cars" or None.
+        catalog: family of published directions: "ffhq", "cars", None, or "auto" for what fits.
 
     Raises:
         WeightsError: a file is of another kind, incomplete, or does not fit the others.
@@ -84,7 +87,7 @@ def convert_released(source: ReleasedFiles, *, name: str, catalog: str | None) -
     try:
         config = ModelConfig(
             name=name,
-            catalog=catalog,
+            catalog=fitting_catalog(catalog, generator_config),
             generator=generator_config,
             e4e=E4eConfig(num_styles=styles),
             inverter=InverterConfig(encoder=FeatureStyleEncoderConfig(num_styles=styles)),
@@ -102,6 +105,21 @@ def convert_released(source: ReleasedFiles, *, name: str, catalog: str | None) -
         model.feature_editor, feature_editor_state(editor), f"{source.sfe} (Feature Editor)"
     )
     return model
+
+
+def fitting_catalog(catalog: str | None, generator: GeneratorConfig) -> str | None:
+    """Return the family of published directions for a generator.
+
+    Args:
+        catalog: a family or None, which stay as they are; "auto" gives "ffhq" to a generator of the
+            sizes of FFHQ's (1024 px, 18 styles of 512) and None to any other, where the directions
+            of faces would not fit or mean nothing.
+        generator: its sizes.
+    """
+    if catalog != AUTO_CATALOG:
+        return catalog
+    sizes = (generator.size, generator.num_styles, generator.style_dim)
+    return "ffhq" if sizes == FFHQ_SIZES else None
 
 
 def _generator(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,7 +13,7 @@ from stylefeatureeditor.app.cli.output import Progress
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.files import atomic_path
 from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, save_model
-from stylefeatureeditor.weights.convert import convert_released
+from stylefeatureeditor.weights.convert import convert_released, fitting_catalog
 from stylefeatureeditor.weights.convert_parts import convert_part
 from stylefeatureeditor.weights.direction_files import PUBLISHED
 from stylefeatureeditor.weights.storage import sha256_file
@@ -43,7 +43,7 @@ def convert_to_folder(
         files: the checkpoints.
         folder: made if it is not there; it counts as a model only once all is written.
         name: what the model is called.
-        catalog: "ffhq", "cars" or None.
+        catalog: "ffhq", "cars", None, or "auto" for what fits the generator.
         directions: released direction files to copy into the folder.
         half: store float16.
 
@@ -87,7 +87,7 @@ def convert_method(
         files: the checkpoints, in the order of `MethodKind.files`.
         folder: made if it is not there; it counts as a model only once all is written.
         name: what the model is called.
-        catalog: "ffhq", "cars" or None.
+        catalog: "ffhq", "cars", None, or "auto" for what fits the generator.
         directions: released direction files to copy into the folder.
         half: store float16.
 
@@ -113,11 +113,12 @@ def convert_method(
         except OSError as error:
             raise WeightsError(f"{folder} cannot be written: {error.strerror}") from error
         copy_directions(directions, folder)
+        generator: Any = network.config.generator  # type: ignore[union-attr]
         config = MethodConfig(
             method=word,
             name=name,
-            catalog=catalog,
-            generator=network.config.generator,  # type: ignore[union-attr, arg-type]
+            catalog=fitting_catalog(catalog, generator),
+            generator=generator,
         )
         save_method(
             MethodModel(network, config),

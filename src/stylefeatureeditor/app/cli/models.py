@@ -99,9 +99,10 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="what the model is called; the folder's name if left out")
     parser.add_argument(
         "--catalog",
-        choices=("ffhq", "cars", "none"),
-        default="ffhq",
-        help="published directions that fit the generator (%(default)s)",
+        choices=("auto", "ffhq", "cars", "none"),
+        default="auto",
+        help="published directions that fit the generator; auto takes ffhq for one of 1024 px and "
+        "18 styles, and none for any other (%(default)s)",
     )
     parser.add_argument(
         "--half", action="store_true", help="store float16: half the size, results move by 1e-3"
