@@ -1,0 +1,99 @@
+"""A script: every published layout as a file, converted, loaded again, against its golden numbers.
+
+    python tests/released_end_to_end.py [METHOD ...]
+
+The tests load the same checkpoints from memory; this takes the way of a user, with files of 1 GB
+and more, `sfe models convert` and a model folder in between. It prints the largest deviation of a
+picture, in standard deviations of the released one; 1e-4 is allowed.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch.nn.functional import adaptive_avg_pool2d
+
+from released import golden
+from released_comparisons import STRENGTH, direction
+from seeded import seeded_image
+from seeded_comparisons import (
+    comparison_latent_avg,
+    comparison_state,
+    part,
+    repeated_latent_avg,
+)
+from stylefeatureeditor.app.cli.main import main
+from stylefeatureeditor.comparisons.folder import load_method
+
+# word: the golden set, and its cases of inversion and edit
+CASES = {
+    "psp": ("psp", "inversion", "edit_w"),
+    "feature-style": ("fse", "inversion", "edit"),
+    "restyle-psp": ("restyle_psp", "iter5", "edit_w"),
+    "restyle-e4e": ("restyle_e4e", "iter5", "edit_w"),
+    "styleres": ("styleres", "inversion", "edit"),
+    "hfgi": ("hfgi", "inversion", "edit"),
+    "style-transformer": ("style_transformer", "inversion", "edit_w"),
+    "padinv": ("padinv", "inversion", "edit"),
+}
+FLAVOURS = {"restyle-psp": "BackboneEncoder", "restyle-e4e": "ProgressiveBackboneEncoder"}
+ALLOWED = 1e-4
+
+
+def checkpoints(word: str) -> list[object]:
+    """The contents of the files that a method is published as."""
+    seed = CASES[word][0]
+    state, mean = comparison_state(seed), repeated_latent_avg(seed)
+    if word == "feature-style":
+        decoder = {key: value for key, value in state.items() if key.startswith("decoder.")}
+        return [part(state, "enc."), {"state_dict": decoder, "latent_avg": mean}]
+    if word == "styleres":
+        tables = {name: part(state, f"{name}.") for name in ("e4e", "generator_smooth")}
+        return [{**tables, "latent_avg": mean}]
+    if word == "padinv":
+        generator = {**part(state, "generator."), "w_avg": comparison_latent_avg(seed)}
+        return [{"models": {"encoder": part(state, "encoder."), "generator_smooth": generator}}]
+    if word == "style-transformer":
+        mean = comparison_latent_avg(seed)[None]
+    return [{"state_dict": state, "latent_avg": mean, "opts": {"encoder_type": FLAVOURS.get(word)}}]
+
+
+def deviation(pixels: torch.Tensor, seed: str, case: str) -> float:
+    """The largest difference from a released picture, in its standard deviations."""
+    numbers = golden(f"cmp_{seed}")
+    blocks = torch.as_tensor(numbers[f"{case}/pool16"])
+    found = (adaptive_avg_pool2d(pixels, 16) - blocks).abs().max()
+    return float(found / numbers[f"{case}/stats"][1])
+
+
+@torch.no_grad()
+def check(word: str) -> bool:
+    """Take one method all the way; say what came of it."""
+    seed, inverted, edited = CASES[word]
+    started = time.process_time()
+    with tempfile.TemporaryDirectory() as place:
+        files = []
+        for number, content in enumerate(checkpoints(word)):
+            files.append(Path(place) / f"{number}.pt")
+            torch.save(content, files[-1])
+        words = ["models", "convert", "--method", word, *map(str, files), "-o", f"{place}/model"]
+        if main(words) != 0:
+            return False
+        network = load_method(Path(place) / "model").network
+        side = 1024 if word == "feature-style" else 256
+        name = "cmp.x1024" if side == 1024 else "cmp.x"
+        inversion = network.invert(seeded_image(name, side))
+        off = deviation(inversion.reconstruction, seed, inverted)
+        edit = deviation(network.edit(inversion, {direction(): STRENGTH}), seed, edited)
+    took = time.process_time() - started
+    sys.stdout.write(f"{word}: {off:.1e} {edit:.1e} in {took:.0f} CPU s\n")
+    return max(off, edit) <= ALLOWED
+
+
+if __name__ == "__main__":
+    passed = [check(word) for word in sys.argv[1:] or CASES]
+    sys.exit(not all(passed))
