@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".safetensors"
 FORMAT = "1"
+FARTHEST = 1e6  # pixels, of a crop's corner from its photo's
 # name: dtype and shape, None for any size
 _KINDS: dict[str, tuple[torch.dtype, tuple[int | None, ...]]] = {
     "codes": (torch.float32, (None, None, None)),
@@ -225,10 +226,11 @@ def _problem(tensors: Mapping[str, Tensor]) -> str | None:
     missing = sorted(_needed(tensors) - tensors.keys())
     if missing:
         return f"{missing[0]} is missing"
-    rows = len(tensors["codes"])
     for name, tensor in tensors.items():
         if not _has_kind(name, tensor):
             return f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}"
+    rows = len(tensors["codes"])
+    for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             return f"{name} holds values that are not finite"
         if name in _PER_FACE and len(tensor) != rows:
@@ -236,7 +238,16 @@ def _problem(tensors: Mapping[str, Tensor]) -> str | None:
     alpha = tensors.get("photo.alpha")
     if alpha is not None and alpha.shape != tensors["photo"].shape[:2]:
         return "the alpha has another size than the photo"
+    quads = tensors.get("faces.quad")
+    if quads is not None and not all(map(_is_square, quads.numpy())):
+        return "faces.quad is no square in a photo"
     return None
+
+
+def _is_square(quad: np.ndarray) -> bool:
+    """Whether four corners can be those of a crop: of a pixel's area, and not far away."""
+    right, down = quad[3] - quad[0], quad[1] - quad[0]
+    return abs(right[0] * down[1] - right[1] * down[0]) >= 1 and np.abs(quad).max() < FARTHEST
 
 
 def _needed(tensors: Mapping[str, Tensor]) -> set[str]:

@@ -10,6 +10,7 @@ import io
 import json
 import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -191,7 +192,8 @@ def zipped(rng: Random, content: bytes, change: Callable[[str, bytes], bytes]) -
         case _:
             members[at] = (item, change(item.filename, inner))
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
+    with zipfile.ZipFile(out, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a name that is there twice is one of the damages
         for item, inner in members:
             kind = zipfile.ZIP_DEFLATED if rng.random() < 0.1 else item.compress_type
             info = zipfile.ZipInfo(item.filename)

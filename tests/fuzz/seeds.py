@@ -10,6 +10,7 @@ import json
 import pickle
 import tarfile
 import tempfile
+import warnings
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -87,7 +88,6 @@ def pictures() -> Files:
         "a.pgm": (rgb.convert("L"), {}),
         "a.tga": (rgba, {"compression": "tga_rle"}),
         "a.jp2": (rgb, {}),
-        "a.ico": (rgba, {"sizes": [(16, 16), (20, 20)]}),
         "a.pcx": (rgb, {}),
         "a.sgi": (rgb, {}),
         "a.qoi": (rgb, {}),
@@ -280,7 +280,9 @@ def torch_files() -> Files:
     """Checkpoints of torch: zip and the older format, with a table of settings, and TorchScript."""
     generator = rosinality()
     scripted = io.BytesIO()
-    torch.jit.save(torch.jit.script(_Script()), scripted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(_Script()), scripted)
 
     def write(folder: Path) -> None:
         torch.save(generator, folder / "generator.pt")

@@ -357,7 +357,7 @@ WEIGHTS = tuple(
     f"{name}.safetensors" for name in ("generator", "e4e", "inverter", "feature_editor")
 )
 TARGETS = (
-    Target("pictures in 12 formats", 150, seeds.pictures, _damage_picture, _read_picture),
+    Target("pictures in 14 formats", 150, seeds.pictures, _damage_picture, _read_picture),
     Target("pictures as masks", 20, seeds.pictures, _damage_picture, _read_mask),
     Target("config.json of a model", 90, _configs, _damage_config, _read_model, seeds.model),
     Target("weights of a model", 50, _model(*WEIGHTS), _damage_json, _read_model, seeds.model),

@@ -46,11 +46,12 @@ SUFFIXES = (".png", *_JPEG_SUFFIXES, ".webp", ".tif", ".tiff")
 
 logger = logging.getLogger(__name__)
 
-# Formats with a pure decoder. EPS is left out on purpose: Pillow hands it to Ghostscript.
+# Formats with a pure decoder. EPS is left out on purpose: Pillow hands it to Ghostscript. So is
+# ICO: it is decoded while it is opened, at a size that its header does not tell.
 # fmt: off
 _FORMATS = (
     "JPEG", "MPO", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "GIF", "PPM", "TGA", "JPEG2000",
-    "ICO", "PSD", "PCX", "SGI", "QOI", "HEIF",
+    "PSD", "PCX", "SGI", "QOI", "HEIF",
 )
 # fmt: on
 _RAW_SUFFIXES = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})

@@ -36,6 +36,7 @@ else:
 
 Config = TypeVar("Config")
 
+DEEPEST = 32  # levels in a YAML file; its reader takes the square of their number in time
 _NONE = "none"
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _VALUE = re.compile(r"-[\d.]|-inf$|[^-]|$|-$")  # what follows a flag and is no flag: -3 is a value
@@ -131,9 +132,15 @@ def _parse_yaml(text: str, path: Path) -> Any:
             f"{path} is YAML: run `pip install pyyaml`, or write it as TOML"
         ) from error
     try:
-        # a few aliases of aliases describe endlessly many values
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise ConfigError(f"{path} uses YAML aliases such as *name: write the values out")
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):  # before anything is built of it
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
+                raise ConfigError(
+                    f"{path} nests its values more than {DEEPEST} deep or repeats them by *name: "
+                    "write them out plainly"
+                )
         return yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         where = " ".join(str(error).split())

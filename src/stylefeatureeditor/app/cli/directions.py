@@ -137,9 +137,9 @@ def show_direction(args: argparse.Namespace) -> int:
 
 def import_direction(args: argparse.Namespace) -> int:
     """Run `sfe directions import`."""
+    from stylefeatureeditor.comparisons.folder import load_any_config
     from stylefeatureeditor.editing.catalog import Catalog, load_catalog
     from stylefeatureeditor.editing.import_file import direction_from_tensor, entry_for
-    from stylefeatureeditor.weights.checkpoint import load_config
     from stylefeatureeditor.weights.direction_files import (
         load_own_directions,
         read_direction_file,
@@ -148,7 +148,7 @@ def import_direction(args: argparse.Namespace) -> int:
     from stylefeatureeditor.weights.local_models import find_model
 
     folder = find_model(args.model)
-    config = load_config(folder)
+    config = load_any_config(folder)
     if not args.file.is_file():
         raise WeightsError(f"there is no file {args.file}; expected a direction's tensors")
     direction = direction_from_tensor(
@@ -160,19 +160,18 @@ def import_direction(args: argparse.Namespace) -> int:
         component=args.component,
         layers=args.layers,
     )
-    own = load_own_directions(folder).with_entry(entry_for(direction, args.range))
-    everything = load_catalog(config.catalog) if config.catalog else Catalog()
-    for entry in own.entries:  # refuses a name that means another direction already
-        everything = everything.with_entry(entry)
-    save_own_directions(own, folder)
+    own, entry = load_own_directions(folder), entry_for(direction, args.range)
+    published = load_catalog(config.catalog) if config.catalog else Catalog()
+    published.with_own(own).with_entry(entry)  # refuses a name that means another already
+    save_own_directions(own.with_entry(entry), folder)
     print(f"{args.name} is now a direction of {folder}")
     return 0
 
 
 def _directions_of(model: str | None) -> tuple[Catalog, Path | None]:
     """The directions of a model and its folder; those of a published family have none."""
+    from stylefeatureeditor.comparisons.folder import load_any_config
     from stylefeatureeditor.editing.catalog import FAMILIES, Catalog, load_catalog
-    from stylefeatureeditor.weights.checkpoint import load_config
     from stylefeatureeditor.weights.direction_files import load_own_directions
     from stylefeatureeditor.weights.local_models import find_model, local_models
 
@@ -181,11 +180,9 @@ def _directions_of(model: str | None) -> tuple[Catalog, Path | None]:
     if model in FAMILIES and model not in local_models() and not Path(model).is_dir():
         return load_catalog(model), None
     folder = find_model(model)
-    family = load_config(folder).catalog
+    family = load_any_config(folder).catalog
     directions = load_catalog(family) if family else Catalog()
-    for entry in load_own_directions(folder).entries:
-        directions = directions.with_entry(entry)
-    return directions, folder
+    return directions.with_own(load_own_directions(folder)), folder
 
 
 def _columns(entry: CatalogEntry, folder: Path | None) -> tuple[str, ...]:
