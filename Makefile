@@ -13,13 +13,14 @@ BIN = .venv/bin
 READY = .venv/installed
 DEMO = $(BIN)/python examples/demo.py
 
-.PHONY: help demo test test-app test-chain lint types format clean
+.PHONY: help demo test test-app test-chain docs lint types format clean
 
 help:
 	@echo "make demo        edit a real photo; the result goes to out/"
 	@echo "make test        run the tests"
 	@echo "make test-app    run the tests of the web page in Chromium"
 	@echo "make test-chain  train every part for a step, on drawn faces"
+	@echo "make docs        build the documentation; it goes to out/site/"
 	@echo "make lint        check style and formatting"
 	@echo "make types       check types"
 	@echo "make format      rewrite the code in the project's format"
@@ -43,6 +44,13 @@ test-chain: $(READY)
 	$(BIN)/python tests/drawn_faces.py out/chain/faces.zip
 	COLUMN=Smiling SCALE=0 bash runs/tiny_cpu.sh out/chain/faces.zip out/chain/runs
 	test -s out/chain/runs/edited.png && test -s out/chain/runs/strip.png
+
+# Builds offline; a broken link or an undocumented argument fails.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+		-c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/site/cli_page.py docs/cli.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 lint: $(READY)
 	$(BIN)/python -m ruff check .
