@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stylefeatureeditor.comparisons.editor import MethodEditor
     from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.editor import Editor, align
@@ -59,6 +60,7 @@ __all__ = [
     "FaceError",
     "Inversion",
     "MaskError",
+    "MethodEditor",
     "Model",
     "ModelConfig",
     "Photo",
@@ -75,6 +77,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "comparisons.editor": ("MethodEditor",),
     "editing.catalog": ("Catalog", "CatalogEntry"),
     "editing.direction": ("EditDirection",),
     "editor": ("Editor", "align"),

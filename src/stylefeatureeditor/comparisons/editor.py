@@ -20,7 +20,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stylefeatureeditor.comparisons.folder import MethodModel, load_method, save_method
+from stylefeatureeditor.comparisons.folder import (
+    MethodConfig,
+    MethodModel,
+    load_method,
+    save_method,
+)
 from stylefeatureeditor.comparisons.method import ComparedMethod, SeveralEdits
 from stylefeatureeditor.comparisons.methods import KINDS
 from stylefeatureeditor.device import find_device
@@ -202,11 +207,30 @@ class MethodEditor(Editor):
         """Return the editor of a method's folder; arguments and errors as `Editor`'s."""
         place, folder = find_device(device), find_model(name)
         model = load_method(folder).to(place)
-        directions = load_catalog(model.config.catalog) if model.config.catalog else Catalog()
-        for entry in load_own_directions(folder).entries:
-            directions = directions.with_entry(entry)
+        published = load_catalog(model.config.catalog) if model.config.catalog else Catalog()
+        directions = published.with_own(load_own_directions(folder))
         title = KINDS[model.config.method].title
         return cls(ComparedMethod(model.network, title), model, directions, folder)
+
+    @classmethod
+    def around(cls, method: Method[Any], editor: Editor, word: str = "own") -> MethodEditor:
+        """Return an editor that works by a method and is like another in everything else.
+
+        Args:
+            method: works with the generator of `editor`'s model.
+            editor: gives directions, framing of the crops, and the way back into the photo.
+            word: what the method is called.
+        """
+        config = editor.model.config
+        about = MethodConfig(
+            method=word,
+            name=config.name,
+            catalog=config.catalog,
+            framing=config.framing,
+            blend=config.blend,
+            generator=config.generator,
+        )
+        return cls(method, MethodModel(editor.model, about), editor.directions, editor.folder)
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
         """Write the method and its own directions; as `Editor.save_pretrained`.

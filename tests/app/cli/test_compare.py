@@ -184,6 +184,7 @@ class TestConvert:
         torch.save(torch.ones(1, 8), vector)
         folder = tmp_path / "fse"
         words = ("models", "convert", "--method", "feature-style", *files, "-o", folder)
+        words = (*words, "--catalog", "ffhq")
         assert sfe(*words, "--directions", vector.parent).out.strip() == str(folder)
         config = load_any_config(folder)
         assert (config.method, config.name, config.catalog) == ("feature-style", "fse", "ffhq")

@@ -7,19 +7,14 @@ NAME or FOLDER                     a model; what it holds says the method
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.app.cli.options import DEFAULT_MODEL
 from stylefeatureeditor.app.cli.output import Progress
 from stylefeatureeditor.comparisons.editor import MethodEditor
-from stylefeatureeditor.comparisons.folder import (
-    MethodConfig,
-    MethodModel,
-    find_method,
-    local_methods,
-    method_of,
-)
+from stylefeatureeditor.comparisons.folder import find_method, local_methods, method_of
 from stylefeatureeditor.comparisons.methods import KINDS
 from stylefeatureeditor.device import find_device
 from stylefeatureeditor.editor import Editor
@@ -49,7 +44,7 @@ class Shelf:
         device: where they run.
         networks: those on disk, for methods that optimise; None looks when one is asked for.
         classifier: stands in for LPIPS in these.
-        steps: of these; None takes their own schedules.
+        steps: of these, for each or by word; what is left out takes its own schedule.
     """
 
     def __init__(
@@ -59,7 +54,7 @@ class Shelf:
         *,
         networks: Networks | None = None,
         classifier: AttributeClassifier | None = None,
-        steps: int | None = None,
+        steps: int | Mapping[str, int] | None = None,
     ) -> None:
         self.model, self.device, self.steps = model, device, steps
         self.networks, self.classifier = networks, classifier
@@ -122,17 +117,7 @@ class Shelf:
         method, editor = self.method(word, model)
         if isinstance(editor, MethodEditor) or word in (None, "sfe"):
             return editor
-        config = editor.model.config
-        about = MethodConfig(
-            method=word or "",
-            name=config.name,
-            catalog=config.catalog,
-            framing=config.framing,
-            blend=config.blend,
-            generator=config.generator,
-        )
-        networks = MethodModel(editor.model, about)
-        return MethodEditor(method, networks, editor.directions, editor.folder)
+        return MethodEditor.around(method, editor, word)
 
     def entry(self, word: str) -> tuple[Method[Any], Editor] | None:
         """Return what an entry of a comparison means; None if it is neither method nor model."""
@@ -179,7 +164,8 @@ class Shelf:
         perceptual, note = choose_perceptual(self.networks or Networks(), self.classifier)
         if word in FITTED and note not in self.notes:
             self.notes.append(note)
-        return make_method(word, editor.model, perceptual, steps=self.steps, label=label)
+        steps = self.steps.get(word) if isinstance(self.steps, Mapping) else self.steps
+        return make_method(word, editor.model, perceptual, steps=steps, label=label)
 
 
 def _is_here(model: str) -> bool:

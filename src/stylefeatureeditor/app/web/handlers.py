@@ -245,7 +245,12 @@ class Handlers:
         models = [(model_label(name), name) for name in self.sessions.models.names()]
         command = python = FIRST
         if opened is not None and settings.edits:
-            subject = Subject(photo=opened.name, model=session.model, aligned=opened.aligned)
+            subject = Subject(
+                photo=opened.name,
+                model=session.model,
+                aligned=opened.aligned,
+                editor=type(session.editor).__name__,
+            )
             command, python = as_command(settings, subject), as_python(settings, subject)
         return [
             self._panel(session) if panel else gr.skip(),

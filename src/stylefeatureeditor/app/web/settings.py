@@ -60,11 +60,13 @@ class Subject:
         photo: file name of the photo or inversion file.
         model: name or folder.
         aligned: the photo is an aligned crop.
+        editor: the public class that opens the model.
     """
 
     photo: str
     model: str
     aligned: bool = False
+    editor: str = "Editor"
 
 
 def as_command(settings: Settings, subject: Subject) -> str:
@@ -103,7 +105,7 @@ def as_python(settings: Settings, subject: Subject) -> str:
     options += f', blend="{settings.blend}"' if settings.blend else ""
     return (
         "import stylefeatureeditor as sfe\n\n"
-        f"editor = sfe.Editor.from_pretrained({subject.model!r})\n"
+        f"editor = sfe.{subject.editor}.from_pretrained({subject.model!r})\n"
         f"{known}\n"
         f"result = editor.edit(inversion, {{{edits}}}{options})\n"
         f"result.save({edited_name(photo)!r})\n"

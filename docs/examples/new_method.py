@@ -1,0 +1,94 @@
+"""A method of your own, as a row beside the others: one class with `invert` and `edit`.
+
+    w = E(X),  X^ = X            nothing of the photo is lost
+    X' = X + G(w + d) - G(w)     the change that the edit makes of G's picture is added to the photo
+
+A baseline that needs no training: its inversion is perfect, and its edits show ghosts where the
+generator's face is not the photo's. Run it with a model and an aligned photo, see out/new_method:
+
+    python docs/examples/new_method.py MODEL PHOTO DIRECTION=STRENGTH
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import stylefeatureeditor as sfe
+from stylefeatureeditor.comparisons.editor import MethodEditor
+from stylefeatureeditor.comparisons.method import Method, digest
+from stylefeatureeditor.data.images import open_images
+from stylefeatureeditor.evaluation.beside import draw_rows, make_row
+from stylefeatureeditor.evaluation.inversion import evaluate_inversion
+from stylefeatureeditor.evaluation.measures import Networks, standard_suite
+from stylefeatureeditor.evaluation.method import CodeState, E4eMethod
+from stylefeatureeditor.evaluation.report_tables import Report, to_markdown
+from stylefeatureeditor.evaluation.results import Plan
+from stylefeatureeditor.photo.align import whole_photo_as_face
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OUT = Path("out/new_method")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the method keeps of photos; `reconstruction` is what every method must have.
+
+    Attributes:
+        reconstruction: X^, (B, 3, size, size); here the photos themselves.
+        codes: w and G(w).
+    """
+
+    reconstruction: Tensor
+    codes: CodeState
+
+
+class AddedChange(Method[Known]):
+    """Adds what an edit changes of G(w) to the photo."""
+
+    def __init__(self, model: sfe.Model) -> None:
+        self.e4e = E4eMethod(model)
+        self.name, self.size = "added change", self.e4e.size
+        self.identity = f"added change {digest(model)}"  # other weights, other results
+
+    def invert(self, photos: Tensor) -> Known:
+        """(B, 3, size, size) in [-1, 1] -> codes; the photos are their own reconstruction."""
+        codes = self.e4e.invert(photos)
+        return Known(photos.to(codes.reconstruction), codes)
+
+    def edit(self, state: Known, direction: sfe.EditDirection, strength: float) -> Tensor:
+        """Return X + G(w + d) - G(w)."""
+        edited = self.e4e.edit(state.codes, direction, strength)
+        return state.reconstruction + edited - state.codes.reconstruction
+
+
+def main(model: str, photo: str, edit: str) -> None:
+    """Show the method in a picture, in a table, and on a whole photo."""
+    editor = sfe.Editor.from_pretrained(model)
+    name, _, strength = edit.rpartition("=")
+    direction, by = editor.direction(name), float(strength)
+    methods = [AddedChange(editor.model), E4eMethod(editor.model)]
+    OUT.mkdir(parents=True, exist_ok=True)
+
+    crop = whole_photo_as_face(sfe.read_photo(photo), editor.size).pixels
+    rows = [make_row(method, crop, {edit: (direction, by)}) for method in methods]
+    draw_rows(rows, differences=True).save(OUT / "beside.png")
+
+    plan = Plan(
+        folder=OUT / "table",
+        photos=open_images(Path(photo).parent, editor.size),  # all that lie beside it
+        suite=standard_suite(editor.size, Networks()),
+    )
+    results = tuple(evaluate_inversion(method, plan) for method in methods)
+    (OUT / "table.md").write_text(to_markdown(Report("Inversion", "new_method.py", results)))
+
+    whole = MethodEditor.around(methods[0], editor)  # finds faces, masks, pastes back
+    whole.edit(photo, {name: by}, aligned=True).save(OUT / "photo.png")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
