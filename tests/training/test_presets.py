@@ -51,6 +51,15 @@ def test_phase_2_has_the_numbers_of_both():
         assert run.directions == FACES
 
 
+def test_psp_has_the_image_loss_alone():
+    run = presets.psp_e4e()
+    training = run.training
+    assert (training.image.l2, training.image.lpips, training.image.identity) == (1.0, 0.8, 0.1)
+    assert (training.image.side, training.ranger.lr, run.loop.batch_size) == (256, 1e-4, 8)
+    assert (training.delta, training.latent.weight) == (0.0, 0.0)
+    assert training.active_styles(0, 18) == 18
+
+
 def test_e4e_has_the_numbers_of_its_authors():
     run = presets.published_e4e()
     training = run.training
@@ -118,6 +127,7 @@ def test_another_layer_fits_the_model():
     "run",
     [
         presets.published_e4e(),
+        presets.psp_e4e(),
         presets.released_inverter(),
         presets.cars_editor(presets.released_editor()),
         presets.AttributesRun(),

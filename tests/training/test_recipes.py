@@ -36,6 +36,7 @@ def test_presets_differ_where_paper_and_release_do():
     assert recipes.inverter_run("paper", config).training.feature_form == "norm"
     assert recipes.inverter_run("released", config).training.feature_form == "distance"
     assert recipes.e4e_run("paper", config).loop.steps == 200_000
+    assert recipes.e4e_run("psp", config).training.latent.weight == 0
     assert recipes.e4e_run("tiny", model("tiny")).loop.steps < 1000
 
 

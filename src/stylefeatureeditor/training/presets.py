@@ -16,7 +16,7 @@ from stylefeatureeditor.editing.delta import DeltaDownsamplerConfig
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.model import ModelConfig
 from stylefeatureeditor.training.attributes import AttributeTrainingConfig
-from stylefeatureeditor.training.e4e import E4eTrainingConfig
+from stylefeatureeditor.training.e4e import E4eTrainingConfig, LatentDiscriminatorConfig
 from stylefeatureeditor.training.feature_editor import EditorTrainingConfig
 from stylefeatureeditor.training.inverter import InverterTrainingConfig
 from stylefeatureeditor.training.loop import LoopConfig
@@ -100,6 +100,22 @@ ModelRun = TypeVar("ModelRun", E4eRun, InverterRun, EditorRun)
 def published_e4e() -> E4eRun:
     """Return e4e's own recipe for faces: 200,000 steps of 8."""
     return E4eRun(loop=LoopConfig(steps=200_000, batch_size=BATCH, find_unused_parameters=True))
+
+
+def psp_e4e() -> E4eRun:
+    """Return pSp's recipe for faces on E: the image loss alone, all styles from the start.
+
+    E's styles are style 0 plus a head each where pSp's are a head each, and LPIPS is VGG's where
+    its release takes AlexNet's. Weights, Ranger's rate and batch are the release's, the steps its
+    default.
+    """
+    training = E4eTrainingConfig(
+        delta=0.0,
+        latent=LatentDiscriminatorConfig(weight=0.0),
+        progressive_every=0,
+        zero_heads=False,
+    )
+    return E4eRun(training=training, loop=LoopConfig(steps=500_000, batch_size=BATCH))
 
 
 def paper_inverter() -> InverterRun:

@@ -2,6 +2,7 @@
 
     generator    standard  one GPU, any size of 64 to 1024       small, tiny  a CPU
     e4e          paper     the published recipe                  small, tiny
+                 psp       pSp's losses, no D_w
     inverter     paper, released, cars, cars-released            small, tiny
     editor       the same                                        small, tiny
     attributes   small, tiny
@@ -126,6 +127,8 @@ def e4e_run(name: str, model: ModelConfig, steps: int | None = None) -> E4eRun:
     """Return a run that trains E."""
     if name == "paper":
         return replace(presets.published_e4e(), model=model)
+    if name == "psp":
+        return replace(presets.psp_e4e(), model=model)
     return small_presets.small_e4e(model, steps or _steps("e4e", name))
 
 

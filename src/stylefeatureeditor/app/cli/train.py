@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STOPPED = 130  # as after Ctrl-C: the run is saved, but not done
 PRESETS = {  # the same names as in training/recipes.py, which is slow to import
     "generator": ("standard", "small", "tiny"),
-    "e4e": ("paper", "small", "tiny"),
+    "e4e": ("paper", "psp", "small", "tiny"),
     "inverter": ("paper", "released", "cars", "cars-released", "small", "tiny"),
     "editor": ("paper", "released", "cars", "cars-released", "small", "tiny"),
     "attributes": ("small", "tiny"),
