@@ -28,6 +28,13 @@ def test_every_word_makes_a_method_of_its_own():
         make_method("psp", model, pixel_vector())
 
 
+def test_the_row_says_how_many_steps_were_taken():
+    model = tiny_model()
+    assert make_method("w+", model, pixel_vector()).name == "W+ optimisation, 500 steps"
+    assert make_method("pti", model, pixel_vector()).name == "PTI, 450 + 350 steps"
+    assert make_method("pti", model, pixel_vector(), steps=9).name == "PTI, 9 + 9 steps"
+
+
 def test_lpips_comes_first_then_the_classifier_then_pixels():
     classifier = AttributeClassifier(AttributeClassifierConfig(attributes=("a",), size=16)).eval()
     names = [

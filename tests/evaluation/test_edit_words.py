@@ -41,7 +41,7 @@ def test_adding_age_removes_youth(editor):
 
 def test_an_attribute_may_be_named_and_turned_round(editor):
     task = resolve("smile:-No_Beard=2", editor)
-    assert (task.attribute, task.target, task.name) == ("No_Beard", -1, "no_beard-")
+    assert (task.attribute, task.target, task.name) == ("No_Beard", -1, "beard+")
 
 
 @pytest.mark.parametrize(

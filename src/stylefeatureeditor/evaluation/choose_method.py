@@ -53,12 +53,14 @@ def make_method(
         return E4eMethod(model, f"e4e{behind}")
     if word == "w+":
         schedule = WOptimisationConfig() if steps is None else WOptimisationConfig(steps=steps)
-        return WOptimisation(model, perceptual, schedule, f"W+ optimisation{behind}")
+        name = f"W+ optimisation, {schedule.steps} steps{behind}"
+        return WOptimisation(model, perceptual, schedule, name)
     if word == "pti":
         tuning = PivotalTuningConfig()
         if steps is not None:
             tuning = PivotalTuningConfig(projection_steps=steps, tuning_steps=steps)
-        return PivotalTuning(model, perceptual, perceptual, tuning, f"PTI{behind}")
+        name = f"PTI, {tuning.projection_steps} + {tuning.tuning_steps} steps{behind}"
+        return PivotalTuning(model, perceptual, perceptual, tuning, name)
     raise ConfigError(f"there is no method {word!r}; there are {', '.join(METHODS)}")
 
 

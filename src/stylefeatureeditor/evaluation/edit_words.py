@@ -32,7 +32,12 @@ KNOWN = {
     "smiling": ("Smiling", 1),
     "age": ("Young", -1),
     "fs_glasses": ("Eyeglasses", 1),
+    "glasses": ("Eyeglasses", 1),
+    "gender": ("Male", 1),
+    "mouth_open": ("Mouth_Slightly_Open", 1),
+    "beard": ("No_Beard", -1),
     "fs_makeup": ("Heavy_Makeup", 1),
+    "makeup": ("Heavy_Makeup", 1),
     "lipstick": ("Wearing_Lipstick", 1),
     "bangs": ("Bangs", 1),
     "goatee": ("Goatee", 1),
@@ -41,6 +46,7 @@ RANDOM_HALVES = ("rotation", "pose", "head_angle_up")
 # the paper's words for an attribute and its opposite
 TITLES = {"Smiling": ("smile+", "smile-"), "Eyeglasses": ("glasses+", "glasses-")}
 TITLES["Young"] = ("old-", "old+")
+TITLES["No_Beard"] = ("beard-", "beard+")
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,19 @@ def test_compare_takes_methods_and_folders(place, capsys):
     assert rows[1]["values"]["l2"]["value"] == 0
 
 
+def test_steps_may_be_given_by_method(place, capsys):
+    methods = ("--method", "w+", "--method", "pti")
+    words = ("inversion", str(place / "photos"), *methods, "--limit", "2")
+    assert run(place, *words, "--steps", "2", "--steps", "pti=1", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["results"]
+    assert [row["method"] for row in rows] == ["W+ optimisation, 2 steps", "PTI, 1 + 1 steps"]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (("inversion", "photos", "--steps", "e4e=3"), "only w+ and pti take steps"),
+        (("inversion", "photos", "--steps", "0"), "at least 1, got '0'"),
         (("editing", "photos"), "say which edits"),
         (("editing", "photos", "--edit", "smile"), "expected DIRECTION=STRENGTH"),
         (("editing", "photos", "--edit", "age=1"), "has no 'Young'"),

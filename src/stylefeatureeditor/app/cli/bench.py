@@ -54,7 +54,7 @@ class Bench:
             str(self.device),
             networks=self.networks,
             classifier=self.classifier,
-            steps=args.steps,
+            steps={word: count for given in args.steps for word, count in given.items()},
         )
         self.notes = self.shelf.notes
         self._plan: Plan | None = None

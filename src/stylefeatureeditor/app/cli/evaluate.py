@@ -93,9 +93,12 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
 def _add_steps(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps",
-        type=positive,
-        metavar="N",
-        help="of w+, and of both stages of pti; their own schedules if left out",
+        type=_steps,
+        action="append",
+        default=[],
+        metavar="[METHOD=]N",
+        help="of w+, and of both stages of pti, or of one as in pti=100; may be given several "
+        "times; their own schedules if left out",
     )
 
 
@@ -136,7 +139,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=DEFAULT_FOLDER,
         metavar="DIR",
-        help="tables, values of each image, pictures (%(default)s)",
+        help="tables, values of each image as CSV (and Parquet, where pyarrow is installed), "
+        "pictures; a second run goes on from what is there (%(default)s)",
     )
     parser.add_argument(
         "--batch-size", type=positive, default=8, metavar="N", help="photos at a time (8)"
@@ -187,6 +191,18 @@ def _edit_words(args: argparse.Namespace) -> list[EditWords]:
     from stylefeatureeditor.evaluation.edit_words import parse_edit
 
     return [parse_edit(text) for text in args.edit]
+
+
+def _steps(text: str) -> dict[str, int]:
+    """Read N, or METHOD=N."""
+    from stylefeatureeditor.evaluation.choose_method import FITTED
+
+    method, _, number = text.rpartition("=")
+    if method not in ("", *FITTED):
+        raise argparse.ArgumentTypeError(
+            f"only {' and '.join(FITTED)} take steps, as in pti=100, got '{text}'"
+        )
+    return dict.fromkeys([method] if method else FITTED, positive(number))
 
 
 def _rule(text: str) -> tuple[str, str]:
