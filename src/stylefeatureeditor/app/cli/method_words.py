@@ -14,13 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stylefeatureeditor.app.cli.options import DEFAULT_MODEL
 from stylefeatureeditor.app.cli.output import Progress
 from stylefeatureeditor.comparisons.editor import MethodEditor
-from stylefeatureeditor.comparisons.folder import (
-    MethodConfig,
-    MethodModel,
-    find_method,
-    local_methods,
-    method_of,
-)
+from stylefeatureeditor.comparisons.folder import find_method, local_methods, method_of
 from stylefeatureeditor.comparisons.methods import KINDS
 from stylefeatureeditor.device import find_device
 from stylefeatureeditor.editor import Editor
@@ -123,17 +117,7 @@ class Shelf:
         method, editor = self.method(word, model)
         if isinstance(editor, MethodEditor) or word in (None, "sfe"):
             return editor
-        config = editor.model.config
-        about = MethodConfig(
-            method=word or "",
-            name=config.name,
-            catalog=config.catalog,
-            framing=config.framing,
-            blend=config.blend,
-            generator=config.generator,
-        )
-        networks = MethodModel(editor.model, about)
-        return MethodEditor(method, networks, editor.directions, editor.folder)
+        return MethodEditor.around(method, editor, word)
 
     def entry(self, word: str) -> tuple[Method[Any], Editor] | None:
         """Return what an entry of a comparison means; None if it is neither method nor model."""
