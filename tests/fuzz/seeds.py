@@ -239,30 +239,35 @@ def image_sets() -> Files:
 @cache
 def rosinality() -> dict[str, object]:
     """The tiny generator as stylegan2-pytorch stores one."""
-    names = (("conv.affine.", "conv.modulation."), ("noise_strength", "noise.weight"))
-    state, mean = {}, torch.zeros(WIDTH)
-    for key, value in tiny_editor().model.generator.state_dict().items():
-        group, _, rest = key.partition(".")
-        number, _, leaf = rest.partition(".")
-        for ours, theirs in names:
-            leaf = leaf.replace(ours, theirs)
-        if key == "latent_avg":
-            mean = value
-        elif key == "constant":
-            state["input.input"] = value
-        elif group == "mapping":
-            state[f"style.{rest}"] = value
-        elif leaf == "noise":
-            state[f"noises.noise_{number}"] = value
-        else:
-            first, others = ("conv1", "convs") if group == "layers" else ("to_rgb1", "to_rgbs")
-            if leaf == "bias":
-                leaf = "activate.bias" if group == "layers" else "bias"
-                value = value if group == "layers" else value.reshape(1, 3, 1, 1)
-            value = value[None] if leaf == "conv.weight" else value
-            place = first if number == "0" else f"{others}.{int(number) - 1}"
-            state[f"{place}.{leaf}"] = value
-    return {"g_ema": state, "latent_avg": mean}
+    return rosinality_state(tiny_editor().model.generator.state_dict())
+
+
+def rosinality_state(ours: dict[str, torch.Tensor]) -> dict[str, object]:
+    """Return a generator's state in stylegan2-pytorch's layout."""
+    state = {}
+    for key, value in ours.items():
+        if key != "latent_avg":
+            name = rosinality_name(key)
+            if key.startswith("to_rgb.") and not key.count("conv"):  # the bias alone
+                state[name] = value.reshape(1, 3, 1, 1)
+            else:
+                state[name] = value[None] if name.endswith("conv.weight") else value
+    return {"g_ema": state, "latent_avg": ours["latent_avg"]}
+
+
+def rosinality_name(key: str) -> str:
+    """Return what stylegan2-pytorch calls a tensor of ours."""
+    group, _, rest = key.partition(".")
+    number, _, leaf = rest.partition(".")
+    if group in ("constant", "mapping"):
+        return "input.input" if group == "constant" else f"style.{rest}"
+    if leaf == "noise":
+        return f"noises.noise_{number}"
+    leaf = leaf.replace("conv.affine.", "conv.modulation.")
+    if group == "layers":
+        leaf = {"noise_strength": "noise.weight", "bias": "activate.bias"}.get(leaf, leaf)
+    first, others = ("conv1", "convs") if group == "layers" else ("to_rgb1", "to_rgbs")
+    return f"{first if number == '0' else f'{others}.{int(number) - 1}'}.{leaf}"
 
 
 class _Script(nn.Module):
@@ -300,7 +305,7 @@ def nvidia_files() -> Files:
     network = nvidia_pickle.Persistent(z_dim=WIDTH, img_resolution=SIZE, conv_clamp=256)
     for key, value in tiny_editor().model.generator.state_dict().items():
         holder = network
-        *path, leaf = _nvidia_name(key).split(".")
+        *path, leaf = nvidia_name(key).split(".")
         for part in path:
             if part not in holder._modules:
                 holder.add_module(part, nvidia_pickle.Persistent())
@@ -314,7 +319,8 @@ def nvidia_files() -> Files:
     return {name: nvidia_pickle.dump(content) for name, content in kinds.items()}
 
 
-def _nvidia_name(key: str) -> str:
+def nvidia_name(key: str) -> str:
+    """Return what stylegan2-ada-pytorch calls a tensor of ours."""
     group, _, rest = key.partition(".")
     number, _, leaf = rest.partition(".")
     if group in ("latent_avg", "constant"):
