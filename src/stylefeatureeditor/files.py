@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import struct
 import time
 import zipfile
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # Windows refuses to replace a file while a virus scanner or a viewer holds it open.
 REPLACE_ATTEMPTS = 5
 REPLACE_PAUSE_SECONDS = 0.1
+STALE_SECONDS = 86_400  # after which a folder of unfinished files belongs to a dead process
 
 # What Python's zip reader is known to raise on damaged archives, besides OSError.
 DAMAGED_ZIP = (
@@ -59,6 +61,57 @@ def atomic_path(target: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def together(folder: Path) -> Iterator[Path]:
+    """Give the block an empty folder, and move all that it wrote there into `folder`, or nothing.
+
+    A process killed inside the block leaves the older files. One killed while they are moved leaves
+    the rest in `.saved`: `finish_moves` goes on, so whoever reads the folder calls it first.
+
+    Args:
+        folder: made if it is not there; files of the same names are replaced.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(".saving-*"):
+        with suppress(FileNotFoundError):
+            if time.time() - old.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+    stage = folder / f".saving-{secrets.token_hex(8)}"
+    stage.mkdir()
+    try:
+        yield stage
+        for attempt in range(REPLACE_ATTEMPTS):
+            finish_moves(folder)
+            try:
+                stage.replace(folder / ".saved")  # from here on the new files count
+                break
+            except OSError:  # another process was quicker
+                if attempt == REPLACE_ATTEMPTS - 1:
+                    raise
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        raise
+    finish_moves(folder)
+
+
+def finish_moves(folder: Path) -> None:
+    """Complete what a process killed at the end of `together` has left, if there is anything.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    ready = folder / ".saved"
+    if ready.is_dir():
+        for file in sorted(ready.iterdir()):
+            with suppress(FileNotFoundError):  # another process is at it too
+                file.replace(folder / file.name)
+        with suppress(FileNotFoundError):
+            ready.rmdir()
 
 
 def replace(source: Path, target: Path) -> None:

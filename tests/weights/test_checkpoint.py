@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.weights import checkpoint
 from stylefeatureeditor.weights.checkpoint import assign_state, load_config, load_model, save_model
 from stylefeatureeditor.weights.storage import load_tensors
 from tiny import tiny_cars_model, tiny_model, tiny_photos
@@ -80,15 +81,23 @@ def test_config_json_is_written_last(model, tmp_path, monkeypatch):
         load_model(tmp_path)
 
 
-def test_an_interrupted_save_leaves_no_mixture_of_two_models(model, folder, monkeypatch):
-    def fail(*_args: object) -> None:
-        raise KeyboardInterrupt
+def test_an_interrupted_save_keeps_the_older_model_and_mixes_nothing(folder, monkeypatch):
+    older = load_model(folder).state_dict()
+    real, saved = checkpoint.save_tensors, []
 
-    monkeypatch.setattr("stylefeatureeditor.weights.checkpoint.save_tensors", fail)
+    def fail(path, *rest: object) -> None:
+        if saved:
+            raise KeyboardInterrupt
+        saved.append(path)
+        real(path, *rest)
+
+    monkeypatch.setattr(checkpoint, "save_tensors", fail)
     with pytest.raises(KeyboardInterrupt):
-        save_model(model, folder)
-    with pytest.raises(WeightsError, match="is not a model folder"):
-        load_model(folder)
+        save_model(tiny_model(name="newer"), folder)
+    assert saved
+    now = load_model(folder).state_dict()
+    assert all(torch.equal(now[key], older[key]) for key in older)
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(model, tmp_path):

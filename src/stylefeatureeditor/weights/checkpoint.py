@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.files import finish_moves, together
 from stylefeatureeditor.generator.layers import ModulatedConv
 from stylefeatureeditor.model import Model, ModelConfig
 from stylefeatureeditor.weights.config_json import from_plain, to_plain
@@ -39,7 +40,7 @@ def save_model(
     header: Mapping[str, str] | None = None,
     float_dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a model folder; config.json comes last, so a folder that has it is complete.
+    """Write a model folder as a whole: if it fails or is killed, an older model stays as it was.
 
     Args:
         model: the networks.
@@ -56,15 +57,22 @@ def save_model(
             "open the model with backend 'torch' in float32"
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG_FILE).unlink(missing_ok=True)  # no half of an older model stays
+        with together(folder) as stage:
+            for name, network in model.named_children():
+                path = stage / f"{name}.safetensors"
+                save_tensors(path, network.state_dict(), header or {}, float_dtype)
+            save_config(model.config, stage)
     except OSError as error:
-        raise WeightsError(f"{folder} cannot be made: {error.strerror}") from error
-    for name, network in model.named_children():
-        save_tensors(
-            folder / f"{name}.safetensors", network.state_dict(), header or {}, float_dtype
-        )
-    write_json(folder / CONFIG_FILE, {"format": FORMAT, "model": to_plain(model.config)})
+        raise WeightsError(f"{folder} cannot be made or written: {error.strerror}") from error
+
+
+def save_config(config: ModelConfig, folder: Path) -> None:
+    """Write config.json, which makes a folder a model.
+
+    Raises:
+        WeightsError: it cannot be written.
+    """
+    write_json(folder / CONFIG_FILE, {"format": FORMAT, "model": to_plain(config)})
 
 
 def load_config(folder: Path) -> ModelConfig:
@@ -73,6 +81,7 @@ def load_config(folder: Path) -> ModelConfig:
     Raises:
         WeightsError: the folder holds no model, or one of another format.
     """
+    _finish_save(folder)
     if not (folder / CONFIG_FILE).is_file():
         raise WeightsError(
             f"{folder} is not a model folder: it has no {CONFIG_FILE}; `sfe models convert` makes "
@@ -89,6 +98,16 @@ def load_config(folder: Path) -> ModelConfig:
             f"{folder / CONFIG_FILE}: expected format {FORMAT}, got {content.get('format')!r}"
         )
     return from_plain(ModelConfig, content.get("model"), CONFIG_FILE)
+
+
+def _finish_save(folder: Path) -> None:
+    try:
+        finish_moves(folder)
+    except OSError as error:
+        raise WeightsError(
+            f"{folder} was being saved when its process ended, and cannot be written to finish "
+            f"that ({error.strerror}): open it once where it can be"
+        ) from error
 
 
 def load_model(folder: Path) -> Model:

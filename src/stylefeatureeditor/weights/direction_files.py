@@ -10,9 +10,9 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.editing.catalog import Catalog
+from stylefeatureeditor.editing.catalog import Catalog, load_catalog
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import atomic_path
+from stylefeatureeditor.files import atomic_path, finish_moves, together
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
 from stylefeatureeditor.weights.unpickle import read_array, read_torch
 
@@ -31,6 +31,10 @@ def load_own_directions(folder: Path) -> Catalog:
         WeightsError: a file is damaged.
         DirectionError: a row is not one of ours.
     """
+    try:
+        finish_moves(folder)
+    except OSError as error:
+        raise WeightsError(f"{folder} cannot be written to finish a save: {error}") from error
     if not (folder / TABLE).is_file():
         return Catalog()
     tensors = load_tensors(folder / TENSORS)[0] if (folder / TENSORS).is_file() else {}
@@ -38,18 +42,19 @@ def load_own_directions(folder: Path) -> Catalog:
 
 
 def save_own_directions(catalog: Catalog, folder: Path) -> None:
-    """Write a model's own directions, the table last; none leave no file of earlier ones.
+    """Write a model's own directions, all or nothing; none leave no file of earlier ones.
 
     Raises:
         WeightsError: the folder cannot be written.
     """
     tensors = catalog.tensors()
-    if tensors:
-        save_tensors(folder / TENSORS, tensors, {})
-    if catalog.entries:
-        write_json(folder / TABLE, catalog.to_table())
     try:
-        if not catalog.entries:
+        if catalog.entries:
+            with together(folder) as stage:
+                if tensors:
+                    save_tensors(stage / TENSORS, tensors, {})
+                write_json(stage / TABLE, catalog.to_table())
+        else:
             (folder / TABLE).unlink(missing_ok=True)
         if not tensors:
             (folder / TENSORS).unlink(missing_ok=True)
