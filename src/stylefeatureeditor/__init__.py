@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.inversion_file import load_inversion, save_inversion
     from stylefeatureeditor.model import Model, ModelConfig
     from stylefeatureeditor.photo.image import read_photo, save_photo
+    from stylefeatureeditor.preview import Preview
     from stylefeatureeditor.records import AlignedFace, Codes, Photo
     from stylefeatureeditor.result import EditResult
 
@@ -65,6 +66,7 @@ __all__ = [
     "ModelConfig",
     "Photo",
     "PhotoError",
+    "Preview",
     "SfeError",
     "ShapeError",
     "TrainingError",
@@ -86,6 +88,7 @@ _HOMES = {
     "inversion_file": ("load_inversion", "save_inversion"),
     "model": ("Model", "ModelConfig"),
     "photo.image": ("read_photo", "save_photo"),
+    "preview": ("Preview",),
     "records": ("AlignedFace", "Codes", "Photo"),
     "result": ("EditResult",),
 }

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 from torch import Tensor
 
+from stylefeatureeditor.backends.choose import find_place, open_model
 from stylefeatureeditor.device import find_device
 from stylefeatureeditor.edit_mask import Region, find_region
-from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry, load_catalog, range_warning
+from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry, range_warning
 from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.errors import ConfigError, DirectionError, SfeError
 from stylefeatureeditor.inversion.record import Inversion
@@ -27,13 +28,12 @@ from stylefeatureeditor.photo_batch import Crops, edit_together, encode
 from stylefeatureeditor.pipeline import Pipeline
 from stylefeatureeditor.records import AlignedFace, Photo
 from stylefeatureeditor.result import Blend, EditResult
-from stylefeatureeditor.weights.checkpoint import load_model, save_model
+from stylefeatureeditor.weights.checkpoint import save_model
 from stylefeatureeditor.weights.direction_files import (
     PUBLISHED,
-    copy_published_files,
-    load_own_directions,
+    load_directions,
     read_direction_file,
-    save_own_directions,
+    save_directions,
 )
 from stylefeatureeditor.weights.local_models import find_model
 from stylefeatureeditor.weights.styleclip_files import load_text_edits
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from stylefeatureeditor.backends.choose import Backend, Precision
     from stylefeatureeditor.edit_mask import Mask
     from stylefeatureeditor.editing.direction import Strength
     from stylefeatureeditor.editing.styleclip import StyleClipGlobal
@@ -109,21 +110,32 @@ class Editor:
         self._text: StyleClipGlobal | None = None
 
     @classmethod
-    def from_pretrained(cls, name: str | Path = "faces", *, device: str = "auto") -> Editor:
+    def from_pretrained(
+        cls,
+        name: str | Path = "faces",
+        *,
+        device: str = "auto",
+        backend: Backend = "torch",
+        precision: Precision = "float32",
+        compiled: bool = False,
+    ) -> Editor:
         """Return the editor of a model: a built-in or pulled name, or a model folder.
 
         Args:
             name: "faces", a name that `sfe models list` shows, or a path.
             device: "cpu", "cuda", "mps", or "auto" for the best there is.
+            backend: "torch"; "onnx" and "openvino" run what `sfe export` made of the model.
+            precision: "float32"; "bfloat16", "float16" and "int8" are faster and less exact.
+            compiled: torch.compile and CUDA graphs; the first picture then takes minutes.
 
         Raises:
-            WeightsError: there is no such model, or its files are damaged.
-            ConfigError: the device is not there.
+            WeightsError: there is no such model, or its files are damaged, or not exported.
+            ConfigError: the device is not there, or backend, precision and device do not agree.
+            DependencyError: the backend is not installed.
         """
-        place, folder = find_device(device), find_model(name)
-        model = load_model(folder)
-        published = load_catalog(model.config.catalog) if model.config.catalog else Catalog()
-        return cls(model, published.with_own(load_own_directions(folder)), folder).to(place)
+        place, folder = find_place(device, backend), find_model(name)
+        model = open_model(folder, place, backend=backend, precision=precision, compiled=compiled)
+        return cls(model, load_directions(folder, model.config.catalog), folder)
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
         """Write the model and its own directions to a folder that `from_pretrained` reads.
@@ -134,18 +146,7 @@ class Editor:
         """
         folder = Path(folder)
         save_model(self.model, folder, float_dtype=torch.float16 if half else None)
-        family = self.model.config.catalog
-        published = load_catalog(family).to_table()["directions"] if family else []
-        own = Catalog(
-            tuple(
-                entry
-                for entry in self.directions.entries
-                if entry.tensors or entry.to_row() not in published
-            )
-        )
-        save_own_directions(own, folder)
-        if self.folder is not None:
-            copy_published_files(self.folder, folder)
+        save_directions(self.directions, self.model.config.catalog, self.folder, folder)
 
     @property
     def model(self) -> Model:

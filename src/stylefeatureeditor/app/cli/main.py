@@ -23,6 +23,7 @@ from stylefeatureeditor.app.cli import (
     doctor,
     edit,
     evaluate,
+    export,
     invert,
     models,
     train,
@@ -48,7 +49,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"sfe {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for group in (edit, invert, compare, app, directions, models, train, evaluate, doctor):
+    for group in (edit, invert, compare, app, directions, models, train, evaluate, export, doctor):
         group.add_to(commands)
     return parser
 

@@ -11,6 +11,7 @@ from stylefeatureeditor.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stylefeatureeditor.backends.choose import Backend, Precision
     from stylefeatureeditor.editor import Editor
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -85,6 +86,22 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Add --backend and --precision."""
+    parser.add_argument(
+        "--backend",
+        choices=("torch", "onnx", "openvino"),
+        default="torch",
+        help="what runs the networks; onnx and openvino need `sfe export` first (%(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "float16", "int8"),
+        default="float32",
+        help="of the networks' convolutions; the others are faster and less exact (%(default)s)",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
     parser.add_argument("--json", action="store_true", help="write JSON")
@@ -120,13 +137,27 @@ def layer_range(text: str) -> tuple[int, int]:
     return int(first), int(end)
 
 
-def load_editor(model: str, device: str, method: str | None = None) -> Editor:
-    """Return the editor that --model, --device and --method name.
+def load_editor(
+    model: str,
+    device: str,
+    method: str | None = None,
+    backend: Backend = "torch",
+    precision: Precision = "float32",
+) -> Editor:
+    """Return the editor that --model, --device, --method, --backend and --precision name.
 
     Raises:
-        WeightsError: there is no such model, or it is damaged.
-        ConfigError: the device is not there, or the model holds another method.
+        WeightsError: there is no such model, or it is damaged, or not exported.
+        ConfigError: the device is not there, the model holds another method, or the choices do
+            not agree.
+        DependencyError: the backend is not installed.
     """
+    if (backend, precision) != ("torch", "float32"):
+        from stylefeatureeditor.editor import Editor
+
+        if method not in (None, "sfe"):
+            raise ConfigError(f"the method {method} runs on the backend torch in float32 alone")
+        return Editor.from_pretrained(model, device=device, backend=backend, precision=precision)
     from stylefeatureeditor.app.cli.method_words import Shelf
 
     return Shelf(model, device).method_editor(method)

@@ -1,0 +1,76 @@
+"""Runs OpenVINO graphs on the CPU, in float32 unless bfloat16 is asked for."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from stylefeatureeditor.errors import DependencyError, WeightsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+    from torch import Tensor
+
+HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+
+
+def import_openvino() -> ModuleType:
+    """Return the module.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise DependencyError(
+            "the backend openvino needs OpenVINO: run `pip install 'stylefeatureeditor[openvino]'`"
+        ) from error
+    return openvino
+
+
+class OpenVinoRunner:
+    """One compiled graph; it takes as many threads as torch has.
+
+    Args:
+        graph: the .xml file, with its .bin beside it, or a model in memory.
+        dtype: torch.float32 or torch.bfloat16, for what is not int8 in the graph.
+
+    Raises:
+        DependencyError: openvino is not installed.
+        WeightsError: the file is missing or damaged.
+    """
+
+    def __init__(self, graph: Path | Any, dtype: torch.dtype = torch.float32) -> None:
+        # Left to itself the library takes bfloat16 where the processor has it.
+        settings = {
+            "INFERENCE_PRECISION_HINT": HINTS[dtype],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "NUM_STREAMS": 1,
+        }
+        core = _core()
+        try:
+            compiled = core.compile_model(graph, "CPU", settings)
+        except RuntimeError as error:
+            raise WeightsError(
+                f"{graph} cannot be opened by OpenVINO: export the model again"
+            ) from error
+        self.outputs = compiled.outputs
+        self.request = compiled.create_infer_request()
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the graph's outputs."""
+        arrays = [tensor.detach().cpu().contiguous().numpy() for tensor in inputs]
+        results = self.request.infer(arrays, share_inputs=True)
+        return tuple(  # copied: the next call writes to the same memory
+            torch.tensor(results[output], device=inputs[0].device) for output in self.outputs
+        )
+
+
+@lru_cache(maxsize=1)
+def _core() -> Any:
+    return import_openvino().Core()

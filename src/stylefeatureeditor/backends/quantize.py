@@ -1,0 +1,104 @@
+"""int8 for OpenVINO: convolutions on whole numbers, their ranges learnt from photos.
+
+Weights have a scale per output channel, activations one per tensor. The photos are inverted and
+edited by the PyTorch model, and what each network is given on the way is what it is calibrated on.
+Photos like those that will be edited count more than their number; eight are enough.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from stylefeatureeditor.backends.graphs import inference_graphs
+from stylefeatureeditor.backends.stand_ins import assemble
+from stylefeatureeditor.errors import DependencyError, PhotoError
+from stylefeatureeditor.pipeline import Pipeline, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from torch import Tensor
+
+    from stylefeatureeditor.backends.export import Change
+    from stylefeatureeditor.backends.graphs import Graph
+    from stylefeatureeditor.editing.direction import EditDirection
+    from stylefeatureeditor.model import Model
+
+Calls = dict[str, list[list["np.ndarray"]]]
+
+
+class _Recorder:
+    """Runs a graph in PyTorch and keeps what it was given, a row at a time."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.calls: list[list[np.ndarray]] = []
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        for row in range(inputs[0].shape[0]):
+            self.calls.append([tensor[row : row + 1].numpy() for tensor in inputs])
+        outputs = self.graph.network(*inputs)
+        return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def record(
+    model: Model, photos: Iterable[Tensor], edits: Sequence[tuple[EditDirection, float]]
+) -> Calls:
+    """Return what each graph is given while photos are inverted and edited, graph name -> calls.
+
+    Args:
+        model: in float32, on the CPU.
+        photos: aligned, (1, 3, size, size) in [-1, 1].
+        edits: each photo gets the next of them in turn; none leaves Delta at zero.
+
+    Raises:
+        PhotoError: there is no photo.
+    """
+    recorders = {graph.name: _Recorder(graph) for graph in inference_graphs(model)}
+    latent_avg = model.generator.latent_avg
+    pipeline = Pipeline(assemble(model.config, latent_avg, recorders, fingerprint(model)))
+    for number, photo in enumerate(photos):
+        inversion = pipeline.invert(photo)
+        pipeline.reconstruct(inversion)
+        if edits:
+            direction, strength = edits[number % len(edits)]
+            pipeline.edit(inversion, {direction: strength})
+    calls = {name: recorder.calls for name, recorder in recorders.items()}
+    if not calls["encoder"]:
+        raise PhotoError("int8 needs photos to learn the ranges from; give some, eight are enough")
+    calls["preview"] = calls["generator_high"]
+    return {name: some for name, some in calls.items() if some}
+
+
+def quantizer(calls: Calls) -> Change:
+    """Return what `export_graphs` takes as `change`: it makes a graph's convolutions int8.
+
+    A graph without calls stays in float32.
+
+    Raises:
+        DependencyError: nncf is not installed.
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # else the library reports its use by network
+    try:
+        import nncf
+    except ImportError as error:
+        raise DependencyError(
+            "int8 needs nncf: run `pip install 'stylefeatureeditor[openvino]'`"
+        ) from error
+
+    def change(name: str, model: Any) -> Any:
+        if name not in calls:
+            return model
+        with torch.no_grad():
+            return nncf.quantize(
+                model,
+                nncf.Dataset(calls[name]),
+                subset_size=len(calls[name]),
+                preset=nncf.QuantizationPreset.MIXED,
+            )
+
+    return change

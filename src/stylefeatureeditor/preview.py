@@ -1,0 +1,69 @@
+"""A picture for sliders: the face as inverted, plus what the edit changes at a quarter of the side.
+
+    X^ + up(P(edit) - P(none)),    P: the same pipeline with G stopped at its own smaller image
+
+The layers that are left out draw the finest detail, which X^ has already; what is lost is how the
+edit would have moved that detail. At strength 0 nothing is lost. E, I and the full-size layers run
+once, H and the low layers for every picture.
+
+Shapes: B faces, R rows of an edit, size the side of the model's images.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from stylefeatureeditor.backends.graphs import preview_size
+from stylefeatureeditor.edit_mask import edit_region
+from stylefeatureeditor.photo.image import to_uint8
+
+if TYPE_CHECKING:
+    from stylefeatureeditor.edit_mask import Mask
+    from stylefeatureeditor.editor import Editor, Edits
+    from stylefeatureeditor.inversion.record import Inversion
+
+
+class Preview:
+    """Quick pictures of one inversion with any edits; `Editor.edit` draws the exact ones.
+
+    Args:
+        editor: that made the inversion.
+        inversion: from `Editor.invert`.
+    """
+
+    def __init__(self, editor: Editor, inversion: Inversion) -> None:
+        self.editor = editor
+        self.inversion = inversion
+        self.size = preview_size(editor.model.config)
+        self._before = editor.pipeline.reconstruct(inversion)
+        self._small = None if self.size is None else self._draw({}, None)
+
+    @torch.no_grad()
+    def pixels(self, edits: Edits, *, mask: Mask | None = None) -> Tensor:
+        """Return the crops, (R, 3, size, size), nominally in [-1, 1].
+
+        Args:
+            edits: as in `Editor.edit`.
+            mask: likewise.
+        """
+        region = edit_region(mask, self.inversion.faces)
+        if self._small is None:  # a model so small that there is nothing to leave out
+            return self.editor.pipeline.edit(self.inversion, self.editor.resolve(edits), region)
+        change = self._draw(edits, region) - self._small
+        side = self._before.shape[-1]
+        return self._before + functional.interpolate(
+            change, (side, side), mode="bicubic", align_corners=False
+        )
+
+    def crop(self, edits: Edits, *, mask: Mask | None = None) -> Image.Image:
+        """Return the first crop as a picture; arguments as `pixels`."""
+        return Image.fromarray(to_uint8(self.pixels(edits, mask=mask))[0])
+
+    def _draw(self, edits: Edits, region: Tensor | None) -> Tensor:
+        resolved = self.editor.resolve(edits)
+        return self.editor.pipeline.edit(self.inversion, resolved, region, size=self.size)
