@@ -1,7 +1,6 @@
 """Downloads from a server on this machine: cut, resumed, wrong, missing, locked."""
 
 import hashlib
-import http.server
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from file_server import serving
 from stylefeatureeditor.errors import ConfigError, DownloadError
 from stylefeatureeditor.weights import download
 from stylefeatureeditor.weights.download import cache_dir, fetch
@@ -20,66 +20,10 @@ CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Serves `content`, as the test sets it to behave."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.content = CONTENT
-        self.cuts = []  # how many bytes the next answers send before the connection ends
-        self.statuses = []  # answers before the real one
-        self.ranges = True
-        self.etag = '"one"'
-        self.kind = "application/octet-stream"
-        self.shift = 0  # a server that answers another range than was asked for
-        self.requests = []  # the Range header of each request
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/model.bin"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        server = self.server
-        asked = self.headers.get("Range")
-        server.requests.append(asked)
-        if server.statuses:
-            self.send_error(server.statuses.pop(0))
-            return
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-        unchanged = self.headers.get("If-Range", server.etag) == server.etag
-        partial = bool(asked) and server.ranges and unchanged
-        if partial and start >= len(server.content):
-            self.send_error(416)
-            return
-        start = start + server.shift if partial else 0
-        body = server.content[start:]
-        self.send_response(206 if partial else 200)
-        if partial:
-            total = len(server.content)
-            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Type", server.kind)
-        if server.etag:
-            self.send_header("ETag", server.etag)
-        self.end_headers()
-        self.wfile.write(body[: server.cuts.pop(0)] if server.cuts else body)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def server():
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(CONTENT) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)

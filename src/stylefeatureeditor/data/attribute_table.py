@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from stylefeatureeditor.data.row_filter import nearest
-from stylefeatureeditor.data.sources import name_column, open_sources, parse_csv
+from stylefeatureeditor.data.sources import forward, name_column, open_sources, parse_csv
 from stylefeatureeditor.errors import ConfigError, check_shape
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class AttributeTable:
         Raises:
             ConfigError: no name has a row, or a name is there twice.
         """
-        lookups = [(key, _lookup(self.names, key)) for key in (str, _base, _stem)]
+        lookups = [(key, _lookup(self.names, key)) for key in (forward, _base, _stem)]
         found = [
             next((rows[key(name)] for key, rows in lookups if key(name) in rows), None)
             for name in names
@@ -242,11 +242,11 @@ def _lookup(names: Sequence[str], key: Callable[[str], str]) -> dict[str, int]:
 
 
 def _base(name: str) -> str:
-    return PurePosixPath(name).name
+    return PurePosixPath(forward(name)).name
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(name).stem
+    return PurePosixPath(forward(name)).stem
 
 
 def _refuse_twice(what: str, names: Sequence[str]) -> None:

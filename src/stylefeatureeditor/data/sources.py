@@ -98,10 +98,12 @@ class ZipSource(Source):
         except (OSError, *DAMAGED_ZIP) as error:
             raise PhotoError(f"{path} is not a zip file that can be read: {error}") from error
         members = sorted(self._zip.namelist())
-        tables = [m for m in members if PurePosixPath(m).name in TABLE_NAMES]
-        tables.sort(key=lambda m: (m.count("/"), TABLE_NAMES.index(PurePosixPath(m).name)))
+        tables = [m for m in members if PurePosixPath(forward(m)).name in TABLE_NAMES]
+        tables.sort(
+            key=lambda m: (forward(m).count("/"), TABLE_NAMES.index(PurePosixPath(forward(m)).name))
+        )
         rows = parse_table(tables[0], self._table(tables[0]), path) if tables else {}
-        super().__init__(path, (Entry(m, rows.get(m, {})) for m in members if is_image(m)))
+        super().__init__(path, (Entry(m, rows.get(forward(m), {})) for m in members if is_image(m)))
 
     def _table(self, member: str) -> bytes:
         try:
@@ -183,6 +185,11 @@ def is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(name)
 
 
+def forward(name: str) -> str:
+    """Return a path as archives and other systems write it: Windows' separator becomes a slash."""
+    return name.replace("\\", "/")
+
+
 def parse_csv(data: bytes, path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Return the header and the rows of a CSV file; `path` is for its error."""
     try:
@@ -207,14 +214,14 @@ def parse_table(member: str, data: bytes, path: Path) -> dict[str, dict[str, str
 
     Names in the table count from the folder the table lies in.
     """
-    folder = PurePosixPath(member).parent
-    if PurePosixPath(member).name == "manifest.csv":
+    folder = PurePosixPath(forward(member)).parent
+    if PurePosixPath(forward(member)).name == "manifest.csv":
         header, rows = parse_csv(data, path)
         key = name_column(header)
-        return {str(folder / row[key]): row for row in rows}
+        return {str(folder / forward(row[key])): row for row in rows}
     try:  # NVIDIA's layout: {"labels": [["00000/img00000000.png", 3], ...]} or null
         labels = json.loads(data).get("labels") or []
-        return {str(folder / name): _label_row(label) for name, label in labels}
+        return {str(folder / forward(name)): _label_row(label) for name, label in labels}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f'dataset.json of {path} should hold {{"labels": [[name, label], ...]}}: {error}'
@@ -251,7 +258,7 @@ def _split_key(name: str) -> tuple[str, str]:
 
 
 def _is_hidden(name: str) -> bool:
-    parts = PurePosixPath(name).parts
+    parts = PurePosixPath(forward(name)).parts
     return parts[-1].startswith(".") or "__MACOSX" in parts
 
 
