@@ -53,7 +53,8 @@ def comparison_value(
     """Value of the tensor `key` of a method's checkpoint."""
     shared = re.fullmatch(_SHARED_HYPER_LAYER + "([wb][12])", key)
     if shared:
-        return draw(f"{method}.hypernet.shared_weight_hypernet.{shared[1]}", shape) / 40
+        # in place: one of these is half a gigabyte
+        return draw(f"{method}.hypernet.shared_weight_hypernet.{shared[1]}", shape).div_(40)
     name = f"{method}.{key}"
     if key.startswith(_GENERATORS.get(method, "\0")):
         return _in_generator(key, draw(name, shape))
@@ -63,7 +64,7 @@ def comparison_value(
         gain, offset = special
         return draw(name, shape) * gain + offset
     if method == "hyperinverter" and leaf in ("w1", "w2"):
-        return draw(name, shape) / shape[0] ** 0.5
+        return draw(name, shape).div_(shape[0] ** 0.5)
     short = key.replace(".module.", ".") if method == "style_transformer" else key
     value = tensor_for(short, shape, batch_norm=batch_norm, drawn_as=name)
     ends_branch = leaf in ("weight", "bias") and re.fullmatch(r"hypernet\.body\.\d+\.bn2", owner)

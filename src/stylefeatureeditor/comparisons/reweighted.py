@@ -1,0 +1,49 @@
+"""A generator with a few weights of its own, for methods that bend G to each photo."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stylefeatureeditor.generator.stylegan2 import Generator
+    from stylefeatureeditor.records import Codes
+
+    Weights = Mapping[str, Tensor]
+
+
+def reweighted(generator: Generator, weights: Weights) -> Generator:
+    """Return G with other weights by name; every other tensor is the very one of `generator`."""
+    shared: dict[int, object] = {
+        id(tensor): tensor for tensor in chain(generator.parameters(), generator.buffers())
+    }
+    for name, weight in weights.items():
+        own = nn.Parameter(weight, requires_grad=False)
+        shared[id(generator.get_parameter(name))] = own
+    return deepcopy(generator, shared)
+
+
+def draw_each(
+    generator: Generator, codes: Codes, photos: int, weights: Callable[[int], Weights]
+) -> Tensor:
+    """Draw every photo's codes with its own weights, (B, 3, size, size).
+
+    Args:
+        generator: G as it is for everyone.
+        codes: the same number of rows for each photo, one photo's after another's.
+        photos: how many.
+        weights: number of a photo -> its weights by name; one photo's exist at a time.
+    """
+    each = len(codes) // photos
+    assert each * photos == len(codes)
+    pixels = []
+    for photo in range(photos):
+        own = reweighted(generator, weights(photo))
+        pixels.append(own.synthesize(codes.rows(slice(photo * each, (photo + 1) * each))))
+    return torch.cat(pixels)

@@ -1,0 +1,77 @@
+"""HyperInverter, the "light" one, against the numbers of its release."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from released import assert_close, golden
+from released_comparisons import STRENGTH, assert_picture, direction, load_from
+from seeded import seeded_image
+from seeded_comparisons import comparison_state, part
+from stylefeatureeditor.comparisons import load
+from stylefeatureeditor.comparisons.load import load_hyperinverter
+from stylefeatureeditor.comparisons.pixels import sample
+from stylefeatureeditor.weights.nvidia import nvidia_generator_state
+
+NUMBERS = golden("cmp_hyperinverter")
+
+
+@pytest.fixture(autouse=True)
+def _no_grad():
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture(scope="module")
+def method():
+    state = comparison_state("hyperinverter")
+    generator = nvidia_generator_state(part(state, "decoder."))
+    checkpoint = {key: value for key, value in state.items() if not key.startswith("decoder.")}
+    checkpoint["discriminator.b4.fc.weight"] = torch.zeros(1)  # of its training
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load, "read_generator", lambda path: {"ffhq.pkl": generator}[path])
+        return load_from(
+            lambda path: load_hyperinverter(path, "ffhq.pkl"), {"state_dict": checkpoint}
+        )
+
+
+@pytest.fixture(scope="module")
+def inversion(method):
+    return method.invert(seeded_image("cmp.x1024", 1024))
+
+
+def test_encodes_as_released(method, inversion):
+    photos = sample(seeded_image("cmp.x1024", 1024), 256)
+    assert_close(method.encoder(photos), NUMBERS["w_encoder/w"])
+    assert_close(inversion.codes.wplus[:, :1], NUMBERS["w"])
+    maps = torch.stack(method.layer_codes(photos), dim=1)[:, :, ::16]
+    assert_close(maps, NUMBERS["w_bar_encoder/codes_strided"])
+
+
+def test_the_picture_that_codes_alone_give_is_the_released_one(method, inversion):
+    assert_picture(method.generator.synthesize(inversion.codes), "hyperinverter", "w_image")
+
+
+def test_changes_of_every_weight_are_the_released_ones(inversion):
+    assert len(inversion.deltas) == 26
+    for name, delta in inversion.deltas.items():
+        kind, index = name.split(".")[:2]
+        block = int(index) if kind == "to_rgb" else (int(index) + 1) // 2
+        part_of = "torgb" if kind == "to_rgb" else f"conv{(int(index) + 1) % 2}"
+        case = f"predicted/b{4 << block}.{part_of}.weight"
+        mean, std, largest = NUMBERS[f"{case}/stats"]
+        assert abs(float(delta.mean(dtype=torch.float64)) - mean) < 1e-4 * std
+        assert abs(float(delta.std()) / std - 1) < 1e-4
+        assert abs(float(delta.abs().max()) - largest) < 1e-4 * std
+        sample_of = delta[:, :: max(delta.shape[1] // 8, 1), :: delta.shape[2] // 8]
+        assert_close(sample_of, NUMBERS[f"{case}/first"], std)
+
+
+def test_inverts_as_released(inversion):
+    assert_picture(inversion.reconstruction, "hyperinverter", "inversion")
+
+
+def test_edits_as_released(method, inversion):
+    pixels = method.edit(inversion, {direction(): STRENGTH})
+    assert_picture(pixels, "hyperinverter", "edit")
