@@ -11,11 +11,14 @@ from stylefeatureeditor.comparisons.editor import MethodEditor
 from stylefeatureeditor.comparisons.feature_style import FeatureStyle, FeatureStyleConfig
 from stylefeatureeditor.comparisons.folder import MethodConfig, MethodModel
 from stylefeatureeditor.comparisons.hfgi import Hfgi, HfgiConfig
+from stylefeatureeditor.comparisons.hyperinverter import HyperInverter, HyperInverterConfig
+from stylefeatureeditor.comparisons.hyperstyle import HyperStyle, HyperStyleConfig
 from stylefeatureeditor.comparisons.method import ComparedMethod
 from stylefeatureeditor.comparisons.methods import KINDS
 from stylefeatureeditor.comparisons.padinv import PadInv, PadInvConfig
 from stylefeatureeditor.comparisons.psp import Psp, PspConfig
 from stylefeatureeditor.comparisons.restyle import ReStyle, ReStyleConfig
+from stylefeatureeditor.comparisons.single_style import SingleStyleConfig
 from stylefeatureeditor.comparisons.style_transformer import (
     StyleTransformer,
     StyleTransformerConfig,
@@ -30,8 +33,10 @@ from tiny import randomize
 if TYPE_CHECKING:
     from torch import nn
 
-GENERATOR = GeneratorConfig(size=64, style_dim=8, mapping_layers=1, channel_max=8)
+# its last layers have fewer channels than the others
+GENERATOR = GeneratorConfig(size=64, style_dim=8, mapping_layers=1, channel_base=256, channel_max=8)
 TRUNK = IRConfig(channels=(4, 4, 8, 8), depths=(1, 1, 1, 1), squeeze=2)
+TO_W = SingleStyleConfig(style_dim=8, trunk=TRUNK)
 ENCODER = E4eConfig(size=64, num_styles=10, style_dim=8, trunk=TRUNK)
 TINY = {
     "psp": lambda: Psp(PspConfig(generator=GENERATOR, encoder=ENCODER)),
@@ -71,6 +76,22 @@ TINY = {
         )
     ),
     "styleres": lambda: StyleRes(StyleResConfig(generator=GENERATOR, encoder=ENCODER, layer=4)),
+    "hyperstyle": lambda: HyperStyle(
+        HyperStyleConfig(
+            generator=GENERATOR,
+            encoder=TO_W,
+            size=64,
+            channels=(4, 4, 4, 8),
+            depths=(1, 1, 1, 1),
+            latent=4,
+            wide_head=4,
+            narrow_head=4,
+            iterations=2,
+        )
+    ),
+    "hyperinverter": lambda: HyperInverter(
+        HyperInverterConfig(generator=GENERATOR, encoder=TO_W, pyramid=ENCODER, latent=4, hidden=4)
+    ),
     "padinv": lambda: PadInv(PadInvConfig(generator=GENERATOR, encoder=ENCODER)),
 }
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from stylefeatureeditor.comparisons import load
 from stylefeatureeditor.comparisons.feature_style import FeatureStyle, FeatureStyleConfig
 from stylefeatureeditor.comparisons.hfgi import Hfgi, HfgiConfig
+from stylefeatureeditor.comparisons.hyperinverter import HyperInverter, HyperInverterConfig
+from stylefeatureeditor.comparisons.hyperstyle import HyperStyle, HyperStyleConfig
 from stylefeatureeditor.comparisons.padinv import PadInv, PadInvConfig
 from stylefeatureeditor.comparisons.psp import Psp, PspConfig
 from stylefeatureeditor.comparisons.restyle import ReStyle, ReStyleConfig
@@ -64,8 +66,14 @@ METHODS = (
                ("restyle_e4e_ffhq_encode.pt",), ("restyle-e4e-ffhq",)),
     MethodKind("styleres", "StyleRes", StyleRes, StyleResConfig, load.load_styleres,
                ("styleres_ffhq.pth",), ("styleres-ffhq",)),
+    MethodKind("hyperstyle", "HyperStyle", HyperStyle, HyperStyleConfig, load.load_hyperstyle,
+               ("hyperstyle_ffhq.pt", "faces_w_encoder.pt"), ("hyperstyle-ffhq", "w-encoder-ffhq")),
     MethodKind("hfgi", "HFGI", Hfgi, HfgiConfig, load.load_hfgi,
                ("ckpt.pt",), ("hfgi-ffhq",)),
+    MethodKind("hyperinverter", "HyperInverter", HyperInverter, HyperInverterConfig,
+               load.load_hyperinverter,
+               ("the light or the large checkpoint", "ffhq.pkl", "the W encoder's file"),
+               ("hyperinverter-ffhq", "nvidia-ffhq", "hyperinverter-w-encoder-ffhq")),
     MethodKind("style-transformer", "Style Transformer", StyleTransformer, StyleTransformerConfig,
                load.load_style_transformer,
                ("style_transformer_ffhq.pt",), ("style-transformer-ffhq",)),

@@ -15,6 +15,7 @@ _DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=
 _NON_COMMERCIAL_GENERATOR = "; G is NVIDIA's, non-commercial"
 MIT = f"MIT{_NON_COMMERCIAL_GENERATOR}"
 INTERDIGITAL = f"InterDigital (evaluation and research only){_NON_COMMERCIAL_GENERATOR}"
+VINAI = f"VinAI (like BSD-3){_NON_COMMERCIAL_GENERATOR}"
 NVIDIA = "NVIDIA Source Code License (non-commercial)"
 
 
@@ -85,6 +86,34 @@ COMPARISON_SOURCES = (
         "1M-hsL3W_cJKs77xM1mwq2e9-J0_m7rHP",
         MIT,
         "encoder to W of HyperStyle, faces",
+    ),
+    _source(
+        "hyperstyle-ffhq",
+        "hyperstyle_ffhq.pt",
+        "1C3dEIIH1y8w1-zQMCyx7rDF0ndswSXh4",
+        MIT,
+        "HyperStyle, faces; needs w-encoder-ffhq",
+    ),
+    _source(
+        "hyperinverter-ffhq",
+        "hyperinverter_ffhq.pt",
+        "1DdYBgo66NmiuM9lVkuTeRZf7spdQAS79",
+        VINAI,
+        "HyperInverter, faces, of the paper; needs nvidia-ffhq and its encoder to W",
+    ),
+    _source(
+        "hyperinverter-light-ffhq",
+        "hyperinverter_light_ffhq.pt",
+        "15PV54F5q-5fotw156ZxO04mxvg-nfq3k",
+        VINAI,
+        "HyperInverter, faces, half as wide; needs the same",
+    ),
+    _source(
+        "hyperinverter-w-encoder-ffhq",
+        "hyperinverter_w_encoder_ffhq.pt",
+        "1lVSrMHLHBwEUt0j_p5nGgWrYDffyGhgW",
+        VINAI,
+        "encoder to W of HyperInverter, faces",
     ),
 )
 
