@@ -64,7 +64,8 @@ def lowered(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Return a network with weights in a dtype; G's stay in float32 and are lowered as it runs."""
     if isinstance(network, (LowLayers, HighLayers)):
         constant = network.generator.constant
-        constant.data = constant.data.to(dtype)  # what the low layers start from sets their dtype
+        # What the low layers start from sets their dtype and layout.
+        constant.data = constant.data.to(dtype, memory_format=torch.channels_last)
         return network
     for parameter in network.to(dtype).parameters():
         if parameter.ndim == 4:
