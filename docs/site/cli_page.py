@@ -55,7 +55,8 @@ def section(name: str, parser: argparse.ArgumentParser) -> str:
     shown = [a for a in parser._actions if a.help != argparse.SUPPRESS and a.dest != "help"]
     lines += [f"- {words(action)}: {meaning(action, parser)}" for action in shown]
     example = (parser.epilog or "").removeprefix("example:").strip("\n")
-    lines += ["", "```sh", *(line.removeprefix("  ") for line in example.splitlines()), "```", ""]
+    lines += ["", "<!-- parsed: examples of the help -->"]
+    lines += ["```sh", *(line.removeprefix("  ") for line in example.splitlines()), "```", ""]
     return "\n".join(lines)
 
 

@@ -1,0 +1,302 @@
+"""README and docs: what they tell a reader to type is run here, or at least read by the parser.
+
+A block of commands runs on tiny models (`docs_world.py`), in the order of its page. One that cannot
+run offline, or not in seconds, stands below a comment `<!-- parsed: why -->`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+import stylefeatureeditor as sfe
+from docs_world import make_world
+from stylefeatureeditor.app.cli.main import build_parser, main
+from stylefeatureeditor.training import presets, recipes
+from stylefeatureeditor.training.config import load_config
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]
+)
+MADE_BY_SCRIPTS = {"RESULTS.md", "PERFORMANCE.md", "RELIABILITY.md"}
+BLOCK = re.compile(
+    r"(?:^<!-- parsed: (?P<why>[^\n]+) -->\n)?^```(?P<kind>\w+)[^\n]*\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+ENDLESS = ("app", "train")
+# Where they are not ours to name: pip's, make's and accelerate's.
+FOREIGN_FLAGS = {"--extra-index-url", "--num_processes", "--machine_rank"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page."""
+
+    kind: str
+    text: str
+    parsed_only: bool
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """The words of each command; comments and line ends are the shell's."""
+        lines = self.text.replace("\\\n", " ").splitlines()
+        return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
+
+
+def read(page: str) -> str:
+    return (ROOT / page).read_text("utf-8")
+
+
+def blocks(page: str) -> list[Block]:
+    found = BLOCK.finditer(read(page))
+    return [Block(b["kind"], b["text"], parsed_only=b["why"] is not None) for b in found]
+
+
+# --- every command is one that there is ---
+
+
+def check_sfe(words: list[str]) -> None:
+    """Let the real parsers read the words after `sfe`."""
+    if "--help" in words:
+        assert main(words) == 0
+        return
+    args, rest = build_parser().parse_known_args(words)
+    if getattr(args, "takes_settings", False):
+        start = {
+            "generator": recipes.generator_run("small", 64),
+            "attributes": recipes.attributes_run("small"),
+            "e4e": presets.published_e4e(),
+            "inverter": presets.paper_inverter(),
+            "editor": presets.paper_editor(),
+        }[args.train_command]
+        load_config(start, None, rest)
+    else:
+        assert not rest, f"unknown words: {rest}"
+
+
+def check_make(words: list[str]) -> None:
+    targets = re.search(r"^\.PHONY: (.+)$", read("Makefile"), re.MULTILINE)[1].split()
+    assert {word for word in words if "=" not in word} <= set(targets)
+
+
+def check_pip(words: list[str]) -> None:
+    assert words[:3] == ["install", "-c", "constraints.txt"]
+    extras = re.fullmatch(r"\.\[([\w,]+)\]", words[3])[1].split(",")
+    known = read("pyproject.toml").split("[project.optional-dependencies]")[1]
+    for extra in extras:
+        assert f"\n{extra} = [" in known
+
+
+def check_bash(words: list[str]) -> None:
+    script = ROOT / words[0]
+    subprocess.run(["bash", "-n", script], check=True)
+    if words[1:]:
+        assert f"bash {words[0]} " in script.read_text("utf-8")  # its usage, in its head
+        usage = re.search(rf"^#\s+bash {re.escape(words[0])} (.+)$", script.read_text(), re.M)[1]
+        assert len(usage.split()) == len(words) - 1
+
+
+def check_python(words: list[str]) -> None:
+    """A script of the repository and its options, or a module and its."""
+    path = "/".join(words[1].split(".")) + ".py" if words[0] == "-m" else words[0]
+    source = (ROOT / path).read_text("utf-8")
+    for flag in (word for word in words if word.startswith("--")):
+        assert f'"{flag}"' in source or flag in source.split('"""')[1]
+
+
+def check_accelerate(words: list[str]) -> None:
+    from accelerate.commands.launch import launch_command_parser
+
+    assert words[0] == "launch"
+    check_launched(launch_command_parser().parse_args(words[1:]))
+
+
+def check_torchrun(words: list[str]) -> None:
+    from torch.distributed.run import get_args_parser
+
+    check_launched(get_args_parser().parse_args(words))
+
+
+def check_launched(args: object) -> None:
+    assert args.module
+    assert args.training_script == "stylefeatureeditor"
+    check_sfe(args.training_script_args)
+
+
+def check_pre_commit(words: list[str]) -> None:
+    assert words == ["install"]
+    assert (ROOT / ".pre-commit-config.yaml").is_file()
+
+
+CHECKS = {
+    "sfe": check_sfe,
+    "make": check_make,
+    "pip": check_pip,
+    "bash": check_bash,
+    "python": check_python,
+    "accelerate": check_accelerate,
+    "torchrun": check_torchrun,
+    ".venv/bin/pre-commit": check_pre_commit,
+}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+def test_every_block_of_a_page_is_understood(page):
+    for block in blocks(page):
+        if block.kind == "sh":
+            for program, *words in block.commands:
+                CHECKS[program](words)
+        elif block.kind == "toml":
+            path = "mine.toml"
+            assert f"--config {path}" in read(page)
+            from stylefeatureeditor.training.config import from_mapping, tomllib
+
+            from_mapping(presets.paper_inverter(), tomllib.loads(block.text))
+        else:
+            assert block.kind == "python", f"no check for blocks of {block.kind}"
+            compile(block.text, page, "exec")
+
+
+# --- what can run, runs ---
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs")
+    make_world(folder)
+    return folder
+
+
+def runs_here(block: Block) -> bool:
+    is_ours = block.kind == "python" or any(words[0] == "sfe" for words in block.commands)
+    return is_ours and not block.parsed_only
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(map(runs_here, blocks(page)))])
+@pytest.mark.usefixtures("one_thread")
+def test_the_commands_of_a_page_run_in_their_order(page, world, tmp_path, monkeypatch, capsys):
+    here = tmp_path / "here"
+    shutil.copytree(world, here)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("SFE_CACHE", str(here / "cache"))
+    names: dict[str, object] = {}
+    for block in filter(runs_here, blocks(page)):
+        if block.kind == "python":
+            exec(compile(block.text, page, "exec"), names)
+            continue
+        for program, *words in block.commands:
+            if program == "sfe":
+                assert words[0] not in ENDLESS or "--help" in words, "mark the block as parsed"
+                assert main(words) == 0, f"sfe {shlex.join(words)}: {capsys.readouterr().err}"
+
+
+# --- what they say is there, is there ---
+
+
+@cache
+def known_flags() -> frozenset[str]:
+    """Every flag of every command."""
+    from_page = re.findall(r"`(--?[\w-]+)", cli_page().page())
+    return frozenset(from_page) | {"--help", "--version"} | FOREIGN_FLAGS
+
+
+def cli_page():
+    spec = importlib.util.spec_from_file_location("cli_page", DOCS / "site/cli_page.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_commands_is_the_parsers():
+    assert cli_page().page() == read("docs/cli.md"), "the help has changed: run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_flags_and_commands_in_running_text_exist(page):
+    text = BLOCK.sub("", read(page))
+    for code in re.findall(r"`([^`]+)`", text):
+        code = code.replace("\n", " ")
+        for flag in re.findall(r"(?<![\w-])--[a-z][\w.-]*", code):
+            if "." in flag:
+                settings = [presets.paper_inverter(), recipes.generator_run("small", 64)]
+                assert any(has_setting(one, flag) for one in settings), flag
+            elif not code.startswith(("pip ", "python ")):
+                assert flag in known_flags(), flag
+        if code.startswith("sfe "):
+            first = " ".join(re.split(r" (?=[^a-z])", code)[0].split()[:3])
+            headings = re.findall(r"^## (sfe .+)$", cli_page().page(), re.MULTILINE)
+            assert any(h.startswith(first) or first.startswith(h) for h in headings), code
+
+
+def has_setting(run: object, flag: str) -> bool:
+    for name in flag.removeprefix("--").replace("-", "_").split("."):
+        if isinstance(run, dict):
+            return True
+        if not hasattr(run, name):
+            return False
+        run = getattr(run, name)
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", BLOCK.sub("", read(page))):
+        target, _, anchor = link.partition("#")
+        if re.match(r"https?:", link) or target in MADE_BY_SCRIPTS:
+            continue
+        path = (ROOT / page).parent / target if target else ROOT / page
+        if path.name in ("changelog.md", "contributing.md"):  # the site calls them so
+            path = ROOT / path.name.upper().replace(".MD", ".md")
+        assert path.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w-]", "", h.lower().replace(" ", "-")) for h in headings}
+
+
+def test_every_page_is_in_the_navigation():
+    config = yaml.safe_load(read("mkdocs.yml"))
+    listed = set(re.findall(r"[\w/]+\.md", str(config["nav"]))) | MADE_BY_SCRIPTS
+    there = {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")}
+    assert {name for name in there if not name.startswith("adr/0")} <= listed
+    decisions = {path.name for path in (DOCS / "adr").glob("0*.md")}
+    assert decisions == set(re.findall(r"\]\((0[\w-]+\.md)\)", read("docs/adr/index.md")))
+
+
+def test_every_public_name_is_in_the_reference():
+    text = "".join(read(f"docs/{name}.md") for name in ("api", "api_training", "api_errors"))
+    described = set(re.findall(r"\w+", " ".join(re.findall(r"(?:::: |members: ).+", text))))
+    assert set(sfe.__all__) <= described
+
+
+def test_the_figure_names_files_that_exist():
+    figure = read("docs/pictures/method.svg")
+    files = re.findall(r">([\w/]+\.py)<|([\w/]+\.py), and", figure)
+    names = [first or second for first, second in files]
+    assert len(names) >= 10
+    package = ROOT / "src/stylefeatureeditor"
+    for name in names:
+        assert list(package.rglob(name)), name
+
+
+def test_the_readme_begins_with_the_two_commands():
+    first = blocks("README.md")[0]
+    assert first.commands == [["make", "demo"], ["make", "test"]]
+
+
+def test_the_model_card_has_a_place_for_figures():
+    card = read("docs/MODEL_CARD.md")
+    first, last = "<!-- figures -->", "<!-- end of figures -->"
+    assert card.count(first) == card.count(last) == 1
+    assert card.index(first) < card.index(last)
