@@ -10,6 +10,8 @@ import torch
 from stylefeatureeditor.editing.direction import EditDirection, StyleSpaceDirection
 from tiny_methods import GENERATOR, TINY
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(params=TINY)
 def method(request):
