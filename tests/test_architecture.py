@@ -29,6 +29,7 @@ ORDER = (
     ("errors",),
     ("files",),
     ("device",),
+    ("convolution",),
     ("records",),
     ("photo", "backbones", "generator", "face_parsing"),
     ("data",),
