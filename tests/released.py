@@ -86,13 +86,18 @@ def nvidia_value(key: str, shape: list[int], prefix: str) -> Tensor:
     return 0.2 * normal if key.endswith("torgb.weight") else normal
 
 
-def assert_close(actual: Tensor, expected: np.ndarray | Tensor, std: float | None = None) -> None:
+def assert_close(
+    actual: Tensor,
+    expected: np.ndarray | Tensor,
+    std: float | None = None,
+    tolerance: float = TOLERANCE,
+) -> None:
     """Fail unless the largest difference is below the tolerance, in units of the std."""
     expected = torch.as_tensor(expected)
     assert actual.shape == expected.shape
     std = float(expected.std()) if std is None else float(std)
     worst = float((actual.double() - expected.double()).abs().max()) / std
-    assert worst < TOLERANCE, f"differs by {worst:.1e} of the std"
+    assert worst < tolerance, f"differs by {worst:.1e} of the std"
 
 
 def assert_image(pixels: Tensor, numbers: dict[str, np.ndarray], case: str) -> None:

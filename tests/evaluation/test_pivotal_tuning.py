@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch.nn.functional import adaptive_avg_pool2d
 
+from released import assert_close, golden
+from released_comparisons import STRENGTH, assert_picture, direction
+from seeded import seeded_image
+from seeded_comparisons import comparison_state, part
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.metrics import l2
 from stylefeatureeditor.evaluation.pivotal_tuning import (
@@ -12,8 +19,14 @@ from stylefeatureeditor.evaluation.pivotal_tuning import (
     PivotalTuningConfig,
     average_code,
     noise_regularity,
+    project,
     shrink,
+    tune,
 )
+from stylefeatureeditor.generator.stylegan2 import Generator
+from stylefeatureeditor.records import Codes
+from stylefeatureeditor.weights.checkpoint import assign_state
+from stylefeatureeditor.weights.nvidia import nvidia_generator_state
 from tiny import SIZE, tiny_editor, tiny_model, tiny_photos
 
 SHORT = PivotalTuningConfig(projection_steps=3, average_samples=20, tuning_steps=5)
@@ -76,17 +89,17 @@ def test_an_edit_is_drawn_by_the_tuned_generator(model, method, state):
 
 
 def test_tuning_stops_before_the_update_once_it_is_near_enough(model):
-    near = PivotalTuning(model, Toy(), Toy(), PivotalTuningConfig(enough=1e9))
     pivot, _ = average_code(model.generator, SHORT)
     codes = model.generator.map(torch.zeros(1, 12))
-    tuned = near.tune(tiny_photos(1), codes)
+    near = PivotalTuningConfig(enough=1e9)
+    tuned = tune(model.generator, tiny_photos(1), codes, Toy(), near)
     assert torch.equal(tuned.constant, model.generator.constant)
     assert pivot.shape == (12,)
 
 
-def test_the_projection_repeats(method):
-    photo = tiny_photos(1)
-    assert torch.equal(method.project(photo).wplus, method.project(photo).wplus)
+def test_the_projection_repeats(model):
+    first, second = (project(model.generator, tiny_photos(1), Toy(), SHORT) for _ in range(2))
+    assert torch.equal(first.wplus, second.wplus)
 
 
 def test_the_spread_is_over_all_numbers(model):
@@ -113,3 +126,70 @@ def test_small_images_are_not_enlarged():
 def test_a_schedule_needs_steps():
     with pytest.raises(ConfigError, match="positive"):
         PivotalTuningConfig(tuning_steps=0)
+
+
+class PooledDistance:
+    """What stood for LPIPS when the golden numbers were made; it keeps what it was shown."""
+
+    name = "pooled"
+
+    def __init__(self):
+        self.drawn, self.losses = [], []
+
+    def distance(self, drawn, photo):
+        pools = (adaptive_avg_pool2d(picture, 32) for picture in (drawn, photo))
+        pooled = (next(pools) - next(pools)).square().mean(dim=(1, 2, 3))
+        self.drawn.append(drawn.detach())
+        pixels = (drawn.detach() - photo).square().mean().item()
+        self.losses.append((pixels + pooled.item(), pixels, pooled.item()))
+        return pooled
+
+
+@pytest.fixture(scope="module")
+def released():
+    """NVIDIA's generator, the pivot of the golden numbers, and what three steps make of G."""
+    config, state = nvidia_generator_state(part(comparison_state("pti"), "decoder."))
+    with torch.device("meta"):
+        generator = Generator(config).eval()
+    assign_state(generator, state, "pti")
+    pivot = Codes(torch.from_numpy(golden("cmp_pti")["w_pivot"]).repeat(1, 18, 1))
+    shown = PooledDistance()
+    photo = seeded_image("cmp.x1024", 1024)
+    tuned = tune(generator, photo, pivot, shown, PivotalTuningConfig(tuning_steps=3, enough=0))
+    return SimpleNamespace(generator=generator, pivot=pivot, shown=shown, tuned=tuned)
+
+
+def test_tunes_with_the_released_losses(released):
+    expected = golden("cmp_pti")["tuning_losses_total_l2_lpips"]
+    assert torch.tensor(released.shown.losses) == pytest.approx(expected, rel=1e-5)
+    assert_picture(released.shown.drawn[0], "pti", "before")
+
+
+def test_a_tuned_generator_draws_and_edits_as_released(released):
+    moved = direction().apply(released.pivot, STRENGTH)
+    for codes, case in ((released.pivot, "inversion"), (moved, "edit")):
+        assert_picture(released.tuned.synthesize(codes), "pti", case, tolerance=1e-3)
+
+
+def test_every_kind_of_weight_moves_as_released_and_the_mapping_stays(released):
+    """Adam's first steps are near to signs: where a gradient is tiny, its rounding shows."""
+    numbers = golden("cmp_pti")
+    before, after = released.generator.state_dict(), released.tuned.state_dict()
+    names = {
+        "delta/b64.conv0.weight": "layers.7.conv.weight",
+        "delta/b4.const": "constant",
+        "delta/b1024.torgb.bias": "to_rgb.8.bias",
+        "delta/b8.conv1.noise_strength": "layers.2.noise_strength",
+    }
+    for case, name in names.items():
+        expected = torch.from_numpy(numbers[case])
+        moved = after[name] - before[name]
+        if expected.ndim > 2:
+            moved = moved.reshape(-1, *moved.shape[-expected.ndim + 1 :])[::64]
+        if expected.ndim == 4:
+            moved = moved[:, ::64]
+        assert_close(moved, expected, float(expected.abs().max()), tolerance=2e-3)
+    assert numbers["mapping_changed"].max() == 0
+    for name, value in before.items():
+        if name.startswith("mapping.") or name.endswith(".noise"):
+            assert torch.equal(value, after[name])

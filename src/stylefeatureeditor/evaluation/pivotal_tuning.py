@@ -124,8 +124,8 @@ class PivotalTuning(Method[TunedState]):
         """Return a pivot and a tuned generator for each photo."""
         codes, generators, drawn = [], [], []
         for photo in photos.to(self.generator.latent_avg).split(1):
-            pivot = self.project(photo)
-            tuned = self.tune(photo, pivot)
+            pivot = project(self.generator, photo, self.features, self.config)
+            tuned = tune(self.generator, photo, pivot, self.perceptual, self.config)
             codes.append(pivot)
             generators.append(tuned)
             with torch.no_grad():
@@ -138,55 +138,79 @@ class PivotalTuning(Method[TunedState]):
         pairs = zip(state.generators, state.codes, strict=True)
         return torch.cat([g.synthesize(combine(w, {direction: strength})) for g, w in pairs])
 
-    def project(self, photo: Tensor) -> Codes:
-        """Stage 1: return the pivot of one photo, the same vector for every style."""
-        config = self.config
-        generator = copy.deepcopy(self.generator).requires_grad_(requires_grad=False)
-        average, spread = average_code(generator, config)
-        draw = torch.Generator().manual_seed(config.seed)
-        buffers = [layer.noise for layer in styled_layers(generator)]
-        for buffer in buffers:
-            buffer.copy_(torch.randn(buffer.shape, generator=draw))
-            buffer.requires_grad_()
-        with torch.no_grad():
-            target = self.features(shrink(photo, config.projection_side))
-        with torch.enable_grad():
-            w = average.clone()[None, None].requires_grad_()  # (1, 1, D)
-            optimiser = torch.optim.Adam([w, *buffers], lr=config.projection_rate)
-            for step in range(config.projection_steps):
-                progress = step / config.projection_steps
-                set_rate(optimiser, config.projection_rate * schedule(progress, RISE, FALL))
-                fading = max(0.0, 1 - progress / NOISE_UNTIL) ** 2
-                noise = torch.randn(w.shape, generator=draw).to(w) * (spread * NOISE_OF_W * fading)
-                codes = Codes((w + noise).repeat(1, generator.config.num_styles, 1))
-                drawn = shrink(generator.synthesize(codes), config.projection_side)
-                loss = (self.features(drawn) - target).square().sum()
-                loss = loss + config.noise_penalty * noise_regularity(buffers)
-                gradients = torch.autograd.grad(loss, [w, *buffers])
-                for tensor, gradient in zip([w, *buffers], gradients, strict=True):
-                    tensor.grad = gradient
-                optimiser.step()
-                with torch.no_grad():
-                    for buffer in buffers:
-                        buffer.sub_(buffer.mean())
-                        buffer.mul_(buffer.square().mean().rsqrt())
-        return Codes(w.detach().repeat(1, generator.config.num_styles, 1))
 
-    def tune(self, photo: Tensor, pivot: Codes) -> Generator:
-        """Stage 2: return a copy of G that draws the photo at its pivot."""
-        config = self.config
-        generator = copy.deepcopy(self.generator).requires_grad_()
-        optimiser = torch.optim.Adam(generator.parameters(), lr=config.tuning_rate)
-        with torch.enable_grad():
-            for _ in range(config.tuning_steps):
-                drawn = generator.synthesize(pivot)
-                distance = self.perceptual.distance(drawn, photo).sum()
-                if distance.item() <= config.enough:
-                    break
-                optimiser.zero_grad(set_to_none=True)
-                (functional.mse_loss(drawn, photo) + distance).backward()
-                optimiser.step()
-        return generator.requires_grad_(requires_grad=False)
+def project(
+    generator: Generator, photo: Tensor, features: Features, config: PivotalTuningConfig
+) -> Codes:
+    """Stage 1: return the pivot of one photo, the same vector for every style.
+
+    Args:
+        generator: G; it stays as it is.
+        photo: (1, 3, S, S) in [-1, 1].
+        features: f.
+        config: the schedule.
+    """
+    styles = generator.config.num_styles
+    generator = copy.deepcopy(generator).requires_grad_(requires_grad=False)
+    average, spread = average_code(generator, config)
+    draw = torch.Generator().manual_seed(config.seed)
+    buffers = [layer.noise for layer in styled_layers(generator)]
+    for buffer in buffers:
+        buffer.copy_(torch.randn(buffer.shape, generator=draw))
+        buffer.requires_grad_()
+    with torch.no_grad():
+        target = features(shrink(photo, config.projection_side))
+    with torch.enable_grad():
+        w = average.clone()[None, None].requires_grad_()  # (1, 1, D)
+        optimiser = torch.optim.Adam([w, *buffers], lr=config.projection_rate)
+        for step in range(config.projection_steps):
+            progress = step / config.projection_steps
+            set_rate(optimiser, config.projection_rate * schedule(progress, RISE, FALL))
+            fading = max(0.0, 1 - progress / NOISE_UNTIL) ** 2
+            noise = torch.randn(w.shape, generator=draw).to(w) * (spread * NOISE_OF_W * fading)
+            drawn = generator.synthesize(Codes((w + noise).repeat(1, styles, 1)))
+            found = features(shrink(drawn, config.projection_side))
+            loss = (found - target).square().sum()
+            loss = loss + config.noise_penalty * noise_regularity(buffers)
+            gradients = torch.autograd.grad(loss, [w, *buffers])
+            for tensor, gradient in zip([w, *buffers], gradients, strict=True):
+                tensor.grad = gradient
+            optimiser.step()
+            with torch.no_grad():
+                for buffer in buffers:
+                    buffer.sub_(buffer.mean())
+                    buffer.mul_(buffer.square().mean().rsqrt())
+    return Codes(w.detach().repeat(1, styles, 1))
+
+
+def tune(
+    generator: Generator,
+    photo: Tensor,
+    pivot: Codes,
+    perceptual: Distance,
+    config: PivotalTuningConfig,
+) -> Generator:
+    """Stage 2: return a copy of G that draws the photo at its pivot.
+
+    Args:
+        generator: G; it stays as it is.
+        photo: (1, 3, S, S) in [-1, 1], S the side that G draws.
+        pivot: w*.
+        perceptual: D.
+        config: the schedule.
+    """
+    generator = copy.deepcopy(generator).requires_grad_()
+    optimiser = torch.optim.Adam(generator.parameters(), lr=config.tuning_rate)
+    with torch.enable_grad():
+        for _ in range(config.tuning_steps):
+            drawn = generator.synthesize(pivot)
+            distance = perceptual.distance(drawn, photo).sum()
+            if distance.item() <= config.enough:
+                break
+            optimiser.zero_grad(set_to_none=True)
+            (functional.mse_loss(drawn, photo) + distance).backward()
+            optimiser.step()
+    return generator.requires_grad_(requires_grad=False)
 
 
 def styled_layers(generator: Generator) -> list[StyledLayer]:
