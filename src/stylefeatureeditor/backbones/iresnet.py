@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from stylefeatureeditor.convolution import Conv3x3, cpu_layout, normalized
 from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, ConfigError, check_sizes
 
 
@@ -45,16 +46,16 @@ class IResNetBranch(nn.Module):
         super().__init__()
         out = out_channels or in_channels
         self.norm1 = nn.BatchNorm2d(in_channels)
-        self.conv1 = nn.Conv2d(in_channels, out, kernel_size=3, padding=1, bias=False)
+        self.conv1 = Conv3x3(in_channels, out)
         self.norm2 = nn.BatchNorm2d(out)
         self.activation = nn.PReLU(out)
-        self.conv2 = nn.Conv2d(out, out, kernel_size=3, stride=stride, padding=1, bias=False)
+        self.conv2 = Conv3x3(out, out, stride)
         self.norm3 = nn.BatchNorm2d(out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the branch, to be added to the skip."""
-        x = self.activation(self.norm2(self.conv1(self.norm1(x))))
-        return self.norm3(self.conv2(x))
+        x = self.activation(normalized(x, self.norm1, self.conv1, self.norm2))
+        return normalized(x, None, self.conv2, self.norm3)
 
 
 class IResNetLayer(nn.Module):
@@ -100,7 +101,7 @@ class IResNetTrunk(nn.Module):
 
     def forward(self, photos: Tensor) -> list[Tensor]:
         """(B, 3, S, S) in [-1, 1] -> the four stage outputs, each (B, channels[i], ...)."""
-        x, outputs = self.stem(photos), []
+        x, outputs = self.stem(cpu_layout(photos)), []
         for stage in self.stages:
             x = stage(x)
             outputs.append(x)
@@ -124,7 +125,7 @@ class FeatureMerger(nn.Module):
 
     def forward(self, pair: Tensor) -> Tensor:
         """(B, 2C, S, S) -> (B, C, S, S)."""
-        x = self.merge(pair)
+        x = self.merge(cpu_layout(pair))
         for branch in self.branches:
             x = x + branch(x)
         return x

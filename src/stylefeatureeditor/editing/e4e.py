@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
+from stylefeatureeditor.convolution import Conv3x3
 from stylefeatureeditor.errors import (
     LARGEST_SIDE,
     MOST_LAYERS,
@@ -67,8 +68,7 @@ class StyleHead(nn.Module):
         super().__init__()
         widths = [in_channels] + [style_dim] * int(log2(side))
         self.convs = nn.ModuleList(
-            nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1)
-            for before, after in pairwise(widths)
+            Conv3x3(before, after, stride=2, bias=True) for before, after in pairwise(widths)
         )
         self.linear = EqualizedLinear(style_dim, style_dim)
 
@@ -110,7 +110,7 @@ class E4e(nn.Module):
             num_styles: styles that may differ from style 0; the rest repeat it (the progressive
                 stages of e4e's training). None means all.
         """
-        levels = dict(zip((16, 8, 4), self.pyramid(photos), strict=True))
+        levels = dict(zip((16, 8, 4), map(Tensor.contiguous, self.pyramid(photos)), strict=True))
         active = self.config.num_styles if num_styles is None else num_styles
         base = self.heads[0](levels[16])  # (B, D)
         rows = [base]

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stylefeatureeditor.convolution import convolve, cpu_layout, winograd, winograd_pays
+
 BLUR_TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
@@ -150,21 +152,31 @@ class ModulatedConv(nn.Module):
             x = _framed(x * style.to(x.dtype)[:, :, None, None], border / sqrt(weight[0].numel()))
             x = functional.conv2d(x, weight.to(x.dtype))
             return x * scale.to(x.dtype)[:, :, None, None] + bias.to(x.dtype)[:, None, None]
+        if self._is_plain() and winograd_pays(x, weight):
+            return winograd(x, weight, (style, torch.zeros_like(style)), (scale, bias[None]))
         if x.shape[0] == 1 and weight.numel() < x.numel() and not torch.is_grad_enabled():
             weight = weight * style[0, :, None, None] * scale[0, :, None, None, None]
             return self._convolve(x, weight.to(x.dtype), bias.to(x.dtype))
         x = self._convolve(x * style.to(x.dtype)[:, :, None, None], weight.to(x.dtype), None)
-        return x * scale.to(x.dtype)[:, :, None, None] + bias.to(x.dtype)[:, None, None]
+        bias = bias.to(x.dtype)[:, None, None]
+        return torch.addcmul(bias, x, scale.to(x.dtype)[:, :, None, None])
+
+    def _is_plain(self) -> bool:
+        return self.weight.shape[2] == 3 and not self.upsample
 
     def _demodulation(self, style: Tensor) -> Tensor:
         if not self.demodulate:
             return style.new_ones(style.shape[0], 1)
-        energy = style.square() @ self.weight.square().sum(dim=(2, 3)).t()  # (B, C_out)
-        return torch.rsqrt(energy + 1e-8)
+        squares = self.weight.flatten(2).square()
+        squares = squares @ squares.new_ones(squares.shape[2])  # a product is faster than a sum
+        return torch.rsqrt(style.square() @ squares.t() + 1e-8)
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self._is_plain():
+            return convolve(x, weight, bias)
         if not self.upsample:
-            return functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+            return functional.conv2d(x, weight, bias)
+        x = cpu_layout(x)
         layout = memory_format(x)
         weight = weight.transpose(0, 1).contiguous(memory_format=layout)
         x = functional.conv_transpose2d(x, weight, stride=2)  # side 2S + 1
@@ -203,10 +215,14 @@ class StyledLayer(nn.Module):
         *,
         random_noise: bool = False,
         border: Tensor | None = None,
+        rows: slice = slice(None),
     ) -> Tensor:
-        """Return (B, C_out, side, side); the noise is the stored one unless `random_noise`."""
+        """Return (B, C_out, side, side); the noise is the stored one unless `random_noise`.
+
+        `rows` of the noise are added: those of the output, if x is a band of the picture.
+        """
         x = self.conv(x, code, style_offset, self.bias * sqrt(2), sqrt(2), border)
-        noise = torch.randn_like(x[:, :1]) if random_noise else self.noise
+        noise = torch.randn_like(x[:, :1]) if random_noise else self.noise[:, :, rows]
         noise = (noise * (self.noise_strength * sqrt(2))).to(x.dtype)
         if torch.is_grad_enabled():
             return functional.leaky_relu(x + noise, 0.2)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from stylefeatureeditor.convolution import cpu_layout, is_plain_cpu
 from stylefeatureeditor.errors import (
     LARGEST_SIDE,
     MOST_LAYERS,
@@ -34,11 +35,20 @@ from stylefeatureeditor.errors import (
     check_shape,
     check_sizes,
 )
-from stylefeatureeditor.generator.layers import EqualizedLinear, PixelNorm, StyledLayer, ToRGB
+from stylefeatureeditor.generator.layers import (
+    EqualizedLinear,
+    PixelNorm,
+    StyledLayer,
+    ToRGB,
+    upsample_rgb,
+)
 from stylefeatureeditor.records import Codes, StyleLayout, StyleSpace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+BAND = 128  # rows of the largest layers that a CPU draws at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +173,7 @@ class Generator(nn.Module):
 
     def synthesize(self, codes: Codes, *, random_noise: bool = False) -> Tensor:
         """Return X = G(w), (B, 3, size, size)."""
-        return self._run(codes, None, 0, self.config.num_layers, random_noise=random_noise).rgb
+        return self._draw(codes, None, 0, self.config.num_layers, random_noise=random_noise)
 
     def synthesize_from(
         self,
@@ -193,7 +203,7 @@ class Generator(nn.Module):
         check_shape("features", features, (codes.wplus.shape[0], channels, side, side))
         if rgb is None:
             rgb = self.run_to(codes, layer).rgb
-        return self._run(codes, Halfway(features, rgb), layer, last).rgb
+        return self._draw(codes, Halfway(features, rgb), layer, last)
 
     def run_to(self, codes: Codes, layer: int, padding: Padding | None = None) -> Halfway:
         """Run the layers up to and including `layer`, and their RGB layers.
@@ -262,26 +272,85 @@ class Generator(nn.Module):
             x, rgb = constant.expand(codes.wplus.shape[0], -1, -1, -1), None
         else:
             x, rgb = start.features, start.rgb
-        if x.device.type == "cpu" and not torch.is_grad_enabled():
-            x = x.contiguous(memory_format=torch.channels_last)  # docs/LOG.md
-        offset = codes.styles
-        if offset is not None:
-            self._check_offset(offset)
+        x = cpu_layout(x)
+        if codes.styles is not None:
+            self._check_offset(codes.styles)
         for index in range(first, last):  # the layer's style; its output is index + 1
-            conv_offset = None if offset is None else offset.conv[index]
-            x = self.layers[index](
-                x,
-                codes.wplus[:, index],
-                conv_offset,
-                random_noise=random_noise,
-                border=None if padding is None else padding.borders.get(index),
-            )
-            if self.config.clamp is not None:
-                x = x.clamp(-self.config.clamp, self.config.clamp)
+            border = None if padding is None else padding.borders.get(index)
+            x = self._layer(index, x, codes, random_noise=random_noise, border=border)
             if index % 2 == 0:
-                rgb_offset = None if offset is None else offset.rgb[index // 2]
-                rgb = self.to_rgb[index // 2](
-                    x, codes.wplus[:, index + 1], rgb_offset, rgb, self.config.clamp
-                )
+                rgb = self._rgb(index, x, codes, rgb)
         assert rgb is not None
         return Halfway(x, rgb)
+
+    def _draw(
+        self,
+        codes: Codes,
+        start: Halfway | None,
+        first: int,
+        last: int,
+        *,
+        random_noise: bool = False,
+    ) -> Tensor:
+        """Return the image that the layers up to `last` draw, without their features."""
+        up = last - 2
+        is_large = up % 2 == 1 and up >= first and self.config.side(last) > BAND
+        if random_noise or not is_large or not is_plain_cpu(codes.wplus):
+            return self._run(codes, start, first, last, random_noise=random_noise).rgb
+        return self._draw_in_bands(up, self._run(codes, start, first, up), codes)
+
+    def _draw_in_bands(self, up: int, start: Halfway, codes: Codes) -> Tensor:
+        """Run an upsampling layer, the one after it and their RGB layer, BAND rows at a time.
+
+        What stands between the layers then stays in the processor's cache, and only the image has
+        the picture's size (docs/LOG.md). A row needs one more row of the layer before on either
+        side, and the upsampling two rows of its input.
+
+        Args:
+            up: the upsampling layer.
+            start: what the layers before have drawn, (B, C, S, S) and (B, 3, S, S).
+            codes: w.
+
+        Returns:
+            the image, (B, 3, 2S, 2S).
+        """
+        x, side = start.features, 2 * start.features.shape[2]
+        to_rgb = self.to_rgb[up // 2 + 1]
+        assert isinstance(to_rgb, ToRGB)
+        rgb = upsample_rgb(start.rgb, to_rgb.conv.blur_kernel)
+        for top in range(0, side, BAND):
+            bottom = min(side, top + BAND)
+            first, last = max(0, top // 2 - 2), min(side // 2, bottom // 2 + 2)  # rows of x
+            upper, lower = max(0, top - 1), min(side, bottom + 1)  # rows between the layers
+            band = self._layer(up, x[:, :, first:last], codes, rows=slice(2 * first, 2 * last))
+            band = band[:, :, upper - 2 * first : lower - 2 * first]
+            band = self._layer(up + 1, band, codes, rows=slice(upper, lower))
+            band = band[:, :, top - upper : bottom - upper]
+            rgb[:, :, top:bottom] += self._rgb(up + 1, band, codes, None)
+        return rgb
+
+    def _layer(
+        self,
+        index: int,
+        x: Tensor,
+        codes: Codes,
+        *,
+        random_noise: bool = False,
+        border: Tensor | None = None,
+        rows: slice = slice(None),
+    ) -> Tensor:
+        offset = None if codes.styles is None else codes.styles.conv[index]
+        x = self.layers[index](
+            x,
+            codes.wplus[:, index],
+            offset,
+            random_noise=random_noise,
+            border=border,
+            rows=rows,
+        )
+        return x if self.config.clamp is None else x.clamp(-self.config.clamp, self.config.clamp)
+
+    def _rgb(self, index: int, x: Tensor, codes: Codes, skip: Tensor | None) -> Tensor:
+        offset = None if codes.styles is None else codes.styles.rgb[index // 2]
+        to_rgb = self.to_rgb[index // 2]
+        return to_rgb(x, codes.wplus[:, index + 1], offset, skip, self.config.clamp)
