@@ -113,7 +113,7 @@ def check_python(words: list[str]) -> None:
     path = "/".join(words[1].split(".")) + ".py" if words[0] == "-m" else words[0]
     source = (ROOT / path).read_text("utf-8")
     for flag in (word for word in words if word.startswith("--")):
-        assert f'"{flag}"' in source or flag in source.split('"""')[1]
+        assert re.search(rf"{flag}\b(?!-)", source)
 
 
 def check_accelerate(words: list[str]) -> None:
@@ -272,6 +272,14 @@ def test_every_page_is_in_the_navigation():
     assert {name for name in there if not name.startswith("adr/0")} <= listed
     decisions = {path.name for path in (DOCS / "adr").glob("0*.md")}
     assert decisions == set(re.findall(r"\]\((0[\w-]+\.md)\)", read("docs/adr/index.md")))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_every_extra_is_told_of(page):
+    section = read("pyproject.toml").split("[project.optional-dependencies]\n")[1].split("\n[")[0]
+    told = " ".join(re.findall(r"^\| `.+", read(page), re.MULTILINE))
+    for extra in re.findall(r"^(\w+) = ", section, re.MULTILINE):
+        assert f"`{extra}`" in told, extra
 
 
 def test_every_public_name_is_in_the_reference():
