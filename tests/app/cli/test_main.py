@@ -11,7 +11,7 @@ from stylefeatureeditor import __version__
 from stylefeatureeditor.app.cli.main import build_parser
 
 TRAIN = {"--config", "--data", "--help", "--out", "--preset", "--resume"}
-PARTS = {"--attributes", "--discriminator", "--identity", "--model"}
+PARTS = {"--attributes", "--discriminator", "--identity", "--model", "--tune-from"}
 
 # Every option of every command. A new one is entered here, in the README and in the CHANGELOG.
 OPTIONS = {
