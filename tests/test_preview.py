@@ -50,11 +50,12 @@ def test_several_strengths_and_a_mask_are_taken(preview):
 
 
 def test_full_size_layers_do_not_run_again(editor, preview):
-    calls = []
-    hook = editor.model.generator.to_rgb[-1].register_forward_hook(lambda *_: calls.append(1))
+    sides = []
+    last = editor.model.generator.to_rgb[-1]
+    hook = last.register_forward_hook(lambda _, inputs, __: sides.append(inputs[0].shape[-1]))
     preview.pixels(EDITS)
     hook.remove()
-    assert not calls
+    assert sides == [16]
 
 
 def test_a_small_image_that_g_does_not_draw_is_refused(editor):

@@ -112,10 +112,10 @@ class Pipeline:
             edits: direction -> strength, one number or (R,); all act at once. With one face and
                 (R,) strengths, the face is edited R times.
             region: (B or 1, 1, H, H), 1 = may change; None lets everything change.
-            size: side at which G stops, for its own smaller image; None is the model's.
+            size: side of the picture; a smaller one is quick and coarse. None is the model's.
 
         Raises:
-            ConfigError: G has no image of that size after F_k.
+            ConfigError: G has no layer of that side after F_k.
             DirectionError: a direction does not fit the model, or two have other numbers of rows.
             MaskError: the region has another shape.
             ShapeError: the inversion was made by another model.

@@ -1,10 +1,10 @@
 """A picture for sliders: the face as inverted, plus what the edit changes at a quarter of the side.
 
-    X^ + up(P(edit) - P(none)),    P: the same pipeline with G stopped at its own smaller image
+    X^ + up(P(edit) - P(none)),    P: the same pipeline with G's upper layers on a coarser grid
 
-The layers that are left out draw the finest detail, which X^ has already; what is lost is how the
-edit would have moved that detail. At strength 0 nothing is lost. E, I and the full-size layers run
-once, H and the low layers for every picture.
+What is lost is how the edit would have moved the finest detail, and little else: the error is near
+that of the exact change, shrunk to the same side and enlarged again (docs/LOG.md). At strength 0
+nothing is lost. E, I and the full-size layers run once, H and the low layers for every picture.
 
 Shapes: B faces, R rows of an edit, size the side of the model's images.
 """

@@ -35,6 +35,7 @@ from stylefeatureeditor.errors import (
     check_shape,
     check_sizes,
 )
+from stylefeatureeditor.generator.coarse import draw_coarsely
 from stylefeatureeditor.generator.layers import (
     EqualizedLinear,
     PixelNorm,
@@ -195,15 +196,19 @@ class Generator(nn.Module):
             layer: k.
             rgb: the image that the codes draw up to `layer`, `run_to(codes, layer).rgb`; None
                 draws it now.
-            size: side to stop at, for G's own smaller image; None is the generator's.
+            size: side of the picture; one smaller than the generator's is drawn quickly and
+                without the finest detail, see `coarse.py`. None is the generator's.
         """
         self._check_layer(layer)
-        last = self.config.num_layers if size is None else self._last_layer(size, layer)
         channels, side = self.config.layer_shape(layer)
         check_shape("features", features, (codes.wplus.shape[0], channels, side, side))
         if rgb is None:
             rgb = self.run_to(codes, layer).rgb
-        return self._draw(codes, Halfway(features, rgb), layer, last)
+        start = Halfway(features, rgb)
+        if size is None or size == self.config.size:
+            return self._draw(codes, start, layer, self.config.num_layers)
+        last = self._last_layer(size, layer)
+        return draw_coarsely(self, self._run(codes, start, layer, last), codes, last)
 
     def run_to(self, codes: Codes, layer: int, padding: Padding | None = None) -> Halfway:
         """Run the layers up to and including `layer`, and their RGB layers.
