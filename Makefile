@@ -45,7 +45,7 @@ test-chain: $(READY)
 	COLUMN=Smiling SCALE=0 bash runs/tiny_cpu.sh out/chain/faces.zip out/chain/runs
 	test -s out/chain/runs/edited.png && test -s out/chain/runs/strip.png
 
-# Builds offline; a broken link or an undocumented argument fails.
+# Builds offline; a broken link fails.
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
 		-c constraints.txt -e '.[docs]'
