@@ -170,3 +170,21 @@ def test_agrees_with_an_independent_implementation():
     walk(other, theirs, 40)
     for name, parameter in ours.items():
         torch.testing.assert_close(parameter, theirs[name], rtol=0, atol=2e-6)
+
+
+def test_the_rate_falls_in_the_cooldown_and_stays_low():
+    config = RangerConfig(lr=1.0, cooldown=(10, 20))
+    assert [config.rate(1.0, step) for step in (1, 10, 15, 20, 99)] == [1.0, 1.0, 0.5, 0.01, 0.01]
+    with pytest.raises(ConfigError, match="cooldown"):
+        RangerConfig(cooldown=(3, 3))
+
+
+def test_a_cooled_step_is_shorter():
+    moved = []
+    for cooldown in (None, (0, 2)):
+        parameter = torch.ones(3, requires_grad=True)
+        optimizer = Ranger([parameter], RangerConfig(lr=0.1, cooldown=cooldown))
+        parameter.grad = torch.tensor([1.0, 2.0, -1.0])
+        optimizer.step()
+        moved.append((1 - parameter).detach())
+    torch.testing.assert_close(moved[1], moved[0] / 2)

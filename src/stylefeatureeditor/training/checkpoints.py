@@ -53,16 +53,16 @@ def save_checkpoint(
         keep: how many checkpoints to leave, this one included.
 
     Raises:
-        TrainingError: a tensor holds NaN or infinity; nothing is written.
+        TrainingError: a tensor holds NaN or infinity, or the disk refuses; nothing is left.
     """
     tensors: dict[str, Tensor] = {}
     shape = _flatten(state, "state", tensors)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TrainingError(f"{name} is not finite after step {step}")
-    folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".{secrets.token_hex(8)}"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         (part / "model").mkdir(parents=True)
         save_file(tensors, part / "state.safetensors")
         (part / "state.json").write_text(json.dumps({"step": step, "state": shape}), "utf-8")
@@ -73,6 +73,12 @@ def save_checkpoint(
         if target.exists():  # a damaged one that a resumed run has passed again
             target.replace(folder / f".{secrets.token_hex(8)}")
         part.replace(target)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TrainingError(
+            f"the checkpoint of step {step} cannot be written to {folder} ({reason}): make room, "
+            "or let it be written, and go on with --resume"
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     found = list_checkpoints(folder)

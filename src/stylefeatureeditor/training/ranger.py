@@ -45,6 +45,7 @@ class RangerConfig:
         rectify_above: variance is used once the length of its average exceeds this many samples.
         centralise_above: gradients with more axes than this are centralised: 1 takes matrices and
             convolutions, 3 convolutions only, None nothing.
+        cooldown: steps between which `lr` falls linearly to a hundredth; None, the paper's, keeps it.
     """
 
     lr: float = 2e-4
@@ -55,6 +56,7 @@ class RangerConfig:
     weight_decay: float = 0.0
     rectify_above: float = 5.0
     centralise_above: int | None = 1
+    cooldown: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not self.lr > 0 or not self.eps > 0 or self.weight_decay < 0:
@@ -65,6 +67,15 @@ class RangerConfig:
             raise ConfigError(f"both betas must lie in [0, 1), got {self.betas}")
         if self.rectify_above < 4:  # the rectification is real only above 4 samples
             raise ConfigError(f"rectify_above must be at least 4, got {self.rectify_above}")
+        if self.cooldown is not None and not 0 <= self.cooldown[0] < self.cooldown[1]:
+            raise ConfigError(f"cooldown must be two steps, the first before, got {self.cooldown}")
+
+    def rate(self, lr: float, step: int) -> float:
+        """Return the step length at a step, counted from 1, of a run that began with `lr`."""
+        if self.cooldown is None:
+            return lr
+        first, last = self.cooldown
+        return lr * max(0.01, min(1.0, (last - step) / (last - first)))
 
 
 class Ranger(Optimizer):
@@ -106,6 +117,7 @@ class Ranger(Optimizer):
             state["exp_avg_sq"] = torch.zeros_like(parameter)
             state["slow_buffer"] = parameter.clone()
         state["step"] += 1
+        lr = config.rate(lr, state["step"])
 
         beta1, beta2 = config.betas
         gradient = centralised(gradient, above=config.centralise_above)

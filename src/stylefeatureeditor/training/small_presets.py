@@ -3,7 +3,8 @@
     e4e, inverter, editor = small_presets.builtin_64()
 
 They promise none of the paper's numbers. No pretrained network is at hand: pixels lead the image
-loss, D sharpens what they have drawn in the last third of a run (docs/LOG.md has what each costs).
+loss; in the last third of a run D sharpens what they have drawn and the rate falls. docs/LOG.md has
+what each costs.
 
 Shapes: k layer of F_k, C and S_F its channels and side, S side of the model.
 """
@@ -126,7 +127,7 @@ def small_e4e(model: ModelConfig, steps: int) -> E4eRun:
         latent=LatentDiscriminatorConfig(lr=1e-4),
         progressive_start=start,
         progressive_every=max(1, start // styles),
-        ranger=RangerConfig(lr=1e-3),
+        ranger=_ranger(steps),
     )
     return E4eRun(model=model, training=training, loop=_small_loop(steps))
 
@@ -139,7 +140,7 @@ def small_inverter(model: ModelConfig, steps: int) -> InverterRun:
         pair="mean",
         feature_form="distance",
         blend_steps=steps // 30,
-        ranger=RangerConfig(lr=1e-3),
+        ranger=_ranger(steps),
     )
     return InverterRun(model=model, training=training, loop=_small_loop(steps))
 
@@ -150,7 +151,7 @@ def small_editor(model: ModelConfig, steps: int, directions: Directions) -> Edit
         edit=SMALL_IMAGE_LOSS,
         inversion=SMALL_IMAGE_LOSS,
         adversarial=_late_adversary(steps),
-        ranger=RangerConfig(lr=1e-3),
+        ranger=_ranger(steps),
     )
     return EditorRun(
         model=model, training=training, directions=dict(directions), loop=_small_loop(steps)
@@ -185,6 +186,10 @@ def builtin_64() -> tuple[E4eRun, InverterRun, EditorRun]:
         small_inverter(model, 20_000),
         small_editor(model, 12_000, {}),
     )
+
+
+def _ranger(steps: int) -> RangerConfig:
+    return RangerConfig(lr=1e-3, cooldown=(2 * steps // 3, max(1, steps)))
 
 
 def _late_adversary(steps: int) -> AdversarialConfig:
