@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -106,12 +107,16 @@ def finish_moves(folder: Path) -> None:
         OSError: the folder cannot be written.
     """
     ready = folder / ".saved"
-    if ready.is_dir():
-        for file in sorted(ready.iterdir()):
-            with suppress(FileNotFoundError):  # another process is at it too
-                file.replace(folder / file.name)
+    while ready.is_dir():  # another process may be at it too, and may begin anew
         with suppress(FileNotFoundError):
+            for file in sorted(ready.iterdir()):
+                with suppress(FileNotFoundError):
+                    file.replace(folder / file.name)
+        try:
             ready.rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 def replace(source: Path, target: Path) -> None:

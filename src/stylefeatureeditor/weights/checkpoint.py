@@ -62,8 +62,11 @@ def save_model(
                 path = stage / f"{name}.safetensors"
                 save_tensors(path, network.state_dict(), header or {}, float_dtype)
             save_config(model.config, stage)
-    except OSError as error:
-        raise WeightsError(f"{folder} cannot be made or written: {error.strerror}") from error
+    except WeightsError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: no name of a file
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsError(f"{folder} cannot be made or written: {reason}") from error
 
 
 def save_config(config: ModelConfig, folder: Path) -> None:

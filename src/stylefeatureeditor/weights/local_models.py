@@ -46,8 +46,11 @@ def find_model(name: str | Path) -> Path:
     Raises:
         WeightsError: there is no such folder or name.
     """
-    if (Path(name) / CONFIG_FILE).is_file():
-        return Path(name)
+    try:
+        if (Path(name) / CONFIG_FILE).is_file():
+            return Path(name)
+    except OSError as error:
+        raise WeightsError(f"the model {name} cannot be opened: {error.strerror}") from error
     if isinstance(name, str) and re.fullmatch(r"[\w.-]+", name):
         known = local_models()
         if name in known:

@@ -1,0 +1,262 @@
+"""What the tests of faults share: everything that the package writes, and ways to make it fail."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import os
+import resource
+import signal
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import numpy as np
+import torch
+
+from stylefeatureeditor.editing.catalog import Catalog
+from stylefeatureeditor.inversion_file import load_inversion, save_inversion
+from stylefeatureeditor.photo.image import read_photo, save_photo
+from stylefeatureeditor.training import presets
+from stylefeatureeditor.training.checkpoints import load_checkpoint, save_checkpoint
+from stylefeatureeditor.training.config import load_config, write_config
+from stylefeatureeditor.weights.checkpoint import load_model, save_model
+from stylefeatureeditor.weights.direction_files import load_own_directions, save_own_directions
+from stylefeatureeditor.weights.sources import Source
+from stylefeatureeditor.weights.storage import read_json, write_json
+from synthetic_face import soft_photo
+from tiny import tiny_directions, tiny_editor, tiny_model, tiny_photos
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONTENT = bytes(range(256)) * 40
+
+
+def source_of(url: str, content: bytes = CONTENT) -> Source:
+    """Return what a server's file is, with its size and checksum."""
+    return Source(
+        name="model",
+        file_name="model.bin",
+        urls=(url,),
+        size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        licence="MIT",
+        what="a model",
+        feeds="tests",
+    )
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Something the package saves, in two versions, and how it is read again.
+
+    Attributes:
+        save: writes version 0 or 1 into a folder.
+        load: reads what is there as something that can be compared; raises if it is not whole.
+    """
+
+    save: Callable[[Path, int], object]
+    load: Callable[[Path], object]
+
+
+@cache
+def _models():
+    return tiny_model(name="first"), tiny_model(name="second")
+
+
+@cache
+def _inversions():
+    editor = tiny_editor()
+    return tuple(editor.invert(tiny_photos(1, name)) for name in ("first", "second"))
+
+
+def _catalog(version: int) -> Catalog:
+    entries = tiny_directions().entries
+    return Catalog((entries[0], replace(entries[1], scale=2.0)) if version else entries[1:])
+
+
+def _run(version: int) -> object:
+    run = presets.paper_inverter()
+    return replace(run, loop=replace(run.loop, seed=version))
+
+
+def _state(version: int) -> dict[str, object]:
+    return {"weight": torch.full((50, 50), float(version)), "version": version}
+
+
+def _sum(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+WRITERS = {
+    "a photo": Writer(
+        lambda folder, version: save_photo(
+            np.roll(soft_photo(60, 50), version), folder / "out.png"
+        ),
+        lambda folder: read_photo(folder / "out.png").pixels.tobytes(),
+    ),
+    "an inversion": Writer(
+        lambda folder, version: save_inversion(_inversions()[version], folder / "a.safetensors"),
+        lambda folder: _sum({"w": load_inversion(folder / "a.safetensors").codes.wplus}),
+    ),
+    "a model": Writer(
+        lambda folder, version: save_model(_models()[version], folder),
+        lambda folder: _sum(load_model(folder).state_dict()),
+    ),
+    "directions": Writer(
+        lambda folder, version: save_own_directions(_catalog(version), folder),
+        lambda folder: (
+            str(load_own_directions(folder).to_table()),
+            _sum(load_own_directions(folder).tensors()),
+        ),
+    ),
+    "a checkpoint of training": Writer(
+        lambda folder, version: save_checkpoint(
+            folder, 10 + version, _state(version), lambda _: None, keep=1
+        ),
+        lambda folder: str(load_checkpoint(folder)),
+    ),
+    "settings": Writer(
+        lambda folder, version: write_config(_run(version), folder / "config.toml"),
+        lambda folder: str(load_config(presets.paper_inverter(), folder / "config.toml")),
+    ),
+    "a table": Writer(
+        lambda folder, version: write_json(
+            folder / "t.json", {"version": "x" * 5000 + str(version)}
+        ),
+        lambda folder: str(read_json(folder / "t.json")),
+    ),
+}
+
+
+def versions(writer: Writer, folder: Path) -> tuple[object, object]:
+    """Return what both versions look like when they are read again."""
+    found = []
+    for version in (0, 1):
+        place = folder / str(version)
+        place.mkdir(parents=True)
+        writer.save(place, version)
+        found.append(writer.load(place))
+    assert found[0] != found[1]
+    return found[0], found[1]
+
+
+def visible(folder: Path) -> dict[str, str]:
+    """Return the digest of every file that is not hidden."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    }
+
+
+@contextlib.contextmanager
+def no_room_beyond(size: int) -> Iterator[None]:
+    """Let every write beyond `size` bytes of a file fail, in whatever language it is made."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write fails with an errno instead
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, old)
+
+
+@contextlib.contextmanager
+def failing(calls: dict[str, int], monkeypatch) -> Iterator[None]:
+    """Let os functions fail with an errno: {"fsync": errno.ENOSPC}."""
+
+    def refuse(code: int) -> Callable[..., None]:
+        def call(*_: object, **__: object) -> None:
+            raise OSError(code, os.strerror(code))
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name, code in calls.items():
+            patch.setattr(os, name, refuse(code))
+        yield
+
+
+@contextlib.contextmanager
+def unwritable(folder: Path, monkeypatch) -> Iterator[None]:
+    """Forbid to write in a folder; simulated, since the superuser may write anywhere."""
+    makers = ("open", "mkdir", "touch", "replace", "rename")
+
+    def guard(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def call(self: Path, *args: object, **kwargs: object) -> object:
+            mode = str(args[0] if args else kwargs.get("mode", "r"))
+            writes = name != "open" or set("wax+") & set(mode)
+            inside = folder in (self, *self.parents)
+            if writes and inside and not (name == "mkdir" and self.exists()):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+            return real(self, *args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in makers:
+            patch.setattr(Path, name, guard(name, getattr(Path, name)))
+        yield
+
+
+def killed_at(step: int, work: Callable[[], object], calls: tuple[str, ...]) -> bool:
+    """Do `work` in a copy of this process that is killed before its `step`-th call; True if it was.
+
+    Args:
+        step: from 0.
+        work: what is done.
+        calls: functions of `os` that count, such as "fsync" and "replace".
+    """
+    child = os.fork()
+    if child == 0:
+        seen = itertools.count()
+
+        def one_more() -> None:
+            if next(seen) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        failed = True
+        try:
+            with _counting(calls, one_more):
+                work()
+            failed = False
+        finally:
+            os._exit(failed)  # nothing of the test goes on here
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def calls_of(work: Callable[[], object], calls: tuple[str, ...]) -> int:
+    """Do `work` and count its calls of functions of `os`."""
+    seen: list[None] = []
+    with _counting(calls, lambda: seen.append(None)):
+        work()
+    return len(seen)
+
+
+@contextlib.contextmanager
+def _counting(calls: tuple[str, ...], before: Callable[[], object]) -> Iterator[None]:
+    """Call `before` ahead of every call of some functions of `os`."""
+
+    def counted(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **kwargs: object) -> object:
+            before()
+            return real(*args, **kwargs)
+
+        return call
+
+    with contextlib.ExitStack() as stack:
+        for name in calls:
+            stack.enter_context(mock.patch.object(os, name, counted(getattr(os, name))))
+        yield
