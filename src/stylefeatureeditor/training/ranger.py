@@ -45,7 +45,7 @@ class RangerConfig:
         rectify_above: variance is used once the length of its average exceeds this many samples.
         centralise_above: gradients with more axes than this are centralised: 1 takes matrices and
             convolutions, 3 convolutions only, None nothing.
-        cooldown: steps between which `lr` falls linearly to a hundredth; None, the paper's, keeps it.
+        cooldown: steps between which `lr` falls to a hundredth; None (the paper's) keeps it.
     """
 
     lr: float = 2e-4
