@@ -118,7 +118,7 @@ def test_a_save_that_fails_leaves_no_trace(tmp_path: Path):
         raise OSError("the disk is full")
 
     save(tmp_path, 1)
-    with pytest.raises(TrainingError, match="the disk is full.*--resume"):
+    with pytest.raises(TrainingError, match=r"the disk is full.*--resume"):
         save_checkpoint(tmp_path, 2, STATE, fail, 3)
     with pytest.raises(TrainingError, match=r"state\.weights is not finite after step 2"):
         save(tmp_path, 2, {"weights": torch.tensor([1.0, torch.inf])})
