@@ -7,19 +7,22 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+WHEEL_ARGS ?=
 JOBS ?= 2
 
 BIN = .venv/bin
 READY = .venv/installed
 DEMO = $(BIN)/python examples/demo.py
 
-.PHONY: help demo test test-app test-chain docs lint types format clean
+.PHONY: help demo test test-app test-chain fuzz wheel-check docs lint types format clean
 
 help:
 	@echo "make demo        edit a real photo; the result goes to out/"
 	@echo "make test        run the tests"
 	@echo "make test-app    run the tests of the web page in Chromium"
 	@echo "make test-chain  train every part for a step, on drawn faces"
+	@echo "make fuzz        read 50,000 damaged files, inject faults; docs/RELIABILITY.md says what came"
+	@echo "make wheel-check build the wheel, and run the demo from it in an empty environment"
 	@echo "make docs        build the documentation; it goes to out/site/"
 	@echo "make lint        check style and formatting"
 	@echo "make types       check types"
@@ -44,6 +47,14 @@ test-chain: $(READY)
 	$(BIN)/python tests/drawn_faces.py out/chain/faces.zip
 	COLUMN=Smiling SCALE=0 bash runs/tiny_cpu.sh out/chain/faces.zip out/chain/runs
 	test -s out/chain/runs/edited.png && test -s out/chain/runs/strip.png
+
+# Some ten minutes of one core. `make test` runs a small part of it.
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz/run.py
+
+# Dependencies are lent by .venv; with WHEEL_ARGS=--install pip fetches them.
+wheel-check: $(READY)
+	$(BIN)/python .ci/wheel_check.py --pip "$(PIP_ARGS)" $(WHEEL_ARGS)
 
 # Builds offline; a broken link fails.
 docs: $(READY)

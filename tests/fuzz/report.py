@@ -18,8 +18,8 @@ PACKAGES = ("torch", "numpy", "pillow", "safetensors")
 
 HEAD = """# Reliability
 
-This page is written by `make fuzz` (`tests/fuzz/run.py`); a small part of it, other seeds apart,
-runs with every `make test`.
+This page is written by `make fuzz` (`tests/fuzz/run.py`). `make test` does a small part of it, on
+other inputs.
 
 ## Damaged inputs
 
@@ -44,13 +44,16 @@ archive; YAML aliases of aliases; icons, which are decoded while they are opened
 and YAML nested beyond the parser's depth; tables of a zip file with damaged members; biases and
 filters of another shape in published checkpoints; steps in training.json that are no numbers;
 names of thousands of signs in messages; crops without area in an inversion file; an own direction
-that takes a published alias.
+that takes a published alias. Properties (`tests/properties/`) found a sign that settings could write
+and not read.
 """
 FAULTS = """
 ## Faults
 
 Each line is a test in `tests/faults/` that brings the fault about and looks at what is left:
-nothing may be lost that was there, and nothing half written may stand under a final name.
+nothing may be lost that was there, and nothing half written may stand under a final name. They
+found models and directions that a killed save left without a part, saves of two processes that
+broke each other, a full disk that ended training in a traceback, and paths that the system refuses.
 
 | Fault | Case | Tests | Outcome |
 |---|---|---|---|
