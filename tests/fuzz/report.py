@@ -44,8 +44,8 @@ archive; YAML aliases of aliases; icons, which are decoded while they are opened
 and YAML nested beyond the parser's depth; tables of a zip file with damaged members; biases and
 filters of another shape in published checkpoints; steps in training.json that are no numbers;
 names of thousands of signs in messages; crops without area in an inversion file; an own direction
-that takes a published alias. Properties (`tests/properties/`) found a sign that settings could write
-and not read.
+that takes a published alias. Properties (`tests/properties/`) found a sign that settings could
+write and not read.
 """
 FAULTS = """
 ## Faults
