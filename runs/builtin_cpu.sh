@@ -65,14 +65,6 @@ fit_directions() {
         sfe directions fit --model "$out/e4e" --name axis --pca 4 # pose and light have no labels
 }
 
-ship() {
-    "$python" - "$out/editor/model" "$out/faces" <<'SHIP'
-import sys
-import stylefeatureeditor as sfe
-sfe.Editor.from_pretrained(sys.argv[1], device="cpu").save_pretrained(sys.argv[2], half=True)
-SHIP
-}
-
 run_stage() {
     case $1 in
         generator-32) "$python" "$here/builtin_generator.py" 32 "${STEPS_32:-6250}" "$out" "${zips[@]}" ;;
@@ -93,7 +85,7 @@ run_stage() {
                 --attributes "$out/attributes" --training.edit.attribute-features "$likeness" \
                 --training.inversion.attribute-features "$likeness"
             ;;
-        faces) ship ;;
+        faces) "$python" "$here/builtin_ship.py" "$out/editor/model" "$out/faces" ;;
         *) echo "unknown stage $1" >&2; return 2 ;;
     esac
 }
