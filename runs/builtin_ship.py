@@ -1,0 +1,65 @@
+"""Make the folder that the package ships from what training has left.
+
+    python runs/builtin_ship.py MODEL OUT
+
+Weights become float16. Strengths get one scale: 3 is the far end of every direction's useful range.
+Directions get the headings they are listed under.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import stylefeatureeditor as sfe
+from stylefeatureeditor.editing.catalog import Catalog
+
+if TYPE_CHECKING:
+    from stylefeatureeditor.editing.catalog import CatalogEntry
+
+FAR_END = 3.0
+GROUPS = {
+    "expression": ("smile", "mouth_open"),
+    "person": ("age", "gender", "beard", "glasses", "makeup"),
+    "hair": ("blond_hair", "black_hair", "bangs"),
+}
+
+
+def main() -> None:
+    """Write the folder."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("out")
+    given = parser.parse_args()
+    editor = sfe.Editor.from_pretrained(given.model, device="cpu")
+    listed = sorted(editor.directions.entries, key=place)
+    shipped = Catalog(tuple(grouped(rescaled(entry)) for entry in listed))
+    sfe.Editor(editor.model, shipped).save_pretrained(given.out, half=True)
+
+
+def rescaled(entry: CatalogEntry) -> CatalogEntry:
+    """Return the direction with strengths of which the largest useful one is 3 or -3."""
+    if entry.kind != "linear":
+        return entry
+    factor = FAR_END / max(abs(end) for end in entry.useful_range)
+    low, high = (round(end * factor, 1) for end in entry.useful_range)
+    return replace(entry, scale=entry.scale / factor, useful_range=(low, high))
+
+
+def grouped(entry: CatalogEntry) -> CatalogEntry:
+    """Return the direction under its heading; axes without a name stay where they were."""
+    for group, names in GROUPS.items():
+        if entry.name in names:
+            return replace(entry, group=group)
+    return entry
+
+
+def place(entry: CatalogEntry) -> int:
+    """Return where a direction stands in the list: as above, the others last."""
+    names = [name for group in GROUPS.values() for name in group]
+    return names.index(entry.name) if entry.name in names else len(names)
+
+
+if __name__ == "__main__":
+    main()
