@@ -1,7 +1,11 @@
-"""int8 for OpenVINO: convolutions on whole numbers, their ranges learnt from photos.
+"""int8 for OpenVINO: Fuser and Feature Editor on whole numbers, their ranges learnt from photos.
+
+These two are half of an edit's arithmetic. The generator stays as it is: its activations are scaled
+by the style channel by channel, one range for all of them costs four times the error, and it is
+no faster so (docs/LOG.md). The encoders stay because codes are what an edit is exact about.
 
 Weights have a scale per output channel, activations one per tensor. The photos are inverted and
-edited by the PyTorch model, and what each network is given on the way is what it is calibrated on.
+edited by the PyTorch model, and what the two are given on the way is what they are calibrated on.
 Photos like those that will be edited count more than their number; eight are enough.
 """
 
@@ -28,18 +32,21 @@ if TYPE_CHECKING:
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.model import Model
 
+NETWORKS = ("fuser", "feature_editor")
+
 Calls = dict[str, list[list["np.ndarray"]]]
 
 
 class _Recorder:
-    """Runs a graph in PyTorch and keeps what it was given, a row at a time."""
+    """Runs a graph in PyTorch and keeps what one of NETWORKS was given, a row at a time."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.calls: list[list[np.ndarray]] = []
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        for row in range(inputs[0].shape[0]):
+        rows = inputs[0].shape[0] if self.graph.name in NETWORKS else 0
+        for row in range(rows):
             self.calls.append([tensor[row : row + 1].numpy() for tensor in inputs])
         outputs = self.graph.network(*inputs)
         return outputs if isinstance(outputs, tuple) else (outputs,)
@@ -48,7 +55,7 @@ class _Recorder:
 def record(
     model: Model, photos: Iterable[Tensor], edits: Sequence[tuple[EditDirection, float]]
 ) -> Calls:
-    """Return what each graph is given while photos are inverted and edited, graph name -> calls.
+    """Return what NETWORKS are given while photos are inverted and edited, graph name -> calls.
 
     Args:
         model: in float32, on the CPU.
@@ -67,11 +74,10 @@ def record(
         if edits:
             direction, strength = edits[number % len(edits)]
             pipeline.edit(inversion, {direction: strength})
-    calls = {name: recorder.calls for name, recorder in recorders.items()}
-    if not calls["encoder"]:
+    calls = {name: recorder.calls for name, recorder in recorders.items() if recorder.calls}
+    if not calls:
         raise PhotoError("int8 needs photos to learn the ranges from; give some, eight are enough")
-    calls["preview"] = calls["generator_high"]
-    return {name: some for name, some in calls.items() if some}
+    return calls
 
 
 def quantizer(calls: Calls) -> Change:

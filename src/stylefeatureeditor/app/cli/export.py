@@ -43,7 +43,7 @@ def add_to(commands: Commands) -> None:
         "--precision",
         choices=("float32", "int8"),
         default="float32",
-        help="int8, for openvino, makes convolutions faster and less exact (%(default)s)",
+        help="int8, for openvino and processors without bfloat16, is less exact (%(default)s)",
     )
     parser.add_argument(
         "--photos",
