@@ -21,7 +21,7 @@ help:
 	@echo "make test        run the tests"
 	@echo "make test-app    run the tests of the web page in Chromium"
 	@echo "make test-chain  train every part for a step, on drawn faces"
-	@echo "make fuzz        read 50,000 damaged files, inject faults; docs/RELIABILITY.md says what came"
+	@echo "make fuzz        read 20,000 damaged files, inject faults; docs/RELIABILITY.md says what came"
 	@echo "make wheel-check build the wheel, and run the demo from it in an empty environment"
 	@echo "make docs        build the documentation; it goes to out/site/"
 	@echo "make lint        check style and formatting"
@@ -48,7 +48,7 @@ test-chain: $(READY)
 	COLUMN=Smiling SCALE=0 bash runs/tiny_cpu.sh out/chain/faces.zip out/chain/runs
 	test -s out/chain/runs/edited.png && test -s out/chain/runs/strip.png
 
-# Some ten minutes of one core. `make test` runs a small part of it.
+# Some minutes of one core. `make test` runs a small part of it.
 fuzz: $(READY)
 	$(BIN)/python tests/fuzz/run.py
 

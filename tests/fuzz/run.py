@@ -1,6 +1,6 @@
 """make fuzz: the large run, and docs/RELIABILITY.md from what came of it.
 
-    python tests/fuzz/run.py                          50,000 inputs, the faults, the page
+    python tests/fuzz/run.py                          20,000 inputs, the faults, the page
     python tests/fuzz/run.py --target NAME --only N   one input again, with its traceback
 
 Each target runs in a process of its own with limited memory: a reader that kills it is found too.
@@ -28,7 +28,7 @@ from fuzz.targets import TARGETS  # noqa: E402
 
 ROOT = TESTS.parent
 PAGE = ROOT / "docs" / "RELIABILITY.md"
-INPUTS = 50_000
+INPUTS = 20_000
 MEMORY_BYTES = 4 << 30  # address space of a worker beyond what it starts with
 SILENT_SECONDS = 120  # wall time of one input after which a worker is stopped
 

@@ -359,11 +359,11 @@ WEIGHTS = tuple(
 TARGETS = (
     Target("pictures in 14 formats", 150, seeds.pictures, _damage_picture, _read_picture),
     Target("pictures as masks", 20, seeds.pictures, _damage_picture, _read_mask),
-    Target("config.json of a model", 90, _configs, _damage_config, _read_model, seeds.model),
-    Target("weights of a model", 50, _model(*WEIGHTS), _damage_json, _read_model, seeds.model),
+    Target("config.json of a model", 60, _configs, _damage_config, _read_model, seeds.model),
+    Target("weights of a model", 15, _model(*WEIGHTS), _damage_json, _read_model, seeds.model),
     Target(
         "directions of a model",
-        60,
+        25,
         _model("directions.json", "directions.safetensors"),
         _damage_json,
         _read_directions,
