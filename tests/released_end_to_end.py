@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
+from nvidia_pickle import Persistent, dump
 from released import golden
 from released_comparisons import STRENGTH, direction
 from seeded import seeded_image
@@ -25,6 +26,7 @@ from seeded_comparisons import (
     comparison_state,
     part,
     repeated_latent_avg,
+    with_aliases,
 )
 from stylefeatureeditor.app.cli.main import main
 from stylefeatureeditor.comparisons.folder import load_method
@@ -36,7 +38,9 @@ CASES = {
     "restyle-psp": ("restyle_psp", "iter5", "edit_w"),
     "restyle-e4e": ("restyle_e4e", "iter5", "edit_w"),
     "styleres": ("styleres", "inversion", "edit"),
+    "hyperstyle": ("hyperstyle", "iter5", "edit"),
     "hfgi": ("hfgi", "inversion", "edit"),
+    "hyperinverter": ("hyperinverter", "inversion", "edit"),
     "style-transformer": ("style_transformer", "inversion", "edit_w"),
     "padinv": ("padinv", "inversion", "edit"),
 }
@@ -57,9 +61,32 @@ def checkpoints(word: str) -> list[object]:
     if word == "padinv":
         generator = {**part(state, "generator."), "w_avg": comparison_latent_avg(seed)}
         return [{"models": {"encoder": part(state, "encoder."), "generator_smooth": generator}}]
+    if word == "hyperstyle":
+        encoder = {f"encoder.{key}": value for key, value in part(state, "w_encoder.").items()}
+        whole = {key: value for key, value in with_aliases(state).items() if key[:2] != "w_"}
+        return [{"state_dict": whole, "latent_avg": mean}, {"state_dict": encoder}]
+    if word == "hyperinverter":
+        encoder = {f"encoder.{key}": value for key, value in part(state, "w_encoder.").items()}
+        own = {key: state[key] for key in state if key.startswith(("hypernet.", "w_bar_encoder."))}
+        generator = dump({"G_ema": persistent(part(state, "decoder."))})
+        return [{"state_dict": own}, generator, {"state_dict": encoder}]
     if word == "style-transformer":
         mean = comparison_latent_avg(seed)[None]
     return [{"state_dict": state, "latent_avg": mean, "opts": {"encoder_type": FLAVOURS.get(word)}}]
+
+
+def persistent(state: dict[str, torch.Tensor]) -> Persistent:
+    """A network as NVIDIA pickles them, of the names and tensors of a state."""
+    root = Persistent()
+    for key, value in state.items():
+        *path, leaf = key.split(".")
+        place: torch.nn.Module = root
+        for name in path:
+            if name not in place._modules:
+                place.add_module(name, Persistent())
+            place = place.get_submodule(name)
+        place.register_buffer(leaf, value)
+    return root
 
 
 def deviation(pixels: torch.Tensor, seed: str, case: str) -> float:
@@ -78,13 +105,18 @@ def check(word: str) -> bool:
     with tempfile.TemporaryDirectory() as place:
         files = []
         for number, content in enumerate(checkpoints(word)):
-            files.append(Path(place) / f"{number}.pt")
-            torch.save(content, files[-1])
+            is_pickle = isinstance(content, bytes)
+            files.append(Path(place) / f"{number}{'.pkl' if is_pickle else '.pt'}")
+            if is_pickle:
+                files[-1].write_bytes(content)
+            else:
+                torch.save(content, files[-1])
+        del content
         words = ["models", "convert", "--method", word, *map(str, files), "-o", f"{place}/model"]
         if main(words) != 0:
             return False
         network = load_method(Path(place) / "model").network
-        side = 1024 if word == "feature-style" else 256
+        side = 1024 if word in ("feature-style", "hyperinverter") else 256
         name = "cmp.x1024" if side == 1024 else "cmp.x"
         inversion = network.invert(seeded_image(name, side))
         off = deviation(inversion.reconstruction, seed, inverted)

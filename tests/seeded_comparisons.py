@@ -160,3 +160,14 @@ def part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def repeated_latent_avg(method: str) -> Tensor:
     """Mean latent as most of these checkpoints store it, (18, 512)."""
     return comparison_latent_avg(method).repeat(18, 1)
+
+
+def with_aliases(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return HyperStyle's state as its file has it: each head names the shared tensors too."""
+    shared = part(state, "hypernet.shared_weight_hypernet.")
+    heads = {key.split(".")[2] for key in state if ".linear." in key and "_blocks." in key}
+    return state | {
+        f"hypernet.refinement_blocks.{head}.hypernet.{leaf}": tensor
+        for head in heads
+        for leaf, tensor in shared.items()
+    }

@@ -9,9 +9,13 @@ from released import assert_close, golden
 from released_comparisons import STRENGTH, assert_picture, direction, load_from
 from seeded import seeded_image
 from seeded_comparisons import comparison_state, part
-from stylefeatureeditor.comparisons import load
+from stylefeatureeditor.comparisons import hyper_keys, load
+from stylefeatureeditor.comparisons.hyperinverter import HyperInverterConfig
 from stylefeatureeditor.comparisons.load import load_hyperinverter
 from stylefeatureeditor.comparisons.pixels import sample
+from stylefeatureeditor.editing.e4e import E4eConfig
+from stylefeatureeditor.errors import ConfigError, WeightsError
+from stylefeatureeditor.generator.stylegan2 import Generator
 from stylefeatureeditor.weights.nvidia import nvidia_generator_state
 
 NUMBERS = golden("cmp_hyperinverter")
@@ -37,8 +41,19 @@ def method():
 
 
 @pytest.fixture(scope="module")
-def inversion(method):
-    return method.invert(seeded_image("cmp.x1024", 1024))
+def drawn():
+    """Every picture that a generator drew for `inversion`: of the codes alone, then the result."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def inversion(method, drawn):
+    draw = Generator.synthesize
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Generator, "synthesize", lambda own, codes: drawn.append(draw(own, codes)) or drawn[-1]
+        )
+        return method.invert(seeded_image("cmp.x1024", 1024))
 
 
 def test_encodes_as_released(method, inversion):
@@ -49,8 +64,10 @@ def test_encodes_as_released(method, inversion):
     assert_close(maps, NUMBERS["w_bar_encoder/codes_strided"])
 
 
-def test_the_picture_that_codes_alone_give_is_the_released_one(method, inversion):
-    assert_picture(method.generator.synthesize(inversion.codes), "hyperinverter", "w_image")
+def test_the_picture_that_codes_alone_give_is_the_released_one(inversion, drawn):
+    assert len(drawn) == 2
+    assert torch.equal(drawn[1], inversion.reconstruction)
+    assert_picture(drawn[0], "hyperinverter", "w_image")
 
 
 def test_changes_of_every_weight_are_the_released_ones(inversion):
@@ -75,3 +92,28 @@ def test_inverts_as_released(inversion):
 def test_edits_as_released(method, inversion):
     pixels = method.edit(inversion, {direction(): STRENGTH})
     assert_picture(pixels, "hyperinverter", "edit")
+
+
+def test_the_encoders_own_file_wins_and_one_of_the_two_is_needed():
+    one = {"hypernet.weight_regressors.b4_conv1_weight.b1": torch.ones(1)}
+    one["w_bar_encoder.latlayer1.bias"] = torch.ones(1)
+    with pytest.raises(WeightsError, match="no encoder to W"):
+        hyper_keys.hyperinverter_state(one, None, {})
+    inside = {**one, "w_encoder.linear.bias": torch.ones(1)}
+    assert hyper_keys.hyperinverter_state(inside, None, {})["encoder.linear.bias"] == 1
+    own = {"linear.bias": torch.zeros(1)}
+    assert hyper_keys.hyperinverter_state(inside, own, {})["encoder.linear.bias"] == 0
+
+
+def test_an_unknown_tensor_of_a_regressor_is_an_error():
+    state = {"hypernet.weight_regressors.b4_conv1_weight.w3": torch.ones(1)}
+    state["w_bar_encoder.latlayer1.bias"] = torch.ones(1)
+    with pytest.raises(WeightsError, match="w3"):
+        hyper_keys.hyperinverter_state(state, {"linear.bias": torch.ones(1)}, {})
+
+
+def test_sizes_that_cannot_work_are_refused():
+    with pytest.raises(ConfigError, match="at least 64"):
+        HyperInverterConfig(pyramid=E4eConfig(size=32))
+    with pytest.raises(ConfigError, match="at least 1"):
+        HyperInverterConfig(latent=0)
