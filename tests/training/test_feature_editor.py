@@ -193,3 +193,15 @@ def test_refuses_what_cannot_be_trained():
         make(directions=())
     with pytest.raises(ConfigError, match="both be 0"):
         EditorTrainingConfig(edit_weight=0.0, inversion_weight=0.0)
+
+
+def test_a_run_may_begin_at_the_difference_of_the_features():
+    phase = prepared(make(replace(CONFIG, begin="difference")))
+    editor = phase.model.feature_editor
+    features, delta = (draw(f"test.{name}", (2, 16, 8, 8)) for name in ("features", "delta"))
+    for mode in (editor.eval(), editor.train()):
+        torch.testing.assert_close(mode(features, delta), features - delta)
+    before = snapshot(editor)
+    run_steps(phase, tiny_photos(2), 0, 1)
+    moved = changed(editor, before)
+    assert {"body.merge.weight", "body.branches.0.norm3.weight"} <= moved

@@ -28,7 +28,7 @@ Shapes: B photos, S side of the model, C and S_F channels and side of F_k.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from stylefeatureeditor.editing.direction import EditDirection
+    from stylefeatureeditor.editing.feature_editor import FeatureEditor
     from stylefeatureeditor.generator.discriminator import Discriminator
     from stylefeatureeditor.model import Model
     from stylefeatureeditor.records import Codes
@@ -81,6 +82,8 @@ class EditorTrainingConfig:
         edit_weight: of L_edit.
         inversion_weight: of L_inv; 0 leaves it and D out.
         edit_codes: where w_E comes from: E, or I's own w.
+        begin: with "random" weights, as the paper, or at the "difference" F_k - Delta, the edit that
+            needs no H and that a short run improves on.
         ranger: optimiser of H.
         batch_norm: H's BatchNorm, see `networks.set_training`.
         seed: of the direction and strength of each step.
@@ -93,6 +96,7 @@ class EditorTrainingConfig:
     edit_weight: float = 1.0
     inversion_weight: float = 1.0
     edit_codes: CodeSource = "e4e"
+    begin: Literal["random", "difference"] = "random"
     ranger: RangerConfig = field(default_factory=RangerConfig)
     batch_norm: BatchNormMode = "batch"
     seed: int = 0
@@ -103,6 +107,18 @@ class EditorTrainingConfig:
             raise ConfigError(f"weights cannot be negative, samples must be at least 1: {self}")
         if self.edit_weight == self.inversion_weight == 0:
             raise ConfigError("edit_weight and inversion_weight cannot both be 0")
+
+
+def begin_at_difference(feature_editor: FeatureEditor) -> None:
+    """Let an untrained H return F_k - Delta: its merge subtracts, its layers add nothing."""
+    merge = feature_editor.body.merge
+    unit = torch.eye(len(merge.weight))[:, :, None, None]  # (C, C, 1, 1)
+    with torch.no_grad():
+        merge.weight.copy_(torch.cat([unit, -unit], dim=1))
+        merge.bias.zero_()  # type: ignore[union-attr]
+        for branch in feature_editor.body.branches:
+            branch.norm3.weight.zero_()  # type: ignore[union-attr, operator]
+            branch.norm3.bias.zero_()  # type: ignore[union-attr, operator]
 
 
 class Repainting(nn.Module):
@@ -166,6 +182,8 @@ class EditorPhase:
         self.held_out = held_out
         self.edit_loss = ImageLoss(config.edit, networks, discriminator)
         self.inversion_loss = ImageLoss(config.inversion, networks, discriminator)
+        if config.begin == "difference":
+            begin_at_difference(model.feature_editor)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
         """See `Phase`."""

@@ -153,9 +153,11 @@ def train_editor(settings: EditorRun, start: Start, place: Place) -> RunResult:
         discriminator = fresh_discriminator(model.config.generator)
     images = open_data(settings.data, model.config.generator.size)
     held_out = held_out_photos(settings.data, images)
+    training = settings.training
     if place.tune_from:
         take_weights(model, "feature_editor", place.tune_from)
-    phase = EditorPhase(settings.training, model, directions, discriminator, networks, held_out)
+        training = replace(training, begin="random")
+    phase = EditorPhase(training, model, directions, discriminator, networks, held_out)
     result = _run(phase, settings, images, place)
     _finish(result, start, "feature_editor", discriminator)
     return result

@@ -148,6 +148,7 @@ def small_inverter(model: ModelConfig, steps: int) -> InverterRun:
 def small_editor(model: ModelConfig, steps: int, directions: Directions) -> EditorRun:
     """Return phase 2 for a small model, on the user's own directions."""
     training = EditorTrainingConfig(
+        begin="difference",
         edit=SMALL_IMAGE_LOSS,
         inversion=SMALL_IMAGE_LOSS,
         adversarial=_late_adversary(steps),
