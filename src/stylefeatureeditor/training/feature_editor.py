@@ -82,7 +82,7 @@ class EditorTrainingConfig:
         edit_weight: of L_edit.
         inversion_weight: of L_inv; 0 leaves it and D out.
         edit_codes: where w_E comes from: E, or I's own w.
-        begin: with "random" weights, as the paper, or at the "difference" F_k - Delta, the edit that
+        begin: with "random" weights, as the paper, or at the "difference" F_k - Delta, an edit that
             needs no H and that a short run improves on.
         ranger: optimiser of H.
         batch_norm: H's BatchNorm, see `networks.set_training`.
