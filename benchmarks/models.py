@@ -62,11 +62,11 @@ def config_of(size: int) -> ModelConfig:
     )
 
 
-def random_model(size: int) -> Model:
+def random_model(config: ModelConfig) -> Model:
     """Return a model with random weights that keep activations of sane size."""
     torch.manual_seed(0)
     with torch.device("meta"):
-        model = Model(config_of(size))
+        model = Model(config)
     model = model.to_empty(device="cpu")
     for module in model.modules():
         if isinstance(module, ModulatedConv):

@@ -1,9 +1,11 @@
 """Time everything a user waits for, and write docs/PERFORMANCE.md.
 
-    python -m benchmarks.run                      # every size, about fifteen minutes on two cores
-    python -m benchmarks.run --sizes 1024 --no-report
+    python -m benchmarks.run                      # every size, about twenty minutes on two cores
+    python -m benchmarks.run --sizes 1024 --skip training processes
+    python -m benchmarks.run --sizes 64 --seconds 1 --no-report
 
-Close other programs first: what counts are ratios within one run.
+Close other programs first: what counts are ratios within one run. Each row is kept as soon as it
+is measured, in `benchmarks/results`; a later run replaces the rows that it measures again.
 """
 
 from __future__ import annotations
@@ -13,136 +15,133 @@ import json
 import os
 import platform
 import subprocess
-import sys
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import stylefeatureeditor  # sets how torch takes memory, so it comes before torch  # isort: skip
 import torch
 
-from benchmarks.measure import Work, best_convolution_rate, flop, timed
-from benchmarks.models import SIZES, random_model
+import stylefeatureeditor
+from benchmarks.inference import measured, method_items, network_items, peak_of_fresh_edit
+from benchmarks.measure import ROOT, best_convolution_rate
+from benchmarks.models import SIZES, config_of, random_model
+from benchmarks.processes import edit_process, process_row, short_processes
 from benchmarks.report import write_report
+from benchmarks.training import PHASES, training_row
 from stylefeatureeditor.device import best_device
-from stylefeatureeditor.editing.direction import EditDirection
+from stylefeatureeditor.files import atomic_path
 from stylefeatureeditor.pipeline import Pipeline
-from stylefeatureeditor.records import Codes
 
 RESULTS = Path(__file__).parent / "results"
-STRENGTHS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+PARTS = ("networks", "method", "memory", "training", "processes")
+SAME = ("cpu", "threads", "torch")  # figures of other machines or builds are not mixed
 
 
-def network_work(pipeline: Pipeline, photo: torch.Tensor) -> dict[str, Work]:
-    """Return every network alone."""
-    model, layer = pipeline.model, pipeline.model.config.feature_layer
-    inversion = pipeline.invert(photo)
-    seen, features = inversion.encoder_pixels, inversion.features
-    codes, start = inversion.codes, model.generator.run_to(inversion.codes, layer)
-    three = Codes.cat([codes] * 3)
-    fuser = model.inverter.fuser
-    return {
-        "e4e E": lambda: model.e4e(seen),
-        "Feature-Style encoder": lambda: model.inverter.encoder(seen),
-        "Fuser": lambda: fuser(features, start.features),
-        "Feature Editor H": lambda: model.feature_editor(features, features),
-        "G up to layer k, 1 code": lambda: model.generator.run_to(codes, layer),
-        "G up to layer k, 3 codes": lambda: model.generator.run_to(three, layer),
-        "G from layer k": lambda: model.generator.synthesize_from(
-            features, codes, layer, start.rgb
-        ),
-        "G whole": lambda: model.generator.synthesize(codes),
-    }
+class Results:
+    """The figures of one device: those of earlier runs on this machine, and this run's.
+
+    Args:
+        path: the JSON file.
+        machine: what the figures depend on.
+        device: "cpu", "cuda" or "mps".
+    """
+
+    def __init__(self, path: Path, machine: dict[str, Any], device: str) -> None:
+        self.path = path
+        self.machine = machine
+        self.content: dict[str, Any] = {"device": device, "sizes": {}, "processes": []}
+        if path.exists():
+            known = json.loads(path.read_text())
+            if all(known.get("machine", {}).get(key) == machine[key] for key in SAME):
+                self.content |= known
+        self.content["machine"] = machine
+
+    def size(self, size: int) -> dict[str, Any]:
+        """Return what is known of a size, to be filled."""
+        empty: dict[str, Any] = {"rows": [], "memory": {}, "training": []}
+        found: dict[str, Any] = self.content["sizes"].setdefault(str(size), empty)
+        return found
+
+    def put(self, rows: list[dict[str, Any]], row: dict[str, Any]) -> None:
+        """Put a row in the place of the one of its name, or last; write the file; print it."""
+        row = {**row, "commit": self.machine["commit"]}
+        places = [place for place, known in enumerate(rows) if known["name"] == row["name"]]
+        if places:
+            rows[places[0]] = row
+        else:
+            rows.append(row)
+        self.write()
+        figures = {k: v for k, v in row.items() if isinstance(v, float)}
+        print(f"  {row['name']:28s}", *(f"{k} {v:.3g}" for k, v in figures.items()), flush=True)
+
+    def write(self) -> None:
+        """Write the file, whole or not at all."""
+        self.content["sizes"] = dict(sorted(self.content["sizes"].items(), key=_number))
+        self.path.parent.mkdir(exist_ok=True)
+        with atomic_path(self.path) as temporary:
+            temporary.write_text(json.dumps(self.content, indent=1) + "\n")
 
 
-def method_work(pipeline: Pipeline, photo: torch.Tensor) -> dict[str, Work]:
-    """Return what a user asks for."""
-    width = pipeline.model.config.generator.style_dim
-    direction = EditDirection.linear(torch.randn(width) / width**0.5)
-    known = pipeline.invert(photo)
-    pipeline.edit(known, {direction: 1.0})
-    eight = photo.repeat(8, 1, 1, 1)
-    return {
-        "invert": lambda: pipeline.reconstruct(pipeline.invert(photo)),
-        "fresh edit": lambda: pipeline.edit(pipeline.invert(photo), {direction: 1.0}),
-        "re-edit": lambda: pipeline.edit(known, {direction: 2.0}),
-        "strip of 7 strengths": lambda: pipeline.edit(known, {direction: torch.tensor(STRENGTHS)}),
-        "fresh edit of 8 photos": lambda: pipeline.edit(pipeline.invert(eight), {direction: 1.0}),
-    }
+def run_inference(results: Results, size: int, options: argparse.Namespace) -> None:
+    """Time the networks and the method at one size."""
+    device = results.content["device"]
+    part = results.size(size)
+    rate = best_convolution_rate(device)
+    print(f"\n{size} px; best convolution rate {rate / 1e9:.0f} GFLOP/s", flush=True)
+    pipeline = Pipeline(random_model(config_of(size)).to(device))
+    photo = torch.rand(1, 3, size, size, device=device) * 2 - 1
+    with torch.no_grad():
+        items = [] if "networks" in options.skip else network_items(pipeline, photo)
+        items += [] if "method" in options.skip else method_items(pipeline, photo)
+        for item in items:
+            if item.name not in options.skip:
+                row = measured(item, rate, options.seconds)
+                results.put(part["rows"], {**row, "rate": rate})
 
 
-def measured(name: str, work: Work, rate: float) -> dict[str, object]:
-    """Return one row of the report, and print it."""
-    operations = flop(work)
-    timing = timed(work)
-    row = {"name": name, "gflop": operations / 1e9, "floor": operations / rate, **asdict(timing)}
-    row["ratio"] = timing.median / (operations / rate)
-    print(
-        f"{name:28s} {operations / 1e9:9.1f} GFLOP  {timing.median * 1e3:9.1f} ms  "
-        f"{row['ratio']:.2f} x floor",
-        flush=True,
-    )
-    return row
+def run_training(results: Results, size: int, skip: list[str]) -> None:
+    """Time the training steps of one size; a phase that fails leaves its reason."""
+    print(f"\n{size} px, training", flush=True)
+    for phase in PHASES:
+        if phase in skip:
+            continue
+        try:
+            row = training_row(phase, size, results.content["device"])
+        except RuntimeError as error:
+            row = {"name": phase, "failed": str(error)}
+            print(f"  {error}", flush=True)
+        results.put(results.size(size)["training"], row)
 
 
-def peak_of_fresh_edit(size: int) -> dict[str, float]:
-    """Return GiB at the peak of a fresh edit in a process of its own, and of its weights."""
-    code = (
-        "import stylefeatureeditor, resource, torch\n"
-        "from benchmarks.models import random_model\n"
-        "from benchmarks.run import method_work, Pipeline\n"
-        "from stylefeatureeditor.editing.direction import EditDirection\n"
-        f"model = random_model({size})\n"
-        "pipeline = Pipeline(model)\n"
-        "direction = EditDirection.linear(torch.randn(model.config.generator.style_dim))\n"
-        "weights = sum(p.numel() * p.element_size() for p in model.parameters())\n"
-        f"photo = torch.zeros(1, 3, {size}, {size})\n"
-        "pipeline.edit(pipeline.invert(photo), {direction: 1.0})\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, weights)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    peak, weights = (float(word) / 2**30 for word in done.stdout.split())
-    return {"peak": peak, "weights": weights}
+def run_processes(results: Results, sizes: list[int]) -> None:
+    """Time whole processes."""
+    print("\nprocesses", flush=True)
+    rows = results.content["processes"]
+    for name, command in short_processes().items():
+        results.put(rows, process_row(name, command))
+    for size in sizes:
+        with edit_process(size, results.content["device"]) as command:
+            results.put(rows, process_row(f"sfe edit, {size} px", command))
 
 
-def processes() -> list[dict[str, object]]:
-    """Return the time of whole processes: importing, and the command line's help."""
-    commands = {
-        "import torch": [sys.executable, "-c", "import torch"],
-        "import stylefeatureeditor": [sys.executable, "-c", "import stylefeatureeditor"],
-        "import torch and Editor": [
-            sys.executable,
-            "-c",
-            "import torch, stylefeatureeditor as sfe; sfe.Editor",
-        ],
-        "sfe --help": [sys.executable, "-m", "stylefeatureeditor", "--help"],
-    }
-    rows = []
-    for name, command in commands.items():
-        timing = timed(
-            lambda command=command: subprocess.run(command, capture_output=True, check=True),
-            most=7,
-        )
-        rows.append({"name": name, **asdict(timing)})
-        print(f"{name:28s} {timing.median:.2f} s", flush=True)
-    return rows
-
-
-def machine() -> dict[str, object]:
+def this_machine() -> dict[str, Any]:
     """Return what the figures depend on."""
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
+        ["git", "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     ).stdout.strip()
     return {
-        "processor": platform.processor() or platform.machine(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
         "torch": torch.__version__,
+        "python": platform.python_version(),
         "version": stylefeatureeditor.__version__,
+        "load": os.getloadavg()[0],  # of the minute before
         "commit": commit,
-        "load": os.getloadavg()[0],
     }
 
 
@@ -150,31 +149,39 @@ def main() -> None:
     """Run the benchmarks that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--skip", nargs="+", default=[], help="rows to leave out, by name")
+    parser.add_argument(
+        "--skip", nargs="+", default=[], help=f"parts ({', '.join(PARTS)}) or rows, by name"
+    )
+    parser.add_argument("--seconds", type=float, default=6.0, help="for each row, about")
     parser.add_argument("--no-report", action="store_true", help="leave docs/PERFORMANCE.md alone")
     options = parser.parse_args()
     device = best_device()
-    report: dict[str, object] = {"machine": machine(), "device": device, "sizes": {}}
-    with torch.no_grad():
-        for size in options.sizes:
-            rate = best_convolution_rate(device)
-            print(f"\n{size} px; best convolution rate {rate / 1e9:.0f} GFLOP/s", flush=True)
-            pipeline = Pipeline(random_model(size).to(device))
-            photo = torch.rand(1, 3, size, size, device=device) * 2 - 1
-            works = network_work(pipeline, photo) | method_work(pipeline, photo)
-            rows = [
-                measured(name, work, rate)
-                for name, work in works.items()
-                if name not in options.skip
-            ]
-            del works, pipeline
-            report["sizes"][size] = {"rate": rate, "rows": rows, "memory": peak_of_fresh_edit(size)}
-    report["processes"] = processes()
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{device}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n")
+    results = Results(RESULTS / f"{device}.json", this_machine(), device)
+    for size in options.sizes:
+        if not {"networks", "method"} <= set(options.skip):
+            run_inference(results, size, options)
+        if "memory" not in options.skip:
+            found = peak_of_fresh_edit(size, device)
+            results.size(size)["memory"] = found
+            print(f"  fresh edit, peak {found['peak']:.2f} GiB, weights {found['weights']:.2f}")
+        if "training" not in options.skip:
+            run_training(results, size, options.skip)
+        results.write()
+    if "processes" not in options.skip:
+        run_processes(results, options.sizes)
     if not options.no_report:
-        write_report(RESULTS, Path(__file__).parents[1] / "docs" / "PERFORMANCE.md")
+        write_report(RESULTS, ROOT / "docs" / "PERFORMANCE.md")
+
+
+def _cpu_name() -> str:
+    lines = Path("/proc/cpuinfo")
+    names = lines.read_text().splitlines() if lines.exists() else []
+    found = [line.split(":", 1)[1].strip() for line in names if line.startswith("model name")]
+    return found[0] if found else platform.processor() or platform.machine()
+
+
+def _number(item: tuple[str, Any]) -> int:
+    return int(item[0])
 
 
 if __name__ == "__main__":

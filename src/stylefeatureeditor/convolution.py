@@ -108,7 +108,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
         cells = functional.unfold(x, 3, padding=1, stride=stride)  # (B, 9C, S S)
         y = (weight.flatten(1) @ cells).unflatten(2, (x.shape[2] // stride, -1))
     else:
-        if is_plain_cpu(x) and weight.numel() > x.numel():
+        if is_plain_cpu(x) and weight.numel() > 8 * x.numel():
             x = x.contiguous()  # channels last would rearrange the kernel as well
         return functional.conv2d(x, weight, bias, stride, padding=1)
     return y if bias is None else y.add_(bias[:, None, None])
