@@ -28,6 +28,7 @@ from fuzz.targets import TARGETS  # noqa: E402
 
 ROOT = TESTS.parent
 PAGE = ROOT / "docs" / "RELIABILITY.md"
+KEPT = ROOT / "out" / "fuzz"
 INPUTS = 20_000
 MEMORY_BYTES = 4 << 30  # address space of a worker beyond what it starts with
 SILENT_SECONDS = 120  # wall time of one input after which a worker is stopped
@@ -39,6 +40,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=INPUTS, help="of all targets (%(default)s)")
     parser.add_argument("--target", help="the name of one target, or its beginning")
     parser.add_argument("--only", type=int, help="read this input alone, and show its traceback")
+    parser.add_argument("--go-on", action="store_true", help="take targets that out/fuzz/ has")
     parser.add_argument("--worker", type=int, nargs=2, metavar=("FIRST", "END"))
     args = parser.parse_args()
     chosen = [t for t in TARGETS if t.name.startswith(args.target or "")]
@@ -50,13 +52,33 @@ def main() -> int:
     total = sum(target.share for target in TARGETS)
     rows = []
     for target in chosen:
-        rows.append(campaign(target, args.inputs * target.share // total))
+        count = args.inputs * target.share // total
+        row = finished(target, count) if args.go_on else None
+        rows.append(row or campaign(target, count))
+        keep(rows[-1])
         say(f"{target.name}: {rows[-1].inputs} inputs, {rows[-1].seconds:.0f} s of CPU time")
         for outcome in rows[-1].defects:
             say(f"  input {outcome.number}: {outcome.what}")
     if not args.target:
         write_page(PAGE, rows, faults())
     return 1 if any(row.defects for row in rows) else 0
+
+
+def keep(row: Row) -> None:
+    """Leave a target's outcomes in out/fuzz/, for a run that is broken off."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    content = [row.seconds, row.peak, [[o.number, o.kind, o.what] for o in row.outcomes]]
+    (KEPT / f"{row.name}.json").write_text(json.dumps(content))
+
+
+def finished(target, count: int) -> Row | None:
+    """Return the outcomes that an earlier run has left, if there are as many."""
+    file = KEPT / f"{target.name}.json"
+    if not file.is_file():
+        return None
+    seconds, peak, outcomes = json.loads(file.read_text())
+    row = Row(target.name, [Outcome(*outcome) for outcome in outcomes], seconds, peak)
+    return row if row.inputs == count else None
 
 
 def campaign(target, count: int) -> Row:
