@@ -1,0 +1,117 @@
+"""The benchmarks keep what earlier runs measured, and their page tells losses as well."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+MACHINE = {
+    "cpu": "A",
+    "gpu": None,
+    "threads": 2,
+    "torch": "2",
+    "python": "3",
+    "version": "0",
+    "load": 0.1,
+    "commit": "abc",
+}
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+
+
+def row(name, ratio):
+    return {
+        "name": name,
+        "gflop": 2.0,
+        "floor": 0.5,
+        "median": 0.5 * ratio,
+        "low": 0.4,
+        "high": 0.9,
+        "repeats": 3,
+        "ratio": ratio,
+        "rate": 4e9,
+    }
+
+
+def results(path, **changes):
+    from benchmarks.run import Results
+
+    return Results(path, MACHINE | changes, "cpu")
+
+
+def test_a_later_run_replaces_the_rows_it_measures_and_keeps_the_others(tmp_path, capsys):
+    first = results(tmp_path / "cpu.json")
+    for name in ("invert", "re-edit"):
+        first.put(first.size(1024)["rows"], row(name, 1.0))
+    later = results(tmp_path / "cpu.json", commit="def")
+    later.put(later.size(1024)["rows"], row("re-edit", 2.0))
+    later.put(later.size(64)["rows"], row("re-edit", 3.0))
+    sizes = json.loads((tmp_path / "cpu.json").read_text())["sizes"]
+    assert list(sizes) == ["64", "1024"]
+    kept = [(found["name"], found["ratio"], found["commit"]) for found in sizes["1024"]["rows"]]
+    assert kept == [("invert", 1.0, "abc"), ("re-edit", 2.0, "def")]
+    assert "re-edit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", [{"cpu": "B"}, {"threads": 1}, {"torch": "3"}])
+def test_figures_of_another_machine_are_not_mixed_in(tmp_path, change):
+    first = results(tmp_path / "cpu.json")
+    first.put(first.size(64)["rows"], row("invert", 1.0))
+    assert results(tmp_path / "cpu.json", **change).content["sizes"] == {}
+
+
+def test_the_page_has_every_row_and_says_which_goals_are_missed(tmp_path):
+    from benchmarks.report import write_report
+
+    found = results(tmp_path / "cpu.json")
+    part = found.size(1024)
+    for name, ratio in (("fresh edit", 1.1), ("re-edit", 1.3)):
+        found.put(part["rows"], row(name, ratio))
+    part["memory"] = {"peak": 2.5, "weights": 1.7}
+    step = row("inverter", 1.0) | {
+        "batch": 1,
+        "precision": "fp32",
+        "images_per_s": 0.25,
+        "wait": 0.001,
+        "peak": 9.0,
+    }
+    found.put(part["training"], step)
+    found.put(part["training"], {"name": "editor", "failed": "at its end\nkilled"})
+    found.put(found.content["processes"], row("sfe --help", 1.0) | {"peak": 0.1})
+    write_report(tmp_path, tmp_path / "PERFORMANCE.md")
+    lines = (tmp_path / "PERFORMANCE.md").read_text().splitlines()
+    assert "| fresh edit | 1.25 time / floor | 1.10 | met |" in lines
+    assert "| re-edit | 1.25 time / floor | 1.30 | **missed** |" in lines
+    assert "| peak memory of a fresh edit | 2.6 GiB | 2.50 | met |" in lines
+    assert "| re-edit | 2.0 | 500.0 | 650.0 | 400.0-900.0 | 1.30 |" in lines
+    assert "| inverter | 1 | fp32 | 500 | 0.25 | 0.1% | 9.0 |" in lines
+    assert any(line.startswith("| editor | failed: killed |") for line in lines)
+    assert "| `sfe --help` | 0.50 | 0.10 |" in lines
+
+
+def test_the_arithmetic_counted_is_that_of_plain_convolutions():
+    from benchmarks.measure import flop
+
+    from stylefeatureeditor.convolution import convolve, winograd_pays
+
+    x, kernels = torch.zeros(1, 128, 32, 32), torch.zeros(128, 128, 3, 3)
+    with torch.no_grad():
+        assert winograd_pays(x, kernels)
+        assert flop(lambda: convolve(x, kernels)) == 2 * 9 * 128 * 128 * 32 * 32
+
+
+def test_a_process_that_fails_says_why():
+    from benchmarks.measure import run_process
+
+    done = run_process([sys.executable, "-c", "print(7)"])
+    assert done.output == "7\n"
+    assert done.seconds > 0
+    assert 0.001 < done.peak < 1
+    with pytest.raises(RuntimeError, match="no such thing"):
+        run_process([sys.executable, "-c", "raise SystemExit('no such thing')"])
