@@ -23,8 +23,8 @@ other inputs.
 
 ## Damaged inputs
 
-{inputs:,} damaged files of {targets} kinds were read. A reader may return, or raise an
-`SfeError` of one line. Everything else is a defect: another exception, a message of several lines
+{inputs:,} damaged files of {targets} kinds were read. A reader may return, or raise an `SfeError`
+of one line. Everything else is a defect: another exception, a message of several lines
 or of any length, more than {cpu:g} s of CPU time or {growth} MiB of memory for one input, a dead
 process.
 **Defects: {defects}.**
@@ -59,8 +59,10 @@ broke each other, a full disk that ended training in a traceback, and paths that
 |---|---|---|---|
 """
 TAIL = """
-Python {python}, {packages}; {system}. Unwritable folders are simulated where the tests run as the
-superuser, who may write anywhere. Windows paths and its file locks are simulated on other systems.
+Python {python}, {packages}; {system}.
+
+Unwritable folders are simulated, since the superuser, who runs these tests in containers, may write
+anywhere; with other users real ones are tried too. Windows paths are simulated on other systems.
 """
 
 
