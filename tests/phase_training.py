@@ -6,10 +6,10 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
 
 from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
 from stylefeatureeditor.training.image_losses import ImageLossConfig
+from stylefeatureeditor.training.loop import LoopConfig, make_accelerator
 from tiny import SIZE
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ PIXELS = ImageLossConfig(lpips=0.0, identity=0.0)  # L2 alone
 
 def prepared(phase: Any) -> Any:
     """Return the phase, ready for steps on the CPU."""
-    phase.prepare(Accelerator(cpu=True))
+    phase.prepare(make_accelerator(LoopConfig(device="cpu", precision="fp32")))
     return phase
 
 

@@ -23,12 +23,13 @@ from stylefeatureeditor.training.generator import (
     heuristic_gamma,
     preset,
 )
+from stylefeatureeditor.training.loop import LoopConfig, make_accelerator
 from stylefeatureeditor.weights.storage import load_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-accelerate = pytest.importorskip("accelerate")
+pytest.importorskip("accelerate")
 
 TINY = GeneratorTrainingConfig(
     network=GeneratorConfig(size=8, style_dim=8, mapping_layers=2, channel_base=64, channel_max=8),
@@ -41,8 +42,8 @@ TINY = GeneratorTrainingConfig(
 def ready(config: GeneratorTrainingConfig = TINY, accumulate: int = 1, seed: int = 0, **options):
     torch.manual_seed(seed)
     phase = GeneratorPhase(config, **options)
-    accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=accumulate)
-    phase.prepare(accelerator)
+    config = LoopConfig(device="cpu", precision="fp32", accumulate=accumulate)
+    phase.prepare(make_accelerator(config))
     return phase
 
 

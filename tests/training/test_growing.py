@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from phase_training import prepared
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.generator.discriminator import DiscriminatorConfig
 from stylefeatureeditor.generator.layers import upsample_rgb
@@ -14,7 +15,7 @@ from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.training.generator import GeneratorPhase, GeneratorTrainingConfig
 from stylefeatureeditor.training.growing import grow_from
 
-accelerate = pytest.importorskip("accelerate")
+pytest.importorskip("accelerate")
 
 
 def config(size: int, base: int = 64) -> GeneratorTrainingConfig:
@@ -30,7 +31,7 @@ def config(size: int, base: int = 64) -> GeneratorTrainingConfig:
 @pytest.fixture
 def small() -> GeneratorPhase:
     phase = GeneratorPhase(config(8))
-    phase.prepare(accelerate.Accelerator(cpu=True))
+    prepared(phase)
     for step in range(2):
         phase.train_step(torch.rand(4, 3, 8, 8) * 2 - 1, step)
     return phase
@@ -56,7 +57,7 @@ def test_the_layers_of_d_keep_their_side(small):
 
 def test_the_grown_phase_trains_all_its_layers(small):
     grown = grow_from(small.state_dict(), config(16))
-    grown.prepare(accelerate.Accelerator(cpu=True))
+    prepared(grown)
     for step in range(2):  # the new layer learns once its RGB has left zero
         before = {name: p.clone() for name, p in grown.generator.named_parameters()}
         grown.train_step(torch.rand(4, 3, 16, 16) * 2 - 1, step)

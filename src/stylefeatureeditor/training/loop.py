@@ -145,7 +145,7 @@ def run(
         TrainingError: a metric or a weight is no longer finite, or no checkpoint can be read.
         DependencyError: accelerate, rich or tensorboard is not installed.
     """
-    accelerator = _make_accelerator(config)
+    accelerator = make_accelerator(config)
     if not resume and ((folder / "log.jsonl").exists() or list_checkpoints(folder / "checkpoints")):
         raise ConfigError(f"{folder} already holds a run; resume it, or choose another folder")
     world, parts = accelerator.num_processes, accelerator.gradient_accumulation_steps
@@ -318,7 +318,8 @@ class _Attempt:
         return f"the last good checkpoint is {name}: lower the learning rate and resume"
 
 
-def _make_accelerator(config: LoopConfig) -> Accelerator:
+def make_accelerator(config: LoopConfig) -> Accelerator:
+    """Return what a run computes with, whatever ran in this process before."""
     try:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
@@ -331,7 +332,7 @@ def _make_accelerator(config: LoopConfig) -> Accelerator:
         find_unused_parameters=config.find_unused_parameters,
         broadcast_buffers=False,  # ranks may run a module twice before its backward pass
     )
-    AcceleratorState._reset_state()  # a run before, in this process, may have had another precision
+    AcceleratorState._reset_state()  # it would keep the precision of the run before
     try:
         return Accelerator(
             cpu=config.device == "cpu",
