@@ -102,7 +102,7 @@ def edit(
     flip: the judge sees the other side after it. leakage: mean change of its other scores.
     background: mean squared change of the pixels around the face, from the photo itself.
     """
-    column = judge.attributes.index(EDITS[name])
+    column = judge.column(EDITS[name])
     direction = editor.direction(name)
     low, high = _range(editor, name)
     sign = -1 if name in REVERSED else 1
