@@ -8,6 +8,8 @@ import socket
 import pytest
 import torch
 
+from stylefeatureeditor.weights import local_models
+
 THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 torch.set_num_threads(THREADS)
 
@@ -33,6 +35,13 @@ def _own_home(tmp_path_factory, monkeypatch):
     home = tmp_path_factory.mktemp("home")
     for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME"):
         monkeypatch.setenv(name, str(home))
+
+
+@pytest.fixture(autouse=True)
+def _no_builtin_model(tmp_path_factory, monkeypatch):
+    """Tests are about the models they make; `test_builtin_model.py` is about the one we ship."""
+    empty = tmp_path_factory.mktemp("builtin")
+    monkeypatch.setattr(local_models, "builtin_folder", lambda: empty)
 
 
 @pytest.fixture(autouse=True)

@@ -37,7 +37,7 @@ BLOCK = re.compile(
 )
 ENDLESS = ("app", "train")
 # Where they are not ours to name: pip's, make's and accelerate's.
-FOREIGN_FLAGS = {"--extra-index-url", "--num_processes", "--machine_rank"}
+FOREIGN_FLAGS = {"--extra-index-url", "--num_processes", "--machine_rank", "--install"}
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def test_any_number_of_styles(styles):
 
 def test_styles_are_offsets_from_style_zero_read_at_their_level():
     network = encoder()
-    coarse, middle, fine = network.pyramid(tiny_photos(2))
+    coarse, middle, fine, _ = vars(network.levels(tiny_photos(2))).values()
     base = network.heads[0](coarse)
     offsets = network(tiny_photos(2))
     torch.testing.assert_close(offsets[:, 0], base)
@@ -38,8 +38,9 @@ def test_styles_are_offsets_from_style_zero_read_at_their_level():
 def test_the_pyramid_adds_the_coarser_level_to_a_lateral_one():
     network = encoder()
     _, c1, c2, c3 = network.trunk(tiny_photos())
-    coarse, middle, fine = network.pyramid(tiny_photos())
+    coarse, middle, fine, shallow = vars(network.levels(tiny_photos())).values()
     assert torch.equal(coarse, c3)
+    assert torch.equal(shallow, c1)
     for finer, coarser, lateral, above in (
         (c2, c3, network.lateral_middle, middle),
         (c1, middle, network.lateral_fine, fine),

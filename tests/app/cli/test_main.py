@@ -274,7 +274,9 @@ def test_a_mistake_leaves_the_interpreter_with_2():
 def test_a_path_that_the_system_refuses_is_one_sentence(words, sfe):
     ran = sfe(*words)
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == f"sfe: {ran.err.split()[1]} cannot be used: File name too long\n"
+    assert ran.err.startswith("sfe: ")
+    assert ran.err.endswith("File name too long\n")
+    assert ran.err.count("\n") == 1
 
 
 def test_an_interrupt_ends_with_130_and_no_half_file(aligned, model, sfe, monkeypatch):
