@@ -28,11 +28,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.comparisons.pixels import sample
-from stylefeatureeditor.comparisons.pyramid import FeaturePyramid
 from stylefeatureeditor.comparisons.reweighted import draw_each
 from stylefeatureeditor.comparisons.single_style import SingleStyleConfig, SingleStyleEncoder
 from stylefeatureeditor.editing.direction import combine
-from stylefeatureeditor.editing.e4e import E4eConfig
+from stylefeatureeditor.editing.e4e import E4eConfig, FeaturePyramid
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.records import Codes
@@ -176,7 +175,8 @@ class HyperInverter(nn.Module):
             photos: X, (B, 3, 256, 256) in [-1, 1].
             attempt: Y, the same shape, unclipped.
         """
-        pairs = list(zip(self.layer_codes(attempt), self.layer_codes(photos), strict=True))
+        both = self.layer_codes(torch.cat([attempt, photos]))
+        pairs = [maps.chunk(2) for maps in both]
         found = {}
         for index, regressor in enumerate(self.layers):
             style = index + 1 if index else 0  # 0, 2, 3, ... as the release counts

@@ -25,9 +25,8 @@ from torch.nn import functional
 
 from stylefeatureeditor.backbones.ir_se50 import IRBlock
 from stylefeatureeditor.comparisons.pixels import shrink
-from stylefeatureeditor.comparisons.pyramid import PyramidEncoder
 from stylefeatureeditor.editing.direction import combine
-from stylefeatureeditor.editing.e4e import E4eConfig
+from stylefeatureeditor.editing.e4e import E4eConfig, PyramidEncoder
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig, Padding
 from stylefeatureeditor.records import Codes

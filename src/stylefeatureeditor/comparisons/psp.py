@@ -22,8 +22,7 @@ from torch import Tensor, nn
 
 from stylefeatureeditor.comparisons.inversion import CodeInversion, edit_codes
 from stylefeatureeditor.comparisons.pixels import shrink
-from stylefeatureeditor.comparisons.pyramid import PyramidEncoder
-from stylefeatureeditor.editing.e4e import E4eConfig
+from stylefeatureeditor.editing.e4e import E4eConfig, PyramidEncoder
 from stylefeatureeditor.errors import ConfigError, check_shape
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.records import Codes

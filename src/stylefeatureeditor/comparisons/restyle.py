@@ -24,8 +24,7 @@ from torch import Tensor, nn
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
 from stylefeatureeditor.comparisons.inversion import CodeInversion, edit_codes
 from stylefeatureeditor.comparisons.pixels import pool, shrink
-from stylefeatureeditor.comparisons.pyramid import added_to_first
-from stylefeatureeditor.editing.e4e import StyleHead
+from stylefeatureeditor.editing.e4e import StyleHead, added_to_first
 from stylefeatureeditor.errors import ConfigError, check_shape
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.records import Codes

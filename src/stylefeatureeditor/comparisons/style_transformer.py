@@ -23,8 +23,7 @@ from torch import Tensor, nn
 
 from stylefeatureeditor.comparisons.inversion import CodeInversion, edit_codes
 from stylefeatureeditor.comparisons.pixels import shrink
-from stylefeatureeditor.comparisons.pyramid import FeaturePyramid
-from stylefeatureeditor.editing.e4e import E4eConfig
+from stylefeatureeditor.editing.e4e import E4eConfig, FeaturePyramid
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.records import Codes
 

@@ -25,9 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.comparisons.pixels import shrink
-from stylefeatureeditor.comparisons.pyramid import PyramidEncoder, added_to_first
 from stylefeatureeditor.editing.direction import combine
-from stylefeatureeditor.editing.e4e import E4eConfig
+from stylefeatureeditor.editing.e4e import E4eConfig, PyramidEncoder, added_to_first
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.records import Codes
 

@@ -6,6 +6,8 @@
     feature pyramid:   p2 = up(c3) + lateral(c2),  p1 = up(p2) + lateral(c1)
     styles: coarse from c3, middle from p2, fine from p1; styles 1.. are offsets from style 0
 
+pSp's encoder is the same without the offsets (Richardson et al., 2021).
+
 Shapes: B batch, N styles, D style width, S side of the photo as the encoder sees it (256).
 """
 
@@ -79,8 +81,25 @@ class StyleHead(nn.Module):
         return self.linear(x.flatten(1))
 
 
-class E4e(nn.Module):
-    """E of Eq. 5."""
+@dataclass(frozen=True)
+class Levels:
+    """A feature pyramid.
+
+    Attributes:
+        coarse: c3, (B, C, S/16, S/16).
+        middle: p2, (B, C, S/8, S/8).
+        fine: p1, (B, C, S/4, S/4).
+        shallow: c1, (B, 128, S/4, S/4), of the trunk alone.
+    """
+
+    coarse: Tensor
+    middle: Tensor
+    fine: Tensor
+    shallow: Tensor
+
+
+class FeaturePyramid(nn.Module):
+    """Trunk and lateral convolutions."""
 
     def __init__(self, config: E4eConfig) -> None:
         super().__init__()
@@ -89,18 +108,48 @@ class E4e(nn.Module):
         _, fine, middle, coarse = config.trunk.channels
         self.lateral_middle = nn.Conv2d(middle, coarse, kernel_size=1)
         self.lateral_fine = nn.Conv2d(fine, coarse, kernel_size=1)
+
+    def levels(self, photos: Tensor) -> Levels:
+        """(B, 3, S, S) in [-1, 1] -> the three levels, and c1."""
+        check_shape("photos", photos, (None, 3, self.config.size, self.config.size))
+        _, c1, c2, c3 = self.trunk(photos)
+        p2 = _upsample_to(c3, c2) + self.lateral_middle(c2)
+        p1 = _upsample_to(p2, c1) + self.lateral_fine(c1)
+        return Levels(c3, p2, p1, c1)
+
+
+class PyramidEncoder(FeaturePyramid):
+    """A head per style, each on its own: the encoder of pSp."""
+
+    def __init__(self, config: E4eConfig) -> None:
+        super().__init__(config)
+        coarse = config.trunk.channels[-1]
         self.heads = nn.ModuleList(
             StyleHead(coarse, config.style_dim, config.size // self._divisor(style))
             for style in range(config.num_styles)
         )
 
-    def pyramid(self, photos: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return c3, p2 and p1: (B, C, S/16, S/16), (B, C, S/8, S/8), (B, C, S/4, S/4)."""
-        check_shape("photos", photos, (None, 3, self.config.size, self.config.size))
-        _, c1, c2, c3 = self.trunk(photos)
-        p2 = _upsample_to(c3, c2) + self.lateral_middle(c2)
-        p1 = _upsample_to(p2, c1) + self.lateral_fine(c1)
-        return c3, p2, p1
+    def styles(self, levels: Levels, num_styles: int | None = None) -> Tensor:
+        """Return what the first `num_styles` heads give, (B, num_styles, D); None means all."""
+        maps = {16: levels.coarse, 8: levels.middle, 4: levels.fine}
+        maps = {divisor: level.contiguous() for divisor, level in maps.items()}
+        count = self.config.num_styles if num_styles is None else num_styles
+        heads = list(enumerate(self.heads))[:count]
+        return torch.stack([head(maps[self._divisor(style)]) for style, head in heads], dim=1)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """(B, 3, S, S) in [-1, 1] -> the offset of w from latent_avg, (B, N, D)."""
+        return self.styles(self.levels(photos))
+
+    def _divisor(self, style: int) -> int:
+        """How much smaller than the photo the level is that this style reads."""
+        if style < self.config.middle_from:
+            return 16
+        return 8 if style < self.config.fine_from else 4
+
+
+class E4e(PyramidEncoder):
+    """E of Eq. 5."""
 
     def forward(self, photos: Tensor, num_styles: int | None = None) -> Tensor:
         """Return the offset of w_E from latent_avg, (B, N, D).
@@ -110,20 +159,16 @@ class E4e(nn.Module):
             num_styles: styles that may differ from style 0; the rest repeat it (the progressive
                 stages of e4e's training). None means all.
         """
-        levels = dict(zip((16, 8, 4), map(Tensor.contiguous, self.pyramid(photos)), strict=True))
-        active = self.config.num_styles if num_styles is None else num_styles
-        base = self.heads[0](levels[16])  # (B, D)
-        rows = [base]
-        for style in range(1, self.config.num_styles):
-            head, level = self.heads[style], levels[self._divisor(style)]
-            rows.append(base + head(level) if style < active else base)
-        return torch.stack(rows, dim=1)
+        rows = added_to_first(self.styles(self.levels(photos), num_styles))
+        rest = self.config.num_styles - rows.shape[1]
+        if rest == 0:
+            return rows
+        return torch.cat([rows, rows[:, :1].expand(-1, rest, -1)], dim=1)
 
-    def _divisor(self, style: int) -> int:
-        """How much smaller than the photo the level is that this style reads."""
-        if style < self.config.middle_from:
-            return 16
-        return 8 if style < self.config.fine_from else 4
+
+def added_to_first(rows: Tensor) -> Tensor:
+    """(B, N, D) -> the same with row 0 added to the others."""
+    return torch.cat([rows[:, :1], rows[:, :1] + rows[:, 1:]], dim=1)
 
 
 def _upsample_to(x: Tensor, like: Tensor) -> Tensor:
