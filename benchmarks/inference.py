@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Work, flop, run_process, timed
+from benchmarks.measure import Work, flop, peak_memory, run_process, timed
 from benchmarks.models import config_of, random_model
 from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.pipeline import Pipeline
@@ -124,15 +124,6 @@ def _edit_once(size: int, device: str) -> dict[str, float]:
     pipeline.edit(pipeline.invert(torch.zeros(1, 3, size, size)), {_direction(pipeline): 1.0})
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
     return {"peak": peak_memory(device), "weights": weights / 2**30}
-
-
-def peak_memory(device: str) -> float:
-    """Return this process's peak in GiB: of the GPU, or of main memory with all libraries."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**30
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ operations than plain convolutions (docs/LOG.md).
 from __future__ import annotations
 
 import gc
-import os
+import json
+import resource
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +29,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 Work = Callable[[], object]
 ROOT = Path(__file__).parents[1]
+LAUNCHER = """
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+done = subprocess.run(sys.argv[2:])
+figures = [time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]
+open(sys.argv[1], "w").write(json.dumps(figures))
+sys.exit(done.returncode if done.returncode >= 0 else 128 - done.returncode)
+"""  # small, since a child's peak begins with its parent's
 PLAIN = ("convolution.is_plain_cpu", "generator.stylegan2.is_plain_cpu")  # what rearranges the sums
 
 
@@ -104,19 +114,26 @@ def run_process(command: Sequence[str]) -> Process:
     Raises:
         RuntimeError: it failed; the message has the end of what it wrote.
     """
-    start = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=complained)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        complained.seek(0)
-        output, complaint = said.read(), complained.read()
-    if process.returncode:
-        what = " ".join(command[1:6])
-        raise RuntimeError(f"{what} ended with {process.returncode}: {complaint[-600:].strip()}")
-    return Process(seconds, usage.ru_maxrss / 2**20, output)
+    with tempfile.TemporaryDirectory() as folder:
+        figures = Path(folder, "figures.json")
+        launcher = [sys.executable, "-S", "-c", LAUNCHER, str(figures), *command]
+        done = subprocess.run(launcher, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            what, why = " ".join(command[1:6]), done.stderr[-600:].strip()
+            raise RuntimeError(f"{what} ended with {done.returncode}: {why}")
+        seconds, peak = json.loads(figures.read_text())
+    return Process(seconds, peak / 2**20, done.stdout)
+
+
+def peak_memory(device: str) -> float:
+    """Return this process's peak in GiB: of the GPU, or of main memory with all libraries."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would count the parent's memory, which a child starts with
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # macOS, in bytes
 
 
 def _wait(device: str) -> None:

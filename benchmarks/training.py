@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.inference import peak_memory
-from benchmarks.measure import run_process, summary
+from benchmarks.measure import peak_memory, run_process, summary
 from benchmarks.models import config_of, random_model
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.editing.direction import EditDirection

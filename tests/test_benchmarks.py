@@ -112,6 +112,6 @@ def test_a_process_that_fails_says_why():
     done = run_process([sys.executable, "-c", "print(7)"])
     assert done.output == "7\n"
     assert done.seconds > 0
-    assert 0.001 < done.peak < 1
+    assert 0.001 < done.peak < 0.1  # not what this process holds
     with pytest.raises(RuntimeError, match="no such thing"):
         run_process([sys.executable, "-c", "raise SystemExit('no such thing')"])
