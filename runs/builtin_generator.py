@@ -2,9 +2,9 @@
 
     python runs/builtin_generator.py SIZE STEPS OUT ZIP...
 
-The run lies in OUT/generator-SIZE; it begins with what OUT/generator-(SIZE / 2) has reached, if
-that is there. The same command goes on from the last checkpoint. Settings are those of a small
-model on a CPU; docs/LOG.md tells how they were found.
+The run lies in OUT/generator-SIZE; it begins with the compact file of this size, if there is one,
+else with what OUT/generator-(SIZE / 2) has reached. The same command goes on from the last
+checkpoint. Settings are those of a small model on a CPU; docs/LOG.md tells how they were found.
 """
 
 from __future__ import annotations
@@ -51,11 +51,13 @@ def main() -> None:
     test = data.open(given.size, data.test_where)
     held_out = test.photos(range(0, len(test), 2))
     folder = given.out / f"generator-{given.size}"
-    smaller = smaller_networks(given.out, given.size // 2)
-    if smaller is None:
-        phase = GeneratorPhase(settings.phase, held_out)
-    else:
+    own, smaller = compact_networks(given.size), smaller_networks(given.out, given.size // 2)
+    if own is None and smaller is not None:
         phase = grow_from(smaller, settings.phase, held_out)
+    else:
+        phase = GeneratorPhase(settings.phase, held_out)
+        for name, state in (own or {}).items():
+            getattr(phase, name).load_state_dict(state)
     result = run(
         phase,
         settings.loop,
@@ -73,8 +75,11 @@ def main() -> None:
 def smaller_networks(out: Path, size: int) -> dict[str, Any] | None:
     """Return the networks of the stage before: from its run, or from its compact file."""
     loaded = load_checkpoint(out / f"generator-{size}" / "checkpoints")
-    if loaded is not None:
-        return loaded[1]["phase"]
+    return compact_networks(size) if loaded is None else loaded[1]["phase"]
+
+
+def compact_networks(size: int) -> dict[str, Any] | None:
+    """Return the networks that `compact_generator.py` has kept of a stage, or None."""
     compact = Path(__file__).parent / "checkpoints" / f"generator-{size}.safetensors"
     if not compact.is_file():
         return None
