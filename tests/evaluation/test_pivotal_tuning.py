@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import math
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
@@ -100,6 +104,47 @@ def test_tuning_stops_before_the_update_once_it_is_near_enough(model):
 def test_the_projection_repeats(model):
     first, second = (project(model.generator, tiny_photos(1), Toy(), SHORT) for _ in range(2))
     assert torch.equal(first.wplus, second.wplus)
+
+
+def test_the_projection_is_the_released_loop(model):
+    """The loop once more, plainly: torch's own random numbers, the penalty written out."""
+    photo, steps, generator = tiny_photos(1), 4, copy.deepcopy(model.generator)
+    z = torch.from_numpy(np.random.RandomState(123).randn(20, 12)).float()
+    samples = generator.mapping(z)
+    mean = samples.mean(dim=0)
+    spread = ((samples - mean).square().sum() / 20).sqrt()
+    torch.manual_seed(0)
+    noises = [layer.noise for layer in generator.layers]
+    for noise in noises:
+        noise.copy_(torch.randn_like(noise)).requires_grad_()
+    w = mean.clone()[None, None].requires_grad_()
+    optimiser = torch.optim.Adam([w, *noises], betas=(0.9, 0.999))
+    for step in range(steps):
+        t = step / steps
+        ramp = (0.5 - 0.5 * math.cos(math.pi * min(1, (1 - t) / 0.25))) * min(1, t / 0.05)
+        optimiser.param_groups[0]["lr"] = 0.01 * ramp
+        shaken = w + torch.randn_like(w) * spread * 0.05 * max(0, 1 - t / 0.75) ** 2
+        drawn = generator.synthesize(Codes(shaken.repeat(1, 8, 1)))
+        loss = (Toy()(photo) - Toy()(drawn)).square().sum()
+        for noise in noises:
+            part_of = noise
+            while True:
+                for axis in (2, 3):
+                    loss = loss + 1e5 * (part_of * part_of.roll(1, axis)).mean() ** 2
+                if part_of.shape[-1] <= 8:
+                    break
+                part_of = torch.nn.functional.avg_pool2d(part_of, 2)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            for noise in noises:
+                noise -= noise.mean()
+                noise *= noise.square().mean().rsqrt()
+    config = replace(SHORT, projection_steps=steps)
+    found = project(model.generator, photo, Toy(), config).wplus
+    torch.testing.assert_close(found, w.detach().expand(-1, 8, -1), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(found[0, 0], mean, atol=1e-2)
 
 
 def test_the_spread_is_over_all_numbers(model):
