@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import Work, flop, peak_memory, run_process, timed
-from benchmarks.models import config_of, random_model
-from stylefeatureeditor.editing.direction import EditDirection
+from benchmarks.models import config_of, direction_of, random_model
 from stylefeatureeditor.pipeline import Pipeline
 from stylefeatureeditor.records import Codes
 
@@ -65,7 +64,7 @@ def network_items(pipeline: Pipeline, photo: Tensor) -> list[Item]:
 
 def method_items(pipeline: Pipeline, photo: Tensor) -> list[Item]:
     """Return what a user asks for."""
-    direction = _direction(pipeline)
+    direction = direction_of(pipeline.model.config)
     known = pipeline.invert(photo)
     pipeline.edit(known, {direction: 1.0})
     eight = photo.repeat(BATCH, 1, 1, 1)
@@ -113,15 +112,11 @@ def peak_of_fresh_edit(size: int, device: str) -> dict[str, float]:
     return found
 
 
-def _direction(pipeline: Pipeline) -> EditDirection:
-    width = pipeline.model.config.generator.style_dim
-    return EditDirection.linear(torch.randn(width) / width**0.5)
-
-
 def _edit_once(size: int, device: str) -> dict[str, float]:
     model = random_model(config_of(size)).to(device)
     pipeline = Pipeline(model)
-    pipeline.edit(pipeline.invert(torch.zeros(1, 3, size, size)), {_direction(pipeline): 1.0})
+    photo = torch.zeros(1, 3, size, size, device=device)
+    pipeline.edit(pipeline.invert(photo), {direction_of(model.config): 1.0})
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
     return {"peak": peak_memory(device), "weights": weights / 2**30}
 

@@ -82,8 +82,9 @@ def timed(work: Work, *, seconds: float = 6.0, least: int = 3, most: int = 30) -
 
 
 def summary(samples: Sequence[float]) -> Timing:
-    """Return median and quartiles of at least two samples."""
-    low, _, high = statistics.quantiles(samples, n=4, method="inclusive")
+    """Return median and quartiles."""
+    known = samples if len(samples) > 1 else [*samples, *samples]
+    low, _, high = statistics.quantiles(known, n=4, method="inclusive")
     return Timing(statistics.median(samples), low, high, len(samples))
 
 

@@ -1,4 +1,4 @@
-"""Random-weight models of the sizes that are timed: 64, 256 and 1024 px."""
+"""Random-weight models of the sizes that are timed, 64, 256 and 1024 px, and a direction each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import nn
 
 from stylefeatureeditor.backbones.ir_se50 import IRConfig
 from stylefeatureeditor.backbones.iresnet import IResNetConfig
+from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.editing.e4e import E4eConfig
 from stylefeatureeditor.editing.feature_editor import FeatureEditorConfig
 from stylefeatureeditor.generator.layers import ModulatedConv
@@ -87,3 +88,10 @@ def random_model(config: ModelConfig) -> Model:
             module.weight.data.normal_()
             module.affine.bias.data.fill_(1)
     return model.eval().requires_grad_(requires_grad=False)
+
+
+def direction_of(config: ModelConfig) -> EditDirection:
+    """Return a random direction, the same in every run."""
+    width = config.generator.style_dim
+    draw = torch.Generator().manual_seed(0)
+    return EditDirection.linear(torch.randn(width, generator=draw) / width**0.5)

@@ -1,6 +1,6 @@
 """Time everything a user waits for, and write docs/PERFORMANCE.md.
 
-    python -m benchmarks.run                      # every size, about twenty minutes on two cores
+    python -m benchmarks.run                      # every size, about forty minutes on two cores
     python -m benchmarks.run --sizes 1024 --skip training processes
     python -m benchmarks.run --sizes 64 --seconds 1 --no-report
 
@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 import stylefeatureeditor
+from benchmarks.engines import engine_rows
 from benchmarks.inference import measured, method_items, network_items, peak_of_fresh_edit
 from benchmarks.measure import ROOT, best_convolution_rate
 from benchmarks.models import SIZES, config_of, random_model
@@ -32,7 +33,7 @@ from stylefeatureeditor.files import atomic_path
 from stylefeatureeditor.pipeline import Pipeline
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("networks", "method", "memory", "training", "processes")
+PARTS = ("networks", "method", "memory", "engines", "training", "processes")
 SAME = ("cpu", "threads", "torch")  # figures of other machines or builds are not mixed
 
 
@@ -57,8 +58,9 @@ class Results:
 
     def size(self, size: int) -> dict[str, Any]:
         """Return what is known of a size, to be filled."""
-        empty: dict[str, Any] = {"rows": [], "memory": {}, "training": []}
-        found: dict[str, Any] = self.content["sizes"].setdefault(str(size), empty)
+        found: dict[str, Any] = self.content["sizes"].setdefault(str(size), {})
+        for part, empty in (("rows", []), ("memory", {}), ("engines", []), ("training", [])):
+            found.setdefault(part, empty)
         return found
 
     def put(self, rows: list[dict[str, Any]], row: dict[str, Any]) -> None:
@@ -96,6 +98,13 @@ def run_inference(results: Results, size: int, options: argparse.Namespace) -> N
             if item.name not in options.skip:
                 row = measured(item, rate, options.seconds)
                 results.put(part["rows"], {**row, "rate": rate})
+
+
+def run_engines(results: Results, size: int, seconds: float) -> None:
+    """Time a re-edit on other engines and in other precisions."""
+    print(f"\n{size} px, engines", flush=True)
+    for row in engine_rows(size, results.content["device"], seconds):
+        results.put(results.size(size)["engines"], row)
 
 
 def run_training(results: Results, size: int, skip: list[str]) -> None:
@@ -164,6 +173,8 @@ def main() -> None:
             found = peak_of_fresh_edit(size, device)
             results.size(size)["memory"] = found
             print(f"  fresh edit, peak {found['peak']:.2f} GiB, weights {found['weights']:.2f}")
+        if "engines" not in options.skip:
+            run_engines(results, size, options.seconds)
         if "training" not in options.skip:
             run_training(results, size, options.skip)
         results.write()

@@ -31,14 +31,14 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 
 sfe() { "$python" -m stylefeatureeditor "$@"; }
 
-train() { # PHASE STEPS OPTION...
+train() { # PHASE STEPS OPTION... : into OUT/STAGE
     local phase=$1 steps=$2
     shift 2
     # shellcheck disable=SC2086  # FLAGS are words
-    sfe train "$phase" --out "$out/$phase" --preset small --resume "$@" \
+    sfe train "$phase" --out "$out/$stage" --preset small --resume "$@" \
         --data.where.split train --data.test-where.split test \
         --data.where.black_frac "<=0.05" --data.test-where.black_frac "<=0.05" \
-        ${steps:+--loop.steps "$steps"} ${TUNE_FROM:+--tune-from "$TUNE_FROM/$phase"} ${FLAGS:-} ||
+        ${steps:+--loop.steps "$steps"} ${TUNE_FROM:+--tune-from "$TUNE_FROM/$stage"} ${FLAGS:-} ||
         [ $? -eq 130 ] # stopped by a signal, and saved
 }
 
@@ -70,6 +70,10 @@ run_stage() {
         generator-32) "$python" "$here/builtin_generator.py" 32 "${STEPS_32:-6250}" "$out" "${zips[@]}" ;;
         generator-64) "$python" "$here/builtin_generator.py" 64 "${STEPS_64:-100000}" "$out" "${zips[@]}" ;;
         attributes) TUNE_FROM="" train attributes "${STEPS_ATTRIBUTES:-}" --data "$data/celeba87.zip" ;;
+        judge) # another network on the same photos: it judges edits and finds no direction
+            TUNE_FROM="" train attributes "${STEPS_ATTRIBUTES:-}" --data "$data/celeba87.zip" --training.balance 0.5 \
+                --training.network.channels 24 48 96 192 --loop.seed 1
+            ;;
         e4e)
             train e4e "${STEPS_E4E:-}" --data "${zips[@]}" --generator "$out/generator-64" \
                 --attributes "$out/attributes" --training.image.attribute-features "$likeness" \
@@ -99,7 +103,7 @@ complete() { # the last file that a stage writes
 }
 
 mkdir -p "$out"
-for stage in ${STAGES:-generator-32 generator-64 attributes e4e directions inverter editor faces}; do
+for stage in ${STAGES:-generator-32 generator-64 attributes judge e4e directions inverter editor faces}; do
     if complete "$stage"; then
         echo "$stage is complete"
         continue

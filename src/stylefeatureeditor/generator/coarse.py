@@ -63,7 +63,9 @@ def _styled(layer: StyledLayer, x: Tensor, style: Tensor, factor: int) -> Tensor
     kernel = coarse_kernel(conv, factor).to(x.dtype)
     x = functional.conv2d(x * style.to(x.dtype)[:, :, None, None], kernel, padding=1)
     x = x * scale.to(x.dtype)[:, :, None, None]
-    noise = functional.avg_pool2d(layer.noise, factor) * layer.noise_strength
+    # a mean over an axis: other engines work it out before they run, a pooling they do not
+    cells = layer.noise.unflatten(3, (-1, factor)).unflatten(2, (-1, factor))  # (1, 1, s, r, s, r)
+    noise = cells.mean(dim=(3, 5)) * layer.noise_strength
     x = x + (noise + layer.bias[:, None, None]).to(x.dtype)
     return functional.leaky_relu(x, 0.2) * sqrt(2)
 

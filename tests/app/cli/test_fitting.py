@@ -153,3 +153,18 @@ def test_photos_need_a_trained_encoder(own, labelled, sfe):
     photos, table = labelled
     words = ("--data", photos, "--labels", table, "--column", "Smiling", "--name", "grim")
     assert "no trained e4e" in fit(sfe, own, *words).err
+
+
+def test_a_vector_for_each_style(own, labelled, sfe):
+    photos, table = labelled
+    words = ("--data", photos, "--labels", table, "--column", "Smiling", "--name", "grim")
+    ran = fit(sfe, own, *words, "--per-style", "--without", "smile")
+    assert ran.code == 0
+    found = vector(own, "grim")
+    assert found.ndim == 2
+    assert not torch.allclose(found[0], found[-1])
+    smile = vector(own, "smile").expand(found.shape)
+    assert abs((found * smile).sum()) < 1e-4 * found.norm() * smile.norm()
+    ran = fit(sfe, own, "--classifier", "x", "--column", "Smiling", "--name", "g", "--per-style")
+    assert ran.code == 2
+    assert "--per-style needs --data" in ran.err

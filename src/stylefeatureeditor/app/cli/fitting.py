@@ -13,7 +13,7 @@ from stylefeatureeditor.errors import ConfigError, DirectionError
 if TYPE_CHECKING:
     import argparse
 
-    from torch import Tensor
+    from torch import Size, Tensor
 
     from stylefeatureeditor.app.cli.options import Commands
     from stylefeatureeditor.data.images import ImageSet
@@ -92,6 +92,11 @@ def add_to(group: Commands) -> None:
         choices=("logistic", "svm", "mean"),
         default="logistic",
         help="boundary, or difference of the means for weak encoders (%(default)s)",
+    )
+    parser.add_argument(
+        "--per-style",
+        action="store_true",
+        help="a vector for each style vector (W+) instead of one for all; needs --data",
     )
     parser.add_argument("--pca", type=int, metavar="N", help="the N widest components of w")
     parser.add_argument("--sefa", type=int, metavar="N", help="the N that G's layers amplify most")
@@ -182,6 +187,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("--labels are of photos: say which with --data")
     if args.samples < FACES_MEASURED:
         raise ConfigError(f"--samples must be at least {FACES_MEASURED}, got {args.samples}")
+    if args.per_style and not args.data:
+        raise ConfigError("generated codes have one style for all layers: --per-style needs --data")
     for rule in args.where:
         if "=" not in rule:
             raise ConfigError(f"--where is written COLUMN=RULE, got '{rule}'")
@@ -205,7 +212,8 @@ def _from_photos(
     labels = _labels(args, images)
     with Progress("encoding photos", len(images)) as progress:
         wplus = encoded_codes(model, images, progress.update)
-    found = _boundary(args, model, wplus.mean(dim=1), labels, folder, f"{len(images)} photos")
+    codes = wplus if args.per_style else wplus.mean(dim=1)
+    found = _boundary(args, model, codes, labels, folder, f"{len(images)} photos")
     step = max(1, len(wplus) // FACES_MEASURED)
     return [found], wplus[::step]
 
@@ -248,10 +256,14 @@ def _boundary(
     from stylefeatureeditor.editing.fit import fit_boundary, scaled, without
     from stylefeatureeditor.training.directions_fit import mapped_codes
 
-    boundary = fit_boundary(codes, labels, args.method)
-    left = without(boundary.vector, _others(args.without, folder))
+    shape = codes.shape[1:]  # (D,), or (N, D) with a vector for each style
+    flat = codes.flatten(1)
+    boundary = fit_boundary(flat, labels, args.method)
+    others = [other.expand(shape).flatten() for other in _others(args.without, folder, shape)]
+    unit = functional.normalize(without(boundary.vector, others), dim=0)
     # one deviation of what G itself draws, however narrow an encoder's codes are
-    vector = scaled(functional.normalize(left, dim=0), mapped_codes(model.generator, args.samples))
+    drawn = flat if args.per_style else mapped_codes(model.generator, args.samples)
+    vector = scaled(unit, drawn).reshape(shape)
     if boundary.accuracy < POOR:
         warn(f"{args.name}: the boundary tells only {boundary.accuracy:.0%} apart, chance is 50%")
     note = f"; {boundary.accuracy:.0%} of held-out codes lie on the right side"
@@ -261,8 +273,8 @@ def _boundary(
     return Found(direction, f"InterFaceGAN, {what}", help_text, note)
 
 
-def _others(names: list[str], folder: Path) -> list[Tensor]:
-    """The vectors of a model's linear directions."""
+def _others(names: list[str], folder: Path, shape: Size) -> list[Tensor]:
+    """The vectors of a model's linear directions, of the shape of a new one or (D,)."""
     from stylefeatureeditor.weights.direction_files import load_own_directions
 
     own, vectors = load_own_directions(folder), []
@@ -270,7 +282,7 @@ def _others(names: list[str], folder: Path) -> list[Tensor]:
         vector = own.find(name).tensors.get("vector")
         if vector is None:
             raise DirectionError(f"--without {name}: only linear directions can be left alone")
-        vectors.append(vector if vector.ndim == 1 else vector.mean(dim=0))
+        vectors.append(vector if vector.ndim <= len(shape) else vector.mean(dim=0))
     return vectors
 
 
