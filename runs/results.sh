@@ -31,7 +31,7 @@ table() { # NAME COMMAND OPTION... : one table in OUT/NAME, on the test rows
     shift 2
     echo "$name" >&2
     "$python" -m stylefeatureeditor evaluate "$command" "$@" --where split=test \
-        --model "$model" --device cpu -o "$out/$name" \
+        --model "$model" --device cpu --paper none -o "$out/$name" \
         ${CLASSIFIER:+--classifier "$CLASSIFIER"} >"$out/$name.log"
 }
 

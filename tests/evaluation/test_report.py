@@ -10,10 +10,16 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from stylefeatureeditor.app.cli import evaluate
 from stylefeatureeditor.errors import PhotoError
 from stylefeatureeditor.evaluation.bootstrap import Mean
 from stylefeatureeditor.evaluation.paper import ABLATIONS, CARS, FACES
-from stylefeatureeditor.evaluation.report import merge, paper_rows, write_report
+from stylefeatureeditor.evaluation.report import (
+    PAPER_TABLES,
+    beside_paper,
+    merge,
+    write_report,
+)
 from stylefeatureeditor.evaluation.report_page import data_uri, difference_map, to_html
 from stylefeatureeditor.evaluation.report_plot import marker_radius, plot_svg, ticks
 from stylefeatureeditor.evaluation.report_tables import Report, to_json, to_latex, to_markdown
@@ -41,7 +47,8 @@ def row(name: str, lpips: float, fid: float, seconds: float) -> MethodResult:
 @pytest.fixture
 def report():
     results = (row("mine_1", 0.1, 30, 0.05), row("theirs & co", 0.2, 25, 120.0))
-    return Report("A title", "sfe evaluate <data>", results, paper_rows(), ("A note.",))
+    run = Report("A title", "sfe evaluate <data>", results, notes=("A note.",))
+    return beside_paper(run, "faces")
 
 
 def test_markdown_has_every_row_marks_the_paper_and_bolds_the_best(report):
@@ -49,14 +56,14 @@ def test_markdown_has_every_row_marks_the_paper_and_bolds_the_best(report):
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + 2 + len(FACES)
     assert "| mine_1 | run here | 20 | **0.100 [0.090, 0.110]** |" in text
-    assert "| SFE | paper |  | 0.019 | - | 24.4 | 0.07 |" in text
+    assert "| SFE | paper |  | 0.019 | - | 24.4 | 0.07 | - |" in text
     assert "smile- FID ↓" in lines[0]
     assert "**25.00**" in text
     assert "theirs & co: bad.png: torn" in text
 
 
 def test_time_stands_last_and_edits_after_the_inversion(report):
-    assert report.columns == ["lpips", "psnr", "smile- fid", "seconds"]
+    assert report.columns == ["lpips", "psnr", "smile- fid", "seconds", "peak_mib"]
 
 
 def test_the_best_follows_the_direction_of_the_column(report):
@@ -67,13 +74,13 @@ def test_the_best_follows_the_direction_of_the_column(report):
 
 def test_latex_is_a_table_of_the_papers_layout(report):
     text = to_latex(report)
-    assert text.count(r"\begin{tabular}{lrrrr}") == text.count(r"\end{tabular}") == 1
+    assert text.count(r"\begin{tabular}{lrrrrr}") == text.count(r"\end{tabular}") == 1
     assert r"mine\_1 & \textbf{0.100}" in text
     assert r"theirs \& co" in text
     body = [
         line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line
     ]
-    assert {line.replace(r"\&", "").count("&") for line in body} == {4}
+    assert {line.replace(r"\&", "").count("&") for line in body} == {5}
 
 
 def test_json_holds_the_numbers_unrounded(report):
@@ -108,7 +115,8 @@ def test_the_page_asks_for_nothing_from_outside(report):
     text = to_html(report)
     page.feed(text)
     assert page.addresses
-    assert all(address.startswith("data:image/") for address in page.addresses)
+    inside = ("data:image/", "#m")
+    assert all(address.startswith(inside) for address in page.addresses)
     assert "<link" not in text
     assert page.tags.count("figure") == 2
     assert "a&lt;b&gt;.png" in text
@@ -184,6 +192,23 @@ def test_all_forms_are_written_and_say_that_the_paper_was_not_run(report, tmp_pa
     written = write_report(report, tmp_path / "new")
     assert sorted(written) == ["html", "json", "md", "tex"]
     assert "were not run" in written["md"].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("table", "rows"), [("faces", 12), ("ablations", 7), ("cars", 6)])
+def test_another_table_of_the_paper_may_stand_beside(report, table, rows):
+    assert len(beside_paper(report, table).reported) == rows
+    assert tuple(PAPER_TABLES) == evaluate.PAPER_TABLES
+
+
+def test_the_paper_stays_away_where_only_time_could_be_compared():
+    alone = Report("t", "c", (MethodResult("x", {"ssim": Mean(0.5), "seconds": Mean(1.0)}),))
+    assert beside_paper(alone, "faces") == alone
+
+
+def test_memory_is_a_column_that_lower_values_lead(report):
+    assert "| peak MiB ↓ |" in to_markdown(report)
+    assert "1024" in to_latex(report)
+    assert report.best("peak_mib") == 1024
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(report, tmp_path):

@@ -27,9 +27,9 @@ from torch import Tensor
 
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.measures import as_saved
+from stylefeatureeditor.evaluation.peak import read_peak
 from stylefeatureeditor.evaluation.results import (
     MethodResult,
-    peak_memory,
     pictures_of,
     set_distances,
 )
@@ -222,7 +222,7 @@ def evaluate_edit(
         pictures_of(
             work, table, (f"{task.name}, {MOST}", f"{task.name}, {LEAST}", f"{task.name}, random")
         ),
-        peak_memory(plan.device),
+        read_peak(work.folder),
     )
 
 

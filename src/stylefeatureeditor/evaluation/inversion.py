@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.evaluation.peak import read_peak
 from stylefeatureeditor.evaluation.results import (
     MethodResult,
     distances_to_photos,
-    peak_memory,
     pictures_of,
 )
 from stylefeatureeditor.evaluation.runner import Drawn, PhotosThemselves, timed
@@ -88,5 +88,5 @@ def _evaluate(name: str, drawer: Drawer, plan: Plan, given: PhotoSet | None = No
         len(table),
         table.errors,
         pictures_of(task, table),
-        None if given is not None else peak_memory(plan.device),
+        None if given is not None else read_peak(task.folder),
     )

@@ -4,18 +4,19 @@ A `Measure` compares a drawn image with its photo and gives one number per pair;
 turns an image into a feature vector, from which sets are compared (`distribution.py`). Which there
 are depends on the image size and on the networks on disk; what is left out says why.
 
-| column    | direction | protocol                                                        |
-|-----------|-----------|-----------------------------------------------------------------|
-| lpips     | lower     | AlexNet, at 256 pixels                                          |
-| lpips_vgg | lower     | VGG16, at 256 pixels                                            |
-| l2        | lower     | mean squared error on [-1, 1], at 256 pixels                    |
-| psnr      | higher    | dB, full size                                                   |
-| ssim      | higher    | full size, [0, 1]                                               |
-| ms_ssim   | higher    | full size, [0, 1]; from 161 pixels on                           |
-| identity  | higher    | cosine of CurricularFace features (IR-101) of the aligned crop  |
-| arcface   | higher    | the same with ArcFace (IR-SE50), which the model was trained on |
-| fid       | lower     | 2048-d Inception, resize of pytorch-fid                         |
-| clean_fid | lower     | the same network, resize of clean-fid                           |
+| column    | range    | better | protocol                                                        |
+|-----------|----------|--------|-----------------------------------------------------------------|
+| lpips     | [0, oo)  | lower  | AlexNet, at 256 pixels                                          |
+| lpips_vgg | [0, oo)  | lower  | VGG16, at 256 pixels                                            |
+| l2        | [0, 4]   | lower  | mean squared error on [-1, 1], at 256 pixels                    |
+| psnr      | (0, oo]  | higher | dB, full size; equal images, which have oo, are left out        |
+| ssim      | [-1, 1]  | higher | full size, pixels on [0, 1]                                     |
+| ms_ssim   | [0, 1]   | higher | the same; from 161 pixels on                                    |
+| identity  | [-1, 1]  | higher | cosine of CurricularFace features (IR-101) of the aligned crop  |
+| arcface   | [-1, 1]  | higher | the same with ArcFace (IR-SE50), which the model was trained on |
+| fid       | [0, oo)  | lower  | 2048-d Inception, resize of pytorch-fid                         |
+| clean_fid | [0, oo)  | lower  | the same network, resize of clean-fid                           |
+| kid       | (-oo, oo)| lower  | cubic kernel on features of fid; clean_kid on clean_fid's       |
 
 Images smaller than 256 pixels are compared as they are. Larger ones are brought to 256 by a
 bilinear filter with antialiasing. Both images are rounded to 8 bits first: the numbers are those of
@@ -246,22 +247,26 @@ def as_saved(pixels: Tensor) -> Tensor:
     return to_photos(levels).to(pixels.device)
 
 
-def protocol_notes(count: int) -> tuple[str, ...]:
+def protocol_notes(fewest: int | None) -> tuple[str, ...]:
     """Return the sentences that belong under every table.
 
     Args:
-        count: images behind the set distances.
+        fewest: images of the smallest set that a distance was taken of; None if there was none.
     """
     notes = [
         "Images are rounded to 8 bits and measured as lossless files would be; JPEG is not used.",
         "Intervals are 95 % percentile bootstraps over images.",
     ]
-    if count < WIDTH:
+    if fewest is not None and fewest < WIDTH:
         notes.append(
-            f"FID of {count} images is biased upwards: it compares only with FID of as many images."
+            f"FID of few images (here from {fewest} on) is biased upwards: it compares only with "
+            "FID of as many images."
         )
-    if count < KID_SUBSET_SIZE:
-        notes.append(f"KID subsets hold {count} images instead of {KID_SUBSET_SIZE}.")
+    if fewest is not None and fewest < KID_SUBSET_SIZE:
+        notes.append(
+            f"KID subsets hold {KID_SUBSET_SIZE} images of each side, or as many as the smaller "
+            "side has."
+        )
     return tuple(notes)
 
 

@@ -9,7 +9,13 @@ from stylefeatureeditor.errors import PhotoError
 from stylefeatureeditor.evaluation import paper
 from stylefeatureeditor.evaluation.paper import Reported
 from stylefeatureeditor.evaluation.report_page import to_html
-from stylefeatureeditor.evaluation.report_tables import Report, to_json, to_latex, to_markdown
+from stylefeatureeditor.evaluation.report_tables import (
+    COSTS,
+    Report,
+    to_json,
+    to_latex,
+    to_markdown,
+)
 from stylefeatureeditor.files import atomic_path
 
 if TYPE_CHECKING:
@@ -18,21 +24,39 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.evaluation.results import MethodResult
 
-PAPER_NOTE = (
-    "Rows marked 'paper' were not run: they are what the paper reports for CelebA-HQ at 1024 "
-    "pixels on a V100, and compare only with runs on the same photos at the same size."
-)
+# what --paper takes: rows, and what they were measured on
+PAPER_TABLES = {
+    "faces": (paper.FACES, "CelebA-HQ at 1024 pixels, seconds on a V100"),
+    "ablations": (paper.ABLATIONS, "CelebA-HQ at 1024 pixels"),
+    "cars": (paper.CARS, "Stanford Cars"),
+}
 
 
-def paper_rows(table: Sequence[Reported] = paper.FACES) -> tuple[Reported, ...]:
-    """Return the paper's rows with columns named as results are: "smile-" is "smile- fid"."""
-    return tuple(
+def beside_paper(report: Report, table: str) -> Report:
+    """Return a report with a table of the paper beside it, and the sentence that it was not run.
+
+    Without a column of quality that both have, the paper's rows would say nothing: they stay away.
+
+    Args:
+        report: what was run.
+        table: one of PAPER_TABLES.
+    """
+    known, measured_on = PAPER_TABLES[table]
+    rows = tuple(
         Reported(
             row.method,
             {f"{name} fid" if name[-1] in "+-" else name: v for name, v in row.values.items()},
         )
-        for row in table
+        for row in known
     )
+    shared = set(report.columns).intersection(*(row.values for row in rows)) - COSTS
+    if not shared:
+        return report
+    note = (
+        f"Rows marked 'paper' were not run: they are what the paper reports ({measured_on}), and "
+        "compare only with runs on the same photos at the same size."
+    )
+    return replace(report, reported=rows, notes=(*report.notes, note))
 
 
 def merge(results: Sequence[MethodResult]) -> tuple[MethodResult, ...]:
@@ -71,8 +95,6 @@ def write_report(report: Report, folder: Path) -> dict[str, Path]:
     Raises:
         PhotoError: a file cannot be written.
     """
-    if report.reported:
-        report = replace(report, notes=(*report.notes, PAPER_NOTE))
     forms = {"md": to_markdown, "tex": to_latex, "json": to_json, "html": to_html}
     written = {}
     try:

@@ -43,12 +43,17 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px;
   padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
+h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
+nav a { margin-right: 1rem; white-space: nowrap; }
 code { background: #8882; padding: .15rem .4rem; border-radius: 4px; word-break: break-word; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
+th:first-child, td:first-child { position: sticky; left: 0; background: Canvas; z-index: 1;
+  white-space: normal; min-width: 7rem; }
+th { vertical-align: bottom; }
 tr.paper { color: var(--paper); } td small { display: block; opacity: .65; }
 td.best { font-weight: 650; }
 .plot { max-width: 800px; display: block; font: 12px system-ui, sans-serif; }
@@ -57,16 +62,20 @@ td.best { font-weight: 650; }
 .plot circle.run { fill: var(--run); fill-opacity: .75; }
 .plot circle.paper { fill: none; stroke: var(--paper); stroke-width: 1.5; }
 .cards { display: flex; flex-wrap: wrap; gap: 1.2rem; }
-figure { margin: 0; width: 270px; } figcaption { font-size: .85rem; }
-.view { position: relative; width: 270px; height: 270px; overflow: hidden; cursor: zoom-in;
-  background: #8882; touch-action: none; }
+figure { margin: 0; width: 270px; max-width: 100%; } figcaption { font-size: .85rem; }
+.view { position: relative; width: 100%; aspect-ratio: 1; overflow: hidden; cursor: zoom-in;
+  background: #8882; touch-action: pan-y; }
+.view span { position: absolute; bottom: 0; padding: 0 .4rem; font-size: .75rem; color: #fff;
+  background: #0008; pointer-events: none; }
+.view .right { right: 0; }
 .view img { position: absolute; inset: 0; width: 100%; height: 100%; image-rendering: pixelated;
   transform-origin: 0 0; user-select: none; -webkit-user-drag: none; }
 .view .after { clip-path: inset(0 0 0 var(--cut, 50%)); }
 .view::after { content: ""; position: absolute; top: 0; bottom: 0; left: var(--cut, 50%);
   border-left: 2px solid #fff; mix-blend-mode: difference; pointer-events: none; }
 .view.map::after { display: none; }
-.view.map .before, .view.map .after, .view:not(.map) .difference { visibility: hidden; }
+.view.map .before, .view.map .after, .view.map span, .view:not(.map) .difference {
+  visibility: hidden; }
 figure input[type=range] { width: 100%; margin: .3rem 0 0; }
 """
 
@@ -90,6 +99,7 @@ for (const figure of document.querySelectorAll("figure.pair")) {
       }
     }
     view.style.cursor = scale > 1 ? "grab" : "zoom-in";
+    view.style.touchAction = scale > 1 ? "none" : "pan-y";
   };
   const zoom = (factor, px, py) => {
     const next = Math.min(16, Math.max(1, scale * factor));
@@ -144,8 +154,9 @@ def to_html(report: Report) -> str:
             "time per photo. Filled: run here. Hollow: as the paper reports.</p>",
             plot,
         ]
-    for result in report.results:
-        parts += _gallery(result)
+    parts += _links(report)
+    for place, result in enumerate(report.results):
+        parts += _gallery(result, place)
     parts += [f"<script>{SCRIPT}</script>", "</body></html>"]
     return "\n".join(parts) + "\n"
 
@@ -177,7 +188,7 @@ def _table(report: Report) -> Iterator[str]:
     for result in report.results:
         yield f"<tr><td>{html.escape(result.method)}</td><td>{HERE}</td><td>{result.count}</td>"
         for column in columns:
-            mean = result.values.get(column)
+            mean = result.cells.get(column)
             best = mean is not None and mean.value == report.best(column)
             value, bracket, interval = cell(column, mean).partition(" [")
             small = f"<small>[{interval}</small>" if bracket else ""
@@ -192,13 +203,31 @@ def _table(report: Report) -> Iterator[str]:
     yield "</tbody></table></div>"
 
 
-def _gallery(result: MethodResult) -> Iterator[str]:
+def _links(report: Report) -> Iterator[str]:
+    """What the pictures show, and the way to each method's."""
+    if not any(result.shown for result in report.results):
+        return
+    yield "<h2>Pictures</h2>"
+    yield (
+        "<p>Left of the line the photo, right of it what the method made of it; the slider moves "
+        "the line. The wheel or a double click zooms, dragging then moves. A difference map is "
+        "black where both agree.</p>"
+    )
+    names = [html.escape(result.method) for result in report.results]
+    yield "<nav>"
+    yield from (f'<a href="#m{place}">{name}</a>' for place, name in enumerate(names))
+    yield "</nav>"
+
+
+def _gallery(result: MethodResult, place: int) -> Iterator[str]:
+    if result.shown or result.errors:
+        yield f'<h2 id="m{place}">{html.escape(result.method)}</h2>'
     if result.errors:
-        yield f"<h2>{html.escape(result.method)}: not measured</h2><ul>"
+        yield "<h3>Not measured</h3><ul>"
         yield "".join(f"<li>{html.escape(error)}</li>" for error in result.errors)
         yield "</ul>"
     for kind in dict.fromkeys(shown.kind for shown in result.shown):
-        yield f"<h2>{html.escape(result.method)}: {html.escape(kind)}</h2>"
+        yield f"<h3>{html.escape(kind)}</h3>"
         yield '<div class="cards">'
         for shown in result.shown:
             if shown.kind == kind:
@@ -217,7 +246,8 @@ def _card(shown: Shown) -> Iterator[str]:
     pictures = (("before", shown.photo), ("after", shown.drawn), ("difference", difference))
     for kind, pixels in pictures:
         yield f'<img class="{kind}" alt="{kind}" draggable="false" src="{data_uri(pixels)}">'
-    yield '</div><input type="range" min="0" max="100" value="50" aria-label="before and after">'
+    yield '<span>photo</span><span class="right">result</span></div>'
+    yield '<input type="range" min="0" max="100" value="50" aria-label="before and after">'
     yield f"<figcaption>{html.escape(shown.name)}<br>{html.escape(', '.join(numbers))}<br>"
     yield f'<label><input type="checkbox"> difference x {DIFFERENCE_GAIN}</label>'
     yield "</figcaption></figure>"

@@ -42,7 +42,9 @@ FORMATS = {
     "seconds_invert": ("s, inversion", 3),
     "seconds_edit": ("s, edit alone", 3),
     "seconds": ("s per edit", 3),
+    "peak_mib": ("peak MiB", 0),
 }
+COSTS = frozenset({"seconds_invert", "seconds_edit", "seconds", "peak_mib"})
 HIGHER = frozenset({"ms_ssim", "ssim", "psnr", "identity", "arcface", "flip"})
 ORDER = {name: place for place, name in enumerate(FORMATS)}
 
@@ -67,13 +69,13 @@ class Report:
 
     @property
     def columns(self) -> list[str]:
-        """Columns that were run, or that the paper reports beside one that was."""
-        seen = list(dict.fromkeys(name for result in self.results for name in result.values))
+        """Columns that were run: inversion, then edit by edit, then time and memory."""
+        seen = list(dict.fromkeys(name for result in self.results for name in result.cells))
         edits = list(dict.fromkeys(edit_of(name) for name in seen))
         return sorted(
             seen,
             key=lambda name: (
-                measure_of(name).startswith("seconds"),  # time stands last
+                measure_of(name) in COSTS,  # time and memory stand last
                 edits.index(edit_of(name)) if edit_of(name) else -1,
                 ORDER.get(measure_of(name), len(ORDER)),
             ),
@@ -81,7 +83,7 @@ class Report:
 
     def best(self, column: str) -> float | None:
         """Return the best value that was run, if several were."""
-        values = [r.values[column].value for r in self.results if column in r.values]
+        values = [r.cells[column].value for r in self.results if column in r.cells]
         if len(values) < 2:
             return None
         return max(values) if measure_of(column) in HIGHER else min(values)
@@ -95,6 +97,11 @@ def edit_of(column: str) -> str:
 def measure_of(column: str) -> str:
     """Return what a column measures: "smile- fid" -> "fid"."""
     return column.rpartition(" ")[2]
+
+
+def is_set_distance(column: str) -> bool:
+    """Tell whether a column compares sets of images: FID or KID, of any features."""
+    return bool({"fid", "kid"} & set(measure_of(column).split("_")))
 
 
 def title_of(column: str) -> str:
@@ -129,7 +136,7 @@ def to_markdown(report: Report) -> str:
     for result in report.results:
         cells = []
         for column in columns:
-            mean = result.values.get(column)
+            mean = result.cells.get(column)
             text = cell(column, mean)
             best = mean is not None and mean.value == report.best(column)
             cells.append(f"**{text}**" if best else text)
@@ -163,7 +170,7 @@ def to_latex(report: Report) -> str:
     for result in report.results:
         cells = []
         for column in columns:
-            mean = result.values.get(column)
+            mean = result.cells.get(column)
             text = "--" if mean is None else number(column, mean.value)
             best = mean is not None and mean.value == report.best(column)
             cells.append(rf"\textbf{{{text}}}" if best else text)

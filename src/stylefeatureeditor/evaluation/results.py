@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from stylefeatureeditor.evaluation.bootstrap import Mean
 from stylefeatureeditor.evaluation.distribution import (
@@ -25,12 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import torch
+
     from stylefeatureeditor.evaluation.measures import Describer, Suite
     from stylefeatureeditor.evaluation.rows import Table
     from stylefeatureeditor.evaluation.runner import Drawer, PhotoSet
 
 RANKING = ("lpips", "lpips_vgg", "l2")  # the first there is chooses best and worst images
-MIB = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +138,7 @@ class MethodResult:
         count: images measured.
         errors: "name: reason" of the images that were not.
         shown: images for the page.
-        peak_mib: most memory the process held, or the GPU if it ran there; None if not known.
+        peak_mib: most memory in use, see `peak.py`; None if not known.
     """
 
     method: str
@@ -148,6 +147,12 @@ class MethodResult:
     errors: tuple[str, ...] = ()
     shown: tuple[Shown, ...] = ()
     peak_mib: float | None = None
+
+    @property
+    def cells(self) -> dict[str, Mean]:
+        """`values` and the peak, by column."""
+        peak = {} if self.peak_mib is None else {"peak_mib": Mean(self.peak_mib)}
+        return self.values | peak
 
 
 def set_distances(
@@ -206,18 +211,6 @@ def pictures_of(
         for index in indices
         if index in place
     )
-
-
-def peak_memory(device: torch.device | str) -> float | None:
-    """Return the most memory used so far in MiB: the GPU's if that is the device, else resident."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / MIB
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MIB if sys.platform == "darwin" else peak / 1024
 
 
 def safe_name(name: str) -> str:

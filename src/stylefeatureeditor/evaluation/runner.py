@@ -10,6 +10,7 @@ one kind of device. An image that cannot be read becomes a row with the reason.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from torch import Tensor
 from stylefeatureeditor.data.images import to_photos
 from stylefeatureeditor.errors import ConfigError, DependencyError, PhotoError, check_shape
 from stylefeatureeditor.evaluation.measures import as_saved
+from stylefeatureeditor.evaluation.peak import peak_kept
 from stylefeatureeditor.evaluation.rows import FeatureFile, Row, RowFile
 from stylefeatureeditor.files import atomic_path
 from stylefeatureeditor.photo.image import to_uint8
@@ -255,17 +257,19 @@ def run_pass(
         task.pictures.remember(done.values())
     finished = len(numbers) - sum(map(len, left)) if team.size == 1 else 0
     del done
-    for batch, photos, given, errors in _read_ahead(task, left):
-        good = [int(index) for index in batch if int(index) not in errors]
-        values: list[dict[str, float]] = []
-        if photos is not None:
-            values = _measure(task, good, photos, given, files)
-        found = [Row(i, task.photos.names[i], v) for i, v in zip(good, values, strict=True)]
-        bad = [Row(i, task.photos.names[i], {}, reason) for i, reason in errors.items()]
-        rows.append([*found, *bad])
-        finished += len(batch)
-        if progress is not None:
-            progress(finished, len(numbers))
+    measured = left and team.rank == 0
+    with peak_kept(task.folder, task.device) if measured else contextlib.nullcontext():
+        for batch, photos, given, errors in _read_ahead(task, left):
+            good = [int(index) for index in batch if int(index) not in errors]
+            values: list[dict[str, float]] = []
+            if photos is not None:
+                values = _measure(task, good, photos, given, files)
+            found = [Row(i, task.photos.names[i], v) for i, v in zip(good, values, strict=True)]
+            bad = [Row(i, task.photos.names[i], {}, reason) for i, reason in errors.items()]
+            rows.append([*found, *bad])
+            finished += len(batch)
+            if progress is not None:
+                progress(finished, len(numbers))
     team.wait()
     table = rows.table(numbers.tolist())
     if team.rank == 0:

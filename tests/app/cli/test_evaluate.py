@@ -85,6 +85,7 @@ def test_steps_may_be_given_by_method(place, capsys):
         (("compare", "a=nowhere", "--data", "photos", "--size", "32"), "nowhere is not there"),
         (("compare", "a=photos", "a=photos", "--data", "photos"), "two entries are called a"),
         (("compare", "a=photos", "--data", "photos", "--size", "16"), "measured at 16 x 16"),
+        (("compare", "a=photos", "--data", "photos", "-e", "smile=1"), "all entries are folders"),
     ],
 )
 def test_a_mistake_is_one_sentence(place, capsys, monkeypatch, words, sentence):

@@ -159,7 +159,7 @@ class Bench:
     def finish(self, results: Sequence[MethodResult], title: str) -> int:
         """Write the report and show its table."""
         from stylefeatureeditor.evaluation.measures import protocol_notes
-        from stylefeatureeditor.evaluation.report import merge, paper_rows, write_report
+        from stylefeatureeditor.evaluation.report import beside_paper, merge, write_report
         from stylefeatureeditor.evaluation.report_tables import Report, to_json, to_markdown
 
         if self.team.rank != 0:
@@ -170,13 +170,15 @@ class Bench:
             f"{title}: {len(plan.photos)} photos of {plan.photos.size} px",
             shlex.join(["sfe", *sys.argv[1:]]),
             rows,
-            paper_rows(),
-            (
-                *protocol_notes(len(plan.photos)),
+            notes=(
+                *protocol_notes(_smallest_set(rows)),
+                self._costs(),
                 *dict.fromkeys(self.notes),
                 *plan.suite.left_out,
             ),
         )
+        if self.args.paper != "none":
+            report = beside_paper(report, self.args.paper)
         written = write_report(report, self.args.output)
         for sentence in plan.suite.left_out:
             warn(sentence)
@@ -189,6 +191,18 @@ class Bench:
             print(to_markdown(report))
             print(f"{written['html']}")
         return 0
+
+    def _costs(self) -> str:
+        """Say where time and memory were measured."""
+        import torch
+
+        where = f"on the CPU with {torch.get_num_threads()} threads"
+        if torch.device(self.device).type == "cuda":
+            where = f"on {torch.cuda.get_device_name(self.device)}"
+        return (
+            f"Seconds are per photo, in batches of {self.args.batch_size}, {where}; peak memory is "
+            "the GPU's, on a CPU that of the process with all it has loaded."
+        )
 
     def _with_progress(self, what: str, work: Callable[[Plan], MethodResult]) -> MethodResult:
         with Progress(what) as bar:
@@ -215,3 +229,11 @@ class Bench:
         if self.args.limit is None or self.args.limit >= len(photos):
             return photos
         return SomePhotos(photos, range(self.args.limit))
+
+
+def _smallest_set(rows: Sequence[MethodResult]) -> int | None:
+    """The images of the smallest set that a distance was taken of."""
+    from stylefeatureeditor.evaluation.report_tables import is_set_distance
+
+    sizes = [m.count for row in rows for name, m in row.values.items() if is_set_distance(name)]
+    return min(sizes, default=None)

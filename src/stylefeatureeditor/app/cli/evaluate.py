@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.app.cli.options import Commands
     from stylefeatureeditor.evaluation.edit_words import EditWords
 
+PAPER_TABLES = ("faces", "ablations", "cars")  # of evaluation/report.py
 METHOD_WORDS = "sfe, sfe-without-h, e4e, w+, pti, or one that `sfe models list` shows, as psp"
 DEFAULT_FOLDER = Path("evaluation")
 
@@ -47,8 +48,8 @@ def add_to(commands: Commands) -> None:
         group,
         "editing",
         evaluate_editing,
-        text="how real edited photos look: FID between photos that have an attribute and edited\n"
-        "photos that had it not (Sec. 4.3 of the paper)",
+        text="how real edited photos look (Sec. 4.3 of the paper)\n"
+        "FID between photos that have an attribute and edited photos that had it not.",
         example='sfe evaluate editing faces.zip --attributes faces.zip --edit "smile=-" '
         '--edit "age=+"\nsfe evaluate editing faces/ --edit rotation=5',
     )
@@ -143,6 +144,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "pictures; a second run goes on from what is there (%(default)s)",
     )
     parser.add_argument(
+        "--paper",
+        choices=(*PAPER_TABLES, "none"),
+        default="faces",
+        help="the table of the paper whose rows stand beside those that are run (faces)",
+    )
+    parser.add_argument(
         "--batch-size", type=positive, default=8, metavar="N", help="photos at a time (8)"
     )
     parser.add_argument(
@@ -178,6 +185,11 @@ def compare_methods(args: argparse.Namespace) -> int:
     words = _edit_words(args)
     bench = Bench(args)
     methods, folders = bench.entries(args.entries)
+    if words and not methods:
+        raise ConfigError(
+            "--edit is for methods and models, but all entries are folders, whose images are "
+            "compared with the photos as they are: leave it out, or name a method"
+        )
     plan = bench.plan
     found = [(name, match_by_name(f, plan.photos.names, plan.photos.size)) for name, f in folders]
     tasks = bench.tasks(methods, words) if words and methods else []
