@@ -123,6 +123,22 @@ def test_the_page_asks_for_nothing_from_outside(report):
     assert "sfe evaluate &lt;data&gt;" in text
 
 
+def test_the_page_has_a_table_for_every_edit_and_one_of_costs(report):
+    text = to_html(report)
+    assert report.groups == {
+        "Inversion": ["lpips", "psnr"],
+        "smile-": ["smile- fid"],
+        "Time and memory": ["seconds", "peak_mib"],
+    }
+    assert text.count("<table>") == 3
+
+
+def test_commands_in_notes_are_code(report):
+    assert "<li>Run <code>sfe &lt;x&gt;</code></li>" in to_html(
+        Report("t", "c", report.results, notes=("Run `sfe <x>`",))
+    )
+
+
 def test_the_plot_has_a_marker_for_every_method(report):
     svg = ElementTree.fromstring(plot_svg(report))
     circles = [node for node in svg.iter() if node.tag.endswith("circle")]

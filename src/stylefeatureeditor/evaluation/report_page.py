@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +17,13 @@ from PIL import Image
 
 from stylefeatureeditor.evaluation.report_plot import plot_svg
 from stylefeatureeditor.evaluation.report_tables import (
+    COSTS,
     FORMATS,
     HERE,
     NOTHING,
     PAPER,
     cell,
+    measure_of,
     number,
     title_of,
 )
@@ -35,6 +38,7 @@ LARGEST_SIDE = 512
 LARGEST_PNG = 128
 JPEG_QUALITY = 90
 DIFFERENCE_GAIN = 4
+CODE = re.compile(r"`([^`]+)`")
 # black over red and yellow to white, at equal steps
 HEAT = np.array([[0, 0, 0], [150, 20, 30], [240, 130, 20], [255, 225, 100], [255, 255, 255]])
 
@@ -44,6 +48,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1200p
   padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
 h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
+.notes { font-size: .85rem; padding-left: 1.2rem; } .notes li { overflow-wrap: anywhere; }
 nav a { margin-right: 1rem; white-space: nowrap; }
 code { background: #8882; padding: .15rem .4rem; border-radius: 4px; word-break: break-word; }
 .scroll { overflow-x: auto; }
@@ -77,6 +82,7 @@ figure { margin: 0; width: 270px; max-width: 100%; } figcaption { font-size: .85
 .view.map .before, .view.map .after, .view.map span, .view:not(.map) .difference {
   visibility: hidden; }
 figure input[type=range] { width: 100%; margin: .3rem 0 0; }
+@media (max-width: 600px) { figure { width: 100%; } }
 """
 
 SCRIPT = """
@@ -141,9 +147,9 @@ def to_html(report: Report) -> str:
         f"<style>{STYLE}</style></head><body>",
         f"<h1>{html.escape(report.title)}</h1>",
         f"<p><code>{html.escape(report.command)}</code></p>",
-        *_table(report),
-        "<ul>",
-        *(f"<li>{html.escape(note)}</li>" for note in report.notes),
+        *(line for group in report.groups.items() for line in _table(report, *group)),
+        '<ul class="notes">',
+        *(f"<li>{_note(note)}</li>" for note in report.notes),
         "</ul>",
     ]
     plot = plot_svg(report)
@@ -180,13 +186,17 @@ def data_uri(pixels: np.ndarray) -> str:
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _table(report: Report) -> Iterator[str]:
-    columns = report.columns
+def _table(report: Report, heading: str, columns: list[str]) -> Iterator[str]:
+    yield f"<h3>{html.escape(heading)}</h3>"
     yield '<div class="scroll"><table><thead><tr><th>Method</th><th>Source</th><th>Images</th>'
-    yield "".join(f"<th>{html.escape(title_of(column))}</th>" for column in columns)
+    yield "".join(f"<th>{html.escape(title_of(measure_of(column)))}</th>" for column in columns)
     yield "</tr></thead><tbody>"
     for result in report.results:
-        yield f"<tr><td>{html.escape(result.method)}</td><td>{HERE}</td><td>{result.count}</td>"
+        counts = [result.cells[column].count for column in columns if column in result.cells]
+        if not counts:
+            continue
+        count = max(counts) or result.count
+        yield f"<tr><td>{html.escape(result.method)}</td><td>{HERE}</td><td>{count}</td>"
         for column in columns:
             mean = result.cells.get(column)
             best = mean is not None and mean.value == report.best(column)
@@ -195,12 +205,19 @@ def _table(report: Report) -> Iterator[str]:
             yield f"<td{' class=best' if best else ''}>{value}{small}</td>"
         yield "</tr>"
     for row in report.reported:
+        if not row.values.keys() & set(columns):
+            continue
         yield f'<tr class="paper"><td>{html.escape(row.method)}</td><td>{PAPER}</td><td></td>'
         for column in columns:
             known = row.values.get(column)
             yield f"<td>{NOTHING if known is None else f'{known:g}'}</td>"
         yield "</tr>"
     yield "</tbody></table></div>"
+
+
+def _note(text: str) -> str:
+    """A sentence, with what stands between backticks as code."""
+    return CODE.sub(r"<code>\1</code>", html.escape(text))
 
 
 def _links(report: Report) -> Iterator[str]:
@@ -227,7 +244,7 @@ def _gallery(result: MethodResult, place: int) -> Iterator[str]:
         yield "".join(f"<li>{html.escape(error)}</li>" for error in result.errors)
         yield "</ul>"
     for kind in dict.fromkeys(shown.kind for shown in result.shown):
-        yield f"<h3>{html.escape(kind)}</h3>"
+        yield f"<h3>{html.escape(kind[:1].upper() + kind[1:])}</h3>"
         yield '<div class="cards">'
         for shown in result.shown:
             if shown.kind == kind:
@@ -239,7 +256,7 @@ def _card(shown: Shown) -> Iterator[str]:
     numbers = [
         f"{FORMATS[name][0]} {number(name, value)}"
         for name, value in shown.values.items()
-        if name in FORMATS and np.isfinite(value)
+        if name in FORMATS and name not in COSTS and np.isfinite(value)
     ]
     difference = difference_map(shown.photo, shown.drawn)
     yield '<figure class="pair"><div class="view">'

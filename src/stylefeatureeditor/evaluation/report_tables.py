@@ -81,6 +81,15 @@ class Report:
             ),
         )
 
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Columns under the heading they share, for pages that no row of all columns fits."""
+        found: dict[str, list[str]] = {}
+        for column in self.columns:
+            costs = "Time and memory" if measure_of(column) in COSTS else "Inversion"
+            found.setdefault(edit_of(column) or costs, []).append(column)
+        return found
+
     def best(self, column: str) -> float | None:
         """Return the best value that was run, if several were."""
         values = [r.cells[column].value for r in self.results if column in r.cells]

@@ -196,7 +196,8 @@ class Bench:
         """Say where time and memory were measured."""
         import torch
 
-        where = f"on the CPU with {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        where = f"on the CPU with {threads} thread{'s' if threads > 1 else ''}"
         if torch.device(self.device).type == "cuda":
             where = f"on {torch.cuda.get_device_name(self.device)}"
         return (
