@@ -6,6 +6,7 @@ python runs/results_page.py OUT
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,6 @@ from stylefeatureeditor.evaluation.bootstrap import Mean
 from stylefeatureeditor.evaluation.report_tables import (
     Report,
     cell,
-    edit_of,
     is_set_distance,
     measure_of,
     title_of,
@@ -56,10 +56,11 @@ EDITS = {
 }
 MORE = {"more_steps": "Redrawn with more steps: the first LFW photos"}
 FEWEST = 20  # distances of smaller sets say nothing
+SIZES = re.compile(r" \(here from \d+ on\)")
 
 
-def load(folder: Path) -> tuple[Report, dict]:
-    """Return a report of `sfe evaluate`, and its JSON."""
+def load(folder: Path) -> tuple[Report, str]:
+    """Return a report of `sfe evaluate`, and what made it."""
     content = json.loads((folder / "report.json").read_text("utf-8"))
     results = [
         MethodResult(
@@ -74,11 +75,18 @@ def load(folder: Path) -> tuple[Report, dict]:
         )
         for row in content["results"]
     ]
-    return Report(content["title"], content["command"], tuple(results)), content
+    report = Report(
+        content["title"], content["command"], tuple(results), notes=tuple(content["notes"])
+    )
+    return report, ", ".join(f"{name} {version}" for name, version in content["versions"].items())
 
 
 def table(report: Report, columns: Sequence[str]) -> str:
     """Return some columns as Markdown, named by what they measure."""
+    distances = [column for column in columns if is_set_distance(column)]
+    sizes = [r.values[c].count for r in report.results for c in distances if c in r.values]
+    if min(sizes, default=0) < FEWEST:
+        columns = [column for column in columns if column not in distances]
     heads = ["method", *(title_of(measure_of(column)) for column in columns)]
     lines = [heads, ["---", *["---:"] * len(columns)]]
     for result in report.results:
@@ -98,44 +106,42 @@ def inversion(report: Report) -> list[str]:
 
 
 def edits(report: Report) -> list[str]:
-    """Return a table for each edit, and one of times."""
+    """Return a table for each edit, and one of time and memory."""
     parts = []
-    for edit in dict.fromkeys(filter(None, map(edit_of, report.columns))):
-        columns = [column for column in report.columns if edit_of(column) == edit]
-        distances = [column for column in columns if is_set_distance(column)]
-        sizes = [r.values[c].count for r in report.results for c in distances if c in r.values]
-        if min(sizes, default=0) < FEWEST:
-            columns = [column for column in columns if column not in distances]
-        parts += [f"### {edit}", table(report, columns)]
-    times = [column for column in report.columns if not edit_of(column)]
-    return [*parts, "### Time and memory", table(report, times)]
+    for heading, columns in report.groups.items():
+        pairs = [note.split(": ", 1) for note in report.notes if note.startswith(f"{heading}: ")]
+        parts += [f"### {heading}", *(f"Direction {how}" for _, how in pairs)]
+        parts.append(table(report, columns))
+    return parts
 
 
-def notes_of(content: dict) -> list[str]:
-    """Return what a report says of its protocol, and what it could not measure."""
-    notes = [shortened(note) for note in content["notes"]]
-    errors = [error for result in content["results"] for error in result["errors"]]
-    return notes + [f"Not measured: {error}" for error in errors]
-
-
-def shortened(note: str) -> str:
-    """Return a note without the addresses of the weights that were not there."""
-    what, is_missing, _ = note.partition(" is left out, because ")
-    return f"{what} is left out: its published weights were not at hand." if is_missing else note
+def notes_of(reports: Sequence[Report]) -> list[str]:
+    """Return what the reports say of their protocol, and what they could not measure."""
+    notes, absent = [], []
+    for note in dict.fromkeys(note for report in reports for note in report.notes):
+        what, is_missing, _ = note.partition(" is left out, because ")
+        if is_missing:
+            absent.append(what)
+        elif note.partition(": ")[0] not in {edit for report in reports for edit in report.groups}:
+            notes.append(SIZES.sub("", note))
+    if absent:
+        notes.append(f"Left out, for want of the published weights: {', '.join(absent)}.")
+    errors = [error for report in reports for row in report.results for error in row.errors]
+    notes += [f"Not measured: {error}" for error in errors]
+    return list(dict.fromkeys(notes))
 
 
 def page(folder: Path) -> str:
     """Return the whole page."""
-    parts, notes = [INTRODUCTION], []
+    parts, reports = [INTRODUCTION], []
     for headings, tables in ((INVERSIONS, inversion), (EDITS, edits), (MORE, inversion)):
         for name, heading in headings.items():
-            report, content = load(folder / name)
+            report, versions = load(folder / name)
+            reports.append(report)
             title = report.title.partition(": ")[2]
             parts += [f"## {heading}", f"{title}.", *tables(report)]
-            notes += notes_of(content)
-    versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
-    ending = [*dict.fromkeys(notes), f"Made by {versions}."]
-    return "\n\n".join([*parts, "## Notes", "\n".join(f"- {note}" for note in ending)]) + "\n"
+    notes = "\n".join(f"- {note}" for note in [*notes_of(reports), f"Made by {versions}."])
+    return "\n\n".join([*parts, "## Notes", notes]) + "\n"
 
 
 if __name__ == "__main__":
