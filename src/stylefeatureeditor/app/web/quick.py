@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.inversion.record import Inversion
 
 Pace = Literal["live", "preview", "release"]
-SLOW_SECONDS = 0.4  # from here on a picture lags behind the hand
+SLOW_SECONDS = 0.6  # from here on a picture lags behind the hand
 
 
 class Quick:
