@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-MOVES = 20  # of each kind that are timed, after two that are not
+MOVES = 12  # of each kind that are timed, after two that are not
 WAIT = 120_000  # ms
 SLIDER = ".sfe-row input[type=range]"
 # Resolves to milliseconds, once the picture that answers the event has been decoded and drawn.
@@ -40,14 +40,15 @@ def missing() -> str | None:
     return None if Path(CHROMIUM).exists() else f"no {CHROMIUM}: install Chromium or set CHROMIUM"
 
 
-def web_rows(device: str) -> list[dict[str, Any]]:
-    """Return rows of the report: the built-in model's, and a random one's at 1024 px."""
+def web_rows(device: str) -> Iterator[dict[str, Any]]:
+    """Yield rows of the report: the built-in model's, then a random one's at 1024 px."""
+    yield from model_rows("faces", device)
     with tempfile.TemporaryDirectory() as name:
-        folder = save_model(1024, Path(name, "random-1024"))
-        return [row for model in ("faces", str(folder)) for row in _model_rows(model, device)]
+        yield from model_rows(str(save_model(1024, Path(name, "random-1024"))), device)
 
 
-def _model_rows(model: str, device: str) -> list[dict[str, Any]]:
+def model_rows(model: str, device: str) -> Iterator[dict[str, Any]]:
+    """Yield rows of one model, a name or a folder."""
     from playwright.sync_api import sync_playwright
 
     with _page_of(model, device) as address, sync_playwright() as playwright:
@@ -62,16 +63,13 @@ def _model_rows(model: str, device: str) -> list[dict[str, Any]]:
         page.wait_for_selector(".sfe-viewer[aria-busy=false]")
         slider = page.locator(SLIDER).first
         ends = [float(slider.get_attribute(end)) for end in ("min", "max")]
-        rows = []
         for event, name in (("input", "while it moves"), ("change", "after it is let go")):
             samples = []
             for number in range(MOVES + 2):
                 strength = ends[number % 2] * (1 - number / (2 * MOVES))
                 samples.append(page.evaluate(MOVE, [event, strength]) / 1000)
-            timing = asdict(summary(samples[2:]))
-            rows.append({"name": f"{Path(model).name}, {name}", **timing})
+            yield {"name": f"{Path(model).name}, {name}", **asdict(summary(samples[2:]))}
         browser.close()
-    return rows
 
 
 @contextmanager
