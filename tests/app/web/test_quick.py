@@ -13,8 +13,9 @@ SLOW = 9.0  # seconds
 
 
 @pytest.fixture
-def slow(opened):
-    """A visitor whose model takes its time."""
+def slow(opened, monkeypatch):
+    """A visitor whose model takes its time and is thought to be large."""
+    monkeypatch.setattr("stylefeatureeditor.app.web.quick.LEAST_SIZE", 32)
     opened.draw(64)
     opened.quick.seconds = SLOW
     return opened
@@ -62,10 +63,12 @@ def test_without_a_photo_there_is_nothing_to_prepare(session):
     assert session.bytes() == 0
 
 
-def test_the_pace_is_the_models(both, model):
+def test_the_pace_is_the_models(both, model, monkeypatch):
     quick, editor = Quick(), both.editor(model)
     assert quick.pace(editor) == "live"
     quick.seconds = SLOW
+    assert quick.pace(editor) == "live"  # too small for a preview
+    monkeypatch.setattr("stylefeatureeditor.app.web.quick.LEAST_SIZE", 32)
     assert quick.pace(editor) == "preview"
     assert quick.pace(tiny_method_editor("psp")) == "release"
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Pace = Literal["live", "preview", "release"]
 SLOW_SECONDS = 0.6  # from here on a picture lags behind the hand
+LEAST_SIZE = 256  # px: a quarter of fewer shows no face
 
 
 class Quick:
@@ -34,7 +35,9 @@ class Quick:
         """Return how the picture follows a slider; only our own method knows a preview."""
         if self.seconds <= SLOW_SECONDS:
             return "live"
-        return "release" if isinstance(editor, MethodEditor) else "preview"
+        if isinstance(editor, MethodEditor):
+            return "release"
+        return "preview" if editor.size >= LEAST_SIZE else "live"
 
     def prepare(self, editor: Editor, inversion: Inversion) -> Preview | None:
         """Do what the first edit would wait for, and return the preview if there is to be one."""
