@@ -35,21 +35,27 @@ def short_processes() -> dict[str, list[str]]:
     return commands | {"sfe --help": [sys.executable, "-m", "stylefeatureeditor", "--help"]}
 
 
+def save_model(size: int, folder: Path) -> Path:
+    """Write a model of random weights that knows one direction, "smile"; return its folder."""
+    config = config_of(size)
+    vector = torch.randn(config.generator.style_dim) / config.generator.style_dim**0.5
+    smile = CatalogEntry(
+        name="smile",
+        kind="linear",
+        useful_range=(-3.0, 3.0),
+        label="Smile",
+        tensors={"vector": vector},
+    )
+    Editor(random_model(config), Catalog((smile,))).save_pretrained(folder)
+    return folder
+
+
 @contextmanager
 def edit_process(size: int, device: str) -> Iterator[list[str]]:
     """Make a model folder and a photo, and give the command that edits it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        config = config_of(size)
-        vector = torch.randn(config.generator.style_dim) / config.generator.style_dim**0.5
-        smile = CatalogEntry(
-            name="smile",
-            kind="linear",
-            useful_range=(-3.0, 3.0),
-            label="Smile",
-            tensors={"vector": vector},
-        )
-        Editor(random_model(config), Catalog((smile,))).save_pretrained(folder / "model")
+        save_model(size, folder / "model")
         save_photo(to_uint8(smooth_picture(size, 0))[0], folder / "photo.png")
         command = [sys.executable, "-m", "stylefeatureeditor", "edit", str(folder / "photo.png")]
         command += ["--aligned", "-e", "smile=1", "--model", str(folder / "model")]

@@ -3,6 +3,7 @@
     python -m benchmarks.run                      # every size, about forty minutes on two cores
     python -m benchmarks.run --sizes 1024 --skip training processes
     python -m benchmarks.run --sizes 64 --seconds 1 --no-report
+    python -m benchmarks.run --sizes --skip processes  # the web page alone
 
 Close other programs first: what counts are ratios within one run. Each row is kept as soon as it
 is measured, in `benchmarks/results`; a later run replaces the rows that it measures again.
@@ -28,12 +29,13 @@ from benchmarks.models import SIZES, config_of, random_model
 from benchmarks.processes import edit_process, process_row, short_processes
 from benchmarks.report import write_report
 from benchmarks.training import PHASES, training_row
+from benchmarks.web_page import missing, web_rows
 from stylefeatureeditor.device import best_device
 from stylefeatureeditor.files import atomic_path
 from stylefeatureeditor.pipeline import Pipeline
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("networks", "method", "memory", "engines", "training", "processes")
+PARTS = ("networks", "method", "memory", "engines", "training", "processes", "web")
 SAME = ("cpu", "threads", "torch")  # figures of other machines or builds are not mixed
 
 
@@ -49,7 +51,7 @@ class Results:
     def __init__(self, path: Path, machine: dict[str, Any], device: str) -> None:
         self.path = path
         self.machine = machine
-        self.content: dict[str, Any] = {"device": device, "sizes": {}, "processes": []}
+        self.content: dict[str, Any] = {"device": device, "sizes": {}, "processes": [], "web": []}
         if path.exists():
             known = json.loads(path.read_text())
             if all(known.get("machine", {}).get(key) == machine[key] for key in SAME):
@@ -132,6 +134,17 @@ def run_processes(results: Results, sizes: list[int]) -> None:
             results.put(rows, process_row(f"sfe edit, {size} px", command))
 
 
+def run_web(results: Results) -> None:
+    """Time the web page, if there is a browser."""
+    print("\nweb page", flush=True)
+    lacking = missing()
+    if lacking:
+        print(f"  left out: {lacking}", flush=True)
+        return
+    for row in web_rows(results.content["device"]):
+        results.put(results.content["web"], row)
+
+
 def this_machine() -> dict[str, Any]:
     """Return what the figures depend on."""
     commit = subprocess.run(
@@ -157,7 +170,7 @@ def this_machine() -> dict[str, Any]:
 def main() -> None:
     """Run the benchmarks that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES))
     parser.add_argument(
         "--skip", nargs="+", default=[], help=f"parts ({', '.join(PARTS)}) or rows, by name"
     )
@@ -180,6 +193,8 @@ def main() -> None:
         results.write()
     if "processes" not in options.skip:
         run_processes(results, options.sizes)
+    if "web" not in options.skip:
+        run_web(results)
     if not options.no_report:
         write_report(RESULTS, ROOT / "docs" / "PERFORMANCE.md")
 

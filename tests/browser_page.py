@@ -46,6 +46,13 @@ def unfold(page, title: str) -> None:
     page.wait_for_timeout(200)
 
 
+def choose_model(page, name: str) -> None:
+    """Take another model."""
+    unfold(page, "Model")
+    page.locator("#sfe-model input").click()
+    after(page, lambda: page.get_by_role("option", name=name).click())
+
+
 def move(page, name: str, strength: float) -> None:
     """Put a slider somewhere and let it go."""
     after(page, lambda: page.locator(f"#sfe-{name}").fill(str(strength)))

@@ -100,6 +100,25 @@ def test_the_page_has_every_row_and_says_which_goals_are_missed(tmp_path):
     assert "| `sfe --help` | 0.50 | 0.10 |" in lines
 
 
+def test_the_goal_of_the_page_at_1024_px_is_the_edit_and_half_a_second(tmp_path):
+    from benchmarks.report import write_report
+
+    found = results(tmp_path / "cpu.json")
+    found.put(found.size(1024)["rows"], row("re-edit", 1.8))  # .9 s
+    for name, seconds in (
+        ("faces, while it moves", 0.2),
+        ("random-1024, while it moves", 1.2),
+        ("random-1024, after it is let go", 1.3),
+    ):
+        timing = {"name": name, "median": seconds, "low": 0.1, "high": 1.5, "repeats": 20}
+        found.put(found.content["web"], timing)
+    write_report(tmp_path, tmp_path / "PERFORMANCE.md")
+    lines = (tmp_path / "PERFORMANCE.md").read_text().splitlines()
+    assert "| faces, while it moves | 0.20 | 0.10-1.50 | 0.50 | met |" in lines
+    assert "| random-1024, while it moves | 1.20 | 0.10-1.50 | 1.00 | **missed** |" in lines
+    assert "| random-1024, after it is let go | 1.30 | 0.10-1.50 | 1.40 | met |" in lines
+
+
 def test_the_arithmetic_counted_is_that_of_plain_convolutions():
     from benchmarks.measure import flop
 

@@ -55,7 +55,12 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, "OMP_NUM_THREADS": "2", "HOME": str(folder)},
+                env={
+                    **os.environ,
+                    "OMP_NUM_THREADS": "2",
+                    "HOME": str(folder),
+                    "TMPDIR": str(folder),
+                },
             )
         assert self.process.stdout
         self.address = self.process.stdout.readline().split()[0]
@@ -86,6 +91,7 @@ def server(models, tmp_path_factory):
     yield running
     running.stop()
     assert "Traceback" not in running.log.read_text()
+    assert not list(running.log.parent.glob("sfe-app-*"))  # visitors' files
 
 
 @pytest.fixture(scope="session")

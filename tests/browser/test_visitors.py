@@ -123,7 +123,7 @@ def monkey_acts(page, rng: random.Random, photos: Path) -> None:
     acts[rng.choices(list(acts), weights=[8, 2, 2, 2, 1, 1, 2, 1])[0]]()
 
 
-def test_a_monkey_leaves_no_traceback_and_takes_no_memory(visit, photos, server):
+def test_a_monkey_leaves_no_traceback_and_takes_no_memory(visit, photos, server, record_property):
     rng = random.Random(6)
     pages = [visit(), visit()]
     for page in pages:
@@ -139,6 +139,7 @@ def test_a_monkey_leaves_no_traceback_and_takes_no_memory(visit, photos, server)
             for one in pages:
                 settled(one)
             sizes.append(server.memory())
+    record_property("bytes", sizes)
     for page in pages:
         move(page, "smile", 1.5)  # still alive
     assert "Traceback" not in server.log.read_text()

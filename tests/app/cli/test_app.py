@@ -23,6 +23,7 @@ def served(monkeypatch):
 
     monkeypatch.setattr(serve, "serving", serving)
     monkeypatch.setattr(threading.Event, "wait", wait)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     return asked
 
 

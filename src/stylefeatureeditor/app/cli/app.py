@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
 import webbrowser
 from contextlib import ExitStack
@@ -45,7 +47,7 @@ def add_to(commands: Commands) -> None:
 
 
 def serve_page(args: argparse.Namespace) -> int:
-    """Run `sfe app` until it is interrupted."""
+    """Run `sfe app` until it is interrupted or asked to end."""
     from stylefeatureeditor.app.web.models import Models
     from stylefeatureeditor.app.web.serve import LOOPBACK, serving
 
@@ -55,6 +57,8 @@ def serve_page(args: argparse.Namespace) -> int:
             f"the page listens on {args.host}: whoever reaches this machine can use it, without a "
             "password, and photos cross the network unencrypted"
         )
+    # Ended by the system as by Ctrl-C: the visitors' files go with the page.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as stack:
         with Progress("starting the page"):
             address = stack.enter_context(serving(models, host=args.host, port=args.port))

@@ -124,6 +124,14 @@ class Handlers:
 
         return self._step(told, act, mask=True)
 
+    def prepare(self, request: gr.Request) -> None:
+        """Get ready for the first moving slider, now that the visitor sees the photo."""
+        with self.sessions.use(str(request.session_hash)) as session:
+            try:
+                session.prepare()
+            except Exception as error:  # noqa: BLE001
+                self._complaint(session, error)  # the slider itself will say it on the page
+
     def drag(self, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
         """Draw while a slider moves; the step is not remembered."""
         told = Event.of(request, event)

@@ -78,6 +78,9 @@ def build_page(handlers: Handlers, limits: Limits, *, may_download: bool) -> gr.
                     undo = gr.Button("Undo", size="sm", interactive=False, elem_id="sfe-undo")
                     redo = gr.Button("Redo", size="sm", interactive=False, elem_id="sfe-redo")
                     reset = gr.Button("Reset all", size="sm", elem_id="sfe-reset-all")
+                    photo = gr.Button(
+                        "Download photo", variant="primary", size="sm", elem_id="sfe-save-photo"
+                    )
                 panel = gr.HTML(
                     value=None,
                     html_template=read("panel.html"),
@@ -88,9 +91,6 @@ def build_page(handlers: Handlers, limits: Limits, *, may_download: bool) -> gr.
                 with gr.Accordion("Where edits act, and blending", open=False):
                     mask = gr.Radio(MASKS, value="none", label="Edits act", elem_id="sfe-mask")
                     blend = gr.Radio(BLENDS, value="", label="Blend", elem_id="sfe-blend")
-                with gr.Row():
-                    photo = gr.Button("Download photo", variant="primary", elem_id="sfe-save-photo")
-                    inversion = gr.Button("Download inversion", elem_id="sfe-save-inversion")
                 fetch = gr.DownloadButton("Fetch", visible="hidden", elem_id="sfe-fetch")
                 with gr.Accordion("One edit in steps", open=False):
                     strip_of = gr.Dropdown([], label="Edit", value=None, elem_id="sfe-strip-of")
@@ -104,6 +104,9 @@ def build_page(handlers: Handlers, limits: Limits, *, may_download: bool) -> gr.
                         language="python", label="Python", elem_id="sfe-python", **_CODE
                     )
                     save_mask = gr.Button("Download the painted mask", size="sm")
+                inversion = gr.Button(
+                    "Save to go on later (inversion file)", size="sm", elem_id="sfe-save-inversion"
+                )
                 with gr.Accordion("Model", open=False):
                     model = gr.Dropdown(
                         [(model_label(name), name) for name in handlers.sessions.models.names()],
@@ -122,9 +125,13 @@ def build_page(handlers: Handlers, limits: Limits, *, may_download: bool) -> gr.
         ]  # fmt: skip
         to_all: dict[str, Any] = {"outputs": everything, **_QUEUED, "show_progress": "hidden"}
         busy = {**to_all, "show_progress": "minimal", "show_progress_on": viewer}
-        viewer.open_file(handlers.open_file, aligned, **to_all)
-        viewer.open_sample(handlers.open_sample, **to_all)
-        viewer.pick_face(handlers.pick_face, **to_all)
+        for shown in (
+            viewer.open_file(handlers.open_file, aligned, **to_all),
+            viewer.open_sample(handlers.open_sample, **to_all),
+            viewer.pick_face(handlers.pick_face, **to_all),
+            model.input(handlers.choose_model, model, **busy),
+        ):
+            shown.then(handlers.prepare, show_progress="hidden", **_QUEUED)
         viewer.paint(handlers.paint, **to_all)
         panel.settle(handlers.settle, **to_all)
         panel.drag(handlers.drag, outputs=viewer, show_progress="hidden", **_QUEUED)
@@ -133,7 +140,6 @@ def build_page(handlers: Handlers, limits: Limits, *, may_download: bool) -> gr.
         reset.click(handlers.reset, **busy)
         mask.input(handlers.choose_mask, mask, **busy)
         blend.input(handlers.choose_blend, blend, **busy)
-        model.input(handlers.choose_model, model, **busy)
         strip_button.click(handlers.strip, strip_of, [strip, viewer], **_QUEUED)
         for button, make in (
             (photo, handlers.make_photo),

@@ -4,10 +4,15 @@
 
 const part = (name) => element.querySelector(".sfe-" + name);
 const FOLDED_FROM = 4; // groups after so many start closed when there are many
+const HINTS = {
+  live: "Drag several at once if you like. A double click resets one.",
+  preview: "A preview follows while you drag, the finished picture when you let go.",
+  release: "This model takes a while on this machine: the picture follows when you let go.",
+};
 const PATIENCE = 120000; // ms until an answer that never came is given up
 let rows = new Map(); // name -> {slider, number, reset, spec}
 let layout = "";
-let slow = false;
+let pace = "live"; // how the picture follows a slider: "live", as a "preview", on "release"
 let last = -1;
 let underway = 0; // when the step that is being drawn was sent; 0 if none is
 let pending = null;
@@ -31,8 +36,8 @@ function send(event) {
 
 document.addEventListener("sfe:drawn", (event) => {
   underway = 0;
-  if (event.detail.slow !== slow) {
-    slow = event.detail.slow;
+  if (event.detail.pace && event.detail.pace !== pace) {
+    pace = event.detail.pace;
     hint();
   }
   if (pending) send(pending);
@@ -76,7 +81,7 @@ function build(spec) {
   const row = { slider, number, reset, spec, box };
   slider.addEventListener("input", () => {
     set(row, slider.value);
-    if (!slow) send("drag");
+    if (pace !== "release") send("drag");
   });
   slider.addEventListener("change", () => send("settle"));
   number.addEventListener("change", () => {
@@ -128,9 +133,7 @@ function hint() {
     ? "This model knows no directions."
     : !message.ready
       ? "Open a photo, then drag."
-      : slow
-        ? "This model takes a while on this machine: the picture follows when you let go."
-        : "Drag several at once if you like. A double click resets one.";
+      : HINTS[pace];
 }
 
 function show() {

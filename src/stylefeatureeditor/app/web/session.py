@@ -1,7 +1,7 @@
 """One visitor: a photo, its inversions, the controls, and the steps that can be undone.
 
-A picture is drawn by the model at its full size every time; only the photo that the crop is pasted
-into is a small copy, as large as a screen shows. `save_photo` pastes into the photo itself.
+The photo that a crop is pasted into is a small copy, as large as a screen shows, and while a slider
+moves a slow model draws previews; `save_photo` takes neither.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from PIL import Image
 from stylefeatureeditor.app.cli.strip import draw_strip
 from stylefeatureeditor.app.web.brush import painted_at
 from stylefeatureeditor.app.web.opened import open_inversion, open_photo, scaled
+from stylefeatureeditor.app.web.quick import Quick
 from stylefeatureeditor.app.web.settings import (
     INVERSION_SUFFIX,
     MASK_FILE,
@@ -61,6 +62,7 @@ class Drawing:
         crop_before: the face as the model was given it.
         crop: the face as the model draws it.
         seconds: the whole step took.
+        is_preview: the model did not draw its finest layers.
     """
 
     before: Image.Image
@@ -68,6 +70,7 @@ class Drawing:
     crop_before: Image.Image
     crop: Image.Image
     seconds: float
+    is_preview: bool = False
 
 
 class Session:
@@ -84,7 +87,7 @@ class Session:
         self.opened: Opened | None = None
         self.number = 0  # of photos opened: the page throws away what belongs to another
         self.forgotten = False
-        self.redraw_seconds = 0.0  # the last drawing from a known inversion took
+        self.quick = Quick()
         self.settings = Settings()
         self.past: list[Settings] = []
         self.future: list[Settings] = []
@@ -131,7 +134,7 @@ class Session:
         if self.opened is not None and self.opened.inversion is not None and name != self.model:
             self.forget_photo()
             self.forgotten = False
-        self.model, self.redraw_seconds = name, 0.0
+        self.model, self.quick.seconds = name, 0.0
         self.forget_inversions()
         self.past, self.future = [], []
         known = {entry.name for entry in editor.directions.entries}
@@ -183,12 +186,18 @@ class Session:
             raise FaceError(f"there is no face {settings.face!r} in this photo, it has {count}")
         return replace(settings, edits=edits)
 
+    def prepare(self) -> None:
+        """Do what the first moving slider would wait for."""
+        if self.opened is not None:
+            self.quick.prepare(self.editor, self.inversion(self.settings.face))
+
     def draw(self, side: int, edits: dict[str, float] | None = None) -> Drawing:
         """Return the pictures of the settings.
 
         Args:
             side: longest side of the pictures, in pixels.
-            edits: instead of those of the settings, as while a slider moves.
+            edits: those of a slider that is moving, instead of the settings'; of a slow model the
+                pictures are previews.
 
         Raises:
             PhotoError: no photo is open.
@@ -198,9 +207,8 @@ class Session:
         settings = self.settings
         if edits is not None:
             settings = self.checked(replace(settings, edits=edits))
-        known = self._inversions.get(settings.face)
-        is_redraw = known is not None and known.anchor is not None
-        result = self._edit(settings)
+        is_preview = edits is not None and self.quick.pace(self.editor) == "preview"
+        result = self._edit(settings, quick=is_preview)
         inversion = result.inversion
         crop_before = Image.fromarray(to_uint8(inversion.faces[0].pixels)[0])
         if result.blend == "none":
@@ -216,9 +224,7 @@ class Session:
             )
             before, after = Image.fromarray(copy), shown.photo
         seconds = time.perf_counter() - start
-        if is_redraw and settings.edits:
-            self.redraw_seconds = seconds
-        return Drawing(before, after, crop_before, result.crop, seconds)
+        return Drawing(before, after, crop_before, result.crop, seconds, is_preview)
 
     def strip(self, name: str) -> Image.Image:
         """Return the face with a direction from one end of its useful range to the other.
@@ -294,7 +300,7 @@ class Session:
     def bytes(self) -> int:
         """Return the memory that photo, copies and inversions take."""
         total = sum(_inversion_bytes(known) for known in self._inversions.values())
-        total += sum(copy.nbytes for copy in self._copies.values())
+        total += sum(copy.nbytes for copy in self._copies.values()) + self.quick.bytes()
         if self.opened is not None:
             total += self.opened.photo.pixels.nbytes
             if self.opened.inversion is not None:
@@ -307,6 +313,7 @@ class Session:
             self._inversions.popitem(last=False)
         self._copies.clear()
         self._region = None
+        self.quick.forget()
 
     def forget_photo(self) -> None:
         """Let the photo and all that belongs to it go."""
@@ -324,10 +331,17 @@ class Session:
             else "open a photo first"
         )
 
-    def _edit(self, settings: Settings) -> EditResult:
+    def _edit(self, settings: Settings, *, quick: bool) -> EditResult:
         inversion = self.inversion(settings.face)
         mask = self._mask(inversion)
-        return self.editor.edit(inversion, settings.edits, mask=mask, blend=settings.blend)
+        if quick:
+            return self.quick.edit(self.editor, inversion, settings, mask)
+        draws = bool(settings.edits) or inversion.pixels is None
+        start = time.perf_counter()
+        result = self.editor.edit(inversion, settings.edits, mask=mask, blend=settings.blend)
+        if draws:
+            self.quick.seconds = time.perf_counter() - start
+        return result
 
     def _copy(self, side: int) -> np.ndarray:
         """The photo at most `side` pixels long."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DRAFT_SIDE, FINAL_SIDE, CROP_SIDE = 1024, 2048, 512  # pixels
 DRAFT_QUALITY, FINAL_QUALITY = 80, 92  # JPEG
-SLOW_SECONDS = 0.7  # slower models draw when a slider is let go
+TITLES = {"own": "Other"}  # where a heading would say nothing to a visitor
 STEPS = 60  # a slider has at least so many
 
 
@@ -39,14 +39,17 @@ def viewer_message(
     message: dict[str, Any] = {"number": number, "draft": draft, "sentence": "", "warning": ""}
     opened = session.opened
     message["photo"] = session.number if opened else 0
-    message["slow"] = session.redraw_seconds > SLOW_SECONDS
-    if opened is None or drawing is None:
+    if opened is None:
+        return message
+    message["pace"] = session.quick.pace(session.editor)
+    if drawing is None:
         return message
     quality = DRAFT_QUALITY if draft else FINAL_QUALITY
     message["after"] = data_url(drawing.after, quality)
     message["crop"] = data_url(_small(drawing.crop), quality)
     device, model = session.editor.pipeline.device, model_label(session.model)
-    message["status"] = f"{drawing.seconds:.2f} s on {device}, model {model}"
+    kind = "Preview, " if drawing.is_preview else ""
+    message["status"] = f"{kind}{drawing.seconds:.2f} s on {device}, model {model}"
     if not draft:
         height, width = opened.photo.pixels.shape[:2]
         message |= {
@@ -77,7 +80,10 @@ def panel_message(session: Session, number: int) -> dict[str, Any]:
         "missing": len(session.editor.directions.entries) - sum(map(len, groups.values())),
         "edits": dict(session.settings.edits),
         "groups": [
-            {"title": heading.capitalize(), "sliders": [_slider(entry) for entry in entries]}
+            {
+                "title": TITLES.get(heading) or heading.capitalize(),
+                "sliders": [_slider(entry) for entry in entries],
+            }
             for heading, entries in groups.items()
         ],
     }

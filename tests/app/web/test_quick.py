@@ -1,0 +1,82 @@
+"""What a slow model shows while a slider moves."""
+
+import numpy as np
+import pytest
+
+from stylefeatureeditor import Preview
+from stylefeatureeditor.app.web.quick import Quick
+from stylefeatureeditor.app.web.view import viewer_message
+from tiny_methods import tiny_method_editor
+
+EDITS = {"smile": 2.0}
+SLOW = 9.0  # seconds
+
+
+@pytest.fixture
+def slow(opened, monkeypatch):
+    """A visitor whose model takes its time and is thought to be large."""
+    monkeypatch.setattr("stylefeatureeditor.app.web.quick.LEAST_SIZE", 32)
+    opened.draw(64)
+    opened.quick.seconds = SLOW
+    return opened
+
+
+def test_a_moving_slider_has_a_preview_and_one_that_was_let_go_the_picture(slow):
+    inversion = slow.inversion(1)
+    moving = slow.draw(64, EDITS)
+    assert moving.is_preview
+    assert np.array_equal(moving.crop, Preview(slow.editor, inversion).crop(EDITS))
+    assert "Preview, " in viewer_message(slow, 1, moving, draft=True)["status"]
+    slow.change(edits=EDITS)
+    still = slow.draw(64)
+    assert not still.is_preview
+    assert np.array_equal(still.crop, slow.editor.edit(inversion, EDITS).crop)
+
+
+def test_a_preview_stays_within_what_was_painted(slow, pixels):
+    slow.change(mask="face", blend="feather")
+    inside = np.asarray(slow.draw(1024, EDITS).after)
+    slow.change(mask="none", blend="feather")
+    everywhere = np.asarray(slow.draw(1024, EDITS).after)
+    assert (inside != pixels).any(axis=-1).sum() < (everywhere != pixels).any(axis=-1).sum()
+
+
+def test_the_preview_is_made_ahead_and_once(slow, monkeypatch):
+    slow.prepare()
+    monkeypatch.setattr(slow.editor.model.e4e, "forward", lambda _: pytest.fail("E ran again"))
+    monkeypatch.setattr("stylefeatureeditor.app.web.quick.Preview", lambda *_: pytest.fail("again"))
+    assert slow.draw(64, EDITS).is_preview
+
+
+def test_memory_counts_a_preview_until_it_is_let_go(slow):
+    slow.inversion(1)
+    slow.editor.pipeline.find_anchor(slow.inversion(1))
+    before = slow.bytes()
+    slow.prepare()
+    assert slow.bytes() == before + 3 * 16 * 16 * 4
+    slow.forget_inversions()
+    assert slow.quick.bytes() == 0
+
+
+def test_without_a_photo_there_is_nothing_to_prepare(session):
+    session.prepare()
+    assert session.bytes() == 0
+
+
+def test_the_pace_is_the_models(both, model, monkeypatch):
+    quick, editor = Quick(), both.editor(model)
+    assert quick.pace(editor) == "live"
+    quick.seconds = SLOW
+    assert quick.pace(editor) == "live"  # too small for a preview
+    monkeypatch.setattr("stylefeatureeditor.app.web.quick.LEAST_SIZE", 32)
+    assert quick.pace(editor) == "preview"
+    assert quick.pace(tiny_method_editor("psp")) == "release"
+
+
+def test_how_long_a_picture_takes_is_known_before_the_first_edit(opened):
+    assert opened.quick.seconds == 0
+    opened.draw(64)
+    drawn = opened.quick.seconds
+    assert drawn > 0
+    opened.draw(64)  # nothing is drawn anew
+    assert opened.quick.seconds == drawn
