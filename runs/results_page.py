@@ -37,7 +37,7 @@ CLASSIFIER=attributes.safetensors bash runs/results.sh faces DATA OUT
 - Brackets hold 95 % intervals over photos; the best of a column is bold.
 - W+ optimisation and PTI fit each photo on one CPU core. The steps in their names are what time
   allowed, not their own 500 and 450 + 350, so their rows are not those methods' best. The last
-  table gives them more.
+  table gives them their own.
 - *Attribute FID* and *KID* compare sets of photos by features of an attribute classifier. They
   compare within a table, and with no published number.
 - An edit takes photos without its target: "smile-" removes smiles, "old+" ages. Its FID and KID are
@@ -54,7 +54,7 @@ EDITS = {
     "edits": "Edited: CelebA, test photos",
     "edits_fitted": "Edited by all five methods: the first of these photos",
 }
-MORE = {"more_steps": "Redrawn with more steps: the first LFW photos"}
+MORE = {"more_steps": "Redrawn with the methods' own schedules: the first LFW photos"}
 FEWEST = 20  # distances of smaller sets say nothing
 SIZES = re.compile(r" \(here from \d+ on\)")
 
