@@ -19,6 +19,8 @@ from stylefeatureeditor.weights.unpickle import read_array, read_torch
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from stylefeatureeditor.editing.catalog import CatalogEntry
+
 TABLE = "directions.json"
 TENSORS = "directions.safetensors"
 PUBLISHED = "directions"
@@ -57,6 +59,11 @@ def save_directions(
     save_own_directions(Catalog(tuple(own)), target)
     if source is not None:
         copy_published_files(source, target)
+
+
+def is_usable(entry: CatalogEntry, folder: Path) -> bool:
+    """Return whether a direction needs no published file, or the model folder has it."""
+    return bool(entry.tensors) or not entry.file or (folder / PUBLISHED / entry.file).is_file()
 
 
 def load_own_directions(folder: Path) -> Catalog:

@@ -4,11 +4,11 @@ A map is a list of (pattern, replacement). Every key must match one pattern in f
 additional tensor is an error and nothing is dropped by accident. What is dropped (FIR kernels that
 our layers build themselves) is compared with ours first.
 
-    layout                    written by                          read by
-    rosinality generator      stylegan2-pytorch, 'g_ema'          generator_state
-    released SFE checkpoint   this paper's release                inverter_state, editor_state
-    e4e                       encoder4editing, 'state_dict'       e4e_state
-    iresnet50, IR-SE50        ArcFace files                       iresnet_trunk_state, ...
+    layout                    written by                    read by
+    rosinality generator      stylegan2-pytorch, 'g_ema'    generator_state
+    released SFE checkpoint   this paper's release          inverter_state, feature_editor_state
+    e4e                       encoder4editing, 'state_dict' e4e_state
+    iresnet50, IR-SE50        ArcFace files                 iresnet_trunk_state, ...
 """
 
 from __future__ import annotations

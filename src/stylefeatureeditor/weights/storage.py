@@ -1,6 +1,6 @@
 """Our own format on disk: tensors in safetensors, configuration in JSON, both written whole.
 
-Conventions 9 and 13: nothing here knows a network; a file is either complete or not there.
+Nothing here knows a network; a file is either complete or not there.
 """
 
 from __future__ import annotations

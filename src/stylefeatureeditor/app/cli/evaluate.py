@@ -13,6 +13,7 @@ from stylefeatureeditor.app.cli.options import (
     add_json,
     add_model,
     positive,
+    row_rule,
 )
 from stylefeatureeditor.errors import ConfigError
 
@@ -124,7 +125,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--where",
         metavar="COLUMN=RULE",
-        type=_rule,
+        type=row_rule,
         action="append",
         default=[],
         help="take only photos whose row of the table says so, such as split=test or "
@@ -215,10 +216,3 @@ def _steps(text: str) -> dict[str, int]:
             f"only {' and '.join(FITTED)} take steps, as in pti=100, got '{text}'"
         )
     return dict.fromkeys([method] if method else FITTED, positive(number))
-
-
-def _rule(text: str) -> tuple[str, str]:
-    column, equals, rule = text.partition("=")
-    if not equals or not column or not rule:
-        raise argparse.ArgumentTypeError(f"expected COLUMN=RULE as in split=test, got '{text}'")
-    return column, rule

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.app.cli.options import add_command, add_device, layer_range
+from stylefeatureeditor.app.cli.options import add_command, add_device, layer_range, row_rule
 from stylefeatureeditor.app.cli.output import Progress, warn
 from stylefeatureeditor.errors import ConfigError, DirectionError
 
@@ -54,6 +54,7 @@ def add_to(group: Commands) -> None:
     parser.add_argument("--data", nargs="+", metavar="SOURCE", help="photos that labels belong to")
     parser.add_argument(
         "--where",
+        type=row_rule,
         action="append",
         default=[],
         metavar="COLUMN=RULE",
@@ -189,9 +190,6 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"--samples must be at least {FACES_MEASURED}, got {args.samples}")
     if args.per_style and not args.data:
         raise ConfigError("generated codes have one style for all layers: --per-style needs --data")
-    for rule in args.where:
-        if "=" not in rule:
-            raise ConfigError(f"--where is written COLUMN=RULE, got '{rule}'")
 
 
 def _model_folder(name: str) -> Path:
@@ -207,8 +205,7 @@ def _from_photos(
     from stylefeatureeditor.data.images import open_images
     from stylefeatureeditor.training.directions_fit import encoded_codes
 
-    where = dict(rule.split("=", 1) for rule in args.where)
-    images = open_images(args.data, model.config.generator.size, where)
+    images = open_images(args.data, model.config.generator.size, dict(args.where))
     labels = _labels(args, images)
     with Progress("encoding photos", len(images)) as progress:
         wplus = encoded_codes(model, images, progress.update)
@@ -320,14 +317,17 @@ def _store(folder: Path, found: Found, useful: UsefulRange) -> None:
     from dataclasses import replace
 
     from stylefeatureeditor.editing.import_file import entry_for
-    from stylefeatureeditor.training.parts import known_directions
     from stylefeatureeditor.weights.checkpoint import load_config
-    from stylefeatureeditor.weights.direction_files import load_own_directions, save_own_directions
+    from stylefeatureeditor.weights.direction_files import (
+        load_directions,
+        load_own_directions,
+        save_own_directions,
+    )
 
     entry = replace(
         entry_for(found.direction, useful.ends, help_text=found.help), method=found.method
     )
-    known_directions(folder, load_config(folder)).with_entry(entry)  # refuses a name in use
+    load_directions(folder, load_config(folder).catalog).with_entry(entry)  # refuses a name in use
     save_own_directions(load_own_directions(folder).with_entry(entry), folder)
 
 

@@ -234,7 +234,7 @@ def pull_files(args: argparse.Namespace) -> int:
     from stylefeatureeditor.comparisons.methods import KINDS
     from stylefeatureeditor.comparisons.published import find_published, licence_text
     from stylefeatureeditor.weights.download import fetch
-    from stylefeatureeditor.weights.local_models import files_folder, local_models, pulled_folder
+    from stylefeatureeditor.weights.local_models import files_folder, local_models
 
     sources = find_published(args.name)
     if args.name in (*GROUP_MODELS, *KINDS) and args.name in local_models():
@@ -258,7 +258,7 @@ def pull_files(args: argparse.Namespace) -> int:
             path = fetch(source, downloads, bar.update)
             if source in missing:
                 bar.say(str(path))
-    _install(args.name, sources, downloads, pulled_folder())
+    _install(args.name, sources)
     return 0
 
 
@@ -269,33 +269,29 @@ def _agrees() -> bool:
         return False
 
 
-def _install(name: str, sources: tuple[Source, ...], downloads: Path, models: Path) -> None:
+def _install(name: str, sources: tuple[Source, ...]) -> None:
     """Convert files that make a model, and give direction files to the models there are."""
     from stylefeatureeditor.app.cli.converting import (
         convert_method,
-        convert_to_folder,
+        convert_pulled,
         copy_directions,
+        pulled_directions,
     )
     from stylefeatureeditor.comparisons.methods import KINDS
-    from stylefeatureeditor.weights.convert import ReleasedFiles
-    from stylefeatureeditor.weights.sources import SOURCES
+    from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
 
-    directions = [
-        downloads / source.file_name for source in SOURCES.values() if source.feeds == "directions"
-    ]
-    if parts := GROUP_MODELS.get(name):
-        files = {role: downloads / SOURCES[part].file_name for role, part in parts.items()}
-        convert_to_folder(
-            ReleasedFiles(**files), models / name, name=name, catalog=name, directions=directions
-        )
+    if name in GROUP_MODELS:
+        folder = convert_pulled(name, GROUP_MODELS[name])
     elif name in KINDS:
-        paths = [downloads / source.file_name for source in sources]
-        convert_method(name, paths, models / name, name=name, catalog="ffhq", directions=directions)
-    elif any(source.feeds == "directions" for source in sources):
-        for model in (*GROUP_MODELS, *KINDS):
-            if (models / model).is_dir():
-                copy_directions(directions, models / model)
-        return
+        folder = pulled_folder() / name
+        paths = [files_folder() / source.file_name for source in sources]
+        convert_method(
+            name, paths, folder, name=name, catalog="ffhq", directions=pulled_directions()
+        )
     else:
+        if any(source.feeds == "directions" for source in sources):
+            for model in (*GROUP_MODELS, *KINDS):
+                if (pulled_folder() / model).is_dir():
+                    copy_directions(pulled_directions(), pulled_folder() / model)
         return
-    print(f"{name} is ready: {models / name}")
+    print(f"{name} is ready: {folder}")

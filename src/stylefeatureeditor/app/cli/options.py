@@ -137,6 +137,14 @@ def layer_range(text: str) -> tuple[int, int]:
     return int(first), int(end)
 
 
+def row_rule(text: str) -> tuple[str, str]:
+    """Read COLUMN=RULE, a rule on the table beside the photos."""
+    column, equals, rule = text.partition("=")
+    if not equals or not column or not rule:
+        raise argparse.ArgumentTypeError(f"expected COLUMN=RULE as in split=test, got '{text}'")
+    return column, rule
+
+
 def load_editor(
     model: str,
     device: str,

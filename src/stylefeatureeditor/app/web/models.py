@@ -10,10 +10,10 @@ from stylefeatureeditor.app.cli.models import GROUP_MODELS
 from stylefeatureeditor.app.cli.options import DEFAULT_MODEL, load_editor
 from stylefeatureeditor.app.cli.output import readable_size
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.weights.direction_files import PUBLISHED
-from stylefeatureeditor.weights.download import cache_dir, fetch
-from stylefeatureeditor.weights.local_models import find_model, local_models, pulled_folder
-from stylefeatureeditor.weights.sources import SOURCES, find_sources
+from stylefeatureeditor.weights.direction_files import is_usable
+from stylefeatureeditor.weights.download import fetch
+from stylefeatureeditor.weights.local_models import files_folder, find_model, local_models
+from stylefeatureeditor.weights.sources import find_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,13 +83,9 @@ def model_label(name: str) -> str:
 
 def usable_groups(editor: Editor) -> dict[str, list[CatalogEntry]]:
     """Return the directions that need no missing file, under their headings."""
-    folder = (editor.folder or Path()) / PUBLISHED
+    folder = editor.folder or Path()
     headings = {
-        heading: [
-            entry
-            for entry in entries
-            if entry.tensors or not entry.file or (folder / entry.file).is_file()
-        ]
+        heading: [entry for entry in entries if is_usable(entry, folder)]
         for heading, entries in editor.directions.groups().items()
     }
     return {heading: entries for heading, entries in headings.items() if entries}
@@ -119,26 +115,14 @@ def pull_model(name: str, report: Report) -> None:
         WeightsError: there is no such model, or its files are not what they should be.
         DownloadError: a file could not be fetched.
     """
-    from stylefeatureeditor.app.cli.converting import convert_to_folder
-    from stylefeatureeditor.weights.convert import ReleasedFiles
+    from stylefeatureeditor.app.cli.converting import convert_pulled
 
     if name not in GROUP_MODELS:
         raise WeightsError(f"no model called {name!r} is published")
-    downloads = cache_dir() / "downloads"
     for source in find_sources(name):
 
         def tell(done: int, total: int | None, file: str = source.file_name) -> None:
             report(file, done, total)
 
-        fetch(source, downloads, tell)
-    files = {role: downloads / SOURCES[part].file_name for role, part in GROUP_MODELS[name].items()}
-    directions = [
-        downloads / source.file_name for source in SOURCES.values() if source.feeds == "directions"
-    ]
-    convert_to_folder(
-        ReleasedFiles(**files),
-        pulled_folder() / name,
-        name=name,
-        catalog=name,
-        directions=directions,
-    )
+        fetch(source, files_folder(), tell)
+    convert_pulled(name, GROUP_MODELS[name])
