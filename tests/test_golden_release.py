@@ -12,7 +12,6 @@ from released import assert_close, assert_features, assert_image, golden, releas
 from seeded import background_mask, fixed_w, seeded_image, seeded_input
 from stylefeatureeditor.app.cli.main import main
 from stylefeatureeditor.editing.direction import (
-    INTERFACEGAN_SCALE,
     EditDirection,
     LinearDirection,
 )
@@ -177,7 +176,7 @@ class TestMethod:
     )
     def test_edit_by_the_released_age_direction(self, editor, inversion):
         content = read_direction_file(Path(os.environ["SFE_RELEASED_DIRECTIONS"]) / "age.pt")
-        age = LinearDirection("age", content.reshape(-1), scale=INTERFACEGAN_SCALE)
+        age = LinearDirection("age", content.reshape(-1), scale=0.5)
         strip = editor.strip(inversion, age, [-5.0, 5.0])
         pixels = torch.cat([result.pixels for result in strip])
         assert_image(pixels, self.numbers, "edit_age_two_degrees")

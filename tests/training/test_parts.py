@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from phase_training import tiny_discriminator
+from seeded_critics import seeded_critic
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.errors import ConfigError, DirectionError, WeightsError
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
@@ -139,6 +140,14 @@ class TestDiscriminator:
         assert find_discriminator(None, tmp_path, SIZE) is None
         with pytest.raises(WeightsError, match="`sfe train generator` makes a discriminator"):
             find_discriminator(tmp_path, tmp_path, SIZE)
+
+    def test_may_be_a_published_one(self, tmp_path):
+        state = seeded_critic("rosinality_256")
+        torch.save({"d": state}, tmp_path / "d.pt")
+        found = find_discriminator(tmp_path / "d.pt", tmp_path, 256)
+        assert torch.equal(found.logit.bias, state["final_linear.1.bias"])
+        with pytest.raises(ConfigError, match="looks at 256 px, G draws 32"):
+            find_discriminator(tmp_path / "d.pt", tmp_path, SIZE)
 
     def test_of_another_size_is_refused(self, tmp_path):
         save_discriminator(tiny_discriminator(), tmp_path)

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
 
+import nvidia_pickle
 from seeded_critics import seeded_critic
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
+from stylefeatureeditor.weights.convert import read_discriminator
 from stylefeatureeditor.weights.discriminator_keys import (
     ada_discriminator_state,
     rosinality_discriminator_state,
@@ -84,3 +87,35 @@ def test_an_incomplete_file_is_refused(missing):
 def test_the_other_layout_is_refused():
     with pytest.raises(WeightsError):
         rosinality_discriminator_state(tiny_ada())
+
+
+class TestFiles:
+    def test_nvidias_pickle_brings_its_discriminator_and_its_clamp(self, tmp_path):
+        pickled = nvidia_pickle.Persistent(conv_clamp=256)
+        for key, value in tiny_ada().items():
+            block, _, rest = key.partition(".")
+            layer, _, leaf = rest.partition(".")
+            inner = pickled._modules.setdefault(block, nn.Module())
+            inner = inner._modules.setdefault(layer, nn.Module())
+            inner.register_parameter(leaf, nn.Parameter(value))
+        (tmp_path / "d.pkl").write_bytes(nvidia_pickle.dump({"D": pickled}))
+        config, state = read_discriminator(tmp_path / "d.pkl")
+        assert config == DiscriminatorConfig(size=16, channel_base=64, channel_max=8, clamp=256.0)
+        Discriminator(config).load_state_dict(state)
+
+    def test_stylegan2_pytorchs_checkpoint_brings_its_discriminator(self, tmp_path):
+        published = seeded_critic("rosinality_256")
+        torch.save({"d": published}, tmp_path / "d.pt")
+        config, state = read_discriminator(tmp_path / "d.pt")
+        assert config.size == 256
+        assert torch.equal(state["logit.bias"], published["final_linear.1.bias"])
+
+    @pytest.mark.parametrize("name", ["d.pt", "d.pkl"])
+    def test_a_file_without_one_is_refused(self, name, tmp_path):
+        if name == "d.pkl":
+            generator = nvidia_pickle.Persistent()
+            (tmp_path / name).write_bytes(nvidia_pickle.dump({"G_ema": generator}))
+        else:
+            torch.save({"g_ema": {}}, tmp_path / name)
+        with pytest.raises(WeightsError, match="holds no discriminator"):
+            read_discriminator(tmp_path / name)

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 Strength = float | Tensor  # one number, or (B,): one per row of the codes
 
-INTERFACEGAN_SCALE = 0.5  # the released code divides an InterFaceGAN strength by 2
-STYLESPACE_SCALE = 3.0  # and multiplies a StyleSpace strength by 3
+STYLESPACE_SCALE = 3.0  # the released code multiplies a StyleSpace strength by 3
 
 
 class EditDirection(ABC):

@@ -26,7 +26,7 @@ from stylefeatureeditor.training.config import from_mapping, to_mapping
 from stylefeatureeditor.training.edit_pairs import TrainingDirection
 from stylefeatureeditor.training.networks import with_config
 from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, assign_state, load_config, load_model
-from stylefeatureeditor.weights.convert import read_generator
+from stylefeatureeditor.weights.convert import read_discriminator, read_generator
 from stylefeatureeditor.weights.direction_files import (
     PUBLISHED,
     copy_published_files,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 GENERATOR, DISCRIMINATOR = "generator.safetensors", "discriminator.safetensors"
 RECORD = "training.json"
+PUBLISHED_SUFFIXES = (".pt", ".pth", ".pkl")  # stylegan2-pytorch's, NVIDIA's
 COMMANDS = {  # part: what trains it
     "generator": "sfe train generator",
     "e4e": "sfe train e4e",
@@ -133,7 +134,7 @@ def load_generator(file: Path) -> Generator:
     Raises:
         WeightsError: it is missing, damaged or of another kind.
     """
-    if file.suffix.lower() in (".pt", ".pth", ".pkl"):
+    if file.suffix.lower() in PUBLISHED_SUFFIXES:
         config, state = read_generator(file)
     else:
         tensors, header = load_tensors(file)
@@ -182,6 +183,8 @@ def take_weights(model: Model, part: str, path: Path) -> None:
 def find_discriminator(path: Path | None, start: Path, size: int) -> Discriminator | None:
     """Return the D in `path`, or the one beside what a phase starts from; None if there is none.
 
+    A file may be ours, stylegan2-pytorch's .pt or NVIDIA's .pkl.
+
     Raises:
         WeightsError: `path` holds none, or a file is damaged.
         ConfigError: it looks at another size.
@@ -189,10 +192,13 @@ def find_discriminator(path: Path | None, start: Path, size: int) -> Discriminat
     if path is None and not (start / DISCRIMINATOR).is_file():
         return None
     file = start / DISCRIMINATOR if path is None else _file(path, DISCRIMINATOR)
-    tensors, header = load_tensors(file)
-    if "config" not in header:
-        raise WeightsError(f"{file} does not say its sizes; `sfe train generator` writes one")
-    config = _from_header(DiscriminatorConfig(), header, file)
+    if file.suffix.lower() in PUBLISHED_SUFFIXES:
+        config, tensors = read_discriminator(file)
+    else:
+        tensors, header = load_tensors(file)
+        if "config" not in header:
+            raise WeightsError(f"{file} does not say its sizes; `sfe train generator` writes one")
+        config = _from_header(DiscriminatorConfig(), header, file)
     if config.size != size:
         raise ConfigError(f"the discriminator in {file} looks at {config.size} px, G draws {size}")
     with torch.device("meta"):  # a header may claim any size: the tensors must have it first

@@ -1,8 +1,9 @@
-"""From published checkpoints to a Model.
+"""From published checkpoints to a Model, and to the discriminator that training starts with.
 
-    SFE       {'state_dict': {'inverter.*', 'encoder.*' (= H), ...}, 'latent_avg', ...}
-    generator {'g_ema', 'latent_avg'} of stylegan2-pytorch, or an NVIDIA .pkl
-    e4e       {'state_dict': {'encoder.*', ...}}
+    SFE            {'state_dict': {'inverter.*', 'encoder.*' (= H), ...}, 'latent_avg', ...}
+    generator      {'g_ema', 'latent_avg'} of stylegan2-pytorch, or an NVIDIA .pkl
+    discriminator  {'d'} of stylegan2-pytorch, or an NVIDIA .pkl
+    e4e            {'state_dict': {'encoder.*', ...}}
 
 The release reads G and latent_avg from the generator's file and E from e4e's; so do we. A full SFE
 checkpoint holds copies of both, which serve when those files are not given.
@@ -23,6 +24,10 @@ from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncod
 from stylefeatureeditor.inversion.inverter import InverterConfig
 from stylefeatureeditor.model import Model, ModelConfig
 from stylefeatureeditor.weights.checkpoint import assign_state
+from stylefeatureeditor.weights.discriminator_keys import (
+    ada_discriminator_state,
+    rosinality_discriminator_state,
+)
 from stylefeatureeditor.weights.nvidia import nvidia_generator_state
 from stylefeatureeditor.weights.released import (
     e4e_state,
@@ -36,6 +41,7 @@ from stylefeatureeditor.weights.unpickle import read_nvidia_pickle, read_torch
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from stylefeatureeditor.generator.discriminator import DiscriminatorConfig
     from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
     from stylefeatureeditor.weights.released import State
 
@@ -168,12 +174,33 @@ def read_generator(path: Path, latent_avg: object = None) -> tuple[GeneratorConf
     return generator_state(state, _latent_avg(checkpoint.get("latent_avg", latent_avg), path))
 
 
+def read_discriminator(path: Path) -> tuple[DiscriminatorConfig, State]:
+    """Return config and state of a discriminator file.
+
+    Args:
+        path: a stylegan2-pytorch .pt, or an NVIDIA .pkl.
+
+    Raises:
+        WeightsError: it is none of these, or holds no discriminator.
+    """
+    if path.suffix.lower() == ".pkl":
+        networks = read_nvidia_pickle(path)
+        if "D" not in networks:
+            raise WeightsError(f"{path} holds no discriminator 'D'")
+        network = networks["D"]
+        return ada_discriminator_state(network.tensors, clamp=_conv_clamp(network.init_kwargs))
+    checkpoint = read_checkpoint(path)
+    if "d" not in checkpoint:
+        raise WeightsError(f"{path} holds no discriminator 'd', as files of the generator alone do")
+    return rosinality_discriminator_state(tensors_of(checkpoint["d"], path))
+
+
 def _conv_clamp(init_kwargs: Mapping[str, Any]) -> float | None:
     inner = init_kwargs.get("synthesis_kwargs")
     kwargs = {**init_kwargs, **inner} if isinstance(inner, Mapping) else init_kwargs
     clamp = kwargs.get("conv_clamp")
     if clamp is not None and not isinstance(clamp, (int, float)):
-        raise WeightsError(f"conv_clamp of the generator must be a number, got {clamp!r}")
+        raise WeightsError(f"conv_clamp must be a number, got {clamp!r}")
     return None if clamp is None else float(clamp)
 
 
@@ -192,7 +219,7 @@ def tensors_of(content: object, path: Path) -> Mapping[str, Tensor]:
     ):
         raise WeightsError(
             f"{path} is not a checkpoint of the expected kind: it has no table of tensors "
-            "'state_dict' (SFE, e4e) or 'g_ema' (generator)"
+            "'state_dict' (SFE, e4e), 'g_ema' (generator) or 'd' (discriminator)"
         )
     return content
 

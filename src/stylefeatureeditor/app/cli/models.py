@@ -124,9 +124,9 @@ def convert_files(args: argparse.Namespace) -> int:
     )
     from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
     from stylefeatureeditor.weights.convert import ReleasedFiles
+    from stylefeatureeditor.weights.convert_parts import PARTS
 
-    names = ("generator", "e4e", "ir_se50", "iresnet50")
-    given = {name: path for name in names if (path := getattr(args, name)) is not None}
+    given = {part: path for part in PARTS if (path := getattr(args, part)) is not None}
     _check_convert(args, given)
     if args.sfe is None and args.method is None:
         for path in convert_parts(given, args.output, half=args.half, overwrite=args.overwrite):
