@@ -1,4 +1,5 @@
-# make demo and make test work on a fresh clone: each first builds .venv under constraints.txt.
+# make demo and make test work on a fresh clone: each first builds .venv under constraints.txt, the
+# demo with what it needs itself, the others with all that tests and checks need.
 # Another interpreter:            make test PYTHON=python3.12
 # Further arguments for pip:      make test PIP_ARGS="--index-url ..."
 # Further arguments for pytest:   make test PYTEST_ARGS="tests/photo -x"
@@ -11,6 +12,7 @@ WHEEL_ARGS ?=
 JOBS ?= 2
 
 BIN = .venv/bin
+DEMO_READY = .venv/installed-demo
 READY = .venv/installed
 DEMO = $(BIN)/python examples/demo.py
 
@@ -29,7 +31,7 @@ help:
 	@echo "make format      rewrite the code in the project's format"
 	@echo "make clean       remove .venv, caches and out/"
 
-demo: $(READY)
+demo: $(DEMO_READY)
 	$(DEMO)
 
 test: $(READY)
@@ -75,7 +77,7 @@ format: $(READY)
 	$(BIN)/python -m ruff format .
 
 # The file holds a checksum of what was installed, so a newer date alone installs nothing.
-$(READY): pyproject.toml constraints.txt
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
 		echo "Python 3.10 or newer is needed, and '$(PYTHON)' is not that:" \
 			"name one that is, as in 'make test PYTHON=python3.12'."; exit 1; }
@@ -84,10 +86,18 @@ $(READY): pyproject.toml constraints.txt
 		$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || exit 1; \
 		echo "Installing into .venv; this takes a minute or two."; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
-			-c constraints.txt -e '.[dev]' || exit 1; \
+			-c constraints.txt -e '.[$(1)]' || exit 1; \
 		echo "$$sum" > $@; \
 	fi; \
 	touch $@
+endef
+
+$(DEMO_READY): pyproject.toml constraints.txt
+	$(call install,demo)
+
+$(READY): pyproject.toml constraints.txt
+	$(call install,dev)
+	@cp $@ $(DEMO_READY)
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist out
