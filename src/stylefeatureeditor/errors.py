@@ -83,6 +83,15 @@ def check_sizes(config: object, sizes: Iterable[int], most: int) -> None:
             )
 
 
+def check_side(size: int, least: int) -> None:
+    """Raise ConfigError unless a picture's side is a power of two from `least` to LARGEST_SIDE."""
+    if not least <= size <= LARGEST_SIDE or size & (size - 1):
+        raise ConfigError(
+            f"size must be a power of two of at least {least} and at most {LARGEST_SIDE}, "
+            f"got {size}"
+        )
+
+
 def check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...]) -> None:
     """Raise ShapeError unless `tensor` has the `expected` shape; None matches any size."""
     actual = tuple(tensor.shape)

@@ -24,11 +24,11 @@ from torch.nn import functional
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
 from stylefeatureeditor.convolution import Conv3x3
 from stylefeatureeditor.errors import (
-    LARGEST_SIDE,
     MOST_LAYERS,
     WIDEST,
     ConfigError,
     check_shape,
+    check_side,
     check_sizes,
 )
 from stylefeatureeditor.generator.layers import EqualizedLinear
@@ -46,11 +46,7 @@ class E4eConfig:
     trunk: IRConfig = field(default_factory=IRConfig)
 
     def __post_init__(self) -> None:
-        if not 32 <= self.size <= LARGEST_SIDE or self.size & (self.size - 1):
-            raise ConfigError(
-                f"size must be a power of two of at least 32 and at most {LARGEST_SIDE}, "
-                f"got {self.size}"
-            )
+        check_side(self.size, 32)
         check_sizes(self, (self.style_dim,), WIDEST)
         check_sizes(self, (self.num_styles,), MOST_LAYERS)
         if not 0 < self.middle_from <= self.fine_from:

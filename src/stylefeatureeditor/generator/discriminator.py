@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.errors import (
-    LARGEST_SIDE,
     WIDEST,
     ConfigError,
     check_shape,
+    check_side,
     check_sizes,
 )
 from stylefeatureeditor.generator.layers import EqualizedLinear, activate, blur_kernel
@@ -40,11 +40,7 @@ class DiscriminatorConfig:
     clamp: float | None = None  # NVIDIA's conv_clamp: layer outputs stay in [-clamp, clamp]
 
     def __post_init__(self) -> None:
-        if not 8 <= self.size <= LARGEST_SIDE or self.size & (self.size - 1):
-            raise ConfigError(
-                f"size must be a power of two of at least 8 and at most {LARGEST_SIDE}, "
-                f"got {self.size}"
-            )
+        check_side(self.size, 8)
         check_sizes(self, (self.channel_max, self.group_size), WIDEST)
         if self.channels(self.size) < 1:
             raise ConfigError(f"channel_base {self.channel_base} leaves no channel at {self.size}")

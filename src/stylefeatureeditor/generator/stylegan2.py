@@ -27,12 +27,12 @@ from torch import Tensor, nn
 
 from stylefeatureeditor.convolution import cpu_layout, is_plain_cpu
 from stylefeatureeditor.errors import (
-    LARGEST_SIDE,
     MOST_LAYERS,
     WIDEST,
     ConfigError,
     ShapeError,
     check_shape,
+    check_side,
     check_sizes,
 )
 from stylefeatureeditor.generator.coarse import draw_coarsely
@@ -64,11 +64,7 @@ class GeneratorConfig:
     clamp: float | None = None  # NVIDIA's conv_clamp: layer outputs stay in [-clamp, clamp]
 
     def __post_init__(self) -> None:
-        if not 8 <= self.size <= LARGEST_SIDE or self.size & (self.size - 1):
-            raise ConfigError(
-                f"size must be a power of two of at least 8 and at most {LARGEST_SIDE}, "
-                f"got {self.size}"
-            )
+        check_side(self.size, 8)
         check_sizes(self, (self.style_dim, self.channel_max), WIDEST)
         check_sizes(self, (self.mapping_layers,), MOST_LAYERS)
         if self.channels(self.size) < 1:

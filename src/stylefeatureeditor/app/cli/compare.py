@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylefeatureeditor.app.cli.edit import add_face_options, edit
+from stylefeatureeditor.app.cli.edit import add_edits, add_face_options
 from stylefeatureeditor.app.cli.options import (
     add_command,
     add_device,
@@ -55,15 +55,7 @@ def add_to(commands: Commands) -> None:
         default=[ALL],
         help="rows, from the top (all)",
     )
-    parser.add_argument(
-        "-e",
-        "--edit",
-        metavar="NAME=STRENGTH",
-        type=edit,
-        action="append",
-        default=[],
-        help="a direction and how far to move along it; each given one is a column",
-    )
+    add_edits(parser, "each given one is a column")
     parser.add_argument(
         "--difference",
         action="store_true",

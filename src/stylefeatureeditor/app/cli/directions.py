@@ -11,7 +11,7 @@ from stylefeatureeditor.app.cli.options import (
     DEFAULT_MODEL,
     add_command,
     add_json,
-    layer_range,
+    add_layers,
     pair,
 )
 from stylefeatureeditor.app.cli.output import print_json, print_table
@@ -84,12 +84,7 @@ def _add_import_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--component", type=int, metavar="N", help="which component of a GANSpace table, from 0"
     )
-    parser.add_argument(
-        "--layers",
-        type=layer_range,
-        metavar="FROM:TO",
-        help="style vectors it moves, TO not included; all if left out",
-    )
+    add_layers(parser)
     parser.add_argument(
         "--range",
         type=_range,

@@ -67,15 +67,7 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="a photo, an inversion file that `sfe invert` wrote, or a folder of both",
     )
-    parser.add_argument(
-        "-e",
-        "--edit",
-        metavar="NAME=STRENGTH",
-        type=edit,
-        action="append",
-        default=[],
-        help="a direction and how far to move along it; may be given several times",
-    )
+    add_edits(parser, "may be given several times")
     parser.add_argument(
         "--text",
         metavar="WORDS=STRENGTH",
@@ -134,6 +126,19 @@ def add_to(commands: Commands) -> None:
     add_overwrite(parser)
     add_device(parser)
     add_backend(parser)
+
+
+def add_edits(parser: argparse.ArgumentParser, several: str) -> None:
+    """Add -e; `several` says what giving it more than once does."""
+    parser.add_argument(
+        "-e",
+        "--edit",
+        metavar="NAME=STRENGTH",
+        type=edit,
+        action="append",
+        default=[],
+        help=f"a direction and how far to move along it; {several}",
+    )
 
 
 def add_face_options(parser: argparse.ArgumentParser) -> None:

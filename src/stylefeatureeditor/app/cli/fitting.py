@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.app.cli.options import add_command, add_device, layer_range, row_rule
+from stylefeatureeditor.app.cli.options import add_command, add_device, add_layers, row_rule
 from stylefeatureeditor.app.cli.output import Progress, warn
 from stylefeatureeditor.errors import ConfigError, DirectionError
 
@@ -101,12 +101,7 @@ def add_to(group: Commands) -> None:
     )
     parser.add_argument("--pca", type=int, metavar="N", help="the N widest components of w")
     parser.add_argument("--sefa", type=int, metavar="N", help="the N that G's layers amplify most")
-    parser.add_argument(
-        "--layers",
-        type=layer_range,
-        metavar="FROM:TO",
-        help="style vectors it moves, TO not included; all if left out",
-    )
+    add_layers(parser)
     parser.add_argument(
         "--samples", type=int, default=4000, metavar="N", help="generated codes (%(default)s)"
     )

@@ -102,6 +102,16 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_layers(parser: argparse.ArgumentParser) -> None:
+    """Add --layers."""
+    parser.add_argument(
+        "--layers",
+        type=layer_range,
+        metavar="FROM:TO",
+        help="style vectors it moves, TO not included; all if left out",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
     parser.add_argument("--json", action="store_true", help="write JSON")
