@@ -12,6 +12,7 @@ from stylefeatureeditor import __version__
 from stylefeatureeditor.app.cli.output import Progress
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.files import atomic_path
+from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, save_model
 from stylefeatureeditor.weights.convert import (
     ReleasedFiles,
@@ -21,7 +22,6 @@ from stylefeatureeditor.weights.convert import (
 from stylefeatureeditor.weights.convert_parts import convert_part
 from stylefeatureeditor.weights.direction_files import PUBLISHED
 from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
-from stylefeatureeditor.weights.sources import SOURCES
 from stylefeatureeditor.weights.storage import sha256_file
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def convert_pulled(name: str, parts: Mapping[str, str]) -> Path:
     Raises:
         WeightsError: as `convert_to_folder`.
     """
-    files = {role: files_folder() / SOURCES[part].file_name for role, part in parts.items()}
+    files = {role: files_folder() / sources.SOURCES[part].file_name for role, part in parts.items()}
     folder = pulled_folder() / name
     convert_to_folder(
         ReleasedFiles(**files), folder, name=name, catalog=name, directions=pulled_directions()
@@ -86,8 +86,8 @@ def convert_pulled(name: str, parts: Mapping[str, str]) -> Path:
 
 def pulled_directions() -> list[Path]:
     """Return where published direction files lie once they are pulled."""
-    sources = (source for source in SOURCES.values() if source.feeds == "directions")
-    return [files_folder() / source.file_name for source in sources]
+    known = sources.SOURCES.values()
+    return [files_folder() / each.file_name for each in known if each.feeds == "directions"]
 
 
 def convert_method(
