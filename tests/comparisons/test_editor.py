@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ from PIL import Image
 from skimage.data import astronaut
 
 from stylefeatureeditor.comparisons.editor import MethodEditor, map_tensors
+from stylefeatureeditor.comparisons.folder import MethodModel
 from stylefeatureeditor.comparisons.method import ComparedMethod, SeveralEdits
+from stylefeatureeditor.editing.catalog import load_catalog
 from stylefeatureeditor.editing.direction import EditDirection, StyleSpaceDirection
 from stylefeatureeditor.errors import DirectionError, PhotoError, ShapeError, WeightsError
 from stylefeatureeditor.inversion_file import save_inversion
 from stylefeatureeditor.photo.image import to_tensor
 from stylefeatureeditor.records import Codes, StyleLayout
+from stylefeatureeditor.weights.direction_files import load_own_directions
 from tiny_methods import GENERATOR, TINY, tiny_method_editor
 
 SIDE = GENERATOR.size
@@ -153,6 +157,15 @@ def test_tensors_are_reached_wherever_they_are():
     assert doubled["a"][0].item() == 2
     assert doubled["a"][1] == "word"
     assert doubled["b"].wplus.tolist() == [2, 2]
+
+
+def test_published_directions_are_not_saved_as_a_methods_own(psp, tmp_path):
+    config = replace(psp.networks.config, catalog="ffhq")
+    networks = MethodModel(psp.networks.network, config)
+    known = load_catalog("ffhq").with_own(psp.directions)
+    MethodEditor(psp.method, networks, known).save_pretrained(tmp_path / "model")
+    own = load_own_directions(tmp_path / "model").entries
+    assert {entry.name for entry in own} == {entry.name for entry in psp.directions.entries}
 
 
 def test_a_method_that_is_saved_edits_as_before(editor, tmp_path):

@@ -29,24 +29,20 @@ from stylefeatureeditor.comparisons.folder import (
 from stylefeatureeditor.comparisons.method import ComparedMethod, SeveralEdits
 from stylefeatureeditor.comparisons.methods import KINDS
 from stylefeatureeditor.device import find_device
-from stylefeatureeditor.editing.catalog import Catalog, load_catalog
 from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.errors import ConfigError, PhotoError, check_shape
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.pipeline import Pipeline, check_region, check_rows
 from stylefeatureeditor.records import Codes
-from stylefeatureeditor.weights.direction_files import (
-    copy_published_files,
-    load_own_directions,
-    save_own_directions,
-)
+from stylefeatureeditor.weights.direction_files import load_directions, save_directions
 from stylefeatureeditor.weights.local_models import find_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stylefeatureeditor.comparisons.method import Method
+    from stylefeatureeditor.editing.catalog import Catalog
     from stylefeatureeditor.editing.direction import EditDirection, Strength
 
 
@@ -209,8 +205,7 @@ class MethodEditor(Editor):
         """Return the editor of a method's folder; arguments and errors as `Editor`'s."""
         place, folder = find_device(device), find_model(name)
         model = load_method(folder).to(place)
-        published = load_catalog(model.config.catalog) if model.config.catalog else Catalog()
-        directions = published.with_own(load_own_directions(folder))
+        directions = load_directions(folder, model.config.catalog)
         title = KINDS[model.config.method].title
         return cls(ComparedMethod(model.network, title), model, directions, folder)
 
@@ -244,12 +239,7 @@ class MethodEditor(Editor):
         if not isinstance(self.method, ComparedMethod):
             raise ConfigError(f"{self.method.name} has no weights of its own: save its model")
         save_method(self.networks, folder, float_dtype=torch.float16 if half else None)
-        family = self.networks.config.catalog
-        published = load_catalog(family).entries if family else ()
-        own = [e for e in self.directions.entries if e.tensors or e not in published]
-        save_own_directions(Catalog(tuple(own)), folder)
-        if self.folder is not None:
-            copy_published_files(self.folder, folder)
+        save_directions(self.directions, self.networks.config.catalog, self.folder, folder)
 
 
 def _row(strength: Strength, row: int) -> Strength:
