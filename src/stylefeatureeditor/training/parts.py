@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stylefeatureeditor.editing.catalog import Catalog, load_catalog
 from stylefeatureeditor.errors import ConfigError, DirectionError, WeightsError
 from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
@@ -30,6 +29,7 @@ from stylefeatureeditor.weights.convert import read_discriminator, read_generato
 from stylefeatureeditor.weights.direction_files import (
     PUBLISHED,
     copy_published_files,
+    load_directions,
     load_own_directions,
     read_direction_file,
     save_own_directions,
@@ -252,12 +252,6 @@ def finish_model(
     write_json(folder / RECORD, {"steps": trained})
 
 
-def known_directions(folder: Path, config: ModelConfig) -> Catalog:
-    """Return the directions of a model folder: published ones of its family, and its own."""
-    known = load_catalog(config.catalog) if config.catalog else Catalog()
-    return known.with_own(load_own_directions(folder))
-
-
 def training_directions(
     folder: Path, config: ModelConfig, strengths: Mapping[str, tuple[float, ...]]
 ) -> list[TrainingDirection]:
@@ -266,7 +260,7 @@ def training_directions(
     Raises:
         DirectionError: one is unknown, or its file is missing.
     """
-    known, layout = known_directions(folder, config), config.generator.style_layout()
+    known, layout = load_directions(folder, config.catalog), config.generator.style_layout()
     found = []
     for name, values in strengths.items():
         direction = known.find(name).load(folder / PUBLISHED, layout, read_direction_file)
