@@ -99,6 +99,7 @@ OPTIONS = {
         "--method",
         "--model",
         "--name",
+        "--per-style",
         "--pca",
         "--reverse",
         "--samples",
