@@ -10,183 +10,6 @@ import pytest
 from stylefeatureeditor import __version__
 from stylefeatureeditor.app.cli.main import build_parser
 
-TRAIN = {"--config", "--data", "--help", "--out", "--preset", "--resume"}
-PARTS = {"--attributes", "--discriminator", "--identity", "--model", "--tune-from"}
-
-# Every option of every command. A new one is entered here, in the README and in the CHANGELOG.
-OPTIONS = {
-    "sfe": {"--help", "--version"},
-    "sfe edit": {
-        "--aligned",
-        "--backend",
-        "--batch-size",
-        "--blend",
-        "--compare",
-        "--crop-only",
-        "--device",
-        "--edit",
-        "--face",
-        "--grid",
-        "--help",
-        "--mask",
-        "--method",
-        "--model",
-        "--output",
-        "--overwrite",
-        "--precision",
-        "--text",
-        "photos",
-    },
-    "sfe invert": {
-        "--aligned",
-        "--backend",
-        "--device",
-        "--face",
-        "--help",
-        "--method",
-        "--model",
-        "--output",
-        "--overwrite",
-        "--precision",
-        "photos",
-    },
-    "sfe export": {
-        "--format",
-        "--help",
-        "--output",
-        "--overwrite",
-        "--photos",
-        "--precision",
-        "model",
-    },
-    "sfe compare": {
-        "--aligned",
-        "--device",
-        "--difference",
-        "--edit",
-        "--face",
-        "--help",
-        "--json",
-        "--methods",
-        "--model",
-        "--output",
-        "--steps",
-        "--tile",
-        "photo",
-    },
-    "sfe app": {"--browser", "--device", "--help", "--host", "--model", "--port"},
-    "sfe directions": {"--help"},
-    "sfe directions list": {"--help", "--json", "--model"},
-    "sfe directions show": {"--help", "--json", "--model", "name"},
-    "sfe directions import": {
-        "--component",
-        "--help",
-        "--layers",
-        "--model",
-        "--name",
-        "--range",
-        "--scale",
-        "file",
-    },
-    "sfe directions fit": {
-        "--classifier",
-        "--column",
-        "--data",
-        "--device",
-        "--help",
-        "--labels",
-        "--layers",
-        "--method",
-        "--model",
-        "--name",
-        "--per-style",
-        "--pca",
-        "--reverse",
-        "--samples",
-        "--sefa",
-        "--where",
-        "--without",
-    },
-    "sfe train": {"--help"},
-    "sfe train generator": {*TRAIN, "--grow-from", "--size"},
-    "sfe train e4e": {*TRAIN, *PARTS, "--generator"},
-    "sfe train inverter": {*TRAIN, *PARTS, "--ablation", "--generator"},
-    "sfe train editor": {*TRAIN, *PARTS, "--ablation"},
-    "sfe train attributes": {*TRAIN, "--labels"},
-    "sfe models": {"--help"},
-    "sfe models list": {"--help", "--json"},
-    "sfe models pull": {"--help", "--yes", "name"},
-    "sfe models convert": {
-        "--catalog",
-        "--directions",
-        "--e4e",
-        "--generator",
-        "--half",
-        "--help",
-        "--ir-se50",
-        "--iresnet50",
-        "--method",
-        "--name",
-        "--output",
-        "--overwrite",
-        "--sfe",
-        "files",
-    },
-    "sfe models info": {"--help", "--json", "model"},
-    "sfe evaluate": {"--help"},
-    "sfe evaluate inversion": {
-        "--batch-size",
-        "--classifier",
-        "--device",
-        "--help",
-        "--json",
-        "--limit",
-        "--model",
-        "--output",
-        "--seed",
-        "--steps",
-        "--where",
-        "--method",
-        "data",
-    },
-    "sfe evaluate editing": {
-        "--batch-size",
-        "--classifier",
-        "--device",
-        "--help",
-        "--json",
-        "--limit",
-        "--model",
-        "--output",
-        "--seed",
-        "--steps",
-        "--where",
-        "--attributes",
-        "--edit",
-        "--method",
-        "data",
-    },
-    "sfe evaluate compare": {
-        "--batch-size",
-        "--classifier",
-        "--device",
-        "--help",
-        "--json",
-        "--limit",
-        "--model",
-        "--output",
-        "--seed",
-        "--steps",
-        "--where",
-        "--attributes",
-        "--data",
-        "--edit",
-        "--size",
-        "entries",
-    },
-    "sfe doctor": {"--help", "--json"},
-}
-
 
 def walk(parser: argparse.ArgumentParser):
     """Yield every parser under one, itself included."""
@@ -195,15 +18,6 @@ def walk(parser: argparse.ArgumentParser):
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():
                 yield from walk(inner)
-
-
-def options(parser: argparse.ArgumentParser) -> set[str]:
-    """The long names of a parser's options, and its positional arguments."""
-    return {
-        action.option_strings[-1] if action.option_strings else action.dest
-        for action in parser._actions
-        if not isinstance(action, argparse._SubParsersAction)
-    }
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -218,11 +32,7 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_no_option_appears_or_goes_unnoticed():
-    assert {parser.prog: options(parser) for parser in walk(build_parser())} == OPTIONS
-
-
-@pytest.mark.parametrize("command", OPTIONS)
+@pytest.mark.parametrize("command", [parser.prog for parser in walk(build_parser())])
 def test_every_command_has_help_with_an_example(command, sfe):
     words = command.split()[1:]
     ran = sfe(*words, "--help")
