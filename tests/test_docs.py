@@ -50,9 +50,10 @@ class Block:
 
     @property
     def commands(self) -> list[list[str]]:
-        """The words of each command; comments and line ends are the shell's."""
+        """The words of each command; comments, line ends and variables are the shell's."""
         lines = self.text.replace("\\\n", " ").splitlines()
-        return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
+        words = [re.sub(r"^(?:[A-Z_]+=\S* )+", "", line) for line in lines]
+        return [found for found in (shlex.split(line, comments=True) for line in words) if found]
 
 
 def read(page: str) -> str:
