@@ -68,17 +68,21 @@ class Process:
 
 def timed(work: Work, *, seconds: float = 6.0, least: int = 3, most: int = 30) -> Timing:
     """Run the work once to warm up, then for about `seconds`, and return its timing."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     work()
     samples: list[float] = []
     while len(samples) < least or (sum(samples) < seconds and len(samples) < most):
-        gc.collect()
-        _wait(device)
-        start = time.perf_counter()
-        work()
-        _wait(device)
-        samples.append(time.perf_counter() - start)
+        samples.append(seconds_of(work))
     return summary(samples)
+
+
+def seconds_of(work: Work) -> float:
+    """Return how long the work takes, the GPU's part included."""
+    gc.collect()
+    _wait()
+    start = time.perf_counter()
+    work()
+    _wait()
+    return time.perf_counter() - start
 
 
 def summary(samples: Sequence[float]) -> Timing:
@@ -137,6 +141,6 @@ def peak_memory(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # macOS, in bytes
 
 
-def _wait(device: str) -> None:
-    if device == "cuda":
+def _wait() -> None:
+    if torch.cuda.is_available():
         torch.cuda.synchronize()

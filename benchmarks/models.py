@@ -1,8 +1,9 @@
-"""Random-weight models of the sizes that are timed, 64, 256 and 1024 px, and a direction each."""
+"""Networks with random weights; our model at the sizes that are timed, and a direction each."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
@@ -19,6 +20,10 @@ from stylefeatureeditor.inversion.fuser import FuserConfig
 from stylefeatureeditor.inversion.inverter import InverterConfig
 from stylefeatureeditor.model import Model, ModelConfig
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Network = TypeVar("Network", bound=nn.Module)
 SIZES = (64, 256, 1024)
 
 
@@ -65,11 +70,16 @@ def config_of(size: int) -> ModelConfig:
 
 def random_model(config: ModelConfig) -> Model:
     """Return a model with random weights that keep activations of sane size."""
+    return random_network(lambda: Model(config))
+
+
+def random_network(make: Callable[[], Network]) -> Network:
+    """Return what `make` makes, with such weights; each tensor's memory is taken once."""
     torch.manual_seed(0)
     with torch.device("meta"):
-        model = Model(config)
-    model = model.to_empty(device="cpu")
-    for module in model.modules():
+        network = make()
+    network = network.to_empty(device="cpu")
+    for module in network.modules():
         if isinstance(module, ModulatedConv):
             module.reset_constants()
         for name, tensor in module.named_parameters(recurse=False):
@@ -87,7 +97,7 @@ def random_model(config: ModelConfig) -> Model:
             module.reset_constants()
             module.weight.data.normal_()
             module.affine.bias.data.fill_(1)
-    return model.eval().requires_grad_(requires_grad=False)
+    return network.eval().requires_grad_(requires_grad=False)
 
 
 def direction_of(config: ModelConfig) -> EditDirection:

@@ -52,6 +52,7 @@ def _device(report: dict[str, Any]) -> str:
     for size, part in report["sizes"].items():
         lines += _inference(size, part)
         lines += _engines(part.get("engines", []))
+        lines += _methods(part.get("methods", []))
         lines += _training(part["training"])
     lines += _processes(report["processes"])
     return "\n".join(lines + _web(report)) + "\n"
@@ -60,7 +61,8 @@ def _device(report: dict[str, Any]) -> str:
 def _commits(report: dict[str, Any]) -> str:
     rows = [*report["processes"], *report.get("web", [])]
     for part in report["sizes"].values():
-        rows += part["rows"] + part.get("engines", []) + part["training"]
+        rows += part["rows"] + part["training"]
+        rows += part.get("engines", []) + part.get("methods", [])
     found = sorted({row["commit"] for row in rows})
     return f"commit{'s' if len(found) > 1 else ''} {', '.join(found)}"
 
@@ -128,6 +130,41 @@ def _engines(rows: list[dict[str, Any]]) -> list[str]:
             f"{row['error']:.1g} | {similarity} |"
         )
     return [*lines, ""]
+
+
+def _methods(rows: list[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [
+        "The methods of the paper's Table 1 at their published sizes, a process each; "
+        "an inversion draws its picture too. ReStyle over e4e does the work of ReStyle over pSp. "
+        "The paper's seconds are per edit, on a V100.",
+        "",
+        "| method | invert, s | fresh edit, s | re-edit, s | peak, GiB | weights, GiB | paper, s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if "failed" in row:
+            lines.append(f"| {row['name']} | failed: {row['failed'].splitlines()[-1]} | | | | | |")
+            continue
+        about = "about " if "stages" in row else ""
+        invert, fresh, again = (_digits(row[what]) for what in ("invert", "fresh", "again"))
+        paper = "" if row["paper"] is None else _digits(row["paper"])
+        lines.append(
+            f"| {row['title']} | {about}{invert} | {about}{fresh} | {again} | {row['peak']:.1f} | "
+            f"{row['weights']:.2f} | {paper} |"
+        )
+    fitted = [row for row in rows if "stages" in row]
+    return [*lines, "", *(_extrapolated(row) for row in fitted), ""]
+
+
+def _extrapolated(row: dict[str, Any]) -> str:
+    stages = " and ".join(f"{count} of {_digits(step)} s" for count, step in row["stages"])
+    return f"* {row['title']} is extrapolated from a few of its steps: {stages}."
+
+
+def _digits(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.3g}"
 
 
 def _training(rows: list[dict[str, Any]]) -> list[str]:

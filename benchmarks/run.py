@@ -1,7 +1,8 @@
 """Time everything a user waits for, and write docs/PERFORMANCE.md.
 
-    python -m benchmarks.run                      # every size, about forty minutes on two cores
+    python -m benchmarks.run                      # every size, about fifty minutes on two cores
     python -m benchmarks.run --sizes 1024 --skip training processes
+    python -m benchmarks.run --sizes 1024 --only methods
     python -m benchmarks.run --sizes 64 --seconds 1 --no-report
     python -m benchmarks.run --sizes --skip processes  # the web page alone
 
@@ -25,6 +26,8 @@ import stylefeatureeditor
 from benchmarks.engines import engine_rows
 from benchmarks.inference import measured, method_items, network_items, peak_of_fresh_edit
 from benchmarks.measure import ROOT, best_convolution_rate
+from benchmarks.methods import SIZE as SIZE_OF_METHODS
+from benchmarks.methods import WORDS, method_row
 from benchmarks.models import SIZES, config_of, random_model
 from benchmarks.processes import edit_process, process_row, short_processes
 from benchmarks.report import write_report
@@ -35,7 +38,7 @@ from stylefeatureeditor.files import atomic_path
 from stylefeatureeditor.pipeline import Pipeline
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("networks", "method", "memory", "engines", "training", "processes", "web")
+PARTS = ("networks", "method", "memory", "engines", "methods", "training", "processes", "web")
 SAME = ("cpu", "threads", "torch")  # figures of other machines or builds are not mixed
 
 
@@ -60,9 +63,11 @@ class Results:
 
     def size(self, size: int) -> dict[str, Any]:
         """Return what is known of a size, to be filled."""
+        lists = ("rows", "engines", "methods", "training")
+        empty: dict[str, Any] = {"memory": {}, **{part: [] for part in lists}}
         found: dict[str, Any] = self.content["sizes"].setdefault(str(size), {})
-        for part, empty in (("rows", []), ("memory", {}), ("engines", []), ("training", [])):
-            found.setdefault(part, empty)
+        for part, nothing in empty.items():
+            found.setdefault(part, nothing)
         return found
 
     def put(self, rows: list[dict[str, Any]], row: dict[str, Any]) -> None:
@@ -107,6 +112,20 @@ def run_engines(results: Results, size: int, seconds: float) -> None:
     print(f"\n{size} px, engines", flush=True)
     for row in engine_rows(size, results.content["device"], seconds):
         results.put(results.size(size)["engines"], row)
+
+
+def run_methods(results: Results, options: argparse.Namespace) -> None:
+    """Time the methods of the paper's Table 1; one that fails leaves its reason."""
+    print(f"\n{SIZE_OF_METHODS} px, methods", flush=True)
+    for word in WORDS:
+        if word in options.skip:
+            continue
+        try:
+            row = method_row(word, results.content["device"], options.seconds)
+        except RuntimeError as error:
+            row = {"name": word, "failed": str(error)}
+            print(f"  {error}", flush=True)
+        results.put(results.size(SIZE_OF_METHODS)["methods"], row)
 
 
 def run_training(results: Results, size: int, skip: list[str]) -> None:
@@ -174,9 +193,11 @@ def main() -> None:
     parser.add_argument(
         "--skip", nargs="+", default=[], help=f"parts ({', '.join(PARTS)}) or rows, by name"
     )
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts")
     parser.add_argument("--seconds", type=float, default=6.0, help="for each row, about")
     parser.add_argument("--no-report", action="store_true", help="leave docs/PERFORMANCE.md alone")
     options = parser.parse_args()
+    options.skip += [part for part in PARTS if part not in options.only]
     device = best_device()
     results = Results(RESULTS / f"{device}.json", this_machine(), device)
     for size in options.sizes:
@@ -188,6 +209,8 @@ def main() -> None:
             print(f"  fresh edit, peak {found['peak']:.2f} GiB, weights {found['weights']:.2f}")
         if "engines" not in options.skip:
             run_engines(results, size, options.seconds)
+        if "methods" not in options.skip and size == SIZE_OF_METHODS:
+            run_methods(results, options)
         if "training" not in options.skip:
             run_training(results, size, options.skip)
         results.write()

@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from stylefeatureeditor.editing.direction import EditDirection
+from tiny import tiny_model, tiny_photos
+from toy_methods import BRIGHTER, SIDE, Darker
+
 ROOT = Path(__file__).parents[1]
 MACHINE = {
     "cpu": "A",
@@ -117,6 +121,68 @@ def test_the_goal_of_the_page_at_1024_px_is_the_edit_and_half_a_second(tmp_path)
     assert "| faces, while it moves | 0.20 | 0.10-1.50 | 0.50 | met |" in lines
     assert "| random-1024, while it moves | 1.20 | 0.10-1.50 | 1.00 | **missed** |" in lines
     assert "| random-1024, after it is let go | 1.30 | 0.10-1.50 | 1.40 | met |" in lines
+
+
+def test_methods_stand_beside_the_papers_seconds(tmp_path):
+    from benchmarks.report import write_report
+
+    found = results(tmp_path / "cpu.json")
+    part = found.size(1024)
+    times = {"invert": 20.04, "fresh": 22.5, "again": 2.46, "peak": 4.25, "weights": 1.5}
+    found.put(part["methods"], {"name": "hfgi", "title": "HFGI", **times, "paper": 0.072})
+    fitted = times | {"stages": [[500, 4.0]], "paper": None, "title": "W+"}
+    fitted |= {"invert": 2000.0, "fresh": 2004.0}
+    found.put(part["methods"], {"name": "w+", **fitted})
+    found.put(part["methods"], {"name": "pti", "failed": "at its end\nkilled"})
+    write_report(tmp_path, tmp_path / "PERFORMANCE.md")
+    lines = (tmp_path / "PERFORMANCE.md").read_text().splitlines()
+    assert "| HFGI | 20 | 22.5 | 2.46 | 4.2 | 1.50 | 0.072 |" in lines
+    assert any(line.startswith("| W+ | about 2000 | about 2004 |") for line in lines)
+    assert "* W+ is extrapolated from a few of its steps: 500 of 4 s." in lines
+    assert any(line.startswith("| pti | failed: killed |") for line in lines)
+
+
+def test_every_method_is_timed_and_its_seconds_in_the_paper_are_found():
+    from benchmarks.methods import IN_PAPER, SAME_WORK, WORDS, paper_seconds
+
+    from stylefeatureeditor.comparisons.methods import KINDS
+    from stylefeatureeditor.evaluation.paper import FACES
+
+    assert set(KINDS) <= {*WORDS, *SAME_WORK}
+    assert set(IN_PAPER.values()) == {row.method for row in FACES}
+    assert paper_seconds("hyperstyle") == 0.275
+    assert {word for word in WORDS if paper_seconds(word) is None} == {"w+"}
+
+
+def test_a_method_is_timed_after_it_has_warmed_up():
+    from benchmarks.methods import times_of
+
+    method = Darker()
+    photo = torch.zeros(1, 3, SIDE, SIDE)
+    found = times_of(method, photo, BRIGHTER, seconds=0.0)
+    assert method.calls == 2
+    assert found["repeats"] == 1
+    assert 0 < found["invert"] < found["fresh"]
+
+
+def test_a_fitted_method_takes_a_few_steps_of_each_stage():
+    from benchmarks.methods import STEPS, Clocked, times_of_fitted
+
+    from stylefeatureeditor.evaluation.perceptual_vector import pixel_vector
+    from stylefeatureeditor.evaluation.pivotal_tuning import PivotalTuning, PivotalTuningConfig
+
+    short = PivotalTuningConfig(
+        projection_steps=STEPS, tuning_steps=STEPS, average_samples=4, enough=0
+    )
+    clock = Clocked(pixel_vector())
+    method = PivotalTuning(tiny_model(), clock, clock, short)
+    direction = EditDirection.linear(torch.ones(12))
+    found = times_of_fitted(method, tiny_photos(1), direction, clock, (450, 350))
+    (first, step), (second, tuning_step) = found["stages"]
+    assert (first, second) == (450, 350)
+    assert min(step, tuning_step) > 0
+    assert found["invert"] == pytest.approx(450 * step + 350 * tuning_step)
+    assert found["fresh"] == pytest.approx(found["invert"] + found["again"])
 
 
 def test_the_arithmetic_counted_is_that_of_plain_convolutions():

@@ -48,7 +48,7 @@ def hyperstyle_state(
     """Return G's config and the state of `HyperStyle`.
 
     Args:
-        state: 'state_dict' of hyperstyle_ffhq.pt.
+        state: 'state_dict' of hyperstyle_ffhq.pt; a copy of the encoder in it is left out.
         latent_avg: its 'latent_avg'.
         encoder: 'encoder.' of faces_w_encoder.pt.
 
@@ -56,7 +56,8 @@ def hyperstyle_state(
         WeightsError: a key is unknown, the mean latent differs between styles, or a head's copy of
             the shared hyper-layer differs from it.
     """
-    parts = split(state, ("hypernet", "decoder"), "HyperStyle")
+    own = {key: value for key, value in state.items() if not key.startswith("w_encoder.")}
+    parts = split(own, ("hypernet", "decoder"), "HyperStyle")
     config, generator = generator_state(parts["decoder"], mean_latent(latent_avg))
     hypernet = parts["hypernet"]
     _check_aliases(hypernet)

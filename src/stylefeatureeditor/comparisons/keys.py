@@ -2,11 +2,12 @@
 
     pSp, ReStyle, HFGI     'state_dict' {encoder.*, decoder.*, ...}, 'latent_avg' (N, D)
     Feature-Style          the encoder's state dict alone; G and latent_avg come from pSp's file
-    Style Transformer      as pSp, each key with 'module.' after its first part; latent_avg (1, D)
+    Style Transformer      as pSp; latent_avg (1, D)
     StyleRes               'e4e', 'generator_smooth' (NVIDIA names), 'latent_avg'
     PadInv                 'models' {'encoder', 'generator_smooth' (Hammer names)}
 
-Every key must be known and nothing is dropped unseen, as in `weights/released.py`.
+Every key must be known and nothing is dropped unseen, as in `weights/released.py`. 'module.', which
+DataParallel adds, is gone from the keys before they come here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.generator.layers import blur_kernel
 from stylefeatureeditor.weights.nvidia import nvidia_generator_state
 from stylefeatureeditor.weights.released import (
     IR_BRANCH,
@@ -26,6 +26,7 @@ from stylefeatureeditor.weights.released import (
     generator_state,
     inverter_state,
     ir_trunk_state,
+    is_kernel,
     renamed,
     without_prefix,
 )
@@ -105,9 +106,9 @@ def style_transformer_state(
     Raises:
         WeightsError: a key is unknown, or the mean latent differs between styles.
     """
-    parts = split(state, ("encoder.module", "decoder.module"), "Style Transformer")
-    config, generator = generator_state(parts["decoder.module"], mean_latent(latent_avg))
-    encoder = parts["encoder.module"]
+    parts = split(state, ("encoder", "decoder"), "Style Transformer")
+    config, generator = generator_state(parts["decoder"], mean_latent(latent_avg))
+    encoder = parts["encoder"]
     pyramid = {
         key: value for key, value in encoder.items() if key.startswith((*TRUNK_KEYS, "latlayer"))
     }
@@ -246,7 +247,7 @@ def hammer_generator_state(state: Mapping[str, Tensor]) -> tuple[GeneratorConfig
         WeightsError: a key is unknown, or another resampling filter is used.
     """
     for key, tensor in state.items():
-        if key.endswith(".filter") and not torch.allclose(tensor, blur_kernel()):
+        if key.endswith(".filter") and not is_kernel(tensor):
             raise WeightsError(f"{key}: another resampling filter than [1, 3, 3, 1]")
     names = {
         "weight": "conv.weight",

@@ -17,6 +17,8 @@ its layout lacks. Addresses and licences are in `published.py`.
 
 from __future__ import annotations
 
+import re
+from argparse import Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -87,6 +89,7 @@ def load_restyle(path: Path) -> ReStyle:
     """
     content = _content(path)
     options = content.get("opts")
+    options = vars(options) if isinstance(options, Namespace) else options
     word = options.get("encoder_type") if isinstance(options, Mapping) else None
     if word not in RESTYLE_FLAVOURS:
         raise WeightsError(
@@ -136,13 +139,18 @@ def load_styleres(path: Path) -> StyleRes:
 
 
 def load_padinv(path: Path) -> PadInv:
-    """Return PadInv from a checkpoint that its own training wrote; none is published."""
-    models = _content(path).get("models")
+    """Return PadInv from a checkpoint that its own training wrote; none is published.
+
+    The encoder's mean is the generator's, unless a 'latent_avg' stands beside the networks.
+    """
+    content = _content(path)
+    models = content.get("models")
     if not isinstance(models, Mapping):
         raise WeightsError(f"{path} is no checkpoint of PadInv: it has no table 'models'")
-    config, state = keys.padinv_state(
-        _table(models, "encoder", path), _table(models, "generator_smooth", path)
-    )
+    generator = dict(_table(models, "generator_smooth", path))
+    if "latent_avg" in content:
+        generator["w_avg"] = keys.mean_latent(_mean(content, path))
+    config, state = keys.padinv_state(_table(models, "encoder", path), generator)
     return _assigned(lambda: PadInv(PadInvConfig(generator=config)), state, path)
 
 
@@ -216,9 +224,10 @@ def _table(content: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Te
 
 
 def _tensors(table: Mapping[str, Any], path: Path) -> Mapping[str, Tensor]:
+    """The table without the 'module.' that DataParallel puts into its keys."""
     if not table or not all(isinstance(value, Tensor) for value in table.values()):
         raise WeightsError(f"{path} is a checkpoint of another method: it has no table of tensors")
-    return table
+    return {re.sub(r"(^|\.)module\.", r"\1", key): value for key, value in table.items()}
 
 
 def _mean(content: Mapping[str, Any], path: Path) -> Tensor:
