@@ -53,6 +53,7 @@ def assert_conditions(found, case):
 
 
 def test_inverts_as_released(inversion, conditions):
+    """Its script and its `forward` without distortion gave the same numbers to the bit."""
     assert_close(inversion.codes.wplus, NUMBERS["w"])
     assert_features(inversion.residual, NUMBERS, "residual")
     assert_conditions(conditions()[0], "inversion")

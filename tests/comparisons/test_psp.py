@@ -16,6 +16,7 @@ from seeded_comparisons import (
     repeated_latent_avg,
 )
 from stylefeatureeditor.comparisons.load import load_psp, load_single_style
+from stylefeatureeditor.comparisons.pixels import pool
 from stylefeatureeditor.comparisons.psp import mix_styles
 from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.records import Codes
@@ -40,9 +41,11 @@ def inversion(psp):
     return psp.invert(seeded_image("cmp.x", 256))
 
 
-def test_inverts_as_released(inversion):
+def test_inverts_as_released(psp, inversion):
+    assert_close(inversion.codes.wplus - psp.generator.latent_avg, NUMBERS["encoder/codes"])
     assert_close(inversion.codes.wplus, NUMBERS["w"])
     assert_picture(inversion.reconstruction, "psp", "inversion")
+    assert_picture(pool(inversion.reconstruction, 256), "psp", "inversion_face_pool256")
 
 
 def test_edits_as_released(psp, inversion):

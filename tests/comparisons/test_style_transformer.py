@@ -39,7 +39,9 @@ def test_queries_are_the_released_ones(method):
     assert_close(method.queries(), NUMBERS["query"])
 
 
-def test_inverts_as_released(inversion):
+def test_inverts_as_released(method, inversion):
+    offsets = inversion.codes.wplus - method.generator.latent_avg
+    assert_close(offsets, NUMBERS["encoder/codes"])
     assert_close(inversion.codes.wplus, NUMBERS["w"])
     assert_picture(inversion.reconstruction, "style_transformer", "inversion")
 

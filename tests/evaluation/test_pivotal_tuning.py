@@ -204,6 +204,15 @@ def released():
     return SimpleNamespace(generator=generator, pivot=pivot, shown=shown, tuned=tuned)
 
 
+def test_the_released_pivot_lies_three_of_adams_steps_from_our_start(released):
+    """Of its four steps the first has the rate 0, and Adam's first hardly exceed their rate."""
+    config = PivotalTuningConfig()
+    start, _ = average_code(released.generator, config)
+    moved = (released.pivot.wplus - start).abs()
+    assert moved.max() < 3 * config.projection_rate
+    assert moved.mean() > config.projection_rate
+
+
 def test_tunes_with_the_released_losses(released):
     expected = golden("cmp_pti")["tuning_losses_total_l2_lpips"]
     assert torch.tensor(released.shown.losses) == pytest.approx(expected, rel=1e-5)

@@ -131,7 +131,7 @@ def _row(word: str, shelf: Shelf, crop: Crop, named: Sequence[tuple[str, float]]
         found = shelf.method(word)  # its error names what there is
     method, editor = found
     edits = {
-        f"{name} {strength:g}": (_direction(name, editor, shelf), strength)
+        f"{name} {strength:+g}": (_direction(name, editor, shelf), strength)
         for name, strength in named
     }
     row = make_row(method, crop(method.size, editor.model.config.framing), edits)
