@@ -76,7 +76,7 @@ train_generator() { # STAGE
 }
 
 keep() {
-    [ -z "${KEEP:-}" ] || "$python" "$here/builtin_keep.py" pack "$out" "$KEEP" "${stages[@]}"
+    [ -z "${KEEP:-}" ] || "$python" "$here/builtin_keep.py" pack "$out" "$KEEP"
 }
 
 keep_often() { # until SIGTERM, which waits for a save under way

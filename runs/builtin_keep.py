@@ -1,6 +1,6 @@
 """What a run of the built-in model has reached, in a few small files; and a run made of them.
 
-    python runs/builtin_keep.py pack OUT KEEP STAGE...
+    python runs/builtin_keep.py pack OUT KEEP
     python runs/builtin_keep.py unpack KEEP OUT
 
 OUT holds a folder for each stage (`builtin_gpu.sh`). KEEP gets part-1.safetensors and so on, in
@@ -37,11 +37,12 @@ from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, load_config, save
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from torch import Tensor
 
 CLASSIFIERS = ("attributes", "judge")  # no later stage holds them
+LATER = (*CLASSIFIERS, "e4e", "inverter", "editor")  # after the generators
 PART_BYTES = 14_500_000  # of tensors: with its header a file has less than 15 MB
 MOST_PARTS = 8
 STATE = "state"  # first word of the names of tensors of the stage under way
@@ -62,10 +63,9 @@ def main() -> None:
     for command, folders in ((packing, ("out", "keep")), (unpacking, ("keep", "out"))):
         for folder in folders:
             command.add_argument(folder, type=Path)
-    packing.add_argument("stages", nargs="+")
     given = parser.parse_args()
     if given.command == "pack":
-        record = pack(given.out, given.keep, given.stages)
+        record = pack(given.out, given.keep)
     else:
         record = unpack(given.keep, given.out)
     running = record["stage"] and f"{record['stage']} up to step {record['step']}"
@@ -73,14 +73,15 @@ def main() -> None:
     sys.stdout.write(f"{given.command}ed: {reached or 'nothing'}\n")
 
 
-def pack(out: Path, keep: Path, stages: Sequence[str]) -> dict[str, Any]:
+def pack(out: Path, keep: Path) -> dict[str, Any]:
     """Write KEEP in place of an older one; return the record in it.
 
     Args:
         out: the run.
         keep: folder of the files.
-        stages: in their order.
     """
+    generators = sorted(out.glob("generator-*"), key=lambda run: int(run.name.partition("-")[2]))
+    stages = [*(run.name for run in generators), *LATER]
     done = [stage for stage in stages if (out / stage / "model" / RECORD).is_file()]
     records = {stage: read_json(out / stage / "model" / RECORD) for stage in done}
     record: dict[str, Any] = {"done": records, "stage": None, "files": {}, "texts": {}}
