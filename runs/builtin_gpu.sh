@@ -93,15 +93,15 @@ keep_often() { # until SIGTERM, which waits for a save under way
 }
 
 finish() {
-    local code=$? left=() one
+    local code=$? reached=() left=() one
     trap '' TERM INT
     kill -TERM "$keeper"
     wait "$keeper" || true
-    keep
     for one in "${stages[@]}"; do
-        complete "$one" || left+=("$one")
+        if complete "$one"; then reached+=("$one"); else left+=("$one"); fi
     done
-    echo "left: ${left[*]:-nothing}"
+    keep
+    echo "done: ${reached[*]:-nothing}; left: ${left[*]:-nothing}"
     exit "$code"
 }
 
