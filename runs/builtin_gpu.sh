@@ -49,12 +49,14 @@ stages+=(attributes judge e4e directions inverter editor faces)
 width=${WIDTH:-40}
 trunk="$width $((2 * width)) $((4 * width)) $((4 * width))"
 critic=${CRITIC:-0.1}
-batch="--loop.batch-size ${BATCH:-32}"
-e4e="$batch --training.image.discriminator-features $critic
+# a checkpoint holds all networks and moments: half a second of the disk
+loop="--loop.batch-size ${BATCH:-32} --loop.save-every 500 --loop.validate-every 500
+    --loop.sample-every 500"
+e4e="$loop --training.image.discriminator-features $critic
     --model.e4e.trunk.channels $trunk --model.inverter.encoder.trunk.channels $trunk
     --model.inverter.encoder.trunk.stem-channels $width"
-inverter="$batch --training.image.discriminator-features $critic"
-editor="$batch --training.edit.discriminator-features $critic
+inverter="$loop --training.image.discriminator-features $critic"
+editor="$loop --training.edit.discriminator-features $critic
     --training.inversion.discriminator-features $critic"
 STEPS_E4E=${STEPS_E4E:-3000}
 STEPS_INVERTER=${STEPS_INVERTER:-3000}
