@@ -188,3 +188,16 @@ def test_a_cooled_step_is_shorter():
         optimizer.step()
         moved.append((1 - parameter).detach())
     torch.testing.assert_close(moved[1], moved[0] / 2)
+
+
+def test_the_cooldown_counts_the_steps_taken_before():
+    moved = []
+    for before in (0, 5):
+        parameter = torch.ones(3, requires_grad=True)
+        optimizer = Ranger([parameter], RangerConfig(lr=0.1, cooldown=(4, 8)))
+        groups = [group | {"before": before} for group in optimizer.state_dict()["param_groups"]]
+        optimizer.load_state_dict({"state": {}, "param_groups": groups})
+        parameter.grad = torch.tensor([1.0, 2.0, -1.0])
+        optimizer.step()
+        moved.append((1 - parameter).detach())
+    torch.testing.assert_close(moved[1], moved[0] / 2)  # step 6 of 4 to 8

@@ -31,7 +31,7 @@ from torch import Tensor
 from stylefeatureeditor.errors import TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def save_checkpoint(
         TrainingError: a tensor holds NaN or infinity, or the disk refuses; nothing is left.
     """
     tensors: dict[str, Tensor] = {}
-    shape = _flatten(state, "state", tensors)
+    shape = flatten(state, "state", tensors)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TrainingError(f"{name} is not finite after step {step}")
@@ -131,7 +131,7 @@ def _read(path: Path) -> dict[str, Any] | None:
             raise ValueError("its files do not have the sha256 they were written with")
         tensors = load_file(path / "state.safetensors")
         shape = json.loads((path / "state.json").read_text("utf-8"))["state"]
-        return _restore(shape, tensors)
+        return restore(shape, tensors)
     except (OSError, ValueError, TypeError, LookupError, RecursionError, SafetensorError) as error:
         log.warning("%s is damaged and passed over: %s", path, error)
         return None
@@ -141,8 +141,14 @@ def _sums(path: Path) -> list[str]:
     return [f"{_sha256(path / name)}  {name}" for name in _FILES]
 
 
-def _flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """Move the tensors of a state into `tensors`; return the rest as JSON can hold it."""
+def flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """Move the tensors of a state into `tensors`; return the rest as JSON can hold it.
+
+    Args:
+        value: as the module describes.
+        path: name of the value; those of its tensors begin with it.
+        tensors: where they are put.
+    """
     if isinstance(value, Tensor):
         while path in tensors:  # {"a.b": x, "a": {"b": y}}
             path += "'"
@@ -151,26 +157,27 @@ def _flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         return {"tensor": path}
     if isinstance(value, dict):
         # keys as pairs: JSON would turn an optimiser's whole numbers into words
-        items = [[key, _flatten(item, f"{path}.{key}", tensors)] for key, item in value.items()]
+        items = [[key, flatten(item, f"{path}.{key}", tensors)] for key, item in value.items()]
         return {"dict": items}
     if isinstance(value, (list, tuple)):
-        items = [_flatten(item, f"{path}.{i}", tensors) for i, item in enumerate(value)]
+        items = [flatten(item, f"{path}.{i}", tensors) for i, item in enumerate(value)]
         return {"tuple": items} if isinstance(value, tuple) else items
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"{path}: a state is built of tensors and plain values, got {type(value)}")
 
 
-def _restore(value: Any, tensors: dict[str, Tensor]) -> Any:
+def restore(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return the state of which `flatten` has made these."""
     if isinstance(value, list):
-        return [_restore(item, tensors) for item in value]
+        return [restore(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
     if "tensor" in value:
         return tensors[value["tensor"]]
     if "tuple" in value:
-        return tuple(_restore(item, tensors) for item in value["tuple"])
-    return {key: _restore(item, tensors) for key, item in value["dict"]}
+        return tuple(restore(item, tensors) for item in value["tuple"])
+    return {key: restore(item, tensors) for key, item in value["dict"]}
 
 
 def _sha256(path: Path) -> str:

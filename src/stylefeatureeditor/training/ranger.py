@@ -83,6 +83,8 @@ class Ranger(Optimizer):
 
     The state of a parameter is `step`, `exp_avg`, `exp_avg_sq` and `slow_buffer`, the names of the
     released checkpoints. All of it is saved: a resumed run repeats an uninterrupted one exactly.
+    Where only the parameters were kept, `before` in a group counts the steps they have taken: the
+    cooldown goes on from there.
     `lr` lives in `param_groups` as usual, so schedulers work; the rest comes from `config`.
     """
 
@@ -106,10 +108,10 @@ class Ranger(Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, parameter.grad, group["lr"])
+                    self._move(parameter, parameter.grad, group["lr"], group.get("before", 0))
         return loss
 
-    def _move(self, parameter: Tensor, gradient: Tensor, lr: float) -> None:
+    def _move(self, parameter: Tensor, gradient: Tensor, lr: float, before: int) -> None:
         config, state = self.config, self.state[parameter]
         if not state:
             state["step"] = 0
@@ -117,7 +119,7 @@ class Ranger(Optimizer):
             state["exp_avg_sq"] = torch.zeros_like(parameter)
             state["slow_buffer"] = parameter.clone()
         state["step"] += 1
-        lr = config.rate(lr, state["step"])
+        lr = config.rate(lr, before + state["step"])
 
         beta1, beta2 = config.betas
         gradient = centralised(gradient, above=config.centralise_above)
