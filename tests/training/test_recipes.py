@@ -44,6 +44,8 @@ def test_presets_differ_where_paper_and_release_do():
 def test_cars_take_delta_finer_and_only_their_generator():
     config = model("cars")
     assert (config.delta_layer, config.catalog) == (11, "cars")
+    clamped = GeneratorConfig(size=512, clamp=256.0)
+    assert recipes.model_config("cars", clamped).generator == clamped
     run = recipes.editor_run("cars", config, OWN)
     assert run.directions == presets.CAR_DIRECTIONS
     with pytest.raises(ConfigError, match="512 px car generator"):

@@ -121,13 +121,13 @@ def model_config(
         ConfigError: the preset does not fit the generator.
     """
     if name.startswith("cars"):
-        if generator != presets.cars_model().generator:
+        if replace(generator, clamp=None) != presets.cars_model().generator:
             raise ConfigError(
                 f"the preset {name} is for StyleGAN2's 512 px car generator, got {generator}"
             )
-        if name == "cars-released":
-            return presets.cars_model(start, delta_layer=9)  # k: the release has no such layer
-        return presets.cars_model(start)
+        released = name == "cars-released"  # it has no layer for Delta: 9 is k (docs/adr/0008)
+        cars = presets.cars_model(start, delta_layer=9 if released else 11)
+        return replace(cars, generator=generator)
     if start is not None:
         return start
     if name in ("small", "tiny"):
