@@ -1,4 +1,4 @@
-"""What every test runs under: a fixed seed, two threads at most, no network, nothing in the user's home."""
+"""What every test runs under: a fixed seed, at most two threads, no network, an empty home."""
 
 from __future__ import annotations
 
