@@ -100,10 +100,11 @@ class TestChain:
         assert [entry.name for entry in editor.directions.entries] == ["smile"]
         assert editor.size == SIDE
 
-    def test_a_photo_is_edited_with_what_came_out(self, runs, aligned, tmp_path, sfe):
-        model = runs / "editor" / "model"
-        words = ("-e", "smile=1", "--model", model, "-o", tmp_path / "out.png", "--aligned")
+    @pytest.mark.parametrize("model", ["editor", "editor/model"])
+    def test_a_photo_is_edited_with_what_came_out(self, model, runs, aligned, tmp_path, sfe):
+        words = ("-e", "smile=1", "--model", runs / model, "-o", tmp_path / "out.png", "--aligned")
         assert sfe("edit", aligned, *words).code == 0
+        assert "smile" in sfe("directions", "list", "--model", runs / model).out
         before, after = (np.asarray(Image.open(p)) for p in (aligned, tmp_path / "out.png"))
         assert before.shape == after.shape
         assert (before != after).any()
