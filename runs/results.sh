@@ -12,7 +12,7 @@
 # rows of the tables say, and their own schedules on a few photos, in a table of its own.
 #
 #   CLASSIFIER   attributes.safetensors of `sfe train attributes`: judges edits; stands in for LPIPS
-#   STEPS_W, STEPS_PTI         steps on all photos, 30 and 20 (each stage of PTI)
+#   STEPS_W, STEPS_PTI         steps on all photos, 30 and 8 (each stage of PTI)
 #   MORE_W, MORE_PTI, MORE     steps on the first MORE photos, their own if left out; 16 photos
 #   EDITED       photos on which the edits of all five methods are compared, 60
 #   LIMIT        photos of each set; all if left out
@@ -37,7 +37,7 @@ table() { # NAME COMMAND OPTION... : one table in OUT/NAME, on the test rows
 
 networks=(--method e4e --method sfe-without-h --method sfe)
 fitted=(--method w+ --method pti)
-steps=(--steps "w+=${STEPS_W:-30}" --steps "pti=${STEPS_PTI:-20}")
+steps=(--steps "w+=${STEPS_W:-30}" --steps "pti=${STEPS_PTI:-8}")
 more=(${MORE_W:+--steps "w+=$MORE_W"} ${MORE_PTI:+--steps "pti=$MORE_PTI"})
 all=(${LIMIT:+--limit "$LIMIT"})
 some=$(( ${EDITED:-60} < ${LIMIT:-1000000} ? ${EDITED:-60} : LIMIT ))

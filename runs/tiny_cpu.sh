@@ -10,17 +10,19 @@
 #   COLUMN   attribute to edit, Blond_Hair: it shows at 32 pixels
 #   SIZE     pixels, 32
 #   SCALE    steps of every phase in percent, 100
-#   PYTHON   interpreter, .venv/bin/python
+#   PYTHON   interpreter; .venv/bin/python if it is there, else python3
 #   PHOTO    the photo to edit; skimage's astronaut if left out
 set -euo pipefail
 
 zip=${1:?usage: bash runs/tiny_cpu.sh ZIP OUT}
 out=${2:?usage: bash runs/tiny_cpu.sh ZIP OUT}
+python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
 column=${COLUMN:-Blond_Hair}
+edit=$(tr '[:upper:]' '[:lower:]' <<<"$column")
 size=${SIZE:-32}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 
-sfe() { "${PYTHON:-.venv/bin/python}" -m stylefeatureeditor "$@"; }
+sfe() { "$python" -m stylefeatureeditor "$@"; }
 
 phase() { # NAME STEPS OPTION...
     local name=$1 steps=$(($2 * ${SCALE:-100} / 100 + 1))
@@ -32,11 +34,20 @@ phase() { # NAME STEPS OPTION...
 }
 
 mkdir -p "$out"
+photo=${PHOTO:-$out/astronaut.png}
+[ -n "${PHOTO:-}" ] || "$python" - "$photo" <<'ASTRONAUT'
+import sys
+from PIL import Image
+from skimage.data import astronaut
+Image.fromarray(astronaut()).save(sys.argv[1])
+ASTRONAUT
+[ -f "$photo" ] || { echo "there is no photo $photo" >&2; exit 2; }
+
 phase generator 2000 --size "$size"
 phase attributes 300
 phase e4e 500 --generator "$out/generator"
 if [ ! -f "$out/e4e/model/directions.json" ]; then
-    sfe directions fit --model "$out/e4e" --name "${column,,}" --column "$column" \
+    sfe directions fit --model "$out/e4e" --name "$edit" --column "$column" \
         --data "$zip" --where split=train --classifier "$out/attributes"
     sfe directions fit --model "$out/e4e" --pca 2
 fi
@@ -44,15 +55,8 @@ phase inverter 600 --model "$out/e4e"
 phase editor 400 --model "$out/inverter"
 
 model=$out/editor/model
-photo=${PHOTO:-$out/astronaut.png}
-[ -f "$photo" ] || "${PYTHON:-.venv/bin/python}" - "$photo" <<'PHOTO'
-import sys
-from PIL import Image
-from skimage.data import astronaut
-Image.fromarray(astronaut()).save(sys.argv[1])
-PHOTO
-range=$(sfe directions show "${column,,}" --model "$model" --json |
-    "${PYTHON:-.venv/bin/python}" -c 'import json, sys; print(*json.load(sys.stdin)["useful_range"])')
+range=$(sfe directions show "$edit" --model "$model" --json |
+    "$python" -c 'import json, sys; print(*json.load(sys.stdin)["useful_range"])')
 read -r low high <<<"$range"
-sfe edit "$photo" -e "${column,,}=$high" --model "$model" -o "$out/edited.png" --overwrite
-sfe edit "$photo" --grid "${column,,}=$low:$high:5" --model "$model" -o "$out/strip.png" --overwrite
+sfe edit "$photo" -e "$edit=$high" --model "$model" -o "$out/edited.png" --overwrite
+sfe edit "$photo" --grid "$edit=$low:$high:5" --model "$model" -o "$out/strip.png" --overwrite

@@ -1,4 +1,4 @@
-"""What every test runs under: a fixed seed, two threads, no network, nothing in the user's home."""
+"""What every test runs under: a fixed seed, at most two threads, no network, an empty home."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from stylefeatureeditor.weights import local_models
 
-THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, torch.get_num_threads())
 torch.set_num_threads(THREADS)
 
 _CONNECT = socket.socket.connect

@@ -21,6 +21,7 @@ import yaml
 import stylefeatureeditor as sfe
 from docs_world import make_world
 from stylefeatureeditor.app.cli.main import build_parser, main
+from stylefeatureeditor.data.sources import name_column, parse_csv
 from stylefeatureeditor.training import presets, recipes
 from stylefeatureeditor.training.config import load_config
 
@@ -165,6 +166,9 @@ def test_every_block_of_a_page_is_understood(page):
             from stylefeatureeditor.training.config import from_mapping, tomllib
 
             from_mapping(presets.paper_inverter(), tomllib.loads(block.text))
+        elif block.kind == "csv":
+            header, rows = parse_csv(block.text.encode(), Path(page))
+            assert (name_column(header), "" in rows[0].values()) == ("file", False)
         else:
             assert block.kind == "python", f"no check for blocks of {block.kind}"
             compile(block.text, page, "exec")

@@ -156,6 +156,17 @@ def test_a_damaged_file_read_in_place_is_replaced_by_the_next(
         images.image(2)
 
 
+def test_photos_that_cannot_be_read_in_place_are_left_out_and_told_once(folder: Path):
+    sorted(folder.rglob("*.png"))[2].write_bytes(b"no picture at all")
+    images = open_images(folder, SIDE, memory_gib=0)
+    for _ in range(2):
+        numbers, photos = images.readable_photos([1, 2, 5])
+        assert numbers == [1, 5]
+        assert torch.equal(photos, images.photos([1, 5]))
+    assert images.readable_photos([2])[1].shape == (0, 3, SIDE, SIDE)
+    assert len(images.skipped) == 1
+
+
 def test_a_bad_checksum_in_a_zip_is_survived(folder: Path):
     path = zipped(folder)
     data = bytearray(path.read_bytes())
@@ -165,6 +176,16 @@ def test_a_bad_checksum_in_a_zip_is_survived(folder: Path):
     images = open_images(path, SIDE)
     assert len(images) == COUNT - 1
     assert "0004" in images.skipped[0]
+
+
+def test_a_damaged_row_in_a_shard_counts_as_empty(folder: Path, caplog: pytest.LogCaptureFixture):
+    (path,) = shards(folder, COUNT)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'{"split": "test"', b'{"split" "test" ', 1))
+    images = open_images(path, SIDE)
+    assert len(images) == COUNT
+    assert [images.rows[i].get("split") for i in (3, 7)] == [None, "test"]
+    assert "0003.json" in caplog.text
 
 
 def test_a_shard_that_breaks_off_keeps_its_whole_samples(folder: Path):

@@ -7,7 +7,7 @@ import torch
 
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.editing.direction import LinearDirection
-from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.errors import ConfigError, PhotoError
 from stylefeatureeditor.evaluation.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
@@ -116,10 +116,23 @@ def test_photos_are_encoded_in_their_order(tmp_path):
     write_pictures(tmp_path / "photos", 3)
     model = tiny_model()
     images = open_images(tmp_path / "photos", SIZE)
-    wplus = encoded_codes(model, images)
-    assert wplus.shape == (3, STYLES, WIDTH)
+    wplus, numbers = encoded_codes(model, images)
+    assert (wplus.shape, numbers) == ((3, STYLES, WIDTH), [0, 1, 2])
     alone = model.generator.latent_avg + model.e4e(images.photos([2]))
     assert torch.allclose(wplus[2], alone[0], atol=1e-5)
+
+
+def test_damaged_photos_are_left_out_of_the_codes(tmp_path):
+    write_pictures(tmp_path, 3)
+    files = sorted(tmp_path.glob("*.png"))
+    files[1].write_bytes(b"no picture")
+    model = tiny_model()
+    wplus, numbers = encoded_codes(model, open_images(tmp_path, SIZE, memory_gib=0))
+    assert (len(wplus), numbers) == (2, [0, 2])
+    for file in files:
+        file.write_bytes(b"no picture")
+    with pytest.raises(PhotoError, match="none of the 3 photos"):
+        encoded_codes(model, open_images(tmp_path, SIZE, memory_gib=0))
 
 
 def test_numbers_are_split_at_their_median_and_yes_stays_yes():

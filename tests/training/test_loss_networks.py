@@ -2,7 +2,7 @@
 
 import pytest
 
-from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.evaluation.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
@@ -19,21 +19,29 @@ def test_a_loss_of_pixels_reads_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("config", "identity", "sentence"),
+    ("config", "sentence"),
     [
-        (ImageLossConfig(identity=0.0), "arcface", "weight for lpips.*models pull lpips-vgg"),
-        (ImageLossConfig(lpips=0.0), "arcface", "weight for identity.*models pull arcface"),
-        (ImageLossConfig(lpips=0.0), "moco", "weight for identity.*models pull moco`"),
+        (ImageLossConfig(identity=0.0), "weight for lpips.*models pull lpips-vgg"),
+        (ImageLossConfig(lpips=0.0), "weight for identity.*models pull arcface"),
+        (
+            ImageLossConfig(lpips=0.0, identity_features="moco"),
+            "weight for identity.*models pull moco`",
+        ),
         (
             ImageLossConfig(lpips=0.0, identity=0.0, attribute_features=0.1),
-            "arcface",
             "weight for attribute_features.*--attributes",
         ),
     ],
 )
-def test_a_missing_network_says_how_to_get_it(tmp_path, config, identity, sentence):
+def test_a_missing_network_says_how_to_get_it(tmp_path, config, sentence):
     with pytest.raises(WeightsError, match=sentence):
-        load_loss_networks((PIXELS, config), tmp_path, None, identity)
+        load_loss_networks((PIXELS, config), tmp_path, None)
+
+
+def test_two_losses_cannot_compare_different_identities(tmp_path):
+    losses = [ImageLossConfig(lpips=0.0, identity_features=name) for name in ("arcface", "moco")]
+    with pytest.raises(ConfigError, match="share their identity_features"):
+        load_loss_networks(tuple(losses), tmp_path, None)
 
 
 def test_a_classifier_is_found_by_its_file_and_by_its_run(tmp_path):

@@ -37,16 +37,28 @@ def test_presets_differ_where_paper_and_release_do():
     assert recipes.inverter_run("released", config).training.feature_form == "distance"
     assert recipes.e4e_run("paper", config).loop.steps == 200_000
     assert recipes.e4e_run("psp", config).training.latent.weight == 0
+    assert recipes.e4e_run("cars", model("cars")).training.image.identity_features == "moco"
     assert recipes.e4e_run("tiny", model("tiny")).loop.steps < 1000
 
 
 def test_cars_take_delta_finer_and_only_their_generator():
     config = model("cars")
     assert (config.delta_layer, config.catalog) == (11, "cars")
+    clamped = GeneratorConfig(size=512, clamp=256.0)
+    assert recipes.model_config("cars", clamped).generator == clamped
     run = recipes.editor_run("cars", config, OWN)
     assert run.directions == presets.CAR_DIRECTIONS
     with pytest.raises(ConfigError, match="512 px car generator"):
         recipes.model_config("cars", GeneratorConfig(size=256))
+
+
+def test_cars_move_the_layer_of_delta_of_a_model_and_keep_its_sizes():
+    start = presets.without_fuser(recipes.inverter_run("paper", model("paper"))).model
+    for name, layer in (("cars", 11), ("cars-released", 9)):
+        config = recipes.model_config(name, LARGE, start)
+        assert config.delta_layer == layer
+        assert (config.inverter, config.e4e) == (start.inverter, start.e4e)
+    assert recipes.model_config("paper", LARGE, start) == start
 
 
 def test_features_are_a_quarter_of_the_side_in_small_models():

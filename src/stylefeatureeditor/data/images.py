@@ -151,6 +151,14 @@ class ImageSet:
         """Return several images for a network, (B, 3, S, S) float32 in [-1, 1]."""
         return to_photos(torch.stack([self.image(index) for index in indices]))
 
+    def readable_photos(self, indices: Sequence[int]) -> tuple[list[int], Tensor]:
+        """Return those of several images that can be decoded: their numbers, and as `photos`."""
+        tried = {index: self._readable(index) for index in indices}
+        found = {index: pixels for index, pixels in tried.items() if pixels is not None}
+        empty = np.empty((0, 3, self.size, self.size), dtype=np.uint8)
+        pixels = np.stack(list(found.values())) if found else empty
+        return list(found), to_photos(torch.from_numpy(pixels))
+
     def gather(self, indices: np.ndarray, pool: ThreadPoolExecutor) -> Callable[[], Gathered]:
         """Start to fetch images; the result, called, waits for them.
 
@@ -215,18 +223,25 @@ class ImageSet:
         except Exception as error:  # Pillow's readers raise almost anything on damaged data
             raise PhotoError(f"{source.path}: {self.names[index]}: {_reason(error)}") from error
 
+    def _readable(self, index: int) -> np.ndarray | None:
+        """Return one image, None if it cannot be decoded; that is reported once."""
+        if index in self._bad:
+            return None
+        try:
+            return self._image(index)
+        except PhotoError as error:
+            with self._lock:
+                if index not in self._bad:
+                    self._bad.add(index)
+                    self.skipped.append(str(error))
+                    log.warning("skipped a damaged image: %s", error)
+        return None
+
     def _good_image(self, index: int) -> tuple[int, np.ndarray]:
         for candidate in itertools.chain(range(index, len(self)), range(index)):
-            if candidate in self._bad:
-                continue
-            try:
-                return candidate, self._image(candidate)
-            except PhotoError as error:
-                with self._lock:
-                    if candidate not in self._bad:
-                        self._bad.add(candidate)
-                        self.skipped.append(str(error))
-                        log.warning("skipped a damaged image: %s", error)
+            pixels = self._readable(candidate)
+            if pixels is not None:
+                return candidate, pixels
         raise PhotoError(f"none of the {len(self)} images can be decoded; first: {self.skipped[0]}")
 
 

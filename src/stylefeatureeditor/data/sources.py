@@ -239,7 +239,8 @@ def _sample_row(suffix: str, data: bytes, name: str, path: Path) -> dict[str, st
         text = data.decode("utf-8")
         values = {"cls": text.strip()} if suffix == "cls" else json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{name} of {path} cannot be read: {error}") from error
+        log.warning("%s of %s cannot be read and counts as empty: %s", name, path, error)
+        return {}
     if not isinstance(values, dict):
         return {}
     return {str(k): _text(v) for k, v in values.items() if not isinstance(v, (dict, list))}

@@ -64,7 +64,7 @@ def load_config(
     config = from_mapping(default, read_mapping(file)) if file else default
     if "--help" in flags or "-h" in flags:
         _show_help(config, prog)
-    return from_mapping(config, _parse_flags(config, flags))
+    return from_mapping(config, parse_flags(config, flags))
 
 
 def from_mapping(default: Config, values: Mapping[str, Any]) -> Config:
@@ -100,6 +100,39 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
         raise ConfigError(f"the configuration {path} cannot be read: {error}") from error
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path} should hold names and values, got {type(values).__name__}")
+    return values
+
+
+def parse_flags(config: Any, flags: Sequence[str]) -> dict[str, Any]:
+    """Return the nested values that flags give, as words; `config` tells --x.no-y from --x.y.
+
+    Raises:
+        ConfigError: a word is no flag, or a flag lies inside another.
+    """
+    values: dict[str, Any] = {}
+    words = list(flags)
+    while words:
+        flag = words.pop(0)
+        if not flag.startswith("--") or flag == "--":
+            raise ConfigError(f"expected a flag such as --a.b before {flag!r}")
+        name, equals, value = flag[2:].partition("=")
+        given: Any = [value] if equals else []
+        while not equals and words and _VALUE.match(words[0]):
+            given.append(words.pop(0))
+        parts = name.split(".")
+        if not given:
+            last = parts[-1].replace("-", "_")
+            if last.startswith("no_") and not _has(config, [*parts[:-1], last]):
+                parts[-1], given = last[3:], "false"
+            else:
+                given = "true"
+        place = values
+        for part in parts[:-1]:
+            inner = place.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"--{name} lies inside a flag that already has a value")
+            place = inner
+        place[parts[-1]] = given if isinstance(given, str) or len(given) > 1 else given[0]
     return values
 
 
@@ -156,34 +189,6 @@ def _show_help(config: Any, prog: str | None) -> typing.NoReturn:
     whole = (tyro.conf.AvoidSubcommands,)
     tyro.cli(type(config), default=config, args=["--help"], prog=prog, config=whole)
     raise AssertionError("the help ends the program")
-
-
-def _parse_flags(config: Any, flags: Sequence[str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    words = list(flags)
-    while words:
-        flag = words.pop(0)
-        if not flag.startswith("--") or flag == "--":
-            raise ConfigError(f"expected a flag such as --a.b before {flag!r}")
-        name, equals, value = flag[2:].partition("=")
-        given: Any = [value] if equals else []
-        while not equals and words and _VALUE.match(words[0]):
-            given.append(words.pop(0))
-        parts = name.split(".")
-        if not given:
-            last = parts[-1].replace("-", "_")
-            if last.startswith("no_") and not _has(config, [*parts[:-1], last]):
-                parts[-1], given = last[3:], "false"
-            else:
-                given = "true"
-        place = values
-        for part in parts[:-1]:
-            inner = place.setdefault(part, {})
-            if not isinstance(inner, dict):
-                raise ConfigError(f"--{name} lies inside a flag that already has a value")
-            place = inner
-        place[parts[-1]] = given if isinstance(given, str) or len(given) > 1 else given[0]
-    return values
 
 
 def _has(config: Any, parts: Sequence[str]) -> bool:

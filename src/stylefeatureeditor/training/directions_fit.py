@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from stylefeatureeditor.editing.delta import resize
-from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.errors import ConfigError, PhotoError
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
@@ -75,22 +75,33 @@ def mapped_codes(generator: Generator, count: int, seed: int = 0) -> Tensor:
 @torch.no_grad()
 def encoded_codes(
     model: Model, images: ImageSet, progress: Callable[[int], None] | None = None
-) -> Tensor:
-    """Return w_E = latent_avg + E(X) of all images, (M, N, D).
+) -> tuple[Tensor, list[int]]:
+    """Return w_E = latent_avg + E(X) of all images that can be read, (M, N, D), and their numbers.
 
     Args:
         model: E and G.
-        images: M photos of G's size.
+        images: photos of G's size.
         progress: is told how many are done.
+
+    Raises:
+        PhotoError: none can be read.
     """
-    device, rows = model.generator.latent_avg.device, []
+    latent_avg = model.generator.latent_avg
+    rows, numbers = [], []
     for first in range(0, len(images), 4 * BATCH):
-        photos = images.photos(range(first, min(first + 4 * BATCH, len(images)))).to(device)
-        seen = resize(photos, model.config.encoder_size)
-        rows.append((model.generator.latent_avg + model.e4e(seen)).cpu())
+        last = min(first + 4 * BATCH, len(images))
+        found, photos = images.readable_photos(range(first, last))
+        if found:
+            seen = resize(photos.to(latent_avg.device), model.config.encoder_size)
+            rows.append((latent_avg + model.e4e(seen)).cpu())
+            numbers += found
         if progress is not None:
-            progress(first + len(photos))
-    return torch.cat(rows)
+            progress(last)
+    if not rows:
+        raise PhotoError(
+            f"none of the {len(images)} photos can be read; first: {images.skipped[0]}"
+        )
+    return torch.cat(rows), numbers
 
 
 @torch.no_grad()

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from stylefeatureeditor.evaluation.perceptual import FeatureNetwork, Lpips
     from stylefeatureeditor.generator.discriminator import Discriminator
 
-SETTINGS = ("side", "pyramid_levels", "discriminator_copy")  # fields that are no weights
+Identity = Literal["arcface", "moco"]
+# fields that are no weights
+SETTINGS = ("identity_features", "side", "pyramid_levels", "discriminator_copy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +45,12 @@ class ImageLossConfig:
     Attributes:
         l2: mean squared error of the pixels.
         lpips: perceptual distance, VGG.
-        identity: 1 - cos of identity features (ArcFace; cars: MoCo).
+        identity: 1 - cos of identity features.
         l1: mean absolute error of the pixels.
         pyramid: mean of the L2 of images halved 1 to `pyramid_levels` times.
         discriminator_features: distance of D's layers.
         attribute_features: distance of the attribute classifier's layers.
+        identity_features: whose, ArcFace's of faces or MoCo's of anything else.
         side: images are first averaged down to this side; None, or a larger one, leaves them.
         pyramid_levels: how often.
         discriminator_copy: "frozen" keeps D as it is at the start, "live" follows its training.
@@ -60,6 +63,7 @@ class ImageLossConfig:
     pyramid: float = 0.0
     discriminator_features: float = 0.0
     attribute_features: float = 0.0
+    identity_features: Identity = "arcface"
     side: int | None = None
     pyramid_levels: int = 2
     discriminator_copy: Literal["frozen", "live"] = "frozen"

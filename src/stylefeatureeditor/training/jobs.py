@@ -7,13 +7,13 @@ Nothing here chooses settings: a run (`presets.py`, `recipes.py`) holds them all
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from stylefeatureeditor.data.attribute_table import read_attribute_table, table_of
-from stylefeatureeditor.errors import ConfigError, TrainingError, WeightsError
+from stylefeatureeditor.errors import ConfigError, PhotoError, TrainingError, WeightsError
 from stylefeatureeditor.training.attributes import AttributePhase
 from stylefeatureeditor.training.checkpoints import load_checkpoint
 from stylefeatureeditor.training.e4e import E4ePhase
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from stylefeatureeditor.data.images import DataConfig, ImageSet
     from stylefeatureeditor.generator.discriminator import Discriminator
     from stylefeatureeditor.training.image_losses import ImageLossConfig, LossNetworks
-    from stylefeatureeditor.training.loss_networks import Identity
     from stylefeatureeditor.training.parts import Start
     from stylefeatureeditor.training.presets import (
         AttributesRun,
         E4eRun,
         EditorRun,
+        Inputs,
         InverterRun,
     )
     from stylefeatureeditor.training.recipes import GeneratorRun
@@ -52,101 +52,89 @@ if TYPE_CHECKING:
 MOST_HELD_OUT = 256  # photos that validation looks at
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a run writes, and networks of the user's that it may look through.
-
-    Attributes:
-        out: the run's folder.
-        resume: go on from its last checkpoint.
-        discriminator: file or folder of D; None takes the one beside the phase's start.
-        attributes: file or folder of an attribute classifier, for losses.
-        identity: which identity features the losses use.
-        tune_from: model or run whose network of the phase's kind is trained on; None starts anew.
-    """
-
-    out: Path
-    resume: bool = False
-    discriminator: Path | None = None
-    attributes: Path | None = None
-    identity: Identity = "arcface"
-    tune_from: Path | None = None
-
-
-def train_generator(settings: GeneratorRun, place: Place, grown_from: Path | None) -> RunResult:
+def train_generator(settings: GeneratorRun, out: Path, *, resume: bool = False) -> RunResult:
     """Train G, from nothing or from a run of half the size.
 
+    Args:
+        settings: of the run.
+        out: its folder.
+        resume: go on from its last checkpoint.
+
     Raises:
-        TrainingError: `grown_from` holds no checkpoint.
+        TrainingError: `grow_from` holds no checkpoint.
     """
     size = settings.training.network.size
     torch.manual_seed(settings.loop.seed)
     images = open_data(settings.data, size)
     held_out = held_out_photos(settings.data, images)
-    if grown_from is None:
+    if settings.grow_from is None:
         phase = GeneratorPhase(settings.training, held_out)
     else:
-        smaller = load_checkpoint(grown_from / "checkpoints")
+        smaller = load_checkpoint(settings.grow_from / "checkpoints")
         if smaller is None:
             raise TrainingError(
-                f"{grown_from} holds no checkpoint to grow from: it should be the folder of a "
-                f"`sfe train generator --size {size // 2}` run"
+                f"{settings.grow_from} holds no checkpoint to grow from: it should be the folder "
+                f"of a `sfe train generator --size {size // 2}` run"
             )
         phase = grow_from(smaller[1]["phase"], settings.training, held_out)
-    result = _run(phase, settings, images, place)
+    result = _run(phase, settings, images, out, resume=resume)
     _finish(result, None, "generator", phase.discriminator)
     return result
 
 
-def train_e4e(settings: E4eRun, start: Start, place: Place) -> RunResult:
-    """Train E for a trained G."""
+def train_e4e(settings: E4eRun, start: Start, out: Path, *, resume: bool = False) -> RunResult:
+    """Train E for a trained G, which `start` has read."""
     torch.manual_seed(settings.loop.seed)
     model = start.build(settings.model, ("inverter", "feature_editor"))
-    networks = _networks(place, settings.training.image)
-    discriminator = _discriminator(start, place)
+    networks = _networks(settings.inputs, settings.training.image)
+    discriminator = _discriminator(start, settings.inputs)
     if discriminator is None and settings.training.image.discriminator_features:
         raise _no_discriminator(start)
     images = open_data(settings.data, model.config.generator.size)
     held_out = held_out_photos(settings.data, images)
     training = settings.training
-    if place.tune_from:
-        take_weights(model, "e4e", place.tune_from)
+    if settings.inputs.tune_from:
+        take_weights(model, "e4e", settings.inputs.tune_from)
         training = replace(training, zero_heads=False)
     phase = E4ePhase(training, model, networks, discriminator, held_out)
-    result = _run(phase, settings, images, place)
+    result = _run(phase, settings, images, out, resume=resume)
     _finish(result, start, "e4e", discriminator)
     return result
 
 
-def train_inverter(settings: InverterRun, start: Start, place: Place) -> RunResult:
+def train_inverter(
+    settings: InverterRun, start: Start, out: Path, *, resume: bool = False
+) -> RunResult:
     """Train I: phase 1."""
     torch.manual_seed(settings.loop.seed)
     model = start.build(settings.model, ("e4e",))
-    networks = _networks(place, settings.training.image)
-    discriminator = _discriminator(start, place)
+    networks = _networks(settings.inputs, settings.training.image)
+    discriminator = _discriminator(start, settings.inputs)
     if discriminator is None:
         if settings.training.image.discriminator_features:
             raise _no_discriminator(start)
         discriminator = fresh_discriminator(model.config.generator)
     images = open_data(settings.data, model.config.generator.size)
     held_out = held_out_photos(settings.data, images)
-    if place.tune_from:
-        take_weights(model, "inverter", place.tune_from)
+    if settings.inputs.tune_from:
+        take_weights(model, "inverter", settings.inputs.tune_from)
     phase = InverterPhase(settings.training, model, discriminator, networks, held_out)
-    result = _run(phase, settings, images, place)
+    result = _run(phase, settings, images, out, resume=resume)
     _finish(result, start, "inverter", discriminator)
     return result
 
 
-def train_editor(settings: EditorRun, start: Start, place: Place) -> RunResult:
+def train_editor(
+    settings: EditorRun, start: Start, out: Path, *, resume: bool = False
+) -> RunResult:
     """Train H: phase 2."""
     torch.manual_seed(settings.loop.seed)
     start.need("inverter", *(("e4e",) if settings.training.edit_codes == "e4e" else ()))
     model = start.build(settings.model, ("e4e", "inverter"))
     directions = training_directions(start.folder, model.config, settings.directions)
     losses = (settings.training.edit, settings.training.inversion)
-    networks = _networks(place, *losses)
-    discriminator = _discriminator(start, place)
+    networks = _networks(settings.inputs, *losses)
+    discriminator = _discriminator(start, settings.inputs)
     if discriminator is None:
         if any(loss.discriminator_features for loss in losses):
             raise _no_discriminator(start)
@@ -154,34 +142,30 @@ def train_editor(settings: EditorRun, start: Start, place: Place) -> RunResult:
     images = open_data(settings.data, model.config.generator.size)
     held_out = held_out_photos(settings.data, images)
     training = settings.training
-    if place.tune_from:
-        take_weights(model, "feature_editor", place.tune_from)
+    if settings.inputs.tune_from:
+        take_weights(model, "feature_editor", settings.inputs.tune_from)
         training = replace(training, begin="random")
     phase = EditorPhase(training, model, directions, discriminator, networks, held_out)
-    result = _run(phase, settings, images, place)
+    result = _run(phase, settings, images, out, resume=resume)
     _finish(result, start, "feature_editor", discriminator)
     return result
 
 
-def train_attributes(settings: AttributesRun, place: Place, labels: Path | None) -> RunResult:
-    """Train the attribute classifier.
-
-    Args:
-        settings: of the run.
-        place: where.
-        labels: the table; None takes the one that lies with the images.
-    """
+def train_attributes(settings: AttributesRun, out: Path, *, resume: bool = False) -> RunResult:
+    """Train the attribute classifier."""
     torch.manual_seed(settings.loop.seed)
     size = settings.training.network.size
     images = open_data(settings.data, size)
-    table = _table(images, labels)
+    table = _table(images, settings.labels)
     held_out = held_out_table = None
     if settings.data.test_where:
         test = settings.data.open(size, settings.data.test_where)
-        held_out, held_out_table = test.photos(range(len(test))), _table(test, labels)
+        numbers, held_out = test.readable_photos(range(len(test)))
+        names = [test.names[number] for number in numbers]
+        held_out_table = _table(test, settings.labels).align(names)
     training = replace(settings.training, steps=settings.loop.steps)  # the rate's schedule
     phase = AttributePhase(training, table, held_out, held_out_table)
-    result = _run(phase, replace(settings, training=phase.config), images, place)
+    result = _run(phase, replace(settings, training=phase.config), images, out, resume=resume)
     _finish(result, None, "attributes", None)
     return result
 
@@ -201,7 +185,12 @@ def held_out_photos(data: DataConfig, images: ImageSet) -> torch.Tensor:
     """Return photos to validate on, evenly taken; without `test_where` from the training images."""
     chosen = data.open(images.size, data.test_where) if data.test_where else images
     step = max(1, -(-len(chosen) // MOST_HELD_OUT))
-    return chosen.photos(range(0, len(chosen), step))
+    numbers, photos = chosen.readable_photos(range(0, len(chosen), step))
+    if not numbers:
+        raise PhotoError(
+            f"none of the photos to validate on can be read; first: {chosen.skipped[0]}"
+        )
+    return photos
 
 
 def _table(images: ImageSet, labels: Path | None) -> AttributeTable:
@@ -210,17 +199,17 @@ def _table(images: ImageSet, labels: Path | None) -> AttributeTable:
     return read_attribute_table(labels).align(images.names)
 
 
-def _run(phase: Any, settings: Any, images: ImageSet, place: Place) -> RunResult:
+def _run(phase: Any, settings: Any, images: ImageSet, out: Path, *, resume: bool) -> RunResult:
     data = settings.data
     return run(
         phase,
         settings.loop,
         images,
-        place.out,
+        out,
         mirror=data.mirror,
         workers=data.workers,
         whole=settings,
-        resume=place.resume,
+        resume=resume,
     )
 
 
@@ -233,12 +222,12 @@ def _finish(
         finish_model(result.folder / "model", start, part, result.step, discriminator)
 
 
-def _networks(place: Place, *losses: ImageLossConfig) -> LossNetworks:
-    return load_loss_networks(losses, files_folder(), place.attributes, place.identity)
+def _networks(inputs: Inputs, *losses: ImageLossConfig) -> LossNetworks:
+    return load_loss_networks(losses, files_folder(), inputs.attributes)
 
 
-def _discriminator(start: Start, place: Place) -> Discriminator | None:
-    return find_discriminator(place.discriminator, start.folder, start.generator.config.size)
+def _discriminator(start: Start, inputs: Inputs) -> Discriminator | None:
+    return find_discriminator(inputs.discriminator, start.folder, start.generator.config.size)
 
 
 def _no_discriminator(start: Start) -> WeightsError:

@@ -5,9 +5,9 @@ Only what a loss has a weight for is read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
-from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
 from stylefeatureeditor.evaluation.perceptual import (
     ArcFaceConfig,
@@ -29,17 +29,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from stylefeatureeditor.training.image_losses import ImageLossConfig
+    from stylefeatureeditor.training.image_losses import Identity, ImageLossConfig
 
-Identity = Literal["arcface", "moco"]
 ATTRIBUTES = "attributes.safetensors"
 
 
 def load_loss_networks(
-    losses: tuple[ImageLossConfig, ...],
-    folder: Path,
-    attributes: Path | None,
-    identity: Identity = "arcface",
+    losses: tuple[ImageLossConfig, ...], folder: Path, attributes: Path | None
 ) -> LossNetworks:
     """Read what the losses need.
 
@@ -47,13 +43,15 @@ def load_loss_networks(
         losses: configs of the phase's image losses.
         folder: where published files lie.
         attributes: classifier of the user's, a file or the folder of its run.
-        identity: which identity features; MoCo's for domains other than faces.
 
     Raises:
+        ConfigError: the losses name different identity features.
         WeightsError: a file that is needed is missing or damaged.
     """
     perceptual = _lpips(folder) if any(loss.lpips for loss in losses) else None
-    wanted = any(loss.identity for loss in losses)
+    kinds = {loss.identity_features for loss in losses if loss.identity}
+    if len(kinds) > 1:
+        raise ConfigError("the losses of one run share their identity_features: set them alike")
     classifier = None
     if any(loss.attribute_features for loss in losses):
         if attributes is None:
@@ -62,7 +60,8 @@ def load_loss_networks(
                 "`sfe train attributes` makes with --attributes, or set the weight to 0"
             )
         classifier = load_classifier(attributes)
-    return LossNetworks(perceptual, _identity(folder, identity) if wanted else None, classifier)
+    identity = _identity(folder, kinds.pop()) if kinds else None
+    return LossNetworks(perceptual, identity, classifier)
 
 
 PULLED_AS = {  # file: the name under which `sfe models pull` brings all that the loss needs

@@ -24,7 +24,7 @@ from stylefeatureeditor.model import Model, ModelConfig
 from stylefeatureeditor.training.config import from_mapping, to_mapping
 from stylefeatureeditor.training.edit_pairs import TrainingDirection
 from stylefeatureeditor.training.networks import with_config
-from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, assign_state, load_config, load_model
+from stylefeatureeditor.weights.checkpoint import assign_state, load_config, load_model
 from stylefeatureeditor.weights.convert import read_discriminator, read_generator
 from stylefeatureeditor.weights.direction_files import (
     PUBLISHED,
@@ -34,6 +34,7 @@ from stylefeatureeditor.weights.direction_files import (
     read_direction_file,
     save_own_directions,
 )
+from stylefeatureeditor.weights.local_models import model_at
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
 
 if TYPE_CHECKING:
@@ -117,9 +118,8 @@ def model_folder(path: Path) -> Path:
     Raises:
         WeightsError: there is none.
     """
-    for folder in (path, path / "model"):
-        if (folder / CONFIG_FILE).is_file():
-            return folder
+    if folder := model_at(path):
+        return folder
     if (path / "config.toml").is_file():
         raise WeightsError(
             f"the run in {path} has left no model yet: go on with it (--resume), or, if it trained "

@@ -9,6 +9,7 @@ Where paper and release differ is in docs/adr/0002. Runs of small models are in 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path  # noqa: TC003 (fields' types are read)
 from typing import TYPE_CHECKING, TypeVar
 
 from stylefeatureeditor.data.images import DataConfig
@@ -24,6 +25,7 @@ from stylefeatureeditor.training.losses import R1Config
 
 if TYPE_CHECKING:
     from stylefeatureeditor.backbones.iresnet import IResNetConfig
+    from stylefeatureeditor.training.image_losses import Identity
 
 Directions = dict[str, tuple[float, ...]]  # name in the catalogue -> strengths
 
@@ -46,14 +48,36 @@ FEW_DIRECTIONS = ("age", "afro", "angry", "face_roundness", "bowlcut", "blond_ha
 # The paper names no strengths for cars; these are GANSpace's own, as in the catalogue.
 CAR_DIRECTIONS: Directions = {"cube": (25.0,), "color": (-8.0,), "grass": (-18.0,)}
 
+CAR_IDENTITY = 0.5  # lambda_id of App. 7
+
 BATCH = 8  # App. 7
 RELEASED_SIDE = 256  # where the release takes its image losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Networks that a run reads: files, model folders or other runs' folders.
+
+    Attributes:
+        model: what the run starts from.
+        generator: G alone, in place of `model`.
+        discriminator: D; None takes the one beside what the run starts from, else a fresh one.
+        attributes: the classifier of losses that have a weight for its features.
+        tune_from: model or run whose network of the run's phase is trained on; None starts anew.
+    """
+
+    model: Path | None = None
+    generator: Path | None = None
+    discriminator: Path | None = None
+    attributes: Path | None = None
+    tune_from: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class E4eRun:
     """A run that trains E. Each field is described where its type is."""
 
+    inputs: Inputs = field(default_factory=Inputs)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: E4eTrainingConfig = field(default_factory=E4eTrainingConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -64,6 +88,7 @@ class E4eRun:
 class InverterRun:
     """A run of phase 1."""
 
+    inputs: Inputs = field(default_factory=Inputs)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: InverterTrainingConfig = field(default_factory=InverterTrainingConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -74,6 +99,7 @@ class InverterRun:
 class EditorRun:
     """A run of phase 2; `directions` are names and strengths."""
 
+    inputs: Inputs = field(default_factory=Inputs)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: EditorTrainingConfig = field(default_factory=EditorTrainingConfig)
     directions: Directions = field(default_factory=dict)
@@ -83,8 +109,12 @@ class EditorRun:
 
 @dataclass(frozen=True, kw_only=True)
 class AttributesRun:
-    """A run that trains the attribute classifier."""
+    """A run that trains the attribute classifier.
 
+    `labels` is its table; None takes the one that lies with the images.
+    """
+
+    labels: Path | None = None
     training: AttributeTrainingConfig = field(default_factory=AttributeTrainingConfig)
     data: DataConfig = field(default_factory=DataConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -164,11 +194,12 @@ def cars_model(model: ModelConfig | None = None, *, delta_layer: int = 11) -> Mo
     """Return a 512 px model that takes Delta at `delta_layer`; 9 is the release's, without a layer.
 
     Args:
-        model: the face model to start from; None is the paper's.
+        model: the model to start from; None is the paper's, with the published cars' directions.
         delta_layer: where Delta is taken.
     """
     base = sized_model(ModelConfig() if model is None else model, 512)
-    base = replace(base, catalog="cars", delta_layer=base.feature_layer, delta_downsampler=None)
+    catalog = "cars" if model is None else model.catalog
+    base = replace(base, catalog=catalog, delta_layer=base.feature_layer, delta_downsampler=None)
     if delta_layer == base.feature_layer:
         return base
     channels, side = base.generator.layer_shape(delta_layer)
@@ -181,23 +212,34 @@ def cars_model(model: ModelConfig | None = None, *, delta_layer: int = 11) -> Mo
     return replace(base, delta_layer=delta_layer, delta_downsampler=downsampler)
 
 
+def cars_e4e(run: E4eRun) -> E4eRun:
+    """Return e4e's recipe on cars: MoCo's weight 0.5 in place of ArcFace's 0.1."""
+    return replace(compared_by(run, "moco", CAR_IDENTITY), model=cars_model())
+
+
 def cars_inverter(run: InverterRun) -> InverterRun:
-    """Return phase 1 on cars: MoCo's weight 0.5 in place of ArcFace's 0.1."""
-    training = replace(run.training, image=replace(run.training.image, identity=0.5))
-    return replace(run, model=cars_model(), training=training)
+    """Return phase 1 on cars, its identity loss as in `cars_e4e`."""
+    return replace(compared_by(run, "moco", CAR_IDENTITY), model=cars_model())
 
 
 def cars_editor(run: EditorRun) -> EditorRun:
     """Return phase 2 on cars, the layer that Delta passes included."""
-    training = replace(
-        run.training,
-        edit=replace(run.training.edit, identity=0.5),
-        inversion=replace(run.training.inversion, identity=0.5),
-    )
-    loop = replace(run.loop, find_unused_parameters=True)
     return replace(
-        run, model=cars_model(), training=training, directions=dict(CAR_DIRECTIONS), loop=loop
+        compared_by(run, "moco", CAR_IDENTITY),
+        model=cars_model(),
+        directions=dict(CAR_DIRECTIONS),
+        loop=replace(run.loop, find_unused_parameters=True),
     )
+
+
+def compared_by(run: ModelRun, features: Identity, weight: float | None = None) -> ModelRun:
+    """Let the identity losses of a run compare these features; None keeps their weights."""
+    losses = {}
+    for name in ("edit", "inversion") if isinstance(run, EditorRun) else ("image",):
+        loss = getattr(run.training, name)
+        share = loss.identity if weight is None else weight
+        losses[name] = replace(loss, identity=share, identity_features=features)
+    return replace(run, training=replace(run.training, **losses))
 
 
 # --- ablations of Table 3; "without H" is a switch of the evaluation --------------------------

@@ -3,6 +3,7 @@
     generator    standard  one GPU, any size of 64 to 1024       small, tiny  a CPU
     e4e          paper     the published recipe                  small, tiny
                  psp       pSp's losses, no D_w
+                 cars      the published recipe with MoCo
     inverter     paper, released, cars, cars-released            small, tiny
     editor       the same                                        small, tiny
     attributes   small, tiny
@@ -14,6 +15,7 @@ and stretch with its steps. Ablations are Table 3's.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path  # noqa: TC003 (fields' types are read)
 from typing import TYPE_CHECKING
 
 from stylefeatureeditor.data.images import DataConfig
@@ -48,8 +50,12 @@ LAYERS_COARSER = 4  # from 64 x 64 to 16 x 16
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorRun:
-    """A run that trains G. Each field is described where its type is."""
+    """A run that trains G. Each field is described where its type is.
 
+    `grow_from` is the folder of a run of half the size; None begins with nothing.
+    """
+
+    grow_from: Path | None = None
     training: GeneratorTrainingConfig = field(default_factory=GeneratorTrainingConfig)
     data: DataConfig = field(default_factory=DataConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -100,12 +106,30 @@ def generator_run(name: str, size: int) -> GeneratorRun:
     return GeneratorRun(training=training, loop=_small_loop(TINY_STEPS["generator"], 100))
 
 
-def model_config(name: str, generator: GeneratorConfig) -> ModelConfig:
+def model_config(
+    name: str, generator: GeneratorConfig, start: ModelConfig | None = None
+) -> ModelConfig:
     """Return the sizes of the other networks for a trained generator.
+
+    Args:
+        name: of the preset.
+        generator: G's sizes.
+        start: of the model that the run starts from, whose sizes stay; only the layer of Delta
+            and what follows from it is the cars presets'. None is a generator alone.
 
     Raises:
         ConfigError: the preset does not fit the generator.
     """
+    if name.startswith("cars"):
+        if replace(generator, clamp=None) != presets.cars_model().generator:
+            raise ConfigError(
+                f"the preset {name} is for StyleGAN2's 512 px car generator, got {generator}"
+            )
+        released = name == "cars-released"  # it has no layer for Delta: 9 is k (docs/adr/0008)
+        cars = presets.cars_model(start, delta_layer=9 if released else 11)
+        return replace(cars, generator=generator)
+    if start is not None:
+        return start
     if name in ("small", "tiny"):
         side = generator.size // 4
         layers = range(generator.num_layers, 0, -1)
@@ -113,13 +137,6 @@ def model_config(name: str, generator: GeneratorConfig) -> ModelConfig:
         if name == "small":
             return small_presets.small_model("faces", generator, layer, width=32)
         return small_presets.small_model("tiny", generator, layer, width=8, residual_layers=1)
-    if name.startswith("cars"):
-        config = presets.cars_model()
-        if config.generator != generator:
-            raise ConfigError(
-                f"the preset {name} is for StyleGAN2's 512 px car generator, got {generator}"
-            )
-        return config
     return sized(ModelConfig(), generator)
 
 
@@ -129,6 +146,8 @@ def e4e_run(name: str, model: ModelConfig, steps: int | None = None) -> E4eRun:
         return replace(presets.published_e4e(), model=model)
     if name == "psp":
         return replace(presets.psp_e4e(), model=model)
+    if name == "cars":
+        return replace(presets.cars_e4e(presets.published_e4e()), model=model)
     return small_presets.small_e4e(model, steps or _steps("e4e", name))
 
 

@@ -40,15 +40,20 @@ def local_models() -> dict[str, Path]:
     return found
 
 
+def model_at(path: Path) -> Path | None:
+    """Return the model folder that a path means: itself, or `model` in a run's; else None."""
+    return next((p for p in (path, path / "model") if (p / CONFIG_FILE).is_file()), None)
+
+
 def find_model(name: str | Path) -> Path:
-    """Return the folder of a model, by path or by name.
+    """Return the folder of a model, by its path, by that of the run that made it, or by name.
 
     Raises:
         WeightsError: there is no such folder or name.
     """
     try:
-        if (Path(name) / CONFIG_FILE).is_file():
-            return Path(name)
+        if folder := model_at(Path(name)):
+            return folder
     except OSError as error:
         raise WeightsError(f"the model {name} cannot be opened: {error.strerror}") from error
     if isinstance(name, str) and re.fullmatch(r"[\w.-]+", name):

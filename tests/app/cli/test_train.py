@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -99,10 +100,11 @@ class TestChain:
         assert [entry.name for entry in editor.directions.entries] == ["smile"]
         assert editor.size == SIDE
 
-    def test_a_photo_is_edited_with_what_came_out(self, runs, aligned, tmp_path, sfe):
-        model = runs / "editor" / "model"
-        words = ("-e", "smile=1", "--model", model, "-o", tmp_path / "out.png", "--aligned")
+    @pytest.mark.parametrize("model", ["editor", "editor/model"])
+    def test_a_photo_is_edited_with_what_came_out(self, model, runs, aligned, tmp_path, sfe):
+        words = ("-e", "smile=1", "--model", runs / model, "-o", tmp_path / "out.png", "--aligned")
         assert sfe("edit", aligned, *words).code == 0
+        assert "smile" in sfe("directions", "list", "--model", runs / model).out
         before, after = (np.asarray(Image.open(p)) for p in (aligned, tmp_path / "out.png"))
         assert before.shape == after.shape
         assert (before != after).any()
@@ -128,15 +130,43 @@ class TestRun:
         assert resumed.out == f"{tmp_path / 'e' / 'model'}\n"
         assert steps(tmp_path / "e")["e4e"] == 2
 
-    def test_a_saved_config_repeats_the_run(self, runs, tmp_path, sfe):
-        config = runs / "e4e" / "config.toml"
-        words = ("--generator", runs / "generator", "--config", config, "--out", tmp_path / "e")
+    def test_a_saved_config_alone_repeats_the_run(self, runs, tmp_path, sfe):
+        words = ("--config", runs / "e4e" / "config.toml", "--out", tmp_path / "e")
         assert sfe("train", "e4e", *words).code == 0
         first, second = (
             load_tensors(folder / "model" / "e4e.safetensors")[0]
             for folder in (runs / "e4e", tmp_path / "e")
         )
         assert all((second[name] == tensor).all() for name, tensor in first.items())
+
+    def test_the_config_names_the_networks_that_the_run_read(self, runs, tmp_path, sfe):
+        config = tmp_path / "mine.toml"
+        config.write_text(f'[inputs]\ngenerator = "{runs / "generator"}"\n[loop]\nsteps = 1\n')
+        words = ("--config", config, "--model", runs / "e4e", "--out", tmp_path / "i")
+        flags = ("--inputs.tune-from", runs / "inverter", "--identity", "moco")
+        assert self.train(sfe, runs, "inverter", *words, *flags).code == 0
+        saved = read_mapping(tmp_path / "i" / "config.toml")
+        assert saved["inputs"] == {
+            "model": str(runs / "e4e"),
+            "generator": "none",
+            "discriminator": "none",
+            "attributes": "none",
+            "tune_from": str(runs / "inverter"),
+        }
+        assert saved["training"]["image"]["identity_features"] == "moco"
+        grown = read_mapping(runs / "generator" / "config.toml")
+        assert grown["grow_from"] == "none"
+
+    def test_a_damaged_photo_held_out_stops_nothing(self, runs, tmp_path, sfe, caplog):
+        with zipfile.ZipFile(runs / "faces.zip") as archive:
+            archive.extractall(tmp_path / "faces")
+        (tmp_path / "faces" / "00.png").write_bytes(b"no picture")  # split is test
+        words = ("--data", tmp_path / "faces", "--data.memory-gib=0", "--loop.steps=1", *QUICK)
+        for phase, start in (("e4e", ("--generator", runs / "generator")), ("attributes", ())):
+            caplog.clear()
+            ran = sfe("train", phase, *words, *start, "--out", tmp_path / phase)
+            assert ran.code == 0
+            assert "00.png" in caplog.text
 
     def test_a_generator_grows_from_half_its_size(self, runs, tmp_path, sfe):
         words = ("--size", 64, "--grow-from", runs / "generator", "--loop.steps=1", *NARROW)
@@ -229,10 +259,22 @@ class TestHelp:
             shown = " ".join(out.partition(line)[2][:400].replace("│", " ").split())
             assert f"(default: {value})" in shown
 
-    def test_steps_stretch_the_schedule_of_a_small_preset(self, runs):
+    def test_steps_stretch_the_schedule_of_a_small_preset(self, runs, tmp_path, sfe):
         settings = read_mapping(runs / "e4e" / "config.toml")
         assert settings["loop"]["steps"] == 2
         assert settings["training"]["progressive_start"] == 0
+        (tmp_path / "mine.toml").write_text("[loop]\nsteps = 1\n")
+        words = ("--generator", runs / "generator", "--config", tmp_path / "mine.toml")
+        data = ("--data", runs / "faces.zip", "--out", tmp_path / "e")
+        assert sfe("train", "e4e", *words, *data, *QUICK).code == 0
+        settings = read_mapping(tmp_path / "e" / "config.toml")
+        assert settings["training"]["ranger"]["cooldown"] == [0, 1]
+
+    def test_the_cars_presets_have_a_page(self, sfe):
+        pytest.importorskip("tyro")
+        for phase in ("e4e", "inverter", "editor"):
+            ran = sfe("train", phase, "--preset", "cars", "--help")
+            assert (ran.code, "(default: moco)" in ran.out) == (0, True), phase
 
     def test_names_the_ablations(self, sfe):
         for phase, names in ABLATIONS.items():

@@ -203,9 +203,9 @@ def _from_photos(
     images = open_images(args.data, model.config.generator.size, dict(args.where))
     labels = _labels(args, images)
     with Progress("encoding photos", len(images)) as progress:
-        wplus = encoded_codes(model, images, progress.update)
+        wplus, numbers = encoded_codes(model, images, progress.update)
     codes = wplus if args.per_style else wplus.mean(dim=1)
-    found = _boundary(args, model, codes, labels, folder, f"{len(images)} photos")
+    found = _boundary(args, model, codes, labels[numbers], folder, f"{len(wplus)} photos")
     step = max(1, len(wplus) // FACES_MEASURED)
     return [found], wplus[::step]
 

@@ -26,8 +26,7 @@ from stylefeatureeditor.evaluation.choose_method import (
     make_method,
 )
 from stylefeatureeditor.evaluation.measures import Networks, find_networks
-from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
-from stylefeatureeditor.weights.local_models import files_folder, find_model, local_models
+from stylefeatureeditor.weights.local_models import files_folder, find_model, local_models, model_at
 
 if TYPE_CHECKING:
     from stylefeatureeditor.comparisons.method import Method
@@ -170,4 +169,4 @@ class Shelf:
 
 def _is_here(model: str) -> bool:
     """Whether a word names a model, or a folder of one."""
-    return model in local_models() or (Path(model) / CONFIG_FILE).is_file()
+    return model in local_models() or model_at(Path(model)) is not None

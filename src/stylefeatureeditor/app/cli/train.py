@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.app.cli.options import Commands
     from stylefeatureeditor.training.parts import Start
+    from stylefeatureeditor.training.presets import Inputs
 
 STOPPED = 130  # as after Ctrl-C: the run is saved, but not done
 PRESETS = {  # the same names as in training/recipes.py, which is slow to import
     "generator": ("standard", "small", "tiny"),
-    "e4e": ("paper", "psp", "small", "tiny"),
+    "e4e": ("paper", "psp", "cars", "small", "tiny"),
     "inverter": ("paper", "released", "cars", "cars-released", "small", "tiny"),
     "editor": ("paper", "released", "cars", "cars-released", "small", "tiny"),
     "attributes": ("small", "tiny"),
@@ -163,8 +164,8 @@ def _add_parts(parser: argparse.ArgumentParser, *, only_model: bool) -> None:
     parser.add_argument(
         "--identity",
         choices=("arcface", "moco"),
-        default="arcface",
-        help="identity features of the loss; moco for other things than faces (%(default)s)",
+        help="identity features of the loss, moco for other things than faces; left out, the "
+        "preset's",
     )
 
 
@@ -179,23 +180,16 @@ def train(args: argparse.Namespace, phase: str) -> int:
 
     from stylefeatureeditor.training import jobs
 
-    place = jobs.Place(
-        out=args.out,
-        resume=args.resume,
-        discriminator=getattr(args, "discriminator", None),
-        attributes=getattr(args, "attributes", None),
-        identity=getattr(args, "identity", "arcface"),
-        tune_from=getattr(args, "tune_from", None),
-    )
     if phase == "generator":
-        result = jobs.train_generator(_generator_settings(args), place, args.grow_from)
+        result = jobs.train_generator(_generator_settings(args), args.out, resume=args.resume)
     elif phase == "attributes":
-        result = jobs.train_attributes(_attributes_settings(args), place, args.labels)
+        result = jobs.train_attributes(_attributes_settings(args), args.out, resume=args.resume)
     else:
-        start = _start(args)
-        settings = _method_settings(args, phase, start)
+        inputs, steps = _early(args)
+        start = _start(inputs, phase)
+        settings = replace(_method_settings(args, phase, start, steps), inputs=inputs)
         job: Callable[..., Any] = getattr(jobs, f"train_{phase}")
-        result = job(settings, start, place)
+        result = job(settings, start, args.out, resume=args.resume)
     if int(os.environ.get("RANK", "0")) == 0:
         if not result.finished:
             print(f"stopped after step {result.step}; the same command with --resume goes on")
@@ -217,31 +211,53 @@ def _attributes_settings(args: argparse.Namespace) -> Any:
     return _changed(recipes.attributes_run(args.preset or "small"), args)
 
 
-def _start(args: argparse.Namespace) -> Start:
+def _early(args: argparse.Namespace) -> tuple[Inputs, int | None]:
+    """Return what is needed before there is a preset: the networks to read, and the steps.
+
+    The schedules of small presets are shares of the steps; None leaves them to the preset.
+    """
+    from stylefeatureeditor.training.config import from_mapping, parse_flags, read_mapping
+    from stylefeatureeditor.training.presets import E4eRun
+
+    run, steps = E4eRun(), None
+    given = [read_mapping(args.config)] if args.config else []
+    for values in [*given, parse_flags(run, _joined(args.settings))]:
+        run = from_mapping(run, {key: values[key] for key in ("inputs", "loop") if key in values})
+        if "steps" in values.get("loop", {}):
+            steps = run.loop.steps
+    named: dict[str, Path | None] = {
+        name: path for name in vars(run.inputs) if (path := getattr(args, name, None))
+    }
+    if named.keys() & {"model", "generator"}:  # the file may have named the other
+        named = {"model": None, "generator": None, **named}
+    return replace(run.inputs, **named), steps
+
+
+def _start(inputs: Inputs, phase: str) -> Start:
     from stylefeatureeditor.training.parts import open_start
 
-    if args.train_command == "editor" and args.model is None:
+    if phase == "editor" and inputs.model is None:
         raise ConfigError(
             "say which model to start from: --model DIR, the run of `sfe train inverter`"
         )
-    return open_start(args.model, getattr(args, "generator", None))
+    return open_start(inputs.model, inputs.generator)
 
 
-def _method_settings(args: argparse.Namespace, phase: str, start: Start) -> Any:
+def _method_settings(args: argparse.Namespace, phase: str, start: Start, steps: int | None) -> Any:
     from stylefeatureeditor.training import recipes
     from stylefeatureeditor.training.parts import own_strengths
 
     generator = start.generator.config
     name = args.preset or recipes.default_preset(phase, generator.size)
-    config = recipes.model_config(name, generator) if start.model is None else start.model.config
-    steps = _given_steps(args.settings)
+    known = None if start.model is None else start.model.config
+    config = recipes.model_config(name, generator, known)
     settings: Any
     if phase == "e4e":
         settings = recipes.e4e_run(name, config, steps)
     elif phase == "inverter":
         settings = recipes.inverter_run(name, config, args.ablation, steps)
     else:
-        start.need("e4e", "inverter")
+        start.need("inverter", *(() if args.ablation == "without-e4e" else ("e4e",)))
         published = config.catalog is not None and name not in ("small", "tiny")
         directions = {} if published else own_strengths(start.folder)
         settings = recipes.editor_run(name, config, directions, args.ablation, steps)
@@ -249,22 +265,19 @@ def _method_settings(args: argparse.Namespace, phase: str, start: Start) -> Any:
 
 
 def _changed(settings: Any, args: argparse.Namespace) -> Any:
-    """Apply --config, --data and the dotted flags, in this order."""
+    """Apply --config, then options that stand for a setting, then the dotted flags."""
     from stylefeatureeditor.training.config import load_config
+    from stylefeatureeditor.training.presets import compared_by
 
     settings = load_config(settings, args.config)
     if args.data:
         settings = replace(settings, data=replace(settings.data, source=tuple(args.data)))
+    if getattr(args, "identity", None):
+        settings = compared_by(settings, args.identity)
+    for name in ("grow_from", "labels"):
+        if getattr(args, name, None):
+            settings = replace(settings, **{name: getattr(args, name)})
     return load_config(settings, None, _joined(args.settings))
-
-
-def _given_steps(words: Sequence[str]) -> int | None:
-    """Return N of --loop.steps N; the schedules of small presets are shares of it."""
-    text = " ".join(words).replace("=", " ").split()
-    if "--loop.steps" in text[:-1]:
-        number = text[text.index("--loop.steps") + 1]
-        return int(number) if number.isdecimal() else None  # nonsense is refused later
-    return None
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -291,9 +304,8 @@ def _show_help(args: argparse.Namespace, phase: str) -> int:
         settings = recipes.attributes_run(name)
     else:
         in_small = name in ("small", "tiny")
-        generator = recipes.generator_run(
-            name if in_small else "standard", 64 if in_small else 1024
-        )
+        side = 64 if in_small else 512 if name.startswith("cars") else 1024
+        generator = recipes.generator_run(name if in_small else "standard", side)
         config = recipes.model_config(name, generator.training.network)
         settings = {
             "e4e": lambda: recipes.e4e_run(name, config),
