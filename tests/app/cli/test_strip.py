@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from stylefeatureeditor.app.cli.strip import MAX_TILE, draw_strip
+from stylefeatureeditor.app.cli.strip import MAX_TILE, MIN_TILE, draw_strip
 
 
 def tile(level: int, side: int = 128) -> Image.Image:
@@ -25,9 +25,14 @@ def test_labels_never_overlap():
     one = draw_strip([(label, tile(0, 32))])
     two = draw_strip([(label, tile(0, 32))] * 2)
     assert two.width > 2 * one.width
-    ink = (np.asarray(two)[: two.height - 32] < 128).any(axis=(0, 2))
+    ink = (np.asarray(two)[: two.height - MIN_TILE] < 128).any(axis=(0, 2))
     middle = two.width // 2
     assert not ink[middle - 1 : middle + 1].any()
+
+
+def test_small_crops_are_enlarged_to_be_seen():
+    strip = np.asarray(draw_strip([("photo", tile(7, 32)), ("edit", tile(7, 32))]))
+    assert (strip[-MIN_TILE:, :MIN_TILE] == 7).all()
 
 
 def test_large_crops_are_made_smaller():

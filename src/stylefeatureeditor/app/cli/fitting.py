@@ -26,7 +26,6 @@ FACES_MEASURED, FACES_SHOWN, STRENGTHS_SHOWN = 24, 4, 7
 CALM = 0.7  # truncation of the faces that are shown
 WEAK = 0.3  # rise of the score from end to end that is no edit
 POOR = 0.6  # accuracy of a boundary that finds next to nothing
-TILE = 96  # pixels; smaller images are enlarged to be seen
 
 
 def add_to(group: Commands) -> None:
@@ -344,5 +343,5 @@ def _draw(
     tiles = [[Image.fromarray(tile) for tile in to_uint8(row)] for row in rows]
     labels = [f"{strength:+.2g}" if strength else "0" for strength in strengths]
     (folder / STRIPS).mkdir(exist_ok=True)
-    picture = np.asarray(draw_grid(labels, tiles, TILE))
+    picture = np.asarray(draw_grid(labels, tiles))
     return save_photo(picture, folder / STRIPS / f"{direction.name}.png")
