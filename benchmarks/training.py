@@ -125,10 +125,11 @@ def make_phase(name: str, size: int) -> tuple[Any, LoopConfig]:
         return InverterPhase(phase_1, model, discriminator, networks), inverter.loop
     direction = EditDirection.linear(torch.randn(config.generator.style_dim) / 10, "direction")
     editor = recipes.editor_run(preset, config, {"direction": (1.0,)})
+    # at random weights real steps would overflow, so these hardly move: the work is the same
     phase_2 = replace(
         editor.training,
-        adversarial=replace(editor.training.adversarial, start=0),
-        ranger=replace(editor.training.ranger, lr=1e-9),  # at random weights a real step overflows
+        adversarial=replace(editor.training.adversarial, start=0, lr=1e-9),
+        ranger=replace(editor.training.ranger, lr=1e-9),
     )
     directions = [TrainingDirection(direction, (1.0,))]
     return EditorPhase(phase_2, model, directions, discriminator, networks), editor.loop

@@ -52,12 +52,13 @@ train() { # PHASE STEPS OPTION... : into OUT/STAGE
         [ $? -eq 130 ] # stopped by a signal, and saved
 }
 
-direction() { # NAME COLUMN OPTION...
+direction() { # NAME COLUMN OPTION... : means of the photos' own codes (docs/LOG.md, "where the strength goes")
     local name=$1 column=$2 table="$out/e4e/model/directions.json"
     shift 2
     grep -qs "\"name\": \"$name\"" "$table" && return
-    sfe directions fit --model "$out/e4e" --name "$name" --classifier "$out/attributes" \
-        --column "$column" --samples "${SAMPLES:-4000}" "$@"
+    sfe directions fit --model "$out/e4e" --name "$name" --data "$data/celeba87.zip" \
+        --where split=train --column "$column" --per-style --method mean \
+        --classifier "$out/attributes" "$@"
 }
 
 fit_directions() {
