@@ -128,8 +128,8 @@ def make_phase(name: str, size: int) -> tuple[Any, LoopConfig]:
     # at random weights real steps would overflow, so these hardly move: the work is the same
     phase_2 = replace(
         editor.training,
-        adversarial=replace(editor.training.adversarial, start=0, lr=1e-9),
-        ranger=replace(editor.training.ranger, lr=1e-9),
+        adversarial=replace(editor.training.adversarial, start=0, lr=1e-30),
+        ranger=replace(editor.training.ranger, lr=1e-30),
     )
     directions = [TrainingDirection(direction, (1.0,))]
     return EditorPhase(phase_2, model, directions, discriminator, networks), editor.loop
