@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from stylefeatureeditor.evaluation.bootstrap import Mean
 from stylefeatureeditor.evaluation.report_tables import (
     Report,
-    cell,
     is_set_distance,
+    markdown_cells,
     measure_of,
     title_of,
 )
@@ -89,14 +89,7 @@ def table(report: Report, columns: Sequence[str]) -> str:
         columns = [column for column in columns if column not in distances]
     heads = ["method", *(title_of(measure_of(column)) for column in columns)]
     lines = [heads, ["---", *["---:"] * len(columns)]]
-    for result in report.results:
-        cells = []
-        for column in columns:
-            mean = result.cells.get(column)
-            text = cell(column, mean)
-            best = mean is not None and mean.value == report.best(column)
-            cells.append(f"**{text}**" if best else text)
-        lines.append([result.method, *cells])
+    lines += [[r.method, *markdown_cells(report, r, columns)] for r in report.results]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

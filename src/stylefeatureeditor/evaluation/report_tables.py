@@ -138,17 +138,23 @@ def cell(column: str, mean: Mean | None) -> str:
     return text
 
 
+def markdown_cells(report: Report, result: MethodResult, columns: Sequence[str]) -> list[str]:
+    """Return the cells of a method that was run; the best value of a column is bold."""
+    cells = []
+    for column in columns:
+        mean = result.cells.get(column)
+        text = cell(column, mean)
+        best = mean is not None and mean.value == report.best(column)
+        cells.append(f"**{text}**" if best else text)
+    return cells
+
+
 def to_markdown(report: Report) -> str:
     """Return the report as a Markdown page; the best value that was run is bold."""
     columns = report.columns
     rows = [["method", "source", "images", *map(title_of, columns)]]
     for result in report.results:
-        cells = []
-        for column in columns:
-            mean = result.cells.get(column)
-            text = cell(column, mean)
-            best = mean is not None and mean.value == report.best(column)
-            cells.append(f"**{text}**" if best else text)
+        cells = markdown_cells(report, result, columns)
         rows.append([result.method, HERE, str(result.count), *cells])
     rows += [
         [row.method, PAPER, "", *(_reported(row, column) for column in columns)]
