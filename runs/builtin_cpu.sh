@@ -11,7 +11,7 @@
 #   STEPS_32, STEPS_64                   optimiser steps of 16 images
 #   STEPS_ATTRIBUTES, STEPS_E4E, STEPS_INVERTER, STEPS_EDITOR     the preset's if left out
 #   LIKENESS                             weight of the classifier's features in image losses, 0.1
-#   SAMPLES                              generated faces that directions are found among, 4000
+#   ASKING                               weight of what the classifier asks of edits, 0.05
 #   TUNE_FROM                            another OUT: encoders and editor go on from its weights, for
 #                                        a generator that has learnt more since
 #   FLAGS                                more settings for every stage after the generator's, such

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FAR_END = 3.0
 GROUPS = {
     "expression": ("smile", "mouth_open"),
+    "pose": ("turn",),
     "person": ("age", "gender", "beard", "glasses", "makeup"),
     "hair": ("blond_hair", "black_hair", "bangs"),
 }

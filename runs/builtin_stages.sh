@@ -9,7 +9,7 @@
 # and define train_generator STAGE.
 # shellcheck shell=bash disable=SC2086,SC2154
 
-likeness=${LIKENESS:-0.1}
+likeness=${LIKENESS:-0.1} asking=${ASKING:-0.05}
 stage="" child="" stopped="" # what is under way, its process, whether to stop
 
 stop() {
@@ -52,28 +52,29 @@ train() { # PHASE STEPS OPTION... : into OUT/STAGE
         [ $? -eq 130 ] # stopped by a signal, and saved
 }
 
-direction() { # NAME COLUMN OPTION... : means of the photos' own codes (docs/LOG.md, "where the strength goes")
-    local name=$1 column=$2 table="$out/e4e/model/directions.json"
+found() { grep -qs "\"name\": \"$1\"" "$out/e4e/model/directions.json"; }
+
+direction() { # NAME COLUMN OPTION... : what brings it for the classifier, and leaves the rest
+    local name=$1 column=$2
     shift 2
-    grep -qs "\"name\": \"$name\"" "$table" && return
-    sfe directions fit --model "$out/e4e" --name "$name" --data "$data/celeba87.zip" \
-        --where split=train --column "$column" --per-style --method mean \
-        --classifier "$out/attributes" "$@"
+    found "$name" || sfe directions fit --model "$out/e4e" --name "$name" \
+        --data "$data/celeba87.zip" --where split=train --per-style --method learned \
+        --column "$column" --classifier "$out/attributes" "$@"
 }
 
 fit_directions() {
     direction gender Male
-    direction age Young --reverse --without gender
-    direction smile Smiling --without gender
-    direction mouth_open Mouth_Slightly_Open --without gender
-    direction glasses Eyeglasses --without gender age
-    direction beard No_Beard --reverse --without age
-    direction makeup Heavy_Makeup --without age
-    direction blond_hair Blond_Hair --without gender age
-    direction black_hair Black_Hair --without gender age
-    direction bangs Bangs --without gender age
-    grep -q '"name": "axis_3"' "$out/e4e/model/directions.json" ||
-        sfe directions fit --model "$out/e4e" --name axis --pca 4 # pose and light have no labels
+    direction age Young --reverse
+    direction smile Smiling
+    direction mouth_open Mouth_Slightly_Open
+    direction glasses Eyeglasses
+    direction beard No_Beard --reverse
+    direction makeup Heavy_Makeup
+    direction blond_hair Blond_Hair
+    direction black_hair Black_Hair
+    direction bangs Bangs
+    found turn || sfe directions fit --model "$out/e4e" --name turn --mirror 1 \
+        --data "$data/lfw128.zip" --where split=train # no table says where a face looks
 }
 
 run_stage() {
@@ -97,7 +98,8 @@ run_stage() {
         editor)
             train editor "${STEPS_EDITOR:-}" --data "${zips[@]}" --model "$out/inverter" \
                 --attributes "$out/attributes" --training.edit.attribute-features "$likeness" \
-                --training.inversion.attribute-features "$likeness" $editor
+                --training.inversion.attribute-features "$likeness" \
+                --training.attributes.weight "$asking" ${TUNE_FROM:+--training.batch-norm frozen} $editor
             ;;
         faces) run "$python" "$here/builtin_ship.py" "$out/editor/model" "$out/faces" ;;
         *) echo "unknown stage $1" >&2; return 2 ;;
@@ -106,7 +108,7 @@ run_stage() {
 
 complete() { # the last file that a stage writes
     case $1 in # a run made of kept files has the newest model alone
-        directions) grep -qs '"name": "axis_3"' "$out"/{e4e,inverter,editor}/model/directions.json ;;
+        directions) grep -qs '"name": "turn"' "$out"/{e4e,inverter,editor}/model/directions.json ;;
         faces) [ -f "$out/faces/directions.json" ] ;;
         *) [ -f "$out/$1/model/training.json" ] ;;
     esac

@@ -15,6 +15,7 @@ from stylefeatureeditor.evaluation.attribute_classifier import (
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.training.directions_fit import (
     CHANGE,
+    FARTHEST,
     SHORTEST,
     classifier_score,
     drawn_labels,
@@ -74,6 +75,11 @@ def test_a_score_that_is_there_already_leaves_a_slider():
     assert found.high == pytest.approx(SHORTEST * BOUND, rel=0.05)
 
 
+def test_no_range_leaves_the_codes():
+    faint = LinearDirection("level", torch.tensor([0.05, 0.0]))
+    assert measure_range(Flat(), FACES, faint, None).ends == (-FARTHEST, FARTHEST)
+
+
 def test_a_direction_that_changes_nothing_is_refused():
     dead = LinearDirection("dead", torch.tensor([0.0, 1.0]))
     with pytest.raises(ConfigError, match="'dead' hardly changes the picture"):
@@ -120,6 +126,10 @@ def test_photos_are_encoded_in_their_order(tmp_path):
     assert (wplus.shape, numbers) == ((3, STYLES, WIDTH), [0, 1, 2])
     alone = model.generator.latent_avg + model.e4e(images.photos([2]))
     assert torch.allclose(wplus[2], alone[0], atol=1e-5)
+    both, _ = encoded_codes(model, images, mirror=True)
+    assert torch.equal(both[:, 0], wplus)
+    mirrored = model.generator.latent_avg + model.e4e(images.photos([2]).flip(3))
+    assert torch.allclose(both[2, 1], mirrored[0], atol=1e-5)
 
 
 def test_damaged_photos_are_left_out_of_the_codes(tmp_path):

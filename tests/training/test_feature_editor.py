@@ -19,8 +19,13 @@ from phase_training import (
 from seeded import draw
 from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.evaluation.attribute_classifier import (
+    AttributeClassifier,
+    AttributeClassifierConfig,
+)
 from stylefeatureeditor.pipeline import Pipeline
 from stylefeatureeditor.records import Codes
+from stylefeatureeditor.training.attribute_edits import AttributeEditConfig
 from stylefeatureeditor.training.edit_pairs import TrainingDirection
 from stylefeatureeditor.training.feature_editor import EditorPhase, EditorTrainingConfig
 from stylefeatureeditor.training.image_losses import LossNetworks
@@ -121,7 +126,7 @@ def test_each_step_has_its_own_direction_and_strength_and_all_occur():
     chosen = [phase.choose(step) for step in range(60)]
     again = make()
     assert chosen == [again.choose(step) for step in range(60)]
-    seen = {(direction.name, strength) for direction, strength in chosen}
+    seen = {(of.direction.name, strength) for of, strength in chosen}
     assert seen == {("smile", -1.0), ("smile", 2.0), ("age", 0.5)}
     other = make(replace(CONFIG, seed=1))
     assert [other.choose(step) for step in range(60)] != chosen
@@ -144,6 +149,45 @@ def test_without_e_training_runs_on_the_inverters_codes():
     phase = prepared(make(replace(CONFIG, edit_codes="inverter")))
     metrics = run_steps(phase, tiny_photos(2), 0, 1)[0]
     assert metrics["loss_edit"] != run_steps(prepared(make()), tiny_photos(2), 0, 1)[0]["loss_edit"]
+
+
+def asked(directions=DIRECTIONS, **weights):
+    """A phase that asks a classifier, which sees a smile in bright red."""
+    classifier = AttributeClassifier(
+        AttributeClassifierConfig(attributes=("Smiling",), size=SIZE, channels=(4,) * 4)
+    )
+    config = replace(CONFIG, attributes=AttributeEditConfig(**weights))
+    networks = LossNetworks(attributes=classifier)
+    return EditorPhase(config, tiny_model(), directions, tiny_discriminator(), networks)
+
+
+def test_a_classifier_is_asked_about_the_edits_of_photos():
+    smile = replace(DIRECTIONS[0], attribute="Smiling")
+    phase = prepared(asked((smile,), weight=0.3))
+    metrics = run_steps(phase, tiny_photos(4), 0, 15)
+    assert metrics[-1]["loss_attributes"] < 0.9 * metrics[0]["loss_attributes"]
+    first = metrics[0]
+    parts = ("loss_edit", "loss_inversion", "loss_attributes")
+    assert first["loss"] == pytest.approx(sum(first[part] for part in parts))
+    assert all(p.grad is None for p in phase.attribute_loss.classifier.parameters())
+
+
+def test_a_direction_without_attribute_is_not_asked_about():
+    metrics = run_steps(prepared(asked(DIRECTIONS[1:], weight=0.3)), tiny_photos(2), 0, 1)
+    assert "loss_attributes" not in metrics[0]
+
+
+def test_asking_needs_a_classifier_that_knows_and_an_edit():
+    weights = AttributeEditConfig(weight=0.3)
+    with pytest.raises(ConfigError, match="sfe train attributes"):
+        make(replace(CONFIG, attributes=weights))
+    with pytest.raises(ConfigError, match="knows no attribute 'Young'"):
+        asked((replace(DIRECTIONS[1], attribute="-Young"),), weight=0.3)
+
+
+@pytest.mark.parametrize(("strength", "share"), [(2.0, 1.0), (-1.0, -1.0), (1.0, 0.5)])
+def test_a_strength_is_a_share_of_its_side_of_the_range(strength, share):
+    assert TrainingDirection(SMILE, (-1.0, 2.0, 1.0)).share(strength) == share
 
 
 def test_without_inversion_loss_neither_it_nor_the_discriminator_runs():

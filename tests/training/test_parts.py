@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ from stylefeatureeditor.training.parts import (
     sized,
     training_directions,
 )
+from stylefeatureeditor.weights import local_models
 from stylefeatureeditor.weights.checkpoint import save_model
 from stylefeatureeditor.weights.storage import save_tensors
 from tiny import SIZE, tiny_directions, tiny_editor, tiny_model
@@ -41,8 +43,10 @@ def folder(tmp_path):
     return place
 
 
-def test_a_model_is_found_by_its_folder_and_by_its_run(folder):
+def test_a_model_is_found_by_its_folder_by_its_run_and_by_name(folder, monkeypatch):
     assert model_folder(folder) == model_folder(folder.parent) == folder
+    monkeypatch.setattr(local_models, "builtin_folder", lambda: folder.parent)
+    assert model_folder(Path("model")) == folder  # by name
     (folder.parent.parent / "stopped").mkdir()
     (folder.parent.parent / "stopped" / "config.toml").touch()
     with pytest.raises(WeightsError, match="has left no model yet"):

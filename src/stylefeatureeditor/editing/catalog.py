@@ -61,6 +61,8 @@ class CatalogEntry:
         help: one sentence; says what the sign means.
         group: heading it is listed under.
         method: how it was found.
+        attribute: that positive strengths bring, as a table or a classifier calls it; "-Young" is
+            taken away; empty if it is none.
         aliases: other names it answers to.
         file: name of its released file; empty if it needs none or brings its tensors.
         scale: factor of a linear direction.
@@ -80,6 +82,7 @@ class CatalogEntry:
     help: str = ""
     group: str = "own"
     method: str = ""
+    attribute: str = ""
     aliases: tuple[str, ...] = ()
     file: str = ""
     scale: float = 1.0

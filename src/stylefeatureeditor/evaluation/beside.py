@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.editing.direction import EditDirection
 
 PAPER, INK, FAINT = (255, 255, 255), (28, 28, 30), (110, 110, 116)
+WIDEST_NOTE = "inverts in 9999 ms"  # so that a picture's size does not hang on the speed
 MOST = 64  # levels of 255 at which a difference map is brightest
 # From black over violet and orange to pale yellow: darker means less, in grey too.
 RAMP = np.array([(0, 0, 0), (66, 10, 104), (160, 40, 98), (237, 105, 37), (252, 255, 164)], float)
@@ -105,11 +106,8 @@ def draw_rows(rows: Sequence[Row], *, differences: bool = False, tile: int = 256
     gap, size = max(4, tile // 40), max(13, tile // 12)
     large, small = ImageFont.load_default(size=size), ImageFont.load_default(size=size * 0.8)
     notes = [_seconds(row) for row in rows]
-    names = max(
-        *(large.getlength(row.name) for row in rows),
-        *(small.getlength(line) for note in notes for line in note),
-    )
-    left = round(names) + 4 * gap
+    names = max(large.getlength(row.name) for row in rows)
+    left = round(max(names, small.getlength(WIDEST_NOTE))) + 4 * gap
     top = round(2.4 * size)
     foot = 3 * size if differences else gap
     width = left + len(labels) * (tile + gap) + gap
@@ -182,8 +180,10 @@ def _seconds(row: Row) -> list[str]:
 
 
 def _short(seconds: float) -> str:
-    """Three digits at most."""
-    return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+    """About three digits."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.3g} s" if seconds < 99.95 else f"{seconds:.0f} s"
 
 
 def _now() -> float:

@@ -3,7 +3,7 @@
     codes    E of labelled photos, or what the mapping network gives, labelled by a classifier
     range    from the strength at which half of the faces score at most 5 % to that at which half
              of them score at least 95 %; nowhere beyond the strength that changes a picture as
-             much as a face differs from another, times `CHANGE`
+             much as a face differs from another, times `CHANGE`, nor beyond `FARTHEST`
 
 Faces are drawn by G alone, G(w + s d): what the direction does, whatever I and H make of it.
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 LOW, HIGH = 0.05, 0.95  # scores at the ends of a range
 CHANGE = 0.7  # of the distance between two faces
+FARTHEST = 5.0  # deviations of the codes; no face is so far out
 LONGEST = 1000.0  # strengths that the search does not pass
 SHORTEST = 0.25  # of the range that the change allows: less is no slider
 HALVINGS = 7  # steps of the search for a strength
@@ -74,7 +75,11 @@ def mapped_codes(generator: Generator, count: int, seed: int = 0) -> Tensor:
 
 @torch.no_grad()
 def encoded_codes(
-    model: Model, images: ImageSet, progress: Callable[[int], None] | None = None
+    model: Model,
+    images: ImageSet,
+    progress: Callable[[int], None] | None = None,
+    *,
+    mirror: bool = False,
 ) -> tuple[Tensor, list[int]]:
     """Return w_E = latent_avg + E(X) of all images that can be read, (M, N, D), and their numbers.
 
@@ -82,6 +87,7 @@ def encoded_codes(
         model: E and G.
         images: photos of G's size.
         progress: is told how many are done.
+        mirror: return the codes of each image and of its mirror image, (M, 2, N, D).
 
     Raises:
         PhotoError: none can be read.
@@ -93,7 +99,9 @@ def encoded_codes(
         found, photos = images.readable_photos(range(first, last))
         if found:
             seen = resize(photos.to(latent_avg.device), model.config.encoder_size)
-            rows.append((latent_avg + model.e4e(seen)).cpu())
+            ways = [seen, seen.flip(3)] if mirror else [seen]
+            codes = [(latent_avg + model.e4e(way)).cpu() for way in ways]
+            rows.append(torch.stack(codes, dim=1) if mirror else codes[0])
             numbers += found
         if progress is not None:
             progress(last)
@@ -167,7 +175,7 @@ def measure_range(
     def at(strength: float) -> Tensor:
         return draw(generator, direction.apply(Codes(wplus), strength).wplus)
 
-    ends, scores = [], []
+    ends, scores, far = [], [], []
     for sign, wanted in ((-1, LOW), (1, HIGH)):
 
         def too_far(strength: float, sign: int = sign) -> bool:
@@ -179,10 +187,11 @@ def measure_range(
         end = bound = _first(too_far, LONGEST)
         if score is not None:
             end = max(SHORTEST * bound, _first(reached, bound))
-        ends.append(sign * _rounded(end))
+        far.append(bound)
+        ends.append(sign * _rounded(min(end, FARTHEST)))
         if score is not None:
             scores.append(_median_score(score, at(ends[-1])))
-    if max(map(abs, ends)) >= LONGEST:
+    if max(far) >= LONGEST:
         raise ConfigError(f"direction '{direction.name}' hardly changes the picture: leave it out")
     low, high = ends
     return UsefulRange(low, high, (scores[0], scores[1]) if scores else None)

@@ -31,14 +31,26 @@ CodeSource = Literal["e4e", "inverter"]
 
 @dataclass(frozen=True)
 class TrainingDirection:
-    """A direction that H learns from, and the strengths it is used with."""
+    """A direction that H learns from, and the strengths it is used with.
+
+    Attributes:
+        direction: what to edit.
+        strengths: one of them is drawn at a time.
+        attribute: that positive strengths bring, as a classifier calls it; "-Young" is taken away.
+    """
 
     direction: EditDirection
     strengths: tuple[float, ...]
+    attribute: str = ""
 
     def __post_init__(self) -> None:
         if not self.strengths:
             raise ConfigError(f"direction '{self.direction.name}' needs at least one strength")
+
+    def share(self, strength: float) -> float:
+        """Return how much of the range to its side a strength is, in [-1, 1]."""
+        ends = [abs(s) for s in self.strengths if s * strength > 0]
+        return strength / max(ends, default=1.0)
 
 
 @dataclass(frozen=True)

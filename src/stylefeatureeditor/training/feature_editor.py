@@ -13,7 +13,7 @@ and on the photos, where there is nothing to edit:
     L_inv  = L2 + LPIPS + ID of (X^, X) + 0.01 softplus(-D(X^))                docs/adr/0007
     L_D    = (softplus(-D(X)) + softplus(D(X^))) / 2 + lazy R1
 
-    L_H = edit_weight L_edit + inversion_weight L_inv
+    L_H = edit_weight L_edit + inversion_weight L_inv  [+ L_attr of attribute_edits.py]
 
 Where Delta is taken at another layer (cars), the layer that brings it to F_k's shape trains with H;
 several processes then need `loop.find_unused_parameters`, since L_inv has no Delta.
@@ -34,6 +34,11 @@ import torch
 from torch import Tensor, nn
 
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.training.attribute_edits import (
+    AttributeEditConfig,
+    AttributeEditLoss,
+    find_attribute,
+)
 from stylefeatureeditor.training.edit_pairs import (
     CodeSource,
     EditPair,
@@ -79,6 +84,7 @@ class EditorTrainingConfig:
         edit: terms of L_edit.
         inversion: terms of L_inv without the adversarial one.
         adversarial: that term, and D.
+        attributes: what an attribute classifier asks of the photos' own edits; off in the paper.
         edit_weight: of L_edit.
         inversion_weight: of L_inv; 0 leaves it and D out.
         edit_codes: where w_E comes from: E, or I's own w.
@@ -93,6 +99,7 @@ class EditorTrainingConfig:
     edit: ImageLossConfig = field(default_factory=ImageLossConfig)
     inversion: ImageLossConfig = field(default_factory=ImageLossConfig)
     adversarial: AdversarialConfig = field(default_factory=lambda: AdversarialConfig(r1=None))
+    attributes: AttributeEditConfig = field(default_factory=AttributeEditConfig)
     edit_weight: float = 1.0
     inversion_weight: float = 1.0
     edit_codes: CodeSource = "e4e"
@@ -182,6 +189,7 @@ class EditorPhase:
         self.held_out = held_out
         self.edit_loss = ImageLoss(config.edit, networks, discriminator)
         self.inversion_loss = ImageLoss(config.inversion, networks, discriminator)
+        self.attribute_loss = self._attribute_loss(networks)
         if config.begin == "difference":
             begin_at_difference(model.feature_editor)
 
@@ -204,6 +212,8 @@ class EditorPhase:
         model.to(accelerator.device)
         self.edit_loss.to(accelerator.device)
         self.inversion_loss.to(accelerator.device)
+        if self.attribute_loss is not None:
+            self.attribute_loss.classifier.to(accelerator.device)
         parameters = [p for part in self._trained() for p in part.parameters()]
         adversarial = config.adversarial
         self.optimizer: Any = Ranger(parameters, config.ranger)
@@ -238,18 +248,39 @@ class EditorPhase:
         self.optimizer.zero_grad()
         if drawn is not None and config.adversarial.active(step):
             metrics |= self._train_discriminator(photos, drawn, step)
-        total = sum(metrics[name] for name in ("loss_edit", "loss_inversion") if name in metrics)
-        return {"loss": total} | metrics
+        losses = (metrics.get(f"loss_{part}", 0.0) for part in ("edit", "inversion", "attributes"))
+        return {"loss": sum(losses)} | metrics
 
     def _add_edit_gradients(self, photos: Tensor, step: int) -> dict[str, float]:
-        direction, strength = self.choose(step)
+        chosen, strength = self.choose(step)
+        direction = chosen.direction
         with self.accelerator.autocast():
             pair = make_edit(self.model, photos, direction, strength, self.config.edit_codes)
         drawn = self.repainting(pair.features, pair.delta, pair.codes, pair.rgb)  # X'
         image = self.edit_loss(drawn, pair.target)
         loss = self.config.edit_weight * image.total
         self.accelerator.backward(loss)
-        return {"loss_edit": loss.item()} | image.metrics("edit_")
+        metrics = {"loss_edit": loss.item()} | image.metrics("edit_")
+        if self.attribute_loss is not None and chosen.attribute:
+            metrics |= self._add_attribute_gradients(photos, pair.delta, chosen, strength)
+        return metrics
+
+    def _add_attribute_gradients(
+        self, photos: Tensor, delta: Tensor, chosen: TrainingDirection, strength: float
+    ) -> dict[str, float]:
+        """Edit the photos themselves, by the Delta that E gives for them, and ask A."""
+        assert self.attribute_loss is not None
+        model = self.model
+        with self.accelerator.autocast():
+            found = invert(model, photos)
+            codes = chosen.direction.apply(found.codes, strength)  # w'
+            with torch.no_grad():
+                rgb = model.generator.run_to(codes, model.config.feature_layer).rgb
+        drawn = self.repainting(found.features, delta, codes, rgb).float()  # X'
+        share = chosen.share(strength)
+        loss, terms = self.attribute_loss(drawn, photos, chosen.attribute, share)
+        self.accelerator.backward(loss)
+        return {"loss_attributes": loss.item()} | {f"attribute_{k}": v for k, v in terms.items()}
 
     def _add_inversion_gradients(
         self, photos: Tensor, step: int
@@ -288,12 +319,12 @@ class EditorPhase:
             "score_fake": fake_scores.mean().item(),
         }
 
-    def choose(self, step: int) -> tuple[EditDirection, float]:
+    def choose(self, step: int) -> tuple[TrainingDirection, float]:
         """Return the direction and strength of a step, the same on all ranks."""
         draw = shared_generator(self.config.seed, step)
         chosen = self.directions[int(torch.randint(len(self.directions), (), generator=draw))]
         place = int(torch.randint(len(chosen.strengths), (), generator=draw))
-        return chosen.direction, chosen.strengths[place]
+        return chosen, chosen.strengths[place]
 
     def validate(self) -> dict[str, float]:
         """Return L2 and SSIM on the held-out photos.
@@ -337,6 +368,22 @@ class EditorPhase:
     def save_model(self, folder: Path) -> None:
         """Write the whole model, H included."""
         save_model(self.model, folder)
+
+    def _attribute_loss(self, networks: LossNetworks) -> AttributeEditLoss | None:
+        if not self.config.attributes.weight:
+            return None
+        if networks.attributes is None:
+            raise ConfigError(
+                "the loss has attributes.weight but no classifier: run `sfe train attributes`, or "
+                "set it to 0"
+            )
+        if not self.config.edit_weight:
+            raise ConfigError("attributes.weight asks for edits: edit_weight cannot be 0")
+        loss = AttributeEditLoss(self.config.attributes, networks.attributes)
+        for chosen in self.directions:
+            if chosen.attribute:
+                find_attribute(networks.attributes, chosen.attribute)
+        return loss
 
     def _parts(self) -> dict[str, Any]:
         parts = {

@@ -133,7 +133,8 @@ def train_editor(
     model = start.build(settings.model, ("e4e", "inverter"))
     directions = training_directions(start.folder, model.config, settings.directions)
     losses = (settings.training.edit, settings.training.inversion)
-    networks = _networks(settings.inputs, *losses)
+    asked = settings.training.attributes.weight > 0
+    networks = _networks(settings.inputs, *losses, asked=asked)
     discriminator = _discriminator(start, settings.inputs)
     if discriminator is None:
         if any(loss.discriminator_features for loss in losses):
@@ -222,8 +223,8 @@ def _finish(
         finish_model(result.folder / "model", start, part, result.step, discriminator)
 
 
-def _networks(inputs: Inputs, *losses: ImageLossConfig) -> LossNetworks:
-    return load_loss_networks(losses, files_folder(), inputs.attributes)
+def _networks(inputs: Inputs, *losses: ImageLossConfig, asked: bool = False) -> LossNetworks:
+    return load_loss_networks(losses, files_folder(), inputs.attributes, asked=asked)
 
 
 def _discriminator(start: Start, inputs: Inputs) -> Discriminator | None:

@@ -35,7 +35,11 @@ ATTRIBUTES = "attributes.safetensors"
 
 
 def load_loss_networks(
-    losses: tuple[ImageLossConfig, ...], folder: Path, attributes: Path | None
+    losses: tuple[ImageLossConfig, ...],
+    folder: Path,
+    attributes: Path | None,
+    *,
+    asked: bool = False,
 ) -> LossNetworks:
     """Read what the losses need.
 
@@ -43,6 +47,7 @@ def load_loss_networks(
         losses: configs of the phase's image losses.
         folder: where published files lie.
         attributes: classifier of the user's, a file or the folder of its run.
+        asked: whether the phase asks that classifier itself.
 
     Raises:
         ConfigError: the losses name different identity features.
@@ -53,10 +58,10 @@ def load_loss_networks(
     if len(kinds) > 1:
         raise ConfigError("the losses of one run share their identity_features: set them alike")
     classifier = None
-    if any(loss.attribute_features for loss in losses):
+    if asked or any(loss.attribute_features for loss in losses):
         if attributes is None:
             raise WeightsError(
-                "the loss has a weight for attribute_features: pass the classifier that "
+                "the loss has a weight for attributes: pass the classifier that "
                 "`sfe train attributes` makes with --attributes, or set the weight to 0"
             )
         classifier = load_classifier(attributes)

@@ -34,7 +34,7 @@ from stylefeatureeditor.weights.direction_files import (
     read_direction_file,
     save_own_directions,
 )
-from stylefeatureeditor.weights.local_models import model_at
+from stylefeatureeditor.weights.local_models import local_models, model_at
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
 
 if TYPE_CHECKING:
@@ -113,12 +113,12 @@ def open_start(model: Path | None, generator: Path | None) -> Start:
 
 
 def model_folder(path: Path) -> Path:
-    """Return the model folder that a path means: itself, or `model` in a run's folder.
+    """Return the model folder that a path means: itself, `model` in a run's folder, or by name.
 
     Raises:
         WeightsError: there is none.
     """
-    if folder := model_at(path):
+    if folder := model_at(path) or (None if path.exists() else local_models().get(str(path))):
         return folder
     if (path / "config.toml").is_file():
         raise WeightsError(
@@ -263,8 +263,9 @@ def training_directions(
     known, layout = load_directions(folder, config.catalog), config.generator.style_layout()
     found = []
     for name, values in strengths.items():
-        direction = known.find(name).load(folder / PUBLISHED, layout, read_direction_file)
-        found.append(TrainingDirection(direction, values))
+        entry = known.find(name)
+        direction = entry.load(folder / PUBLISHED, layout, read_direction_file)
+        found.append(TrainingDirection(direction, values, entry.attribute))
     return found
 
 

@@ -128,11 +128,20 @@ def test_layers_are_kept(own, sfe):
     [
         ("", "say how to find directions"),
         ("--pca 2 --sefa 2", "say how to find directions"),
+        ("--mirror 1", "--mirror needs photos"),
+        ("--mirror 1 --pca 1 --data {photos}", "say how to find directions"),
+        ("--pca 1 --data {photos}", "say how to find directions"),
+        ("--data {photos} --method learned --name x --column Smiling", "pass --classifier"),
+        (
+            "--classifier {classifier} --method learned --labels {table} --name x --column Smiling "
+            "--data {photos}",
+            "--method learned reads none",
+        ),
         ("--pca 99", "1 to 12 directions, got 99"),
         ("--classifier {classifier}", "needs --name and --column"),
         ("--classifier {classifier} --name x --column Old", "knows no attribute 'Old'"),
         ("--classifier nowhere --name x --column Old", "`sfe train attributes` makes one"),
-        ("--labels {table} --pca 1", "say which with --data"),
+        ("--labels {table} --pca 1", "--labels are of photos with --data"),
         ("--data {photos} --labels {table} --name x --column Grin", "no column 'Grin'"),
         ("--data {photos} --name x --column Smiling", "no column 'Smiling'"),
         ("--data {photos} --where split --name x --column y", "COLUMN=RULE"),
@@ -168,3 +177,24 @@ def test_a_vector_for_each_style(own, labelled, sfe):
     ran = fit(sfe, own, "--classifier", "x", "--column", "Smiling", "--name", "g", "--per-style")
     assert ran.code == 2
     assert "--per-style needs --data" in ran.err
+
+
+def test_a_direction_is_learned_from_the_classifier(own, labelled, classifier, sfe, monkeypatch):
+    monkeypatch.setattr("stylefeatureeditor.training.direction_learning.STEPS", 3)
+    words = ("--method", "learned", "--classifier", classifier, "--column", "Young", "--reverse")
+    assert fit(sfe, own, *words, "--name", "old", "--data", labelled[0], "--per-style").code == 0
+    assert fit(sfe, own, *words, "--name", "older").code == 0
+    assert vector(own, "old").ndim == 2
+    assert vector(own, "older").shape == (WIDTH,)
+    entry = Editor.from_pretrained(own, device="cpu").directions.find("old")
+    assert (entry.method, entry.attribute) == ("GANalyze, 24 photos", "-Young")
+    assert entry.help == "positive strengths lead away from Young"
+
+
+def test_what_mirroring_changes(own, labelled, sfe):
+    ran = fit(sfe, own, "--mirror", "1", "--data", labelled[0], "--name", "turn")
+    assert ran.code == 0
+    assert fit(sfe, own, "--mirror", "2", "--data", labelled[0]).code == 0
+    assert vector(own, "turn").ndim == 2
+    assert torch.allclose(vector(own, "turn"), vector(own, "mirror_0"), atol=1e-4)
+    assert vector(own, "mirror_1").norm() > 0

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.app.cli.options import Commands
     from stylefeatureeditor.data.images import ImageSet
     from stylefeatureeditor.editing.direction import LinearDirection
+    from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
     from stylefeatureeditor.model import Model
     from stylefeatureeditor.training.directions_fit import Score, UsefulRange
 
@@ -41,6 +42,9 @@ def add_to(group: Commands) -> None:
         "--labels list_attr_celeba.txt --column Smiling\n"
         "sfe directions fit --model runs/e4e --name smile --classifier runs/attributes "
         "--column Smiling --without gender\n"
+        "sfe directions fit --model runs/e4e --name smile --method learned --classifier "
+        "runs/attributes --column Smiling --data celeba.zip --per-style\n"
+        "sfe directions fit --model runs/e4e --name turn --mirror 1 --data celeba.zip\n"
         "sfe directions fit --model runs/e4e --pca 8\n"
         "sfe directions fit --model runs/e4e --sefa 8 --layers 4:8",
     )
@@ -89,14 +93,22 @@ def add_to(group: Commands) -> None:
     )
     parser.add_argument(
         "--method",
-        choices=("logistic", "svm", "mean"),
+        choices=("logistic", "svm", "mean", "learned"),
         default="logistic",
-        help="boundary, or difference of the means for weak encoders (%(default)s)",
+        help="boundary, difference of the means for weak encoders, or learned: what --classifier "
+        "sees bringing the attribute, and nothing else, without labels (%(default)s)",
     )
     parser.add_argument(
         "--per-style",
         action="store_true",
         help="a vector for each style vector (W+) instead of one for all; needs --data",
+    )
+    parser.add_argument(
+        "--mirror",
+        type=int,
+        metavar="N",
+        help="the N widest components of what mirroring the photos of --data changes in their W+ "
+        "codes: of faces, where they look",
     )
     parser.add_argument("--pca", type=int, metavar="N", help="the N widest components of w")
     parser.add_argument("--sefa", type=int, metavar="N", help="the N that G's layers amplify most")
@@ -115,12 +127,14 @@ class Found:
         direction: what was found.
         method: how, for the table.
         help: one sentence about its sign.
+        attribute: that it brings, as the classifier calls it.
         note: what to tell the user.
     """
 
     direction: LinearDirection
     method: str
     help: str
+    attribute: str = ""
     note: str = ""
 
 
@@ -130,21 +144,23 @@ def fit(args: argparse.Namespace) -> int:
     from stylefeatureeditor.device import find_device
     from stylefeatureeditor.training.directions_fit import classifier_score, measure_range
     from stylefeatureeditor.training.loss_networks import load_classifier
-    from stylefeatureeditor.training.parts import read_record
     from stylefeatureeditor.weights.checkpoint import load_model
 
     folder = _model_folder(args.model)
     target = find_device(args.device)
     model = load_model(folder).to(target)
     score: Score | None = None
+    classifier: AttributeClassifier | None = None
     if args.classifier:
         classifier = load_classifier(args.classifier).to(target)
         score = classifier_score(classifier, args.column, reverse=args.reverse)
     if args.pca or args.sefa:
         found, faces = _unlabelled(args, model), None
+    elif args.method == "learned":
+        found, faces = _learned(args, model, folder, classifier)
+    elif args.mirror:
+        found, faces = _mirrored(args, model, folder)
     elif args.data:
-        if "e4e" not in read_record(folder):
-            raise ConfigError(f"{folder} has no trained e4e to encode photos: `sfe train e4e`")
         found, faces = _from_photos(args, model, folder)
     else:
         assert score is not None
@@ -171,15 +187,21 @@ def _say_scores(name: str, useful: UsefulRange) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    labelled = bool(args.data or args.classifier)
-    if [bool(args.pca), bool(args.sefa), labelled].count(True) != 1:
+    labelled = bool(args.classifier or (args.data and not args.mirror))
+    ways = [bool(args.pca), bool(args.sefa), bool(args.mirror), labelled]
+    if ways.count(True) != 1 or (args.data and (args.pca or args.sefa)):
         raise ConfigError(
-            "say how to find directions: --data with labels, --classifier, --pca or --sefa"
+            "say how to find directions: --data with labels, --classifier, --mirror with --data, "
+            "--pca or --sefa"
         )
+    if args.mirror and not args.data:
+        raise ConfigError("--mirror needs photos: say which with --data")
+    if args.method == "learned" and not args.classifier:
+        raise ConfigError("a direction is learned from a classifier: pass --classifier")
     if labelled and not (args.name and args.column):
         raise ConfigError("a direction from labels needs --name and --column")
-    if args.labels and not args.data:
-        raise ConfigError("--labels are of photos: say which with --data")
+    if args.labels and (args.method == "learned" or not args.data):
+        raise ConfigError("--labels are of photos with --data, and --method learned reads none")
     if args.samples < FACES_MEASURED:
         raise ConfigError(f"--samples must be at least {FACES_MEASURED}, got {args.samples}")
     if args.per_style and not args.data:
@@ -196,17 +218,90 @@ def _model_folder(name: str) -> Path:
 def _from_photos(
     args: argparse.Namespace, model: Model, folder: Path
 ) -> tuple[list[Found], Tensor]:
-    from stylefeatureeditor.data.images import open_images
-    from stylefeatureeditor.training.directions_fit import encoded_codes
-
-    images = open_images(args.data, model.config.generator.size, dict(args.where))
+    images = _open(args, model, folder)
     labels = _labels(args, images)
-    with Progress("encoding photos", len(images)) as progress:
-        wplus, numbers = encoded_codes(model, images, progress.update)
+    wplus, numbers = _encode(model, images)
     codes = wplus if args.per_style else wplus.mean(dim=1)
     found = _boundary(args, model, codes, labels[numbers], folder, f"{len(wplus)} photos")
-    step = max(1, len(wplus) // FACES_MEASURED)
-    return [found], wplus[::step]
+    return [found], _some(wplus)
+
+
+def _learned(
+    args: argparse.Namespace, model: Model, folder: Path, classifier: AttributeClassifier | None
+) -> tuple[list[Found], Tensor | None]:
+    from stylefeatureeditor.training.direction_learning import STEPS, learn_direction
+    from stylefeatureeditor.training.directions_fit import mapped_codes
+
+    assert classifier is not None
+    faces = None
+    if args.data:
+        wplus, _ = _encode(model, _open(args, model, folder))
+        codes, what, faces = wplus, f"{len(wplus)} photos", _some(wplus)
+        if not args.per_style:
+            codes = wplus.mean(dim=1)
+    else:
+        codes = mapped_codes(model.generator, args.samples)
+        what = f"{len(codes)} generated faces"
+    with Progress(f"learning {args.name}", STEPS) as progress:
+        unit = learn_direction(
+            model.generator, codes, classifier, _attribute(args), progress=progress.update
+        )
+    return [_labelled(args, model, folder, unit, codes, f"GANalyze, {what}")], faces
+
+
+def _mirrored(
+    args: argparse.Namespace, model: Model, folder: Path
+) -> tuple[list[Found], Tensor | None]:
+    from torch.nn import functional
+
+    from stylefeatureeditor.editing.direction import LinearDirection
+    from stylefeatureeditor.editing.fit import principal_components, scaled
+    from stylefeatureeditor.training.directions_fit import encoded_codes
+
+    images = _open(args, model, folder)
+    with Progress("encoding photos and their mirror images", len(images)) as progress:
+        wplus, mirrored = encoded_codes(model, images, progress.update, mirror=True)[0].unbind(1)
+    changes, codes = (mirrored - wplus).flatten(1), wplus.flatten(1)
+    rows = functional.normalize(principal_components(changes, args.mirror), dim=1)
+    found = [
+        Found(
+            LinearDirection(
+                args.name or "mirror" if args.mirror == 1 else f"{args.name or 'mirror'}_{number}",
+                scaled(row, codes).reshape(wplus.shape[1:]),
+                layers=args.layers,
+            ),
+            f"{len(wplus)} mirrored photos",
+            f"component {number} of what mirroring a photo changes",
+        )
+        for number, row in enumerate(rows)
+    ]
+    return found, _some(wplus)
+
+
+def _open(args: argparse.Namespace, model: Model, folder: Path) -> ImageSet:
+    """The photos of --data, if there is an E to encode them."""
+    from stylefeatureeditor.data.images import open_images
+    from stylefeatureeditor.training.parts import read_record
+
+    if "e4e" not in read_record(folder):
+        raise ConfigError(f"{folder} has no trained e4e to encode photos: `sfe train e4e`")
+    return open_images(args.data, model.config.generator.size, dict(args.where))
+
+
+def _encode(model: Model, images: ImageSet) -> tuple[Tensor, list[int]]:
+    from stylefeatureeditor.training.directions_fit import encoded_codes
+
+    with Progress("encoding photos", len(images)) as progress:
+        return encoded_codes(model, images, progress.update)
+
+
+def _some(wplus: Tensor) -> Tensor:
+    """The faces that a range is measured on."""
+    return wplus[:: max(1, len(wplus) // FACES_MEASURED)]
+
+
+def _attribute(args: argparse.Namespace) -> str:
+    return f"-{args.column}" if args.reverse else str(args.column)
 
 
 def _labels(args: argparse.Namespace, images: ImageSet) -> Tensor:
@@ -241,27 +336,43 @@ def _boundary(
     folder: Path,
     what: str,
 ) -> Found:
+    from dataclasses import replace
+
+    from stylefeatureeditor.editing.fit import fit_boundary
+
+    boundary = fit_boundary(codes.flatten(1), labels, args.method)
+    if boundary.accuracy < POOR:
+        warn(f"{args.name}: the boundary tells only {boundary.accuracy:.0%} apart, chance is 50%")
+    vector = boundary.vector.reshape(codes.shape[1:])
+    found = _labelled(args, model, folder, vector, codes, f"InterFaceGAN, {what}")
+    note = f"; {boundary.accuracy:.0%} of held-out codes lie on the right side"
+    return replace(found, note=note)
+
+
+def _labelled(
+    args: argparse.Namespace,
+    model: Model,
+    folder: Path,
+    vector: Tensor,
+    codes: Tensor,
+    method: str,
+) -> Found:
+    """A direction of an attribute, without the named others and one deviation long."""
     from torch.nn import functional
 
     from stylefeatureeditor.editing.direction import LinearDirection
-    from stylefeatureeditor.editing.fit import fit_boundary, scaled, without
+    from stylefeatureeditor.editing.fit import scaled, without
     from stylefeatureeditor.training.directions_fit import mapped_codes
 
     shape = codes.shape[1:]  # (D,), or (N, D) with a vector for each style
-    flat = codes.flatten(1)
-    boundary = fit_boundary(flat, labels, args.method)
     others = [other.expand(shape).flatten() for other in _others(args.without, folder, shape)]
-    unit = functional.normalize(without(boundary.vector, others), dim=0)
+    unit = functional.normalize(without(vector.flatten(), others), dim=0)
     # one deviation of what G itself draws, however narrow an encoder's codes are
-    drawn = flat if args.per_style else mapped_codes(model.generator, args.samples)
-    vector = scaled(unit, drawn).reshape(shape)
-    if boundary.accuracy < POOR:
-        warn(f"{args.name}: the boundary tells only {boundary.accuracy:.0%} apart, chance is 50%")
-    note = f"; {boundary.accuracy:.0%} of held-out codes lie on the right side"
+    drawn = codes.flatten(1) if args.per_style else mapped_codes(model.generator, args.samples)
+    direction = LinearDirection(args.name, scaled(unit, drawn).reshape(shape), layers=args.layers)
     way = "away from" if args.reverse else "towards"
-    direction = LinearDirection(args.name, vector, layers=args.layers)
-    help_text = f"positive strengths lead {way} {args.column}"
-    return Found(direction, f"InterFaceGAN, {what}", help_text, note)
+    attribute = _attribute(args) if args.classifier else ""
+    return Found(direction, method, f"positive strengths lead {way} {args.column}", attribute)
 
 
 def _others(names: list[str], folder: Path, shape: Size) -> list[Tensor]:
@@ -319,7 +430,9 @@ def _store(folder: Path, found: Found, useful: UsefulRange) -> None:
     )
 
     entry = replace(
-        entry_for(found.direction, useful.ends, help_text=found.help), method=found.method
+        entry_for(found.direction, useful.ends, help_text=found.help),
+        method=found.method,
+        attribute=found.attribute,
     )
     load_directions(folder, load_config(folder).catalog).with_entry(entry)  # refuses a name in use
     save_own_directions(load_own_directions(folder).with_entry(entry), folder)

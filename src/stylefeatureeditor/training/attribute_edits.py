@@ -1,0 +1,157 @@
+"""What an attribute classifier A asks of an edited photo; not in the paper, off unless weighed.
+
+The generator's own edits (Eq. 7) teach H little where they are faint, as those of a small G are.
+The edit of a photo itself, X' = G(H(F_k, Delta), w'), is then asked to bring its attribute j:
+
+    L_attr = softplus(m - t A_j(V(X')))          m = reach (2 |s| / |s_end| - 1),  t = sign of s
+           + others  mean_j'(p_j'(V(X')) - p_j'(X))^2      p = sigmoid(A), less for kin of j
+           + near    (|X' - X| + 2 |pool(X' - X)| + 2 |c(X' - X)|)
+
+So A changes its mind half-way along the range, and nothing else should change: no more pixels
+than needed, no light (pool, cells of S / 4), no tint (c, a pixel's colour without its grey). V
+varies what A sees, since a network left to itself would rather tint a face than change it.
+
+Shapes: B photos of side S, J attributes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from stylefeatureeditor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
+
+FARTHEST = 3  # pixels that V shifts
+GREY = 0.75  # share of images that lose colour, some of it or all
+GAIN, OFFSET, GRAIN = (
+    0.2,
+    0.1,
+    0.05,
+)  # deviations of a channel's factor, its offset, a pixel's noise
+CELLS = 4  # per side, of a picture's light
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributeEditConfig:
+    """Weights of L_attr in L_H.
+
+    Attributes:
+        weight: of L_attr; 0, the paper's, leaves it out.
+        reach: logit that the far end of a direction's range shall bring.
+        others: of the other attributes, within L_attr.
+        near: of what changes in the picture, within L_attr.
+    """
+
+    weight: float = 0.0
+    reach: float = 2.0
+    others: float = 5.0
+    near: float = 10.0
+
+    def __post_init__(self) -> None:
+        if min(self.weight, self.others, self.near) < 0 or self.reach <= 0:
+            raise ConfigError(f"weights cannot be negative and reach must be above 0, got {self}")
+
+
+class AttributeEditLoss:
+    """L_attr.
+
+    Args:
+        config: its weights.
+        classifier: A, which stays as it is.
+    """
+
+    def __init__(self, config: AttributeEditConfig, classifier: AttributeClassifier) -> None:
+        self.config = config
+        self.classifier = classifier.requires_grad_(requires_grad=False).eval()
+
+    def __call__(
+        self, edited: Tensor, photos: Tensor, attribute: str, share: float
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss and its terms.
+
+        Args:
+            edited: X', (B, 3, S, S).
+            photos: X, the same shape.
+            attribute: that positive strengths bring; "-Young" is taken away.
+            share: of the range that the edit goes, in [-1, 1].
+
+        Raises:
+            ConfigError: A does not know the attribute.
+        """
+        config = self.config
+        column, sign = find_attribute(self.classifier, attribute)
+        towards = sign if share > 0 else -sign
+        said = self.classifier(varied(inside(edited)))
+        with torch.no_grad():
+            before = self.classifier(photos)
+        flip = functional.softplus(
+            config.reach * (2 * abs(share) - 1) - towards * said[:, column]
+        ).mean()
+        others = others_moved(said, before, column)
+        near = change(edited - photos)
+        total = config.weight * (flip + config.others * others + config.near * near)
+        return total, {"flip": flip.item(), "others": others.item(), "near": near.item()}
+
+
+def find_attribute(classifier: AttributeClassifier, attribute: str) -> tuple[int, int]:
+    """Return the column of an attribute, and -1 if its absence is meant ("-Young"), else 1.
+
+    Raises:
+        ConfigError: the classifier does not know it.
+    """
+    name = attribute.removeprefix("-")
+    return classifier.column(name), 1 if name == attribute else -1
+
+
+def others_moved(after: Tensor, before: Tensor, column: int) -> Tensor:
+    """Return how far the scores of other attributes moved, mean square.
+
+    Those that go with the attribute in these images, as lipstick with make-up, count less.
+
+    Args:
+        after: logits (B, J) of the edited images.
+        before: logits (B, J) of the images.
+        column: of the attribute itself, which does not count.
+    """
+    scores = before.detach() - before.detach().mean(dim=0)
+    along = scores[:, column]
+    kinship = (scores.T @ along) / (scores.norm(dim=0) * along.norm()).clamp(min=1e-6)  # (J,)
+    moved = (torch.sigmoid(after) - torch.sigmoid(before)).square().mean(dim=0)
+    weights = (1 - kinship.abs()).clamp(min=0)
+    weights[column] = 0
+    return (weights * moved).mean()
+
+
+def change(difference: Tensor) -> Tensor:
+    """Return the size of a change (B, 3, S, S): its pixels, its light and its tint."""
+    light = functional.adaptive_avg_pool2d(difference, CELLS)
+    tint = difference - difference.mean(dim=1, keepdim=True)
+    return difference.abs().mean() + 2 * light.abs().mean() + 2 * tint.abs().mean()
+
+
+def inside(images: Tensor) -> Tensor:
+    """Clamp to [-1, 1], as a file would; the gradient passes."""
+    return images + (images.clamp(-1, 1) - images).detach()
+
+
+def varied(images: Tensor) -> Tensor:
+    """Return V(X): mirrored, shifted, greyer, of another light, grainy; by torch's own draw."""
+    if torch.rand(()) < 0.5:
+        images = images.flip(3)
+    down, right = torch.randint(-FARTHEST, FARTHEST + 1, (2,)).tolist()
+    images = torch.roll(images, (down, right), dims=(2, 3))
+    each = torch.ones_like(images[:, :1, :1, :1])
+    channel = torch.ones_like(images[:, :, :1, :1])
+    loses = (torch.rand_like(each) < GREY) * torch.rand_like(each)
+    grey = images.mean(dim=1, keepdim=True)
+    light = 1 + GAIN * torch.randn_like(channel), OFFSET * torch.randn_like(channel)
+    grain = GRAIN * torch.randn_like(images)
+    return (images + loses * (grey - images)) * light[0] + light[1] + grain
