@@ -22,10 +22,12 @@ Values are levels, 0 to 255, in float32.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from stylefeatureeditor.errors import ConfigError, FaceError, MaskError, check_shape
@@ -39,8 +41,6 @@ from stylefeatureeditor.photo.align import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from torch import Tensor
 
     from stylefeatureeditor.records import AlignedFace
 
@@ -202,26 +202,52 @@ def _gather(planes: Tensor, quad: np.ndarray, box: Box, steps: int) -> Tensor:
     Starts from the weighted mean of the crop pixels around each photo pixel and takes `steps`
     of x <- x + D^-1 A^T (planes - A x), D = A^T 1. Crop pixels outside the box have no say.
     """
+    corners = tuple(map(tuple, quad.tolist()))
+    sampling = _sampling(corners, box, planes.shape[-1])
+    photo = sampling.spread(planes * sampling.inside) * sampling.scale
+    for _ in range(steps):
+        left = (planes - sampling.sample(photo)) * sampling.inside
+        photo = photo + sampling.spread(left) * sampling.scale
+    return photo
+
+
+class _Sampling(NamedTuple):
+    """The bilinear sampling A that made a crop.
+
+    Attributes:
+        grid: where each crop pixel lies in the box, (1, S, S, 2) in [-1, 1].
+        side: h, w of the box.
+        inside: (1, 1, S, S), 1 where all of a crop pixel comes from the box.
+        scale: D^-1, (1, 1, h, w).
+    """
+
+    grid: Tensor
+    side: tuple[int, int]
+    inside: Tensor
+    scale: Tensor
+
+    def sample(self, photo: Tensor) -> Tensor:
+        """A: (1, C, h, w) to (1, C, S, S)."""
+        return grid_sample(photo, self.grid, "bilinear", "zeros", align_corners=False)
+
+    def spread(self, crop: Tensor) -> Tensor:
+        """A^T, the gradient of A: (1, C, S, S) to (1, C, h, w)."""
+        with torch.enable_grad():
+            photo = torch.zeros(1, crop.shape[1], *self.side, requires_grad=True)
+            return torch.autograd.grad(self.sample(photo), photo, crop)[0]
+
+
+@lru_cache(maxsize=2)  # a moving slider pastes the same face back again and again
+def _sampling(corners: tuple[tuple[float, float], ...], box: Box, size: int) -> _Sampling:
+    quad = np.array(corners)
     left, top, right, bottom = box
-    size = planes.shape[-1]
     across, down = np.meshgrid(*[(np.arange(size) + 0.5) / size] * 2)
     points = (
         quad[0] + across[..., None] * (quad[3] - quad[0]) + down[..., None] * (quad[1] - quad[0])
     )
     unit = (points - (left, top)) / (right - left, bottom - top)
     grid = torch.from_numpy(unit * 2 - 1).float()[None]
-
-    def sample(photo: Tensor) -> Tensor:  # A
-        return grid_sample(photo, grid, "bilinear", "zeros", align_corners=False)
-
-    def spread(crop: Tensor) -> Tensor:  # A^T, the gradient of A
-        with torch.enable_grad():
-            photo = torch.zeros(1, crop.shape[1], bottom - top, right - left, requires_grad=True)
-            return torch.autograd.grad(sample(photo), photo, crop)[0]
-
-    inside = (sample(torch.ones(1, 1, bottom - top, right - left)) > 0.999).float()
-    scale = 1 / spread(inside).clamp(min=1e-3)
-    photo = spread(planes * inside) * scale
-    for _ in range(steps):
-        photo = photo + spread((planes - sample(photo)) * inside) * scale
-    return photo
+    side = (bottom - top, right - left)
+    unknown = _Sampling(grid, side, torch.ones(1, 1, size, size), torch.ones(1, 1, *side))
+    inside = (unknown.sample(unknown.scale) > 0.999).float()
+    return unknown._replace(inside=inside, scale=1 / unknown.spread(inside).clamp(min=1e-3))

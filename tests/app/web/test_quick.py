@@ -1,10 +1,12 @@
 """What a slow model shows while a slider moves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from stylefeatureeditor import Preview
-from stylefeatureeditor.app.web.quick import Quick
+from stylefeatureeditor.app.web.quick import Quick, no_finer_than_shown
 from stylefeatureeditor.app.web.view import viewer_message
 from tiny_methods import tiny_method_editor
 
@@ -39,6 +41,24 @@ def test_a_preview_stays_within_what_was_painted(slow, pixels):
     slow.change(mask="none", blend="feather")
     everywhere = np.asarray(slow.draw(1024, EDITS).after)
     assert (inside != pixels).any(axis=-1).sum() < (everywhere != pixels).any(axis=-1).sum()
+
+
+@pytest.mark.parametrize("blend", ["feather", "residual"])
+def test_a_preview_is_no_finer_than_the_screen_shows_it(slow, blend):
+    inversion = slow.inversion(1)
+    face = inversion.faces[0]
+    size = face.pixels.shape[-1]
+    middle = np.array([face.photo.shape[1], face.photo.shape[0]]) / 2
+    corners = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)])
+    for side, expected in ((size / 5, size // 4), (size / 2, size // 2), (2 * size, size)):
+        small = replace(face, quad=middle + corners * side / 2)
+        edited = slow.editor.edit(inversion, EDITS, blend=blend)
+        whole = replace(edited, inversion=replace(inversion, faces=(small,)))
+        coarse = no_finer_than_shown(whole)
+        assert coarse.pixels.shape[-1] == expected
+        apart = np.asarray(coarse.photo).astype(float) - np.asarray(whole.photo)
+        assert np.abs(apart).mean() < 1
+    assert np.array_equal(np.asarray(coarse.photo), np.asarray(whole.photo))
 
 
 def test_the_preview_is_made_ahead_and_once(slow, monkeypatch):

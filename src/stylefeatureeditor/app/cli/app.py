@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -48,6 +49,7 @@ def add_to(commands: Commands) -> None:
 
 def serve_page(args: argparse.Namespace) -> int:
     """Run `sfe app` until it is interrupted or asked to end."""
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch asks Linux for large pages
     from stylefeatureeditor.app.web.models import Models
     from stylefeatureeditor.app.web.serve import LOOPBACK, serving
 

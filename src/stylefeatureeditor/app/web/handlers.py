@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,8 @@ class Handlers:
     def __init__(self, sessions: Sessions, uploads: Path, downloads: Path) -> None:
         self.sessions, self.uploads, self.downloads = sessions, uploads, downloads
         self._numbers = itertools.count(1)
+        # one thread draws: torch's threads and memory stay warm for it alone (docs/LOG.md)
+        self._painter = ThreadPoolExecutor(1, "sfe-painter")
 
     def load(self, request: gr.Request) -> list[Any]:
         """Show a fresh page; the model is read now, so that the first photo need not wait."""
@@ -128,7 +131,7 @@ class Handlers:
         """Get ready for the first moving slider, now that the visitor sees the photo."""
         with self.sessions.use(str(request.session_hash)) as session:
             try:
-                session.prepare()
+                self._painter.submit(session.prepare).result()
             except Exception as error:  # noqa: BLE001
                 self._complaint(session, error)  # the slider itself will say it on the page
 
@@ -137,7 +140,7 @@ class Handlers:
         told = Event.of(request, event)
         with self.sessions.use(told.visitor) as session:
             try:
-                drawing = session.draw(DRAFT_SIDE, _edits(told))
+                drawing = self._painter.submit(session.draw, DRAFT_SIDE, _edits(told)).result()
                 return viewer_message(session, next(self._numbers), drawing, draft=True)
             except Exception as error:  # noqa: BLE001
                 return self._complaint(session, error)
@@ -235,7 +238,7 @@ class Handlers:
             try:
                 act(session)
                 if session.opened is not None:
-                    drawing = session.draw(FINAL_SIDE)
+                    drawing = self._painter.submit(session.draw, FINAL_SIDE).result()
                 elif session.forgotten:
                     session.inversion(1)  # says why nothing can be shown
                 viewer = viewer_message(session, next(self._numbers), drawing)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from torch.nn.functional import avg_pool2d
 
 from stylefeatureeditor.comparisons.editor import MethodEditor
 from stylefeatureeditor.preview import Preview
@@ -18,6 +22,24 @@ if TYPE_CHECKING:
 Pace = Literal["live", "preview", "release"]
 SLOW_SECONDS = 0.6  # from here on a picture lags behind the hand
 LEAST_SIZE = 256  # px: a quarter of fewer shows no face
+
+
+def no_finer_than_shown(preview: EditResult) -> EditResult:
+    """Return a preview whose crops are halved while they are finer than the photo they go into.
+
+    Args:
+        preview: with the faces' places in the photo that is shown.
+    """
+    inversion, size = preview.inversion, preview.pixels.shape[-1]
+    shown = max(np.hypot(*(face.quad[3] - face.quad[0])) for face in inversion.faces)
+    factor = 2 ** max(0, int(np.log2(max(1.0, size / shown))))
+    faces = tuple(replace(face, pixels=avg_pool2d(face.pixels, factor)) for face in inversion.faces)
+    drawn = None if inversion.pixels is None else avg_pool2d(inversion.pixels, factor)
+    return replace(
+        preview,
+        pixels=avg_pool2d(preview.pixels, factor),
+        inversion=replace(inversion, faces=faces, pixels=drawn),
+    )
 
 
 class Quick:

@@ -19,7 +19,7 @@ from PIL import Image
 from stylefeatureeditor.app.cli.strip import draw_strip
 from stylefeatureeditor.app.web.brush import painted_at
 from stylefeatureeditor.app.web.opened import open_inversion, open_photo, scaled
-from stylefeatureeditor.app.web.quick import Quick
+from stylefeatureeditor.app.web.quick import Quick, no_finer_than_shown
 from stylefeatureeditor.app.web.settings import (
     INVERSION_SUFFIX,
     MASK_FILE,
@@ -222,6 +222,8 @@ class Session:
                 inversion=replace(inversion, faces=faces),
                 photo_mask=self._photo_mask(width, height),
             )
+            if is_preview:
+                shown = no_finer_than_shown(shown)
             before, after = Image.fromarray(copy), shown.photo
         seconds = time.perf_counter() - start
         return Drawing(before, after, crop_before, result.crop, seconds, is_preview)
