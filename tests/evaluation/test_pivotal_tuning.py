@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from released import assert_close, golden
 from released_comparisons import STRENGTH, assert_picture, direction
@@ -200,8 +201,21 @@ def released():
     pivot = Codes(torch.from_numpy(golden("cmp_pti")["w_pivot"]).repeat(1, 18, 1))
     shown = PooledDistance()
     photo = seeded_image("cmp.x1024", 1024)
+    smallest: dict[int, torch.Tensor] = {}  # gradient of each weight over the steps
+
+    def look(optimizer, *_):
+        weights = (w for group in optimizer.param_groups for w in group["params"])
+        for weight in (w for w in weights if w.grad is not None):
+            found = weight.grad.abs()
+            smallest[id(weight)] = torch.minimum(smallest.get(id(weight), found), found)
+
+    hook = register_optimizer_step_pre_hook(look)
     tuned = tune(generator, photo, pivot, shown, PivotalTuningConfig(tuning_steps=3, enough=0))
-    return SimpleNamespace(generator=generator, pivot=pivot, shown=shown, tuned=tuned)
+    hook.remove()
+    gradients = {name: smallest.get(id(weight)) for name, weight in tuned.named_parameters()}
+    return SimpleNamespace(
+        generator=generator, pivot=pivot, shown=shown, tuned=tuned, gradients=gradients
+    )
 
 
 def test_the_released_pivot_lies_three_of_adams_steps_from_our_start(released):
@@ -226,7 +240,10 @@ def test_a_tuned_generator_draws_and_edits_as_released(released):
 
 
 def test_every_kind_of_weight_moves_as_released_and_the_mapping_stays(released):
-    """Adam's first steps are near to signs: where a gradient is tiny, its rounding shows."""
+    """Adam's first steps are near to signs: where a gradient is tiny, its rounding shows.
+
+    Weights whose gradient is above a ten-thousandth of the layer's largest agree to 1e-3.
+    """
     numbers = golden("cmp_pti")
     before, after = released.generator.state_dict(), released.tuned.state_dict()
     names = {
@@ -237,12 +254,17 @@ def test_every_kind_of_weight_moves_as_released_and_the_mapping_stays(released):
     }
     for case, name in names.items():
         expected = torch.from_numpy(numbers[case])
-        moved = after[name] - before[name]
+        moved, gradient = after[name] - before[name], released.gradients[name]
         if expected.ndim > 2:
-            moved = moved.reshape(-1, *moved.shape[-expected.ndim + 1 :])[::64]
+            moved, gradient = (
+                x.reshape(-1, *x.shape[-expected.ndim + 1 :])[::64] for x in (moved, gradient)
+            )
         if expected.ndim == 4:
-            moved = moved[:, ::64]
-        assert_close(moved, expected, float(expected.abs().max()), tolerance=2e-3)
+            moved, gradient = moved[:, ::64], gradient[:, ::64]
+        clear = gradient > 1e-4 * released.gradients[name].max()
+        assert clear.float().mean() > 0.9
+        assert_close(moved[clear], expected[clear], expected.abs().max(), tolerance=1e-3)
+        assert_close(moved, expected, expected.abs().max(), tolerance=2e-3)
     assert numbers["mapping_changed"].max() == 0
     for name, value in before.items():
         if name.startswith("mapping.") or name.endswith(".noise"):
