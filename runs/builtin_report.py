@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 import stylefeatureeditor as sfe
 from stylefeatureeditor.data.images import open_images
@@ -26,6 +26,7 @@ from stylefeatureeditor.evaluation.editing import flips, leakage
 from stylefeatureeditor.evaluation.method import E4eMethod, Sfe, SfeWithoutH
 from stylefeatureeditor.evaluation.metrics import l2, ssim
 from stylefeatureeditor.files import atomic_path
+from stylefeatureeditor.photo.image import to_uint8
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,7 @@ SHOWN = (
 )  # end of the range
 UNROTATED = {"split": "test", "black_frac": "<=0.05"}
 BATCH, GRID, ZOOM = 16, 32, 96
+LABEL, GAP, STEPS = 130, 12, 7  # pixels of a line's label and before its second face; strengths
 AGES = ((0, 12), (13, 19), (20, 39), (40, 59), (60, 120))
 MARKS = "<!-- figures -->", "<!-- end of figures -->"
 
@@ -81,6 +83,7 @@ def main() -> None:
     pictures = given.card.parent / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     _save(grid(editor, people), pictures / "faces_grid.jpg")
+    _save(strips(editor, people), pictures / "faces_directions.jpg")
     with atomic_path(given.card.with_name("model_card.json")) as part:
         part.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     text = tables(found)
@@ -167,6 +170,29 @@ def grid(editor: Editor, photos: Tensor) -> Image.Image:
     scale = ZOOM / photos.shape[-1]
     size = round(image.width * scale), round(image.height * scale)
     return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def strips(editor: Editor, photos: Tensor) -> Image.Image:
+    """Draw a line for each direction: two random faces along its useful range."""
+    draw = torch.Generator().manual_seed(1)
+    method, size = Sfe(editor.model), ImageFont.load_default(size=15)
+    entries = editor.directions.entries
+    order = torch.randperm(len(photos), generator=draw)
+    sheet = Image.new("RGB", (LABEL + 2 * STEPS * ZOOM + GAP, len(entries) * ZOOM), "white")
+    pen = ImageDraw.Draw(sheet)
+    for line, entry in enumerate(entries):
+        low, high = entry.useful_range
+        text = f"{entry.label or entry.name}\n{low:g} to {high:g}"
+        pen.text((8, (line + 0.5) * ZOOM), text, fill="black", anchor="lm", font=size)
+        direction, pair = editor.direction(entry.name), order[2 * line : 2 * line + 2]
+        state = method.invert(photos[pair])
+        for column, strength in enumerate(torch.linspace(low, high, STEPS).tolist()):
+            drawn = method.edit(state, direction, strength).clamp(-1, 1)
+            for face, tile in enumerate(to_uint8(drawn)):
+                at = LABEL + (column + face * STEPS) * ZOOM + face * GAP, line * ZOOM
+                picture = Image.fromarray(tile)
+                sheet.paste(picture.resize((ZOOM, ZOOM), Image.Resampling.LANCZOS), at)
+    return sheet
 
 
 def tables(found: dict[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """Make the folder that the package ships from what training has left.
 
-    python runs/builtin_ship.py MODEL OUT
+    python runs/builtin_ship.py MODEL ATTRIBUTES OUT
 
-Weights become float16. Strengths get one scale: 3 is the far end of every direction's useful range.
+The classifier that found the directions goes with them. Weights become float16. Strengths get one
+scale: 3 is the far end of every direction's useful range.
 Directions get the headings they are listed under.
 """
 
@@ -10,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import stylefeatureeditor as sfe
 from stylefeatureeditor.editing.catalog import Catalog
+from stylefeatureeditor.training.loss_networks import ATTRIBUTES, load_classifier
 
 if TYPE_CHECKING:
     from stylefeatureeditor.editing.catalog import CatalogEntry
@@ -31,12 +34,14 @@ def main() -> None:
     """Write the folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
-    parser.add_argument("out")
+    parser.add_argument("attributes", type=Path, help="run of the attribute classifier")
+    parser.add_argument("out", type=Path)
     given = parser.parse_args()
     editor = sfe.Editor.from_pretrained(given.model, device="cpu")
     listed = sorted(editor.directions.entries, key=place)
     shipped = Catalog(tuple(grouped(rescaled(entry)) for entry in listed))
     sfe.Editor(editor.model, shipped).save_pretrained(given.out, half=True)
+    load_classifier(given.attributes).save(given.out / ATTRIBUTES)
 
 
 def rescaled(entry: CatalogEntry) -> CatalogEntry:

@@ -101,7 +101,7 @@ run_stage() {
                 --training.inversion.attribute-features "$likeness" \
                 --training.attributes.weight "$asking" ${TUNE_FROM:+--training.batch-norm frozen} $editor
             ;;
-        faces) run "$python" "$here/builtin_ship.py" "$out/editor/model" "$out/faces" ;;
+        faces) run "$python" "$here/builtin_ship.py" "$out/editor/model" "$out/attributes" "$out/faces" ;;
         *) echo "unknown stage $1" >&2; return 2 ;;
     esac
 }

@@ -19,6 +19,7 @@ from stylefeatureeditor.evaluation.perceptual import (
 )
 from stylefeatureeditor.training.image_losses import LossNetworks
 from stylefeatureeditor.weights.checkpoint import assign_state
+from stylefeatureeditor.weights.local_models import local_models
 from stylefeatureeditor.weights.perceptual_keys import arcface_state, lpips_state, moco_state
 from stylefeatureeditor.weights.sources import SOURCES
 from stylefeatureeditor.weights.unpickle import read_torch
@@ -78,12 +79,13 @@ PULLED_AS = {  # file: the name under which `sfe models pull` brings all that th
 
 
 def load_classifier(path: Path) -> AttributeClassifier:
-    """Read an attribute classifier from its file, its model folder or its run's folder.
+    """Read an attribute classifier from its file, its model's or run's folder, or by model name.
 
     Raises:
         WeightsError: there is none.
     """
-    for file in (path, path / ATTRIBUTES, path / "model" / ATTRIBUTES):
+    named = () if path.exists() else (local_models().get(str(path), path) / ATTRIBUTES,)
+    for file in (path, path / ATTRIBUTES, path / "model" / ATTRIBUTES, *named):
         if file.is_file():
             return AttributeClassifier.load(file)
     raise WeightsError(f"{path} holds no {ATTRIBUTES}: `sfe train attributes` makes one")
