@@ -13,7 +13,8 @@
 #   LIKENESS                             weight of the classifier's features in image losses, 0.1
 #   ASKING                               weight of what the classifier asks of edits, 0.05
 #   TUNE_FROM                            another OUT: encoders and editor go on from its weights, for
-#                                        a generator that has learnt more since
+#                                        a generator that has learnt more since; H's BatchNorm
+#                                        then keeps its statistics
 #   FLAGS                                more settings for every stage after the generator's, such
 #                                        as "--loop.precision bf16"
 #   PYTHON                               interpreter, .venv/bin/python

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.editing.catalog import CatalogEntry
 
 FAR_END = 3.0
+KEPT = 0.7  # of the ranges that H was trained with: their ends are overdone (docs/LOG.md)
 GROUPS = {
     "expression": ("smile", "mouth_open"),
     "pose": ("turn",),
@@ -45,11 +46,11 @@ def main() -> None:
 
 
 def rescaled(entry: CatalogEntry) -> CatalogEntry:
-    """Return the direction with strengths of which the largest useful one is 3 or -3."""
+    """Return the direction with strengths of which the largest one that is kept is 3 or -3."""
     if entry.kind != "linear":
         return entry
-    factor = FAR_END / max(abs(end) for end in entry.useful_range)
-    low, high = (round(end * factor, 1) for end in entry.useful_range)
+    factor = FAR_END / (KEPT * max(abs(end) for end in entry.useful_range))
+    low, high = (round(KEPT * end * factor, 1) for end in entry.useful_range)
     return replace(entry, scale=entry.scale / factor, useful_range=(low, high))
 
 

@@ -109,7 +109,7 @@ run_stage() {
 complete() { # the last file that a stage writes
     case $1 in # a run made of kept files has the newest model alone
         directions) grep -qs '"name": "turn"' "$out"/{e4e,inverter,editor}/model/directions.json ;;
-        faces) [ -f "$out/faces/directions.json" ] ;;
+        faces) [ -f "$out/faces/attributes.safetensors" ] ;;
         *) [ -f "$out/$1/model/training.json" ] ;;
     esac
 }

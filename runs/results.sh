@@ -16,7 +16,7 @@
 #   MORE_W, MORE_PTI, MORE     steps on the first MORE photos, their own if left out; 16 photos
 #   EDITED       photos on which the edits of all five methods are compared, 60
 #   LIMIT        photos of each set; all if left out
-#   EDITS        "smile=- glasses=+ age=+": directions of the model and a sign or a strength
+#   EDITS        "smile=-3 glasses=3 age=3": directions of the model and a sign or a strength
 #   PYTHON       interpreter, .venv/bin/python
 set -euo pipefail
 
@@ -43,7 +43,7 @@ all=(${LIMIT:+--limit "$LIMIT"})
 some=$(( ${EDITED:-60} < ${LIMIT:-1000000} ? ${EDITED:-60} : LIMIT ))
 few=$(( ${MORE:-16} < ${LIMIT:-1000000} ? ${MORE:-16} : LIMIT ))
 edits=()
-for edit in ${EDITS:-smile=- glasses=+ age=+}; do edits+=(--edit "$edit"); done
+for edit in ${EDITS:-smile=-3 glasses=3 age=3}; do edits+=(--edit "$edit"); done
 
 mkdir -p "$out"
 table lfw inversion "$data/lfw128.zip" "${networks[@]}" "${fitted[@]}" "${steps[@]}" "${all[@]}"

@@ -10,11 +10,10 @@ from torch import nn
 
 from seeded import draw
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.training.direction_learning import learn_direction, main_axes
+from stylefeatureeditor.training.direction_learning import learn_direction
 from tiny import STYLES, WIDTH, tiny_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-TEN = 10.0
 
 
 class Bars:
@@ -24,7 +23,7 @@ class Bars:
     config = SimpleNamespace(num_styles=2)
 
     def synthesize(self, codes):
-        return codes.wplus[:, 0, :3, None, None].expand(-1, 3, 8, 8) / TEN
+        return codes.wplus[:, 0, :3, None, None].expand(-1, 3, 8, 8) / 10
 
 
 class Reader(nn.Module):
@@ -77,15 +76,6 @@ def test_codes_with_a_vector_for_each_style_give_one(monkeypatch):
     assert (found.shape, told) == ((STYLES, WIDTH), [1, 2])
     assert found.norm().item() == pytest.approx(1, abs=1e-5)
     assert all(p.grad is None for p in generator.parameters())
-
-
-def test_axes_are_the_codes_own_deviations():
-    codes = draw("learning.axes", (500, 3)) * torch.tensor([1.0, 5.0, 0.2])
-    axes = main_axes(codes)
-    assert axes.norm(dim=1).tolist() == pytest.approx(
-        codes.std(dim=0, correction=0)[[1, 0, 2]].tolist(), rel=0.05
-    )
-    assert len(main_axes(codes[:3])) == 2
 
 
 def test_one_code_is_too_few(codes):

@@ -15,7 +15,7 @@ from stylefeatureeditor.evaluation.attribute_classifier import (
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.training.directions_fit import (
     CHANGE,
-    FARTHEST,
+    MOST_DEVIATIONS,
     SHORTEST,
     classifier_score,
     drawn_labels,
@@ -77,7 +77,7 @@ def test_a_score_that_is_there_already_leaves_a_slider():
 
 def test_no_range_leaves_the_codes():
     faint = LinearDirection("level", torch.tensor([0.05, 0.0]))
-    assert measure_range(Flat(), FACES, faint, None).ends == (-FARTHEST, FARTHEST)
+    assert measure_range(Flat(), FACES, faint, None).ends == (-MOST_DEVIATIONS, MOST_DEVIATIONS)
 
 
 def test_a_direction_that_changes_nothing_is_refused():

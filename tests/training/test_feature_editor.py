@@ -25,6 +25,7 @@ from stylefeatureeditor.evaluation.attribute_classifier import (
 )
 from stylefeatureeditor.pipeline import Pipeline
 from stylefeatureeditor.records import Codes
+from stylefeatureeditor.training import attribute_edits
 from stylefeatureeditor.training.attribute_edits import AttributeEditConfig
 from stylefeatureeditor.training.edit_pairs import TrainingDirection
 from stylefeatureeditor.training.feature_editor import EditorPhase, EditorTrainingConfig
@@ -37,6 +38,7 @@ from tiny import FEATURE_LAYER, SIZE, WIDTH, tiny_cars_model, tiny_model, tiny_p
 
 SMILE = EditDirection.linear(draw("test.smile", (WIDTH,)), "smile")
 AGE = EditDirection.linear(draw("test.age", (WIDTH,)), "age")
+SMILE_BRINGS = TrainingDirection(SMILE, (-1.0, 2.0), "Smiling")
 DIRECTIONS = (TrainingDirection(SMILE, (-1.0, 2.0)), TrainingDirection(AGE, (0.5,)))
 CONFIG = EditorTrainingConfig(
     edit=PIXELS,
@@ -151,38 +153,75 @@ def test_without_e_training_runs_on_the_inverters_codes():
     assert metrics["loss_edit"] != run_steps(prepared(make()), tiny_photos(2), 0, 1)[0]["loss_edit"]
 
 
-def asked(directions=DIRECTIONS, **weights):
-    """A phase that asks a classifier, which sees a smile in bright red."""
+def asked(directions=DIRECTIONS, model=None, config=CONFIG, **weights):
+    """A phase that asks a classifier of random weights."""
+    torch.manual_seed(3)
     classifier = AttributeClassifier(
-        AttributeClassifierConfig(attributes=("Smiling",), size=SIZE, channels=(4,) * 4)
+        AttributeClassifierConfig(attributes=("Smiling", "Young"), size=SIZE, channels=(4,) * 4)
     )
-    config = replace(CONFIG, attributes=AttributeEditConfig(**weights))
+    chosen = tiny_model() if model is None else model
+    classifier.to(chosen.generator.latent_avg.dtype)
+    config = replace(config, attributes=AttributeEditConfig(**weights))
     networks = LossNetworks(attributes=classifier)
-    return EditorPhase(config, tiny_model(), directions, tiny_discriminator(), networks)
+    return EditorPhase(config, chosen, directions, tiny_discriminator(), networks)
 
 
-def test_a_classifier_is_asked_about_the_edits_of_photos():
-    smile = replace(DIRECTIONS[0], attribute="Smiling")
-    phase = prepared(asked((smile,), weight=0.3))
-    metrics = run_steps(phase, tiny_photos(4), 0, 15)
-    assert metrics[-1]["loss_attributes"] < 0.9 * metrics[0]["loss_attributes"]
-    first = metrics[0]
-    parts = ("loss_edit", "loss_inversion", "loss_attributes")
-    assert first["loss"] == pytest.approx(sum(first[part] for part in parts))
-    assert all(p.grad is None for p in phase.attribute_loss.classifier.parameters())
+def test_gradient_of_what_a_classifier_is_asked(monkeypatch):
+    monkeypatch.setattr(attribute_edits, "varied", lambda *versions: list(versions))
+    monkeypatch.setattr(attribute_edits, "inside", lambda images: images)
+    model, photos = tiny_model().double(), tiny_photos(2).double()
+    config = replace(CONFIG, inversion_weight=0.0, edit_weight=1e-12, batch_norm="frozen")
+    half = TrainingDirection(SMILE, (1.0, 1.0, -2.0), "-Smiling")  # 1 is its side's end
+    phase = prepared(asked((half,), model, config, weight=0.3, others=0.0, near=7.0))
+    plain_gradients(phase, model.feature_editor.parameters())
+    step = next(step for step in range(20) if phase.choose(step)[1] == 1.0)
+    classifier, generator, k = phase.attribute_loss.classifier, model.generator, FEATURE_LAYER
+    shift = SMILE.vector.double()
+
+    def loss():
+        before = generator.latent_avg + model.e4e(photos)
+        delta = generator.features(Codes(before), k) - generator.features(Codes(before + shift), k)
+        offsets, predicted = model.inverter.encoder(photos)
+        wplus = generator.latent_avg + offsets
+        features = model.inverter.fuser(predicted, generator.features(Codes(wplus), k))
+        changed_features = model.feature_editor(features, delta)
+        edited = generator.synthesize_from(changed_features, Codes(wplus + shift), k)
+        said = classifier(edited)[:, 0]
+        flip = torch.nn.functional.softplus(2 + said).mean()  # reach 2, and away from Smiling
+        return 0.3 * (flip + 7 * attribute_edits.change(edited - photos))
+
+    merge = model.feature_editor.body.merge.weight
+    chosen = [(merge, (3, 1, 0, 0)), (merge, (3, 20, 0, 0))]
+    expected = [finite_difference(loss, p, place, 1e-6) for p, place in chosen]
+    before = [p[place].item() for p, place in chosen]
+    metrics = run_steps(phase, photos, step, step + 1)[0]
+    steps = [old - p[place].item() for (p, place), old in zip(chosen, before, strict=True)]
+    assert steps == pytest.approx(expected, rel=1e-4)
+    assert min(map(abs, expected)) > 1e-6
+    assert metrics["loss"] == pytest.approx(metrics["loss_attributes"], rel=1e-6)
+    parts = (classifier, generator, model.e4e)
+    assert all(p.grad is None for part in parts for p in part.parameters())
 
 
 def test_a_direction_without_attribute_is_not_asked_about():
-    metrics = run_steps(prepared(asked(DIRECTIONS[1:], weight=0.3)), tiny_photos(2), 0, 1)
-    assert "loss_attributes" not in metrics[0]
+    phase = prepared(asked((SMILE_BRINGS, DIRECTIONS[1]), weight=0.3))
+    metrics = run_steps(phase, tiny_photos(2), 0, 12)
+    asked_about = ["loss_attributes" in row for row in metrics]
+    named = [phase.choose(step)[0].attribute == "Smiling" for step in range(12)]
+    assert asked_about == named
+    assert set(named) == {True, False}
 
 
 def test_asking_needs_a_classifier_that_knows_and_an_edit():
     weights = AttributeEditConfig(weight=0.3)
     with pytest.raises(ConfigError, match="sfe train attributes"):
         make(replace(CONFIG, attributes=weights))
-    with pytest.raises(ConfigError, match="knows no attribute 'Young'"):
-        asked((replace(DIRECTIONS[1], attribute="-Young"),), weight=0.3)
+    with pytest.raises(ConfigError, match="edit_weight cannot be 0"):
+        replace(CONFIG, attributes=weights, edit_weight=0.0)
+    with pytest.raises(ConfigError, match="no direction names its attribute"):
+        asked(weight=0.3)
+    with pytest.raises(ConfigError, match="knows no attribute 'Old'"):
+        asked((replace(DIRECTIONS[1], attribute="-Old"),), weight=0.3)
 
 
 @pytest.mark.parametrize(("strength", "share"), [(2.0, 1.0), (-1.0, -1.0), (1.0, 0.5)])

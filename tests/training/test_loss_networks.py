@@ -29,7 +29,7 @@ def test_a_loss_of_pixels_reads_nothing(tmp_path):
         ),
         (
             ImageLossConfig(lpips=0.0, identity=0.0, attribute_features=0.1),
-            "weight for attributes.*--attributes",
+            "weight for attribute_features.*--attributes",
         ),
     ],
 )

@@ -61,8 +61,8 @@ class CatalogEntry:
         help: one sentence; says what the sign means.
         group: heading it is listed under.
         method: how it was found.
-        attribute: that positive strengths bring, as a table or a classifier calls it; "-Young" is
-            taken away; empty if it is none.
+        attribute: that positive strengths bring, as the classifier it was fitted with calls it;
+            "-Young" is taken away; empty if no classifier was at hand.
         aliases: other names it answers to.
         file: name of its released file; empty if it needs none or brings its tensors.
         scale: factor of a linear direction.

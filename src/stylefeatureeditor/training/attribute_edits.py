@@ -4,7 +4,7 @@ The generator's own edits (Eq. 7) teach H little where they are faint, as those 
 The edit of a photo itself, X' = G(H(F_k, Delta), w'), is then asked to bring its attribute j:
 
     L_attr = softplus(m - t A_j(V(X')))          m = reach (2 |s| / |s_end| - 1),  t = sign of s
-           + others  mean_j'(p_j'(V(X')) - p_j'(X))^2      p = sigmoid(A), less for kin of j
+           + others  mean_j'(p_j'(V(X')) - p_j'(V(X)))^2   p = sigmoid(A), less for kin of j
            + near    (|X' - X| + 2 |pool(X' - X)| + 2 |c(X' - X)|)
 
 So A changes its mind half-way along the range, and nothing else should change: no more pixels
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from stylefeatureeditor.errors import ConfigError
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
 
-FARTHEST = 3  # pixels that V shifts
+MOST_SHIFTED = 3  # pixels, by V
 GREY = 0.75  # share of images that lose colour, some of it or all
 GAIN, OFFSET, GRAIN = (
     0.2,
@@ -60,7 +61,7 @@ class AttributeEditConfig:
             raise ConfigError(f"weights cannot be negative and reach must be above 0, got {self}")
 
 
-class AttributeEditLoss:
+class AttributeEditLoss(nn.Module):
     """L_attr.
 
     Args:
@@ -69,10 +70,11 @@ class AttributeEditLoss:
     """
 
     def __init__(self, config: AttributeEditConfig, classifier: AttributeClassifier) -> None:
+        super().__init__()
         self.config = config
         self.classifier = classifier.requires_grad_(requires_grad=False).eval()
 
-    def __call__(
+    def forward(
         self, edited: Tensor, photos: Tensor, attribute: str, share: float
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and its terms.
@@ -89,9 +91,10 @@ class AttributeEditLoss:
         config = self.config
         column, sign = find_attribute(self.classifier, attribute)
         towards = sign if share > 0 else -sign
-        said = self.classifier(varied(inside(edited)))
+        seen, plain = varied(inside(edited), photos)
+        said = self.classifier(seen)
         with torch.no_grad():
-            before = self.classifier(photos)
+            before = self.classifier(plain)
         flip = functional.softplus(
             config.reach * (2 * abs(share) - 1) - towards * said[:, column]
         ).mean()
@@ -142,16 +145,24 @@ def inside(images: Tensor) -> Tensor:
     return images + (images.clamp(-1, 1) - images).detach()
 
 
-def varied(images: Tensor) -> Tensor:
-    """Return V(X): mirrored, shifted, greyer, of another light, grainy; by torch's own draw."""
-    if torch.rand(()) < 0.5:
-        images = images.flip(3)
-    down, right = torch.randint(-FARTHEST, FARTHEST + 1, (2,)).tolist()
-    images = torch.roll(images, (down, right), dims=(2, 3))
+def varied(*versions: Tensor) -> list[Tensor]:
+    """Return V(X): mirrored, shifted, greyer, of another light, grainy; by torch's own draw.
+
+    Args:
+        versions: of the same images, (B, 3, S, S) each; they are varied alike.
+    """
+    images = versions[0]
+    mirrored = bool(torch.rand(()) < 0.5)
+    shift = torch.randint(-MOST_SHIFTED, MOST_SHIFTED + 1, (2,)).tolist()
     each = torch.ones_like(images[:, :1, :1, :1])
     channel = torch.ones_like(images[:, :, :1, :1])
     loses = (torch.rand_like(each) < GREY) * torch.rand_like(each)
-    grey = images.mean(dim=1, keepdim=True)
-    light = 1 + GAIN * torch.randn_like(channel), OFFSET * torch.randn_like(channel)
+    gain, offset = 1 + GAIN * torch.randn_like(channel), OFFSET * torch.randn_like(channel)
     grain = GRAIN * torch.randn_like(images)
-    return (images + loses * (grey - images)) * light[0] + light[1] + grain
+
+    def vary(version: Tensor) -> Tensor:
+        moved = torch.roll(version.flip(3) if mirrored else version, shift, dims=(2, 3))
+        grey = moved.mean(dim=1, keepdim=True)
+        return (moved + loses * (grey - moved)) * gain + offset + grain
+
+    return [vary(version) for version in versions]

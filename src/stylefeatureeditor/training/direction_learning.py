@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from stylefeatureeditor.editing.fit import principal_components
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.training.attribute_edits import (
@@ -27,6 +28,7 @@ from stylefeatureeditor.training.attribute_edits import (
     others_moved,
     varied,
 )
+from stylefeatureeditor.training.directions_fit import as_wplus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,10 +71,13 @@ def learn_direction(
         raise ConfigError(f"a direction is learnt on at least 2 codes, got {len(codes)}")
     column, sign = find_attribute(classifier, attribute)
     shape, device = codes.shape[1:], generator.latent_avg.device
-    axes = main_axes(codes.flatten(1)).to(device)  # (K, N D)
+    flat = codes.flatten(1)
+    count = min(AXES, len(codes) - 1, flat.shape[1])
+    axes = principal_components(flat, count).to(device)  # (K, N D), a deviation long each
     amounts = torch.zeros(len(axes), device=device, requires_grad=True)
     optimizer = torch.optim.Adam([amounts], lr=RATE, betas=BETAS)
-    with torch.random.fork_rng():
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
         torch.manual_seed(seed)
         for step in range(STEPS):
             optimizer.param_groups[0]["lr"] = RATE * min(1.0, 2 - 2 * step / STEPS)
@@ -81,10 +86,10 @@ def learn_direction(
             moves = towards.view(-1, *[1] * len(shape)) * (amounts @ axes).view(shape)
             before = codes[chosen].to(device)
             with torch.no_grad():
-                plain = _draw(generator, before)
-                scores = classifier(inside(plain))
-            drawn = _draw(generator, before + moves)
-            said = classifier(varied(inside(drawn)))
+                plain = generator.synthesize(Codes(as_wplus(before, generator)))
+            drawn = generator.synthesize(Codes(as_wplus(before + moves, generator)))
+            seen, before_seen = varied(inside(drawn), inside(plain))
+            said, scores = classifier(seen), classifier(before_seen)
             flip = functional.softplus(MARGIN - sign * towards * said[:, column]).mean()
             light = functional.adaptive_avg_pool2d(drawn - plain, CELLS)
             loss = (
@@ -99,18 +104,3 @@ def learn_direction(
             if progress is not None:
                 progress(step + 1)
     return functional.normalize((amounts @ axes).detach(), dim=0).view(shape).cpu()
-
-
-def main_axes(codes: Tensor) -> Tensor:
-    """Return the widest principal axes of codes (M, D), (K, D), each one deviation long."""
-    centred = (codes - codes.mean(dim=0)).double()
-    spread, axes = torch.linalg.eigh(centred.T @ centred / len(codes))  # ascending
-    count = min(AXES, len(codes) - 1, len(spread))
-    widest = spread.flip(0)[:count].clamp(min=0).sqrt()
-    return (axes.T.flip(0)[:count] * widest[:, None]).float()
-
-
-def _draw(generator: Generator, codes: Tensor) -> Tensor:
-    styles = generator.config.num_styles
-    wplus = codes if codes.ndim == 3 else codes[:, None].expand(-1, styles, -1)
-    return generator.synthesize(Codes(wplus))

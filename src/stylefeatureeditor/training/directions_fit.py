@@ -3,7 +3,7 @@
     codes    E of labelled photos, or what the mapping network gives, labelled by a classifier
     range    from the strength at which half of the faces score at most 5 % to that at which half
              of them score at least 95 %; nowhere beyond the strength that changes a picture as
-             much as a face differs from another, times `CHANGE`, nor beyond `FARTHEST`
+             much as a face differs from another, times `CHANGE`, nor beyond `MOST_DEVIATIONS`
 
 Faces are drawn by G alone, G(w + s d): what the direction does, whatever I and H make of it.
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 LOW, HIGH = 0.05, 0.95  # scores at the ends of a range
 CHANGE = 0.7  # of the distance between two faces
-FARTHEST = 5.0  # deviations of the codes; no face is so far out
+MOST_DEVIATIONS = 5.0  # deviations of the codes; no face is so far out
 LONGEST = 1000.0  # strengths that the search does not pass
 SHORTEST = 0.25  # of the range that the change allows: less is no slider
 HALVINGS = 7  # steps of the search for a strength
@@ -123,7 +123,7 @@ def drawn_labels(
     logits = []
     for first in range(0, len(codes), BATCH):
         part = codes[first : first + BATCH]
-        logits.append(score(draw(generator, _wplus(part, generator))).cpu())
+        logits.append(score(draw(generator, as_wplus(part, generator))).cpu())
         if progress is not None:
             progress(first + len(part))
     found = torch.cat(logits)
@@ -156,7 +156,7 @@ def classifier_score(
 def measure_range(
     generator: Generator, wplus: Tensor, direction: EditDirection, score: Score | None
 ) -> UsefulRange:
-    """Find how far a direction may go.
+    """Find how far a direction may go, at most `MOST_DEVIATIONS`.
 
     Args:
         generator: G.
@@ -188,7 +188,7 @@ def measure_range(
         if score is not None:
             end = max(SHORTEST * bound, _first(reached, bound))
         far.append(bound)
-        ends.append(sign * _rounded(min(end, FARTHEST)))
+        ends.append(sign * _rounded(min(end, MOST_DEVIATIONS)))
         if score is not None:
             scores.append(_median_score(score, at(ends[-1])))
     if max(far) >= LONGEST:
@@ -222,7 +222,10 @@ def draw(generator: Generator, wplus: Tensor) -> Tensor:
     return torch.cat([generator.synthesize(Codes(part)) for part in parts])
 
 
-def _wplus(codes: Tensor, generator: Generator) -> Tensor:
+def as_wplus(codes: Tensor, generator: Generator) -> Tensor:
+    """Return codes (M, D), or (M, N, D) as they are, as (M, N, D)."""
+    if codes.ndim == 3:
+        return codes
     return codes[:, None].expand(-1, generator.config.num_styles, -1)
 
 

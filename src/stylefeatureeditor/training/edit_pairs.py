@@ -11,17 +11,16 @@ Shapes: B photos, S side of the model, C and S_F channels and side of F_k.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
+from torch import Tensor
 
 from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.inversion.inverter import InverterOutput
     from stylefeatureeditor.model import Model
@@ -51,6 +50,20 @@ class TrainingDirection:
         """Return how much of the range to its side a strength is, in [-1, 1]."""
         ends = [abs(s) for s in self.strengths if s * strength > 0]
         return strength / max(ends, default=1.0)
+
+
+class EditStart(NamedTuple):
+    """What I knows of images before an edit, and where the edit leads the codes.
+
+    Attributes:
+        features: F_k, (B, C, S_F, S_F).
+        codes: w'.
+        rgb: the image that w' draws up to layer k, (B, 3, S_F, S_F).
+    """
+
+    features: Tensor
+    codes: Codes
+    rgb: Tensor
 
 
 @dataclass(frozen=True)
@@ -93,10 +106,19 @@ def make_edit(
     images = generator.synthesize_from(start.features, both, config.delta_layer, start.rgb)
     drawn, target = images.to(photos.dtype).chunk(2)  # X_E, X_E'
     old, new = start.features.chunk(2)
-    found = invert(model, drawn)
+    begun = begin_edit(model, drawn, direction, strength)
+    return EditPair(target, begun.features, old - new, begun.codes, begun.rgb)
+
+
+@torch.no_grad()
+def begin_edit(
+    model: Model, photos: Tensor, direction: EditDirection, strength: float
+) -> EditStart:
+    """Return F_k of `photos`, w' and what w' draws: an edit but for its Delta."""
+    found = invert(model, photos)
     codes = direction.apply(found.codes, strength)  # w'
-    rgb = generator.run_to(codes, config.feature_layer).rgb
-    return EditPair(target, found.features, old - new, codes, rgb)
+    rgb = model.generator.run_to(codes, model.config.feature_layer).rgb
+    return EditStart(found.features, codes, rgb)
 
 
 @torch.no_grad()

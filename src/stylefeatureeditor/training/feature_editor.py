@@ -43,6 +43,7 @@ from stylefeatureeditor.training.edit_pairs import (
     CodeSource,
     EditPair,
     TrainingDirection,
+    begin_edit,
     edit_codes,
     invert,
     make_edit,
@@ -112,6 +113,8 @@ class EditorTrainingConfig:
     def __post_init__(self) -> None:
         if min(self.edit_weight, self.inversion_weight) < 0 or self.samples < 1:
             raise ConfigError(f"weights cannot be negative, samples must be at least 1: {self}")
+        if self.attributes.weight and not self.edit_weight:
+            raise ConfigError("attributes.weight asks about edits: edit_weight cannot be 0")
         if self.edit_weight == self.inversion_weight == 0:
             raise ConfigError("edit_weight and inversion_weight cannot both be 0")
 
@@ -213,7 +216,7 @@ class EditorPhase:
         self.edit_loss.to(accelerator.device)
         self.inversion_loss.to(accelerator.device)
         if self.attribute_loss is not None:
-            self.attribute_loss.classifier.to(accelerator.device)
+            self.attribute_loss.to(accelerator.device)
         parameters = [p for part in self._trained() for p in part.parameters()]
         adversarial = config.adversarial
         self.optimizer: Any = Ranger(parameters, config.ranger)
@@ -268,15 +271,11 @@ class EditorPhase:
     def _add_attribute_gradients(
         self, photos: Tensor, delta: Tensor, chosen: TrainingDirection, strength: float
     ) -> dict[str, float]:
-        """Edit the photos themselves, by the Delta that E gives for them, and ask A."""
+        """Edit the photos themselves, by the Delta of their own edit pair, and ask A."""
         assert self.attribute_loss is not None
-        model = self.model
         with self.accelerator.autocast():
-            found = invert(model, photos)
-            codes = chosen.direction.apply(found.codes, strength)  # w'
-            with torch.no_grad():
-                rgb = model.generator.run_to(codes, model.config.feature_layer).rgb
-        drawn = self.repainting(found.features, delta, codes, rgb).float()  # X'
+            start = begin_edit(self.model, photos, chosen.direction, strength)
+        drawn = self.repainting(start.features, delta, start.codes, start.rgb)  # X'
         share = chosen.share(strength)
         loss, terms = self.attribute_loss(drawn, photos, chosen.attribute, share)
         self.accelerator.backward(loss)
@@ -374,16 +373,18 @@ class EditorPhase:
             return None
         if networks.attributes is None:
             raise ConfigError(
-                "the loss has attributes.weight but no classifier: run `sfe train attributes`, or "
-                "set it to 0"
+                "attributes.weight needs a classifier: pass the one that `sfe train attributes` "
+                "makes with --attributes, or set it to 0"
             )
-        if not self.config.edit_weight:
-            raise ConfigError("attributes.weight asks for edits: edit_weight cannot be 0")
-        loss = AttributeEditLoss(self.config.attributes, networks.attributes)
-        for chosen in self.directions:
-            if chosen.attribute:
-                find_attribute(networks.attributes, chosen.attribute)
-        return loss
+        named = [chosen.attribute for chosen in self.directions if chosen.attribute]
+        if not named:
+            raise ConfigError(
+                "attributes.weight asks about edits, but no direction names its attribute: fit "
+                "them with `sfe directions fit --classifier`, or set it to 0"
+            )
+        for attribute in named:
+            find_attribute(networks.attributes, attribute)  # refuses what it does not know
+        return AttributeEditLoss(self.config.attributes, networks.attributes)
 
     def _parts(self) -> dict[str, Any]:
         parts = {

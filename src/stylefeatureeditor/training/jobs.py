@@ -133,8 +133,8 @@ def train_editor(
     model = start.build(settings.model, ("e4e", "inverter"))
     directions = training_directions(start.folder, model.config, settings.directions)
     losses = (settings.training.edit, settings.training.inversion)
-    asked = settings.training.attributes.weight > 0
-    networks = _networks(settings.inputs, *losses, asked=asked)
+    asks_classifier = settings.training.attributes.weight > 0
+    networks = _networks(settings.inputs, *losses, asks_classifier=asks_classifier)
     discriminator = _discriminator(start, settings.inputs)
     if discriminator is None:
         if any(loss.discriminator_features for loss in losses):
@@ -223,8 +223,12 @@ def _finish(
         finish_model(result.folder / "model", start, part, result.step, discriminator)
 
 
-def _networks(inputs: Inputs, *losses: ImageLossConfig, asked: bool = False) -> LossNetworks:
-    return load_loss_networks(losses, files_folder(), inputs.attributes, asked=asked)
+def _networks(
+    inputs: Inputs, *losses: ImageLossConfig, asks_classifier: bool = False
+) -> LossNetworks:
+    return load_loss_networks(
+        losses, files_folder(), inputs.attributes, asks_classifier=asks_classifier
+    )
 
 
 def _discriminator(start: Start, inputs: Inputs) -> Discriminator | None:

@@ -40,15 +40,15 @@ def load_loss_networks(
     folder: Path,
     attributes: Path | None,
     *,
-    asked: bool = False,
+    asks_classifier: bool = False,
 ) -> LossNetworks:
     """Read what the losses need.
 
     Args:
         losses: configs of the phase's image losses.
         folder: where published files lie.
-        attributes: classifier of the user's, a file or the folder of its run.
-        asked: whether the phase asks that classifier itself.
+        attributes: classifier of the user's, a file, the folder of its run or a model's name.
+        asks_classifier: whether the phase asks that classifier itself.
 
     Raises:
         ConfigError: the losses name different identity features.
@@ -59,11 +59,11 @@ def load_loss_networks(
     if len(kinds) > 1:
         raise ConfigError("the losses of one run share their identity_features: set them alike")
     classifier = None
-    if asked or any(loss.attribute_features for loss in losses):
+    if asks_classifier or any(loss.attribute_features for loss in losses):
         if attributes is None:
             raise WeightsError(
-                "the loss has a weight for attributes: pass the classifier that "
-                "`sfe train attributes` makes with --attributes, or set the weight to 0"
+                "attributes.weight, or a weight for attribute_features, needs a classifier: pass "
+                "the one that `sfe train attributes` makes with --attributes, or set it to 0"
             )
         classifier = load_classifier(attributes)
     identity = _identity(folder, kinds.pop()) if kinds else None

@@ -34,7 +34,7 @@ from stylefeatureeditor.weights.direction_files import (
     read_direction_file,
     save_own_directions,
 )
-from stylefeatureeditor.weights.local_models import local_models, model_at
+from stylefeatureeditor.weights.local_models import find_model, model_at
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
 
 if TYPE_CHECKING:
@@ -118,8 +118,10 @@ def model_folder(path: Path) -> Path:
     Raises:
         WeightsError: there is none.
     """
-    if folder := model_at(path) or (None if path.exists() else local_models().get(str(path))):
+    if folder := model_at(path):
         return folder
+    if not path.exists() and path.name == str(path):
+        return find_model(str(path))
     if (path / "config.toml").is_file():
         raise WeightsError(
             f"the run in {path} has left no model yet: go on with it (--resume), or, if it trained "

@@ -52,9 +52,9 @@ def add_to(group: Commands) -> None:
         "--model", metavar="NAME|DIR", required=True, help="the model, or the run that made it"
     )
     parser.add_argument(
-        "--name", help="what -e will call it; for --pca and --sefa what it begins with"
+        "--name", help="what -e will call it; for --mirror, --pca and --sefa what it begins with"
     )
-    parser.add_argument("--data", nargs="+", metavar="SOURCE", help="photos that labels belong to")
+    parser.add_argument("--data", nargs="+", metavar="SOURCE", help="photos to find it in")
     parser.add_argument(
         "--where",
         type=row_rule,
@@ -78,8 +78,9 @@ def add_to(group: Commands) -> None:
     parser.add_argument(
         "--classifier",
         type=Path,
-        metavar="DIR|FILE",
-        help="measures the range; without --data it labels generated faces too",
+        metavar="NAME|DIR|FILE",
+        help="measures the range, and teaches --method learned; without --data it labels generated "
+        "faces too",
     )
     parser.add_argument(
         "--reverse", action="store_true", help="towards those without it: Young becomes old"
@@ -144,9 +145,10 @@ def fit(args: argparse.Namespace) -> int:
     from stylefeatureeditor.device import find_device
     from stylefeatureeditor.training.directions_fit import classifier_score, measure_range
     from stylefeatureeditor.training.loss_networks import load_classifier
+    from stylefeatureeditor.training.parts import model_folder
     from stylefeatureeditor.weights.checkpoint import load_model
 
-    folder = _model_folder(args.model)
+    folder = model_folder(Path(args.model))
     target = find_device(args.device)
     model = load_model(folder).to(target)
     score: Score | None = None
@@ -154,11 +156,11 @@ def fit(args: argparse.Namespace) -> int:
     if args.classifier:
         classifier = load_classifier(args.classifier).to(target)
         score = classifier_score(classifier, args.column, reverse=args.reverse)
-    if args.pca or args.sefa:
+    if args.pca is not None or args.sefa is not None:
         found, faces = _unlabelled(args, model), None
     elif args.method == "learned":
         found, faces = _learned(args, model, folder, classifier)
-    elif args.mirror:
+    elif args.mirror is not None:
         found, faces = _mirrored(args, model, folder)
     elif args.data:
         found, faces = _from_photos(args, model, folder)
@@ -173,28 +175,39 @@ def fit(args: argparse.Namespace) -> int:
         _store(folder, one, useful)
         strip = _draw(folder, model, faces[:FACES_SHOWN], one.direction, useful)
         print(f"{one.direction.name}: {useful.low:g} to {useful.high:g}{one.note}; {strip}")
-        _say_scores(one.direction.name, useful)
+        _say_scores(one, useful)
     return 0
 
 
-def _say_scores(name: str, useful: UsefulRange) -> None:
+def _say_scores(found: Found, useful: UsefulRange) -> None:
     if useful.scores is None:
         return
     low, high = useful.scores
     print(f"  the classifier's median score goes from {low:.0%} to {high:.0%}")
     if high - low < WEAK:
-        warn(f"{name} hardly moves the classifier: try --method mean, or train longer first")
+        warn(
+            f"{found.direction.name} hardly moves the classifier: try --method learned or mean, or "
+            "train longer first"
+        )
 
 
 def _check(args: argparse.Namespace) -> None:
-    labelled = bool(args.classifier or (args.data and not args.mirror))
-    ways = [bool(args.pca), bool(args.sefa), bool(args.mirror), labelled]
+    labelled = bool(args.classifier or (args.data and args.mirror is None))
+    unlabelled = [given is not None for given in (args.pca, args.sefa, args.mirror)]
+    ways = [*unlabelled, labelled]
     if ways.count(True) != 1 or (args.data and (args.pca or args.sefa)):
         raise ConfigError(
             "say how to find directions: --data with labels, --classifier, --mirror with --data, "
             "--pca or --sefa"
         )
-    if args.mirror and not args.data:
+    if any(unlabelled) and (
+        args.column or args.reverse or args.without or args.labels or args.per_style
+    ):
+        raise ConfigError(
+            "--column, --reverse, --without, --labels and --per-style are of directions with an "
+            "attribute, not of --mirror, --pca and --sefa"
+        )
+    if args.mirror is not None and not args.data:
         raise ConfigError("--mirror needs photos: say which with --data")
     if args.method == "learned" and not args.classifier:
         raise ConfigError("a direction is learned from a classifier: pass --classifier")
@@ -206,13 +219,6 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"--samples must be at least {FACES_MEASURED}, got {args.samples}")
     if args.per_style and not args.data:
         raise ConfigError("generated codes have one style for all layers: --per-style needs --data")
-
-
-def _model_folder(name: str) -> Path:
-    from stylefeatureeditor.training.parts import model_folder
-    from stylefeatureeditor.weights.local_models import find_model
-
-    return model_folder(Path(name)) if Path(name).is_dir() else find_model(name)
 
 
 def _from_photos(
@@ -261,6 +267,8 @@ def _mirrored(
     images = _open(args, model, folder)
     with Progress("encoding photos and their mirror images", len(images)) as progress:
         wplus, mirrored = encoded_codes(model, images, progress.update, mirror=True)[0].unbind(1)
+    if args.mirror >= len(wplus):
+        raise ConfigError(f"{args.mirror} components need more than {len(wplus)} photos")
     changes, codes = (mirrored - wplus).flatten(1), wplus.flatten(1)
     rows = functional.normalize(principal_components(changes, args.mirror), dim=1)
     found = [
@@ -394,7 +402,7 @@ def _unlabelled(args: argparse.Namespace, model: Model) -> list[Found]:
     from stylefeatureeditor.training.directions_fit import mapped_codes
 
     codes = mapped_codes(model.generator, max(args.samples, 2 * model.config.generator.style_dim))
-    if args.pca:
+    if args.pca is not None:
         rows, kind, method = principal_components(codes, args.pca), "pca", "GANSpace"
     else:
         generator = model.generator

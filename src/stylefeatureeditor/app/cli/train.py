@@ -152,8 +152,9 @@ def _add_parts(parser: argparse.ArgumentParser, *, only_model: bool) -> None:
     parser.add_argument(
         "--attributes",
         type=Path,
-        metavar="DIR|FILE",
-        help="attribute classifier for losses that have a weight for its features",
+        metavar="NAME|DIR|FILE",
+        help="attribute classifier for losses that have a weight for its features or ask it about "
+        "edits",
     )
     parser.add_argument(
         "--tune-from",

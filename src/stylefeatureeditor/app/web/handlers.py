@@ -12,7 +12,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gradio as gr
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.app.web.session import Session
     from stylefeatureeditor.app.web.sessions import Sessions
 
+Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 BUG = "something went wrong that should not have; what it was stands in the terminal"
 FIRST = "# move a slider first\n"
@@ -71,7 +72,7 @@ class Handlers:
     def __init__(self, sessions: Sessions, uploads: Path, downloads: Path) -> None:
         self.sessions, self.uploads, self.downloads = sessions, uploads, downloads
         self._numbers = itertools.count(1)
-        # one thread draws: torch's threads and memory stay warm for it alone (docs/LOG.md)
+        # one thread draws: torch's threads and memory stay warm for it (docs/LOG.md, "the page")
         self._painter = ThreadPoolExecutor(1, "sfe-painter")
 
     def load(self, request: gr.Request) -> list[Any]:
@@ -131,7 +132,7 @@ class Handlers:
         """Get ready for the first moving slider, now that the visitor sees the photo."""
         with self.sessions.use(str(request.session_hash)) as session:
             try:
-                self._painter.submit(session.prepare).result()
+                self._work(session.prepare)
             except Exception as error:  # noqa: BLE001
                 self._complaint(session, error)  # the slider itself will say it on the page
 
@@ -140,7 +141,7 @@ class Handlers:
         told = Event.of(request, event)
         with self.sessions.use(told.visitor) as session:
             try:
-                drawing = self._painter.submit(session.draw, DRAFT_SIDE, _edits(told)).result()
+                drawing = self._work(session.draw, DRAFT_SIDE, _edits(told))
                 return viewer_message(session, next(self._numbers), drawing, draft=True)
             except Exception as error:  # noqa: BLE001
                 return self._complaint(session, error)
@@ -180,7 +181,7 @@ class Handlers:
         """Return the strip of a direction as HTML, and a message for the viewer."""
         with self.sessions.use(str(request.session_hash)) as session:
             try:
-                picture = session.strip(name)
+                picture = self._work(session.strip, name)
             except Exception as error:  # noqa: BLE001
                 return "", self._complaint(session, error)
             url = data_url(picture)
@@ -208,10 +209,14 @@ class Handlers:
                 folder = self._folder(visitor)
                 shutil.rmtree(folder, ignore_errors=True)  # gradio has its own copy of the last
                 folder.mkdir(parents=True)
-                path = save(session, folder)
+                path = self._work(save, session, folder)
                 return str(path), viewer_message(session, next(self._numbers), None)
             except Exception as error:  # noqa: BLE001
                 return None, self._complaint(session, error)
+
+    def _work(self, task: Callable[..., Result], *args: Any) -> Result:
+        """Let the drawing thread do something, and wait for it."""
+        return self._painter.submit(task, *args).result()
 
     def _folder(self, visitor: str) -> Path:
         return self.downloads / "".join(sign for sign in visitor if sign.isalnum())[:64]
@@ -238,9 +243,9 @@ class Handlers:
             try:
                 act(session)
                 if session.opened is not None:
-                    drawing = self._painter.submit(session.draw, FINAL_SIDE).result()
+                    drawing = self._work(session.draw, FINAL_SIDE)
                 elif session.forgotten:
-                    session.inversion(1)  # says why nothing can be shown
+                    self._work(session.inversion, 1)  # says why nothing can be shown
                 viewer = viewer_message(session, next(self._numbers), drawing)
             except Exception as error:  # noqa: BLE001
                 session.settings, session.past, session.future = before

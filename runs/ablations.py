@@ -1,0 +1,87 @@
+"""The table of `ablations.sh`: inversion and edits of every variant on CelebA's `test` photos.
+
+    python runs/ablations.py OUT JUDGE DATA [--limit 200]
+
+Flips, other scores and background are means over the edits of `builtin_report.py`. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builtin_report import EDITS, UNROTATED, edit, inversion
+
+import stylefeatureeditor as sfe
+from stylefeatureeditor.data.images import open_images
+from stylefeatureeditor.evaluation.method import Sfe, SfeState, SfeWithoutH
+from stylefeatureeditor.inversion.record import Anchor
+from stylefeatureeditor.training.loss_networks import load_classifier
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylefeatureeditor.evaluation.method import Method
+
+VARIANTS = (
+    "full",
+    "without-fuser",
+    "without-inversion-loss",
+    "without-e",
+    "coarser-layer",
+    "few-directions",
+)
+EDIT_COLUMNS = ("flip", "leakage", "background")
+
+
+class SfeWithoutE(Sfe):
+    """The ablation without E: Delta is made from I's own codes, as in its training."""
+
+    def invert(self, photos: Tensor) -> SfeState:
+        """Return (w, F_k), w_E = w, and G(H(F_k, 0), w)."""
+        state = super().invert(photos)
+        codes, model = state.inversion.codes, self.pipeline.model
+        features = model.generator.features(codes, model.config.delta_layer)
+        state.inversion.anchor = Anchor(codes, features)
+        return state
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("judge", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--limit", type=int, default=200, help="photos")
+    given = parser.parse_args()
+    judge = load_classifier(given.judge)
+    lines = [
+        "| variant | L2 | SSIM | flips | other scores move | background moves |",
+        "|---|---|---|---|---|---|",
+    ]
+    for variant in VARIANTS:
+        run = given.out / f"editor-{variant}"
+        editor = sfe.Editor.from_pretrained(run, device="cpu")
+        images = open_images(given.data / "celeba87.zip", editor.size, where=UNROTATED)
+        photos = images.photos(range(min(given.limit, len(images))))
+        kind = SfeWithoutE if variant == "without-e" else Sfe
+        methods: dict[str, Method[Any]] = {variant: kind(editor.model)}
+        if variant == "full":
+            methods["without-h"] = SfeWithoutH(editor.model)
+        for name, method in methods.items():
+            near = inversion(method, photos)
+            found = [edit(method, photos, editor, one, judge) for one in EDITS]
+            flip, leakage, moved = (
+                sum(row[column] for row in found) / len(found) for column in EDIT_COLUMNS
+            )
+            lines.append(
+                f"| {name} | {near['l2']:.4f} | {near['ssim']:.3f} | {flip:.1%} | {leakage:.3f} "
+                f"| {moved:.4f} |"
+            )
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
