@@ -235,7 +235,8 @@ def test_flags_and_commands_in_running_text_exist(page):
         code = code.replace("\n", " ")
         for flag in re.findall(r"(?<![\w-])--[a-z][\w.-]*", code):
             if "." in flag:
-                settings = [presets.paper_inverter(), recipes.generator_run("small", 64)]
+                settings = [presets.paper_inverter(), presets.paper_editor()]
+                settings.append(recipes.generator_run("small", 64))
                 assert any(has_setting(one, flag) for one in settings), flag
             elif not code.startswith(("pip ", "python ")):
                 assert flag in known_flags(), flag

@@ -34,7 +34,10 @@ from stylefeatureeditor.records import Codes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torch import nn
+
     from stylefeatureeditor.editing.direction import EditDirection, Strength
+    from stylefeatureeditor.generator.stylegan2 import Generator
     from stylefeatureeditor.model import Model
 
 
@@ -220,8 +223,17 @@ def fingerprint(model: Model) -> str:
     """Return 16 hex digits that change with the config and the weights of a model."""
     if model.stands_for is not None:
         return model.stands_for
-    digest = hashlib.sha256(repr(model.config).encode())
-    for value in model.state_dict().values():
+    return _digest(model.config, model)
+
+
+def generator_fingerprint(generator: Generator) -> str:
+    """Return the same of G alone, for methods that look at nothing else of a model."""
+    return _digest(generator.config, generator)
+
+
+def _digest(config: object, network: nn.Module) -> str:
+    digest = hashlib.sha256(repr(config).encode())
+    for value in network.state_dict().values():
         if value.is_floating_point():
             part = value[0] if value.ndim else value  # enough: training moves every tensor
             digest.update(part.detach().flatten()[:64].float().cpu().numpy().tobytes())

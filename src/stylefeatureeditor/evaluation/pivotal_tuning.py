@@ -30,7 +30,7 @@ from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.method import Method
 from stylefeatureeditor.evaluation.w_optimisation import Distance, schedule, set_rate
 from stylefeatureeditor.generator.layers import StyledLayer
-from stylefeatureeditor.pipeline import Pipeline
+from stylefeatureeditor.pipeline import generator_fingerprint
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class PivotalTuning(Method[TunedState]):
         self.config = config or PivotalTuningConfig()
         self.name, self.size = name, model.config.generator.size
         kinds = f"{features.name}, {perceptual.name}"
-        self.identity = f"pti {Pipeline(model).fingerprint} {self.config} {kinds}"
+        self.identity = f"pti {generator_fingerprint(model.generator)} {self.config} {kinds}"
 
     def invert(self, photos: Tensor) -> TunedState:
         """Return a pivot and a tuned generator for each photo."""

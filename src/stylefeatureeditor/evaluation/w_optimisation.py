@@ -28,7 +28,7 @@ from stylefeatureeditor.editing.direction import combine
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.method import CodeState, Method
 from stylefeatureeditor.evaluation.metrics import l2
-from stylefeatureeditor.pipeline import Pipeline
+from stylefeatureeditor.pipeline import generator_fingerprint
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
@@ -89,8 +89,9 @@ class WOptimisation(Method[CodeState]):
         self.perceptual = perceptual
         self.config = config or WOptimisationConfig()
         self.name, self.size = name, model.config.generator.size
-        kind = "pixels" if perceptual is None else perceptual.name
-        self.identity = f"w-optimisation {Pipeline(model).fingerprint} {self.config} {kind}"
+        looks = "pixels" if perceptual is None else perceptual.name
+        drawn_by = generator_fingerprint(model.generator)
+        self.identity = f"w-optimisation {drawn_by} {self.config} {looks}"
 
     def invert(self, photos: Tensor) -> CodeState:
         """Return the codes after the last step, and their picture."""

@@ -61,6 +61,7 @@ from stylefeatureeditor.training.networks import (
     synchronised,
 )
 from stylefeatureeditor.training.ranger import Ranger, RangerConfig
+from stylefeatureeditor.training.repainting import Repainting, begin_at_difference
 from stylefeatureeditor.training.seeds import shared_generator
 from stylefeatureeditor.weights.checkpoint import save_model
 
@@ -71,7 +72,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from stylefeatureeditor.editing.direction import EditDirection
-    from stylefeatureeditor.editing.feature_editor import FeatureEditor
     from stylefeatureeditor.generator.discriminator import Discriminator
     from stylefeatureeditor.model import Model
     from stylefeatureeditor.records import Codes
@@ -117,46 +117,6 @@ class EditorTrainingConfig:
             raise ConfigError("attributes.weight asks about edits: edit_weight cannot be 0")
         if self.edit_weight == self.inversion_weight == 0:
             raise ConfigError("edit_weight and inversion_weight cannot both be 0")
-
-
-def begin_at_difference(feature_editor: FeatureEditor) -> None:
-    """Let an untrained H return F_k - Delta: its merge subtracts, its layers add nothing."""
-    merge = feature_editor.body.merge
-    unit = torch.eye(len(merge.weight))[:, :, None, None]  # (C, C, 1, 1)
-    with torch.no_grad():
-        merge.weight.copy_(torch.cat([unit, -unit], dim=1))
-        merge.bias.zero_()  # type: ignore[union-attr]
-        for branch in feature_editor.body.branches:
-            branch.norm3.weight.zero_()  # type: ignore[union-attr, operator]
-            branch.norm3.bias.zero_()  # type: ignore[union-attr, operator]
-
-
-class Repainting(nn.Module):
-    """H and the upper layers of G as one forward, as wrappers for several processes need it."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.feature_editor = model.feature_editor
-        self.delta_downsampler = model.delta_downsampler
-        self.generator = model.generator
-        self.layer = model.config.feature_layer
-
-    def forward(self, features: Tensor, delta: Tensor | None, codes: Codes, rgb: Tensor) -> Tensor:
-        """Return G(H(F_k, Delta), w_{k+1:N}), (B, 3, S, S); Delta None is zero.
-
-        Args:
-            features: F_k, (B, C, S_F, S_F).
-            delta: at the model's delta layer.
-            codes: w, or w' of an edit.
-            rgb: what the codes draw up to layer k.
-        """
-        if delta is None:
-            changed = self.feature_editor(features, torch.zeros_like(features))
-        elif self.delta_downsampler is None:
-            changed = self.feature_editor(features, delta)
-        else:
-            changed = self.feature_editor(features, self.delta_downsampler(delta))
-        return self.generator.synthesize_from(changed, codes, self.layer, rgb)
 
 
 class EditorPhase:
