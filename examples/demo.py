@@ -1,7 +1,7 @@
 """make demo: edit a real photo with the built-in model, offline.
 
     out/astronaut.png   the photo: NASA's portrait of Eileen Collins, public domain
-    out/edited.png      what `sfe edit out/astronaut.png -e smile=-2` makes of it
+    out/edited.png      what `sfe edit out/astronaut.png -e smile=2.5` makes of it
     out/demo.png        the photo, the edited photo, and below them the face through five edits
 
 The photo comes with scikit-image.
@@ -19,7 +19,7 @@ import stylefeatureeditor as sfe
 from stylefeatureeditor.app.cli.main import main
 
 OUT = Path("out")
-EDITS = {"smile": -2.6, "age": 3, "gender": 2, "bangs": 3, "blond_hair": 3}
+EDITS = {"smile": -3, "age": 3, "beard": 3, "makeup": 1.3, "black_hair": 3}
 BEFORE = {"smile": 0}  # no edit at all, to begin the strip with
 GAP = 8
 FACE = (128, 0, 320, 192)  # where the face is in the photo: left, top, right, bottom
@@ -30,7 +30,7 @@ def run() -> int:
     OUT.mkdir(exist_ok=True)
     photo, edited = OUT / "astronaut.png", OUT / "edited.png"
     sfe.save_photo(astronaut(), photo)
-    code = main(["edit", str(photo), "-e", "smile=-2", "-o", str(edited), "--overwrite"])
+    code = main(["edit", str(photo), "-e", "smile=2.5", "-o", str(edited), "--overwrite"])
     if code == 0:
         draw_sheet(photo, edited).save(OUT / "demo.png")
         print(OUT / "demo.png")
