@@ -23,7 +23,7 @@ SCREENS = {
     "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True},
     "error": {"viewport": {"width": 1280, "height": 720}, "color_scheme": "dark"},
 }
-EDITS = {"smile": -2, "mouth_open": -1}
+EDITS = {"smile": 2.5, "makeup": 1}
 QUALITY = 90  # JPEG
 
 
