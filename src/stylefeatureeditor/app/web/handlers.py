@@ -9,10 +9,9 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from stylefeatureeditor.app.web.session import Session
     from stylefeatureeditor.app.web.sessions import Sessions
 
-Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 BUG = "something went wrong that should not have; what it was stands in the terminal"
 FIRST = "# move a slider first\n"
@@ -72,8 +70,6 @@ class Handlers:
     def __init__(self, sessions: Sessions, uploads: Path, downloads: Path) -> None:
         self.sessions, self.uploads, self.downloads = sessions, uploads, downloads
         self._numbers = itertools.count(1)
-        # one thread draws: torch's threads and memory stay warm for it (docs/LOG.md, "the page")
-        self._painter = ThreadPoolExecutor(1, "sfe-painter")
 
     def load(self, request: gr.Request) -> list[Any]:
         """Show a fresh page; the model is read now, so that the first photo need not wait."""
@@ -132,7 +128,7 @@ class Handlers:
         """Get ready for the first moving slider, now that the visitor sees the photo."""
         with self.sessions.use(str(request.session_hash)) as session:
             try:
-                self._work(session.prepare)
+                session.prepare()
             except Exception as error:  # noqa: BLE001
                 self._complaint(session, error)  # the slider itself will say it on the page
 
@@ -141,7 +137,7 @@ class Handlers:
         told = Event.of(request, event)
         with self.sessions.use(told.visitor) as session:
             try:
-                drawing = self._work(session.draw, DRAFT_SIDE, _edits(told))
+                drawing = session.draw(DRAFT_SIDE, _edits(told))
                 return viewer_message(session, next(self._numbers), drawing, draft=True)
             except Exception as error:  # noqa: BLE001
                 return self._complaint(session, error)
@@ -181,7 +177,7 @@ class Handlers:
         """Return the strip of a direction as HTML, and a message for the viewer."""
         with self.sessions.use(str(request.session_hash)) as session:
             try:
-                picture = self._work(session.strip, name)
+                picture = session.strip(name)
             except Exception as error:  # noqa: BLE001
                 return "", self._complaint(session, error)
             url = data_url(picture)
@@ -209,14 +205,10 @@ class Handlers:
                 folder = self._folder(visitor)
                 shutil.rmtree(folder, ignore_errors=True)  # gradio has its own copy of the last
                 folder.mkdir(parents=True)
-                path = self._work(save, session, folder)
+                path = save(session, folder)
                 return str(path), viewer_message(session, next(self._numbers), None)
             except Exception as error:  # noqa: BLE001
                 return None, self._complaint(session, error)
-
-    def _work(self, task: Callable[..., Result], *args: Any) -> Result:
-        """Let the drawing thread do something, and wait for it."""
-        return self._painter.submit(task, *args).result()
 
     def _folder(self, visitor: str) -> Path:
         return self.downloads / "".join(sign for sign in visitor if sign.isalnum())[:64]
@@ -243,9 +235,9 @@ class Handlers:
             try:
                 act(session)
                 if session.opened is not None:
-                    drawing = self._work(session.draw, FINAL_SIDE)
+                    drawing = session.draw(FINAL_SIDE)
                 elif session.forgotten:
-                    self._work(session.inversion, 1)  # says why nothing can be shown
+                    session.inversion(1)  # says why nothing can be shown
                 viewer = viewer_message(session, next(self._numbers), drawing)
             except Exception as error:  # noqa: BLE001
                 session.settings, session.past, session.future = before
