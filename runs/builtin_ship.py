@@ -31,6 +31,9 @@ GROUPS = {
 }
 
 
+HELP = {"turn": "turns the face from side to side"}
+
+
 def main() -> None:
     """Write the folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -56,6 +59,7 @@ def rescaled(entry: CatalogEntry) -> CatalogEntry:
 
 def grouped(entry: CatalogEntry) -> CatalogEntry:
     """Return the direction under its heading; axes without a name stay where they were."""
+    entry = replace(entry, help=HELP.get(entry.name, entry.help))
     for group, names in GROUPS.items():
         if entry.name in names:
             return replace(entry, group=group)
