@@ -29,8 +29,6 @@ GROUPS = {
     "person": ("age", "gender", "beard", "glasses", "makeup"),
     "hair": ("blond_hair", "black_hair", "bangs"),
 }
-
-
 HELP = {"turn": "turns the face from side to side"}
 
 
