@@ -32,11 +32,8 @@ if TYPE_CHECKING:
 
 MOST_SHIFTED = 3  # pixels, by V
 GREY = 0.75  # share of images that lose colour, some of it or all
-GAIN, OFFSET, GRAIN = (
-    0.2,
-    0.1,
-    0.05,
-)  # deviations of a channel's factor, its offset, a pixel's noise
+GAIN, OFFSET = 0.2, 0.1  # deviations of a channel's factor and of what is added to it
+GRAIN = 0.05  # deviation of a pixel's noise
 CELLS = 4  # per side, of a picture's light
 
 

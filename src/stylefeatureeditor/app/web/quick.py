@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Pace = Literal["live", "preview", "release"]
 SLOW_SECONDS = 0.6  # from here on a picture lags behind the hand
 LEAST_SIZE = 256  # px: a quarter of fewer shows no face
+LEAST_CROP = 8  # px that a crop is not halved below, however small its face is shown
 
 
 def no_finer_than_shown(preview: EditResult) -> EditResult:
@@ -32,7 +33,7 @@ def no_finer_than_shown(preview: EditResult) -> EditResult:
     """
     inversion, size = preview.inversion, preview.pixels.shape[-1]
     shown = max(np.hypot(*(face.quad[3] - face.quad[0])) for face in inversion.faces)
-    factor = 2 ** max(0, int(np.log2(max(1.0, size / shown))))
+    factor = 2 ** int(np.log2(max(1.0, size / max(shown, LEAST_CROP))))
     faces = tuple(replace(face, pixels=avg_pool2d(face.pixels, factor)) for face in inversion.faces)
     drawn = None if inversion.pixels is None else avg_pool2d(inversion.pixels, factor)
     return replace(
