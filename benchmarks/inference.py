@@ -95,6 +95,13 @@ def method_items(pipeline: Pipeline, photo: Tensor) -> list[Item]:
     ]
 
 
+def edit_again(size: int, device: str) -> Work:
+    """Return a re-edit at one size, on a model of its own."""
+    pipeline = Pipeline(random_model(config_of(size)).to(device))
+    items = method_items(pipeline, torch.rand(1, 3, size, size, device=device) * 2 - 1)
+    return next(item.work for item in items if item.name == "re-edit")
+
+
 def measured(item: Item, rate: float, seconds: float) -> dict[str, object]:
     """Return one row of the report: its arithmetic, floor and times."""
     operations = item.times * flop(item.counted or item.work)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylefeatureeditor.device import best_device, find_device
+from stylefeatureeditor.device import best_device, find_device, quick_dtype
 from stylefeatureeditor.errors import ConfigError
 
 
@@ -39,3 +39,24 @@ def test_mps_is_refused_where_there_is_none(monkeypatch):
 def test_a_name_that_is_no_device_is_one_sentence(name):
     with pytest.raises(ConfigError, match="a device is auto, cpu"):
         find_device(name)
+
+
+@pytest.mark.parametrize(
+    ("device", "able", "dtype"),
+    [
+        ("cpu", {"amx_bf16": True}, torch.bfloat16),
+        ("cpu", {"amx_bf16": False, "avx512_bf16": True}, torch.bfloat16),
+        ("cpu", {"avx512_f": True}, torch.float32),
+        ("cuda", {"amx_bf16": True}, torch.float32),
+    ],
+)
+def test_convolutions_are_quickest_in_what_the_processor_multiplies(
+    monkeypatch, device, able, dtype
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert quick_dtype(torch.device(device)) == dtype
+
+
+def test_an_older_torch_cannot_tell(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert quick_dtype(torch.device("cpu")) == torch.float32

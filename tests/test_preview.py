@@ -43,6 +43,15 @@ def test_an_edit_adds_what_it_changes_in_the_small_image(editor, preview):
     assert np.asarray(preview.crop(EDITS)).std() > 0
 
 
+def test_a_lower_precision_moves_it_by_little(editor, preview):
+    quick = Preview(editor, preview.inversion, dtype=torch.bfloat16)
+    drawn, exact, none = quick.pixels(EDITS), preview.pixels(EDITS), preview.pixels({})
+    assert drawn.dtype == torch.float32
+    assert not torch.equal(drawn, exact)
+    assert (drawn - exact).std() < 0.05 * (exact - none).std()
+    assert torch.allclose(quick.pixels({}), preview.inversion.pixels, atol=1e-6)
+
+
 def test_several_strengths_and_a_mask_are_taken(preview):
     assert preview.pixels({"smile": torch.tensor([0.0, 1.0, 2.0])}).shape == (3, 3, SIZE, SIZE)
     nothing = preview.pixels(EDITS, mask=torch.zeros(1, 1, SIZE, SIZE))

@@ -107,6 +107,7 @@ class Pipeline:
         region: Tensor | None = None,
         *,
         size: int | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Tensor:
         """Return X', (R, 3, size, size).
 
@@ -116,6 +117,7 @@ class Pipeline:
                 (R,) strengths, the face is edited R times.
             region: (B or 1, 1, H, H), 1 = may change; None lets everything change.
             size: side of the picture; a smaller one is quick and coarse. None is the model's.
+            dtype: of H's convolutions; torch.bfloat16 is less exact (docs/LOG.md).
 
         Raises:
             ConfigError: G has no layer of that side after F_k.
@@ -127,7 +129,8 @@ class Pipeline:
             return self.reconstruct(inversion)
         self._take(inversion)
         if not edits:
-            features = self.model.feature_editor.reconstruct(inversion.features)
+            delta = torch.zeros_like(inversion.features)
+            features = self._edit_features(inversion.features, delta, dtype)
             return self._draw(features, inversion.codes, inversion.rgb, size)
         check_rows(edits)
         if region is not None:
@@ -137,7 +140,7 @@ class Pipeline:
         if region is not None:
             delta = masked(delta, region.to(delta))
         features = inversion.features.expand(len(codes), -1, -1, -1)
-        return self._draw(self.model.feature_editor(features, delta), codes, rgb, size)
+        return self._draw(self._edit_features(features, delta, dtype), codes, rgb, size)
 
     @torch.no_grad()
     def find_anchor(self, inversion: Inversion) -> None:
@@ -182,6 +185,13 @@ class Pipeline:
         if model.delta_downsampler is not None:
             delta = model.delta_downsampler(delta)
         return rgb, delta
+
+    def _edit_features(self, features: Tensor, delta: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return F_k' = H(F_k, Delta) (Eq. 6) in float32."""
+        if dtype == torch.float32:
+            return self.model.feature_editor(features, delta)
+        with torch.autocast(self.device.type, dtype):
+            return self.model.feature_editor(features, delta).float()
 
     def _encode(self, inversion: Inversion) -> Codes:
         return Codes(self.model.generator.latent_avg + self.model.e4e(inversion.encoder_pixels))

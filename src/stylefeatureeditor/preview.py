@@ -34,11 +34,15 @@ class Preview:
     Args:
         editor: that made the inversion.
         inversion: from `Editor.invert`.
+        dtype: of H's convolutions; see `device.quick_dtype`.
     """
 
-    def __init__(self, editor: Editor, inversion: Inversion) -> None:
+    def __init__(
+        self, editor: Editor, inversion: Inversion, *, dtype: torch.dtype = torch.float32
+    ) -> None:
         self.editor = editor
         self.inversion = inversion
+        self.dtype = dtype
         self.size = preview_size(editor.model.config)
         self._before = editor.pipeline.reconstruct(inversion)
         self._small = None if self.size is None else self._draw({}, None)
@@ -66,4 +70,6 @@ class Preview:
 
     def _draw(self, edits: Edits, region: Tensor | None) -> Tensor:
         resolved = self.editor.resolve(edits)
-        return self.editor.pipeline.edit(self.inversion, resolved, region, size=self.size)
+        return self.editor.pipeline.edit(
+            self.inversion, resolved, region, size=self.size, dtype=self.dtype
+        )

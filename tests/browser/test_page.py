@@ -74,6 +74,28 @@ def test_the_line_parts_before_and_after(page):
     assert np.abs(half[:, middle + 3 :] - edited[:, middle + 3 :]).mean() < 1
 
 
+def test_the_photo_is_looked_at_closely(page):
+    def shown() -> tuple[float, float]:  # its width, and what lies in the middle of the frame
+        return tuple(
+            page.locator(".sfe-scroll").evaluate(
+                "box => [box.querySelector('.sfe-after').getBoundingClientRect().width,"
+                " (box.scrollLeft + box.clientWidth / 2) / box.scrollWidth]"
+            )
+        )
+
+    whole, _ = shown()
+    for clicks, times in ((1, 1.5), (9, 8)):  # 8 is as near as it goes
+        for _ in range(clicks):
+            page.get_by_role("button", name="Zoom in").click()
+        width, middle = shown()
+        assert width == pytest.approx(times * whole, rel=0.02)
+        assert middle == pytest.approx(0.5, abs=0.01)
+    page.get_by_role("button", name="Zoom out").click()
+    assert shown()[0] == pytest.approx(8 / 1.5 * whole, rel=0.02)
+    page.get_by_role("button", name="Whole photo").click()
+    assert shown()[0] == pytest.approx(whole, rel=0.02)
+
+
 @pytest.mark.parametrize("model", ["other", "faces"])
 def test_the_download_is_what_the_shown_command_writes(page, photos, tmp_path, model: str):
     choose_model(page, model)

@@ -14,6 +14,7 @@ from stylefeatureeditor.evaluation.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )
+from stylefeatureeditor.evaluation.metrics import ssim
 from stylefeatureeditor.training.image_losses import (
     ImageLoss,
     ImageLossConfig,
@@ -81,6 +82,17 @@ def test_side_averages_the_images_down_first():
     torch.testing.assert_close(small, expected)
     large = ImageLoss(replace(PIXELS, side=4 * SIZE), LossNetworks())(drawn, photos).total
     torch.testing.assert_close(large, (drawn - photos).square().mean())
+
+
+def test_structure_is_what_ssim_lacks():
+    photos = torch.rand(2, 3, 16, 16) * 2 - 1
+    drawn = (photos + 0.1 * torch.randn_like(photos)).requires_grad_()
+    loss = ImageLoss(replace(PIXELS, l2=0.0, structure=2.0), LossNetworks())
+    value = loss(drawn, photos)
+    torch.testing.assert_close(value.total, 2 - 2 * ssim(drawn, photos).mean())
+    value.total.backward()
+    assert drawn.grad.abs().sum() > 0
+    assert loss(photos, photos).total.abs() < 1e-5
 
 
 def test_pyramid_halves_as_often_as_told():

@@ -141,10 +141,12 @@ class MethodPipeline(Pipeline):
         region: Tensor | None = None,
         *,
         size: int | None = None,
+        dtype: torch.dtype = torch.float32,  # noqa: ARG002
     ) -> Tensor:
         """Return X', (R, 3, size, size); arguments and errors as `Pipeline.edit`.
 
-        Methods draw at their full side; for a smaller `size` the picture is then averaged down.
+        Methods draw in float32 at their full side; for a smaller `size` the picture is then
+        averaged down.
         """
         before = self.reconstruct(inversion)
         after = self._edited(inversion, edits, region) if edits else before

@@ -2,6 +2,7 @@
 
     L = l2 L2 + lpips LPIPS + identity ID                 L_im of App. 7
       + l1 L1 + pyramid L2 of halved images              for small models
+      + structure (1 - SSIM)
       + discriminator_features + attribute_features      of networks that the user has trained
 
 The last two replace LPIPS where no pretrained network can be had: the features of D, or of an
@@ -24,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.evaluation.metrics import ssim
 from stylefeatureeditor.training.losses import l2_loss
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class ImageLossConfig:
         identity: 1 - cos of identity features.
         l1: mean absolute error of the pixels.
         pyramid: mean of the L2 of images halved 1 to `pyramid_levels` times.
+        structure: 1 - SSIM.
         discriminator_features: distance of D's layers.
         attribute_features: distance of the attribute classifier's layers.
         identity_features: whose, ArcFace's of faces or MoCo's of anything else.
@@ -61,6 +64,7 @@ class ImageLossConfig:
     identity: float = 0.1
     l1: float = 0.0
     pyramid: float = 0.0
+    structure: float = 0.0
     discriminator_features: float = 0.0
     attribute_features: float = 0.0
     identity_features: Identity = "arcface"
@@ -170,6 +174,8 @@ class ImageLoss:
             terms["l1"] = (pair[0] - pair[1]).abs().mean()
         if config.pyramid:
             terms["pyramid"] = pyramid_loss(*pair, config.pyramid_levels)
+        if config.structure:
+            terms["structure"] = 1 - ssim(*pair).mean()
         if config.discriminator_features:
             assert self.discriminator is not None  # D knows one size only: the whole images
             layers = [

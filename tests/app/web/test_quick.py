@@ -8,6 +8,7 @@ import pytest
 from stylefeatureeditor import Preview
 from stylefeatureeditor.app.web.quick import Quick, no_finer_than_shown
 from stylefeatureeditor.app.web.view import viewer_message
+from stylefeatureeditor.device import quick_dtype
 from tiny_methods import tiny_method_editor
 
 EDITS = {"smile": 2.0}
@@ -27,7 +28,8 @@ def test_a_moving_slider_has_a_preview_and_one_that_was_let_go_the_picture(slow)
     inversion = slow.inversion(1)
     moving = slow.draw(64, EDITS)
     assert moving.is_preview
-    assert np.array_equal(moving.crop, Preview(slow.editor, inversion).crop(EDITS))
+    dtype = quick_dtype(slow.editor.pipeline.device)
+    assert np.array_equal(moving.crop, Preview(slow.editor, inversion, dtype=dtype).crop(EDITS))
     assert "Preview, " in viewer_message(slow, 1, moving, draft=True)["status"]
     slow.change(edits=EDITS)
     still = slow.draw(64)
@@ -44,17 +46,23 @@ def test_a_preview_stays_within_what_was_painted(slow, pixels):
 
 
 @pytest.mark.parametrize("blend", ["feather", "residual"])
-def test_a_preview_is_no_finer_than_the_screen_shows_it(slow, blend):
+def test_a_picture_is_no_finer_than_the_screen_shows_it(slow, blend):
     inversion = slow.inversion(1)
     face = inversion.faces[0]
     size = face.pixels.shape[-1]
     middle = np.array([face.photo.shape[1], face.photo.shape[0]]) / 2
     corners = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)])
-    for side, expected in ((size / 5, size // 4), (size / 2, size // 2), (2 * size, size)):
+    for side, times, expected in (
+        (size / 5, 1, size // 4),
+        (size / 5, 2, size // 2),
+        (size / 2, 1, size // 2),
+        (size / 2, 2, size),
+        (2 * size, 1, size),
+    ):
         small = replace(face, quad=middle + corners * side / 2)
         edited = slow.editor.edit(inversion, EDITS, blend=blend)
         whole = replace(edited, inversion=replace(inversion, faces=(small,)))
-        coarse = no_finer_than_shown(whole)
+        coarse = no_finer_than_shown(whole, times)
         assert coarse.pixels.shape[-1] == expected
         apart = np.asarray(coarse.photo).astype(float) - np.asarray(whole.photo)
         assert np.abs(apart).mean() < 1
@@ -64,7 +72,9 @@ def test_a_preview_is_no_finer_than_the_screen_shows_it(slow, blend):
 def test_the_preview_is_made_ahead_and_once(slow, monkeypatch):
     slow.prepare()
     monkeypatch.setattr(slow.editor.model.e4e, "forward", lambda _: pytest.fail("E ran again"))
-    monkeypatch.setattr("stylefeatureeditor.app.web.quick.Preview", lambda *_: pytest.fail("again"))
+    monkeypatch.setattr(
+        "stylefeatureeditor.app.web.quick.Preview", lambda *_, **__: pytest.fail("again")
+    )
     assert slow.draw(64, EDITS).is_preview
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from torch.nn.functional import avg_pool2d
 
 from stylefeatureeditor.comparisons.editor import MethodEditor
+from stylefeatureeditor.device import quick_dtype
 from stylefeatureeditor.preview import Preview
 from stylefeatureeditor.result import EditResult
 
@@ -25,20 +26,25 @@ LEAST_SIZE = 256  # px: a quarter of fewer shows no face
 LEAST_CROP = 8  # px that a crop is not halved below, however small its face is shown
 
 
-def no_finer_than_shown(preview: EditResult) -> EditResult:
-    """Return a preview whose crops are halved while they are finer than the photo they go into.
+def no_finer_than_shown(result: EditResult, times: float) -> EditResult:
+    """Return a result whose crops are halved while they are finer than the photo they go into.
+
+    From twice as fine on, the photo differs by its rounding: 1 level, 3 under the blend `feather`.
 
     Args:
-        preview: with the faces' places in the photo that is shown.
+        result: with the faces' places in the photo that is shown.
+        times: so many times as fine they may be.
     """
-    inversion, size = preview.inversion, preview.pixels.shape[-1]
-    shown = max(np.hypot(*(face.quad[3] - face.quad[0])) for face in inversion.faces)
+    inversion, size = result.inversion, result.pixels.shape[-1]
+    shown = times * max(np.hypot(*(face.quad[3] - face.quad[0])) for face in inversion.faces)
     factor = 2 ** int(np.log2(max(1.0, size / max(shown, LEAST_CROP))))
+    if factor == 1:
+        return result
     faces = tuple(replace(face, pixels=avg_pool2d(face.pixels, factor)) for face in inversion.faces)
     drawn = None if inversion.pixels is None else avg_pool2d(inversion.pixels, factor)
     return replace(
-        preview,
-        pixels=avg_pool2d(preview.pixels, factor),
+        result,
+        pixels=avg_pool2d(result.pixels, factor),
         inversion=replace(inversion, faces=faces, pixels=drawn),
     )
 
@@ -68,7 +74,8 @@ class Quick:
         if self.pace(editor) != "preview":
             return None
         if self._preview is None or self._preview.inversion is not inversion:
-            self._preview = Preview(editor, inversion)
+            dtype = quick_dtype(editor.pipeline.device)
+            self._preview = Preview(editor, inversion, dtype=dtype)
         return self._preview
 
     def edit(

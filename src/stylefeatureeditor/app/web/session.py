@@ -222,8 +222,7 @@ class Session:
                 inversion=replace(inversion, faces=faces),
                 photo_mask=self._photo_mask(width, height),
             )
-            if is_preview:
-                shown = no_finer_than_shown(shown)
+            shown = no_finer_than_shown(shown, times=1 if is_preview else 2)
             before, after = Image.fromarray(copy), shown.photo
         seconds = time.perf_counter() - start
         return Drawing(before, after, crop_before, result.crop, seconds, is_preview)
