@@ -102,7 +102,8 @@ def edit(
 ) -> dict[str, float]:
     """Return what an edit does to each photo that is asked to change sides, means over the photos.
 
-    flip: the judge sees the other side after it. leakage: mean change of its other scores.
+    flip: the judge sees the other side after it. leakage: mean change of its other scores by the
+    edit, from the redrawn photo; outside: the same from the photo itself, what a user sees change.
     background: mean squared change of the pixels around the face, from the photo itself.
     """
     column = judge.column(EDITS[name])
@@ -113,7 +114,7 @@ def edit(
     found = []
     for part in photos.split(BATCH):
         state = method.invert(part)
-        before = judge(state.reconstruction.clamp(-1, 1))
+        before, plain = judge(state.reconstruction.clamp(-1, 1)), judge(part)
         has = before[:, column] > 0
         for there in (True, False):
             chosen = torch.nonzero(has == there)[:, 0]
@@ -129,6 +130,7 @@ def edit(
                 {
                     "flip": flips(before[chosen, column], after[:, column], target),
                     "leakage": leakage(before[chosen], after, column),
+                    "outside": leakage(plain[chosen], after, column),
                     "background": moved,
                 }
             )
@@ -203,10 +205,14 @@ def tables(found: dict[str, Any]) -> str:
         f"| {name} | {row['l2']:.4f} | {row['ssim']:.3f} |"
         for name, row in found["inversion"].items()
     ]
-    lines += ["", "| edit | method | flips | other scores move | background moves |"]
-    lines += ["|---|---|---|---|---|"]
     lines += [
-        f"| {edit} | {name} | {row['flip']:.1%} | {row['leakage']:.3f} | {row['background']:.4f} |"
+        "",
+        "| edit | method | flips | other scores: by the edit | from the photo | background |",
+    ]
+    lines += ["|---|---|---|---|---|---|"]
+    lines += [
+        f"| {edit} | {name} | {row['flip']:.1%} | {row['leakage']:.3f} | {row['outside']:.3f} | "
+        f"{row['background']:.4f} |"
         for edit, rows in found["edits"].items()
         for name, row in rows.items()
     ]

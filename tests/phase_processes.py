@@ -16,6 +16,7 @@ from phase_training import PIXELS, tiny_discriminator
 from seeded import draw
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.editing.direction import EditDirection
+from stylefeatureeditor.training.adversary import AdversarialConfig
 from stylefeatureeditor.training.e4e import E4ePhase, E4eTrainingConfig, LatentDiscriminatorConfig
 from stylefeatureeditor.training.edit_pairs import TrainingDirection
 from stylefeatureeditor.training.feature_editor import EditorPhase, EditorTrainingConfig
@@ -23,7 +24,6 @@ from stylefeatureeditor.training.image_losses import LossNetworks
 from stylefeatureeditor.training.inverter import InverterPhase, InverterTrainingConfig
 from stylefeatureeditor.training.loop import LoopConfig, run
 from stylefeatureeditor.training.losses import R1Config
-from stylefeatureeditor.training.networks import AdversarialConfig
 from tiny import SIZE, WIDTH, tiny_model
 
 STEPS, BATCH = 5, 4

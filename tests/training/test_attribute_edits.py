@@ -52,19 +52,19 @@ def flat(*channels):
     ],
 )
 def test_the_attribute_is_asked_for_in_proportion(attribute, share, wanted):
-    config = AttributeEditConfig(weight=0.5, others=0.0, near=0.0)
+    config = AttributeEditConfig(others=0.0, near=0.0)
     loss = AttributeEditLoss(config, Levels())
     total, terms = loss(flat(0.1, 0.0, 0.0), flat(0.0, 0.0, 0.0), attribute, share)
     assert terms["flip"] == pytest.approx(math.log1p(math.exp(wanted)), rel=1e-5)
-    assert total.item() == pytest.approx(0.5 * terms["flip"], rel=1e-5)
+    assert total.item() == pytest.approx(terms["flip"], rel=1e-5)
 
 
 @pytest.mark.usefixtures("_steady")
 def test_the_terms_add_up_and_reach_the_picture():
-    config = AttributeEditConfig(weight=0.5, others=3.0, near=7.0)
+    config = AttributeEditConfig(others=3.0, near=7.0)
     edited = draw("attribute-edits", (2, 3, 8, 8)).requires_grad_()
     total, terms = AttributeEditLoss(config, Levels())(edited, flat(0.1, 0, 0), "Blue", 1.0)
-    expected = 0.5 * (terms["flip"] + 3 * terms["others"] + 7 * terms["near"])
+    expected = terms["flip"] + 3 * terms["others"] + 7 * terms["near"]
     assert total.item() == pytest.approx(expected, rel=1e-5)
     total.backward()
     assert edited.grad.abs().max() > 0

@@ -26,12 +26,12 @@ from stylefeatureeditor.evaluation.attribute_classifier import (
 from stylefeatureeditor.pipeline import Pipeline
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.training import attribute_edits
+from stylefeatureeditor.training.adversary import AdversarialConfig
 from stylefeatureeditor.training.attribute_edits import AttributeEditConfig
 from stylefeatureeditor.training.edit_pairs import TrainingDirection
 from stylefeatureeditor.training.feature_editor import EditorPhase, EditorTrainingConfig
 from stylefeatureeditor.training.image_losses import LossNetworks
 from stylefeatureeditor.training.losses import R1Config
-from stylefeatureeditor.training.networks import AdversarialConfig
 from stylefeatureeditor.training.ranger import RangerConfig
 from stylefeatureeditor.weights.checkpoint import load_model
 from tiny import FEATURE_LAYER, SIZE, WIDTH, tiny_cars_model, tiny_model, tiny_photos
@@ -163,16 +163,20 @@ def asked(directions=DIRECTIONS, model=None, config=CONFIG, **weights):
     classifier.to(chosen.generator.latent_avg.dtype)
     config = replace(config, attributes=AttributeEditConfig(**weights))
     networks = LossNetworks(attributes=classifier)
-    return EditorPhase(config, chosen, directions, tiny_discriminator(), networks)
+    discriminator = tiny_discriminator().to(chosen.generator.latent_avg.dtype)
+    return EditorPhase(config, chosen, directions, discriminator, networks)
 
 
-def test_gradient_of_what_a_classifier_is_asked(monkeypatch):
+@pytest.mark.parametrize("realism", [0.0, 0.6])
+def test_gradient_of_what_a_classifier_is_asked(monkeypatch, realism):
     monkeypatch.setattr(attribute_edits, "varied", lambda *versions: list(versions))
     monkeypatch.setattr(attribute_edits, "inside", lambda images: images)
     model, photos = tiny_model().double(), tiny_photos(2).double()
-    config = replace(CONFIG, inversion_weight=0.0, edit_weight=1e-12, batch_norm="frozen")
+    config = WITH_ADVERSARY if realism else CONFIG
+    config = replace(config, inversion_weight=0.0, edit_weight=1e-12, batch_norm="frozen")
     half = TrainingDirection(SMILE, (1.0, 1.0, -2.0), "-Smiling")  # 1 is its side's end
-    phase = prepared(asked((half,), model, config, weight=0.3, others=0.0, near=7.0))
+    weights = {"weight": 0.3, "others": 0.0, "near": 7.0, "realism": realism}
+    phase = prepared(asked((half,), model, config, **weights))
     plain_gradients(phase, model.feature_editor.parameters())
     step = next(step for step in range(20) if phase.choose(step)[1] == 1.0)
     classifier, generator, k = phase.attribute_loss.classifier, model.generator, FEATURE_LAYER
@@ -188,7 +192,8 @@ def test_gradient_of_what_a_classifier_is_asked(monkeypatch):
         edited = generator.synthesize_from(changed_features, Codes(wplus + shift), k)
         said = classifier(edited)[:, 0]
         flip = torch.nn.functional.softplus(2 + said).mean()  # reach 2, and away from Smiling
-        return 0.3 * (flip + 7 * attribute_edits.change(edited - photos))
+        real = torch.nn.functional.softplus(-phase.adversary.discriminator(edited)).mean()
+        return 0.3 * (flip + 7 * attribute_edits.change(edited - photos) + realism * real)
 
     merge = model.feature_editor.body.merge.weight
     chosen = [(merge, (3, 1, 0, 0)), (merge, (3, 20, 0, 0))]
@@ -199,6 +204,7 @@ def test_gradient_of_what_a_classifier_is_asked(monkeypatch):
     assert steps == pytest.approx(expected, rel=1e-4)
     assert min(map(abs, expected)) > 1e-6
     assert metrics["loss"] == pytest.approx(metrics["loss_attributes"], rel=1e-6)
+    assert ("loss_d" in metrics) == bool(realism)  # D sees the edits that it is asked of
     parts = (classifier, generator, model.e4e)
     assert all(p.grad is None for part in parts for p in part.parameters())
 
@@ -218,6 +224,8 @@ def test_asking_needs_a_classifier_that_knows_and_an_edit():
         make(replace(CONFIG, attributes=weights))
     with pytest.raises(ConfigError, match="edit_weight cannot be 0"):
         replace(CONFIG, attributes=weights, edit_weight=0.0)
+    with pytest.raises(ConfigError, match=r"adversarial\.weight cannot be 0"):
+        replace(CONFIG, attributes=replace(weights, realism=1.0))
     with pytest.raises(ConfigError, match="no direction names its attribute"):
         asked(weight=0.3)
     with pytest.raises(ConfigError, match="knows no attribute 'Old'"):
@@ -231,11 +239,11 @@ def test_a_strength_is_a_share_of_its_side_of_the_range(strength, share):
 
 def test_without_inversion_loss_neither_it_nor_the_discriminator_runs():
     phase = prepared(make(replace(WITH_ADVERSARY, inversion_weight=0.0)))
-    before = snapshot(phase.discriminator)
+    before = snapshot(phase.adversary.discriminator)
     metrics = run_steps(phase, tiny_photos(2), 0, 2)[1]
     assert "loss_inversion" not in metrics
     assert metrics["loss"] == metrics["loss_edit"]
-    assert changed(phase.discriminator, before) == set()
+    assert changed(phase.adversary.discriminator, before) == set()
 
 
 def test_discriminator_starts_at_its_step():

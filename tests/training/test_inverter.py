@@ -17,10 +17,10 @@ from phase_training import (
     tiny_discriminator,
 )
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.training.adversary import AdversarialConfig
 from stylefeatureeditor.training.image_losses import LossNetworks
 from stylefeatureeditor.training.inverter import InverterPhase, InverterTrainingConfig
 from stylefeatureeditor.training.losses import R1Config
-from stylefeatureeditor.training.networks import AdversarialConfig
 from stylefeatureeditor.training.ranger import RangerConfig
 from stylefeatureeditor.weights.checkpoint import load_model
 from tiny import SIZE, tiny_model, tiny_photos
@@ -127,12 +127,12 @@ def test_features_are_blended_in():
 def test_discriminator_starts_at_its_step():
     phase = prepared(make(WITH_ADVERSARY))
     photos = tiny_photos(4)
-    before = snapshot(phase.discriminator)
+    before = snapshot(phase.adversary.discriminator)
     metrics = run_steps(phase, photos, 0, 2)
-    assert changed(phase.discriminator, before) == set()
+    assert changed(phase.adversary.discriminator, before) == set()
     assert "adversarial" not in metrics[-1]
     metrics = run_steps(phase, photos, 2, 3)
-    assert changed(phase.discriminator, before)
+    assert changed(phase.adversary.discriminator, before)
     assert {"adversarial", "loss_d", "score_real"} <= metrics[0].keys()
 
 

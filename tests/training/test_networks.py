@@ -9,7 +9,6 @@ from torch import nn
 from phase_training import changed, snapshot
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.training.networks import (
-    AdversarialConfig,
     freeze,
     likeness,
     picture,
@@ -65,9 +64,3 @@ def test_picture_has_one_row_per_batch():
     joined = picture(rows)
     assert joined.shape == (3, 12, 8)
     assert [joined[0, y, 0].item() for y in (0, 4, 8)] == [-1.0, 0.5, 1.0]
-
-
-def test_adversary_takes_part_from_its_step_on_unless_it_weighs_nothing():
-    config = AdversarialConfig(start=3)
-    assert [config.active(step) for step in (0, 2, 3, 4)] == [False, False, True, True]
-    assert not replace(config, weight=0.0).active(9)

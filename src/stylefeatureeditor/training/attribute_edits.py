@@ -6,6 +6,7 @@ The edit of a photo itself, X' = G(H(F_k, Delta), w'), is then asked to bring it
     L_attr = softplus(m - t A_j(V(X')))          m = reach (2 |s| / |s_end| - 1),  t = sign of s
            + others  mean_j'(p_j'(V(X')) - p_j'(V(X)))^2   p = sigmoid(A), less for kin of j
            + near    (|X' - X| + 2 |pool(X' - X)| + 2 |c(X' - X)|)
+           + realism softplus(-D(X'))                         where D takes part, which sees X' too
 
 So A changes its mind half-way along the range, and nothing else should change: no more pixels
 than needed, no light (pool, cells of S / 4), no tint (c, a pixel's colour without its grey). V
@@ -46,15 +47,17 @@ class AttributeEditConfig:
         reach: logit that the far end of a direction's range shall bring.
         others: of the other attributes, within L_attr.
         near: of what changes in the picture, within L_attr.
+        realism: of what the phase's D says of X', within L_attr.
     """
 
     weight: float = 0.0
     reach: float = 2.0
     others: float = 5.0
     near: float = 10.0
+    realism: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.weight, self.others, self.near) < 0 or self.reach <= 0:
+        if min(self.weight, self.others, self.near, self.realism) < 0 or self.reach <= 0:
             raise ConfigError(f"weights cannot be negative and reach must be above 0, got {self}")
 
 
@@ -74,7 +77,7 @@ class AttributeEditLoss(nn.Module):
     def forward(
         self, edited: Tensor, photos: Tensor, attribute: str, share: float
     ) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss and its terms.
+        """Return the loss, not weighted yet and without D's part, and its terms.
 
         Args:
             edited: X', (B, 3, S, S).
@@ -97,7 +100,7 @@ class AttributeEditLoss(nn.Module):
         ).mean()
         others = others_moved(said, before, column)
         near = change(edited - photos)
-        total = config.weight * (flip + config.others * others + config.near * near)
+        total = flip + config.others * others + config.near * near
         return total, {"flip": flip.item(), "others": others.item(), "near": near.item()}
 
 

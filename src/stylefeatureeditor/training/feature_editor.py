@@ -34,6 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.training.adversary import AdversarialConfig, Adversary
 from stylefeatureeditor.training.attribute_edits import (
     AttributeEditConfig,
     AttributeEditLoss,
@@ -49,10 +50,8 @@ from stylefeatureeditor.training.edit_pairs import (
     make_edit,
 )
 from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig, LossNetworks
-from stylefeatureeditor.training.losses import discriminator_loss, generator_loss, lazy_r1
 from stylefeatureeditor.training.networks import (
     VALIDATION_BATCH,
-    AdversarialConfig,
     BatchNormMode,
     freeze,
     likeness,
@@ -115,6 +114,8 @@ class EditorTrainingConfig:
             raise ConfigError(f"weights cannot be negative, samples must be at least 1: {self}")
         if self.attributes.weight and not self.edit_weight:
             raise ConfigError("attributes.weight asks about edits: edit_weight cannot be 0")
+        if self.attributes.realism and not self.adversarial.weight:
+            raise ConfigError("attributes.realism asks D: adversarial.weight cannot be 0")
         if self.edit_weight == self.inversion_weight == 0:
             raise ConfigError("edit_weight and inversion_weight cannot both be 0")
 
@@ -148,7 +149,7 @@ class EditorPhase:
         self.config = config
         self.model = model
         self.directions = tuple(directions)
-        self.discriminator = discriminator
+        self.adversary = Adversary(config.adversarial, discriminator)
         self.held_out = held_out
         self.edit_loss = ImageLoss(config.edit, networks, discriminator)
         self.inversion_loss = ImageLoss(config.inversion, networks, discriminator)
@@ -171,27 +172,15 @@ class EditorPhase:
         for part in self._trained():
             part.requires_grad_()
         self._set_training()
-        self.discriminator.requires_grad_()
         model.to(accelerator.device)
         self.edit_loss.to(accelerator.device)
         self.inversion_loss.to(accelerator.device)
         if self.attribute_loss is not None:
             self.attribute_loss.to(accelerator.device)
         parameters = [p for part in self._trained() for p in part.parameters()]
-        adversarial = config.adversarial
         self.optimizer: Any = Ranger(parameters, config.ranger)
-        self.discriminator_optimizer: Any = torch.optim.Adam(
-            self.discriminator.parameters(), lr=adversarial.lr, betas=adversarial.betas
-        )
-        (
-            self.repainting,
-            self.wrapped_discriminator,
-            self.optimizer,
-            self.discriminator_optimizer,
-        ) = accelerator.prepare(
-            Repainting(model), self.discriminator, self.optimizer, self.discriminator_optimizer
-        )
-        return [self.repainting, self.wrapped_discriminator]
+        self.repainting, self.optimizer = accelerator.prepare(Repainting(model), self.optimizer)
+        return [self.repainting, self.adversary.prepare(accelerator)]
 
     def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
         """Train H on an edit of drawn images and on the photos themselves, then D.
@@ -200,21 +189,23 @@ class EditorPhase:
             photos: X, (B, 3, S, S) in [-1, 1].
             step: counted from 0.
         """
-        config, drawn = self.config, None
+        config = self.config
         metrics: dict[str, float] = {}
+        fakes: list[Tensor] = []  # for D
         if config.edit_weight:
-            metrics |= self._add_edit_gradients(photos, step)
+            metrics = self._add_edit_gradients(photos, step, fakes)
         if config.inversion_weight:
-            drawn, found = self._add_inversion_gradients(photos, step)
-            metrics |= found
+            metrics |= self._add_inversion_gradients(photos, step, fakes)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if drawn is not None and config.adversarial.active(step):
-            metrics |= self._train_discriminator(photos, drawn, step)
+        if fakes and self.adversary.active(step):
+            metrics |= self.adversary.train(photos, torch.cat(fakes), step)
         losses = (metrics.get(f"loss_{part}", 0.0) for part in ("edit", "inversion", "attributes"))
         return {"loss": sum(losses)} | metrics
 
-    def _add_edit_gradients(self, photos: Tensor, step: int) -> dict[str, float]:
+    def _add_edit_gradients(
+        self, photos: Tensor, step: int, fakes: list[Tensor]
+    ) -> dict[str, float]:
         chosen, strength = self.choose(step)
         direction = chosen.direction
         with self.accelerator.autocast():
@@ -225,58 +216,47 @@ class EditorPhase:
         self.accelerator.backward(loss)
         metrics = {"loss_edit": loss.item()} | image.metrics("edit_")
         if self.attribute_loss is not None and chosen.attribute:
-            metrics |= self._add_attribute_gradients(photos, pair.delta, chosen, strength)
+            with self.accelerator.autocast():
+                start = begin_edit(self.model, photos, direction, strength)
+            # X' of the photos themselves, by the Delta of their own edit pair
+            drawn = self.repainting(start.features, pair.delta, start.codes, start.rgb)
+            metrics |= self._add_attribute_gradients(photos, drawn, chosen, strength, step)
+            if self.config.attributes.realism:
+                fakes.append(drawn.detach())
         return metrics
 
     def _add_attribute_gradients(
-        self, photos: Tensor, delta: Tensor, chosen: TrainingDirection, strength: float
+        self, photos: Tensor, drawn: Tensor, chosen: TrainingDirection, strength: float, step: int
     ) -> dict[str, float]:
-        """Edit the photos themselves, by the Delta of their own edit pair, and ask A."""
+        """Ask A about edits X' of the photos, and D if it is asked of edits."""
         assert self.attribute_loss is not None
-        with self.accelerator.autocast():
-            start = begin_edit(self.model, photos, chosen.direction, strength)
-        drawn = self.repainting(start.features, delta, start.codes, start.rgb)  # X'
-        share = chosen.share(strength)
-        loss, terms = self.attribute_loss(drawn, photos, chosen.attribute, share)
+        weights, share = self.config.attributes, chosen.share(strength)
+        total, terms = self.attribute_loss(drawn, photos, chosen.attribute, share)
+        if weights.realism and self.adversary.active(step):
+            real = self.adversary.ask(drawn)
+            total = total + weights.realism * real
+            terms["realism"] = real.item()
+        loss = weights.weight * total
         self.accelerator.backward(loss)
         return {"loss_attributes": loss.item()} | {f"attribute_{k}": v for k, v in terms.items()}
 
     def _add_inversion_gradients(
-        self, photos: Tensor, step: int
-    ) -> tuple[Tensor, dict[str, float]]:
+        self, photos: Tensor, step: int, fakes: list[Tensor]
+    ) -> dict[str, float]:
         config = self.config
         with self.accelerator.autocast():
             found = invert(self.model, photos)
         drawn = self.repainting(found.features, None, found.codes, found.start.rgb)  # X^
         image = self.inversion_loss(drawn, photos)
         total, metrics = image.total, image.metrics("inversion_")
-        if config.adversarial.active(step):
-            self.discriminator.requires_grad_(requires_grad=False)  # so its plain module will do
-            adversarial = generator_loss(self.discriminator(drawn))
+        if self.adversary.active(step):
+            adversarial = self.adversary.ask(drawn)
             total = total + config.adversarial.weight * adversarial
             metrics["adversarial"] = adversarial.item()
         loss = config.inversion_weight * total
         self.accelerator.backward(loss)
-        return drawn.detach(), {"loss_inversion": loss.item()} | metrics
-
-    def _train_discriminator(self, photos: Tensor, fakes: Tensor, step: int) -> dict[str, float]:
-        r1 = self.config.adversarial.r1
-        self.discriminator.requires_grad_()
-
-        real_scores = self.wrapped_discriminator(photos)
-        fake_scores = self.wrapped_discriminator(fakes)
-        loss = discriminator_loss(real_scores, fake_scores)
-        total = loss
-        if r1 is not None:
-            total = loss + lazy_r1(self.wrapped_discriminator, photos, step, r1)
-        self.accelerator.backward(total)
-        self.discriminator_optimizer.step()
-        self.discriminator_optimizer.zero_grad()
-        return {
-            "loss_d": loss.item(),
-            "score_real": real_scores.mean().item(),
-            "score_fake": fake_scores.mean().item(),
-        }
+        fakes.append(drawn.detach())
+        return {"loss_inversion": loss.item()} | metrics
 
     def choose(self, step: int) -> tuple[TrainingDirection, float]:
         """Return the direction and strength of a step, the same on all ranks."""
@@ -349,15 +329,15 @@ class EditorPhase:
     def _parts(self) -> dict[str, Any]:
         parts = {
             "feature_editor": self.model.feature_editor,
-            "discriminator": self.discriminator,
             "optimizer": self.optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
+            **self.adversary.parts(),
         }
         if self.model.delta_downsampler is not None:
             parts["delta_downsampler"] = self.model.delta_downsampler
         for name, loss in (("edit", self.edit_loss), ("inversion", self.inversion_loss)):
-            if loss.discriminator is not None and loss.discriminator is not self.discriminator:
-                parts[f"first_discriminator_{name}"] = loss.discriminator
+            first = loss.discriminator
+            if first is not None and first is not self.adversary.discriminator:
+                parts[f"first_discriminator_{name}"] = first
         return parts
 
     def _trained(self) -> list[nn.Module]:

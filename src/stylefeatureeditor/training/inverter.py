@@ -25,17 +25,11 @@ from torch import Tensor, nn
 
 from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.training.adversary import AdversarialConfig, Adversary
 from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig, LossNetworks
-from stylefeatureeditor.training.losses import (
-    discriminator_loss,
-    feature_distance,
-    feature_norm,
-    generator_loss,
-    lazy_r1,
-)
+from stylefeatureeditor.training.losses import feature_distance, feature_norm
 from stylefeatureeditor.training.networks import (
     VALIDATION_BATCH,
-    AdversarialConfig,
     BatchNormMode,
     freeze,
     likeness,
@@ -141,7 +135,7 @@ class InverterPhase:
     ) -> None:
         self.config = config
         self.model = model
-        self.discriminator = discriminator
+        self.adversary = Adversary(config.adversarial, discriminator)
         self.held_out = held_out
         self.image_loss = ImageLoss(config.image, networks, discriminator)
 
@@ -153,23 +147,11 @@ class InverterPhase:
         model.inverter = synchronised(model.inverter, accelerator)  # type: ignore[assignment]
         model.inverter.requires_grad_()
         set_training(model.inverter, config.batch_norm)
-        self.discriminator.requires_grad_()
         model.to(accelerator.device)
         self.image_loss.to(accelerator.device)
-        adversarial = config.adversarial
         self.optimizer: Any = Ranger(model.inverter.parameters(), config.ranger)
-        self.discriminator_optimizer: Any = torch.optim.Adam(
-            self.discriminator.parameters(), lr=adversarial.lr, betas=adversarial.betas
-        )
-        (
-            self.redrawing,
-            self.wrapped_discriminator,
-            self.optimizer,
-            self.discriminator_optimizer,
-        ) = accelerator.prepare(
-            Redrawing(model), self.discriminator, self.optimizer, self.discriminator_optimizer
-        )
-        return [self.redrawing, self.wrapped_discriminator]
+        self.redrawing, self.optimizer = accelerator.prepare(Redrawing(model), self.optimizer)
+        return [self.redrawing, self.adversary.prepare(accelerator)]
 
     def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
         """Train I, then D, on one batch; both see the same drawn images.
@@ -179,8 +161,8 @@ class InverterPhase:
             step: counted from 0.
         """
         drawn, metrics = self._train_inverter(photos, step)
-        if self.config.adversarial.active(step):
-            metrics |= self._train_discriminator(photos, drawn, step)
+        if self.adversary.active(step):
+            metrics |= self.adversary.train(photos, drawn, step)
         return metrics
 
     def _train_inverter(self, photos: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -198,10 +180,9 @@ class InverterPhase:
         loss = share * (image.total + image_codes.total) + config.features * regulariser
         metrics = image.metrics() | image_codes.metrics("codes_")
         metrics |= {"features": regulariser.item(), "blend": blend}
-        if config.adversarial.active(step):
-            self.discriminator.requires_grad_(requires_grad=False)  # so its plain module will do
-            adversarial = generator_loss(self.discriminator(drawn))
-            adversarial_codes = generator_loss(self.discriminator(from_codes))
+        if self.adversary.active(step):
+            adversarial = self.adversary.ask(drawn)
+            adversarial_codes = self.adversary.ask(from_codes)
             loss = loss + share * config.adversarial.weight * (adversarial + adversarial_codes)
             metrics["adversarial"] = adversarial.item()
 
@@ -210,25 +191,6 @@ class InverterPhase:
         self.optimizer.zero_grad()
         fakes = torch.cat([drawn.detach(), from_codes.detach()])  # (2B, 3, S, S)
         return fakes, {"loss": loss.item()} | metrics
-
-    def _train_discriminator(self, photos: Tensor, fakes: Tensor, step: int) -> dict[str, float]:
-        r1 = self.config.adversarial.r1
-        self.discriminator.requires_grad_()
-
-        real_scores = self.wrapped_discriminator(photos)
-        fake_scores = self.wrapped_discriminator(fakes)
-        loss = discriminator_loss(real_scores, fake_scores)
-        total = loss
-        if r1 is not None:
-            total = loss + lazy_r1(self.wrapped_discriminator, photos, step, r1)
-        self.accelerator.backward(total)
-        self.discriminator_optimizer.step()
-        self.discriminator_optimizer.zero_grad()
-        return {
-            "loss_d": loss.item(),
-            "score_real": real_scores.mean().item(),
-            "score_fake": fake_scores.mean().item(),
-        }
 
     def validate(self) -> dict[str, float]:
         """Return L2 and SSIM of X^ and X^_w on the held-out photos, without blending."""
@@ -262,12 +224,11 @@ class InverterPhase:
     def _parts(self) -> dict[str, Any]:
         parts = {
             "inverter": self.model.inverter,
-            "discriminator": self.discriminator,
             "optimizer": self.optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
+            **self.adversary.parts(),
         }
         first = self.image_loss.discriminator
-        if first is not None and first is not self.discriminator:
+        if first is not None and first is not self.adversary.discriminator:
             parts["first_discriminator"] = first
         return parts
 

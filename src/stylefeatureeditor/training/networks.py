@@ -6,7 +6,6 @@ A frozen network gets no gradient and stays in eval mode, BatchNorm statistics i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.metrics import SSIM_SIDE, l2, ssim
 from stylefeatureeditor.model import Model
-from stylefeatureeditor.training.losses import R1Config
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -25,33 +23,6 @@ if TYPE_CHECKING:
 BatchNormMode = Literal["batch", "frozen"]
 NORMS = (nn.BatchNorm2d, nn.BatchNorm1d, nn.SyncBatchNorm)
 VALIDATION_BATCH = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdversarialConfig:
-    """The adversarial loss of a phase and how D is trained against it; 1e-4 is App. 7's rate.
-
-    Attributes:
-        weight: of softplus(-D(X^)) in the loss; 0 leaves D out altogether.
-        start: first step at which D and this loss take part.
-        lr: of Adam for D.
-        betas: of Adam for D.
-        r1: gradient penalty on D; None is none, as in the paper.
-    """
-
-    weight: float = 0.01
-    start: int = 0
-    lr: float = 1e-4
-    betas: tuple[float, float] = (0.9, 0.999)
-    r1: R1Config | None = field(default_factory=R1Config)
-
-    def __post_init__(self) -> None:
-        if self.weight < 0 or self.start < 0 or self.lr <= 0:
-            raise ConfigError(f"weight and start cannot be negative, lr must be positive: {self}")
-
-    def active(self, step: int) -> bool:
-        """Whether D and its loss take part in a step."""
-        return self.weight > 0 and step >= self.start
 
 
 def freeze(network: nn.Module) -> None:

@@ -22,13 +22,13 @@ from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncod
 from stylefeatureeditor.inversion.fuser import FuserConfig
 from stylefeatureeditor.inversion.inverter import InverterConfig
 from stylefeatureeditor.model import ModelConfig
+from stylefeatureeditor.training.adversary import AdversarialConfig
 from stylefeatureeditor.training.attributes import AttributeTrainingConfig
 from stylefeatureeditor.training.e4e import E4eTrainingConfig, LatentDiscriminatorConfig
 from stylefeatureeditor.training.feature_editor import EditorTrainingConfig
 from stylefeatureeditor.training.image_losses import ImageLossConfig
 from stylefeatureeditor.training.inverter import InverterTrainingConfig
 from stylefeatureeditor.training.loop import LoopConfig
-from stylefeatureeditor.training.networks import AdversarialConfig
 from stylefeatureeditor.training.presets import (
     AttributesRun,
     Directions,
