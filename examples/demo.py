@@ -1,7 +1,7 @@
 """make demo: edit a real photo with the built-in model, offline.
 
     out/astronaut.png   the photo: NASA's portrait of Eileen Collins, public domain
-    out/edited.png      what `sfe edit out/astronaut.png -e smile=2.5` makes of it
+    out/edited.png      what `sfe edit out/astronaut.png -e smile=2` makes of it
     out/demo.png        the photo, the edited photo, and below them the face through five edits
 
 The photo comes with scikit-image.
@@ -17,9 +17,10 @@ from skimage.data import astronaut
 
 import stylefeatureeditor as sfe
 from stylefeatureeditor.app.cli.main import main
+from stylefeatureeditor.app.cli.strip import draw_strip
 
 OUT = Path("out")
-EDITS = {"smile": -3, "age": 3, "beard": 3, "makeup": 1.3, "black_hair": 3}
+EDITS = {"smile": -3, "age": 3, "gender": 2.8, "makeup": 1.3, "blond_hair": 3}
 BEFORE = {"smile": 0}  # no edit at all, to begin the strip with
 GAP = 8
 FACE = (128, 0, 320, 192)  # where the face is in the photo: left, top, right, bottom
@@ -30,7 +31,7 @@ def run() -> int:
     OUT.mkdir(exist_ok=True)
     photo, edited = OUT / "astronaut.png", OUT / "edited.png"
     sfe.save_photo(astronaut(), photo)
-    code = main(["edit", str(photo), "-e", "smile=2.5", "-o", str(edited), "--overwrite"])
+    code = main(["edit", str(photo), "-e", "smile=2", "-o", str(edited), "--overwrite"])
     if code == 0:
         draw_sheet(photo, edited).save(OUT / "demo.png")
         print(OUT / "demo.png")
@@ -42,18 +43,17 @@ def draw_sheet(photo: Path, edited: Path) -> Image.Image:
     pair = [Image.open(path).convert("RGB") for path in (photo, edited)]
     editor = sfe.Editor.from_pretrained("faces")
     inversion = editor.invert(photo)
-    faces = [
-        editor.edit(inversion, edits).photo.crop(FACE)
-        for edits in (BEFORE, *({name: strength} for name, strength in EDITS.items()))
-    ]
     width = sum(image.width for image in pair) + GAP
-    side = (width - GAP * (len(faces) - 1)) // len(faces)
-    sheet = Image.new("RGB", (width, pair[0].height + GAP + side), "white")
+    side = width // (1 + len(EDITS)) - GAP
+    tiles = []
+    for label, edits in [("no edit", BEFORE), *((f"{k} {v:g}", {k: v}) for k, v in EDITS.items())]:
+        face = editor.edit(inversion, edits).photo.crop(FACE)
+        tiles.append((label, face.resize((side, side), Image.Resampling.LANCZOS)))
+    strip = draw_strip(tiles)
+    sheet = Image.new("RGB", (width, pair[0].height + GAP + strip.height), strip.getpixel((0, 0)))
     for number, image in enumerate(pair):
         sheet.paste(image, (number * (image.width + GAP), 0))
-    for number, face in enumerate(faces):
-        tile = face.resize((side, side), Image.Resampling.LANCZOS)
-        sheet.paste(tile, (number * (side + GAP), pair[0].height + GAP))
+    sheet.paste(strip, ((width - strip.width) // 2, pair[0].height + GAP))
     return sheet
 
 

@@ -17,7 +17,7 @@
 #   CHANNELS   of G and D, "8192 192": 8192 / side, at most 192;  STYLE  width of w, 128
 #   WIDTH      of the encoders' stems, 40
 #   LIKENESS, CRITIC    weights in image losses of the classifier's and of D's features, 0.1 each
-#   STAGES, ASKING, FLAGS, PYTHON, OMP_NUM_THREADS       as in builtin_cpu.sh
+#   STRUCTURE, ASKING, REALISM, STAGES, FLAGS, PYTHON, OMP_NUM_THREADS       as in builtin_cpu.sh
 #
 # A plan for 25 minutes of an H200, not measured: G at 32 px 2 minutes, at 64 px 3, at 128 px 6; both
 # classifiers 1.5; e4e 3; directions 2.5; Inverter 4; Feature Editor 2.5; the rest starts processes.

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from stylefeatureeditor.editing.catalog import CatalogEntry
 
 FAR_END = 3.0
-KEPT = 0.75  # of the ranges that H was trained with: their ends are overdone (docs/LOG.md)
+# of the ranges that H was trained with: their ends are overdone (docs/LOG.md)
+KEPT = {"smile": 0.9}
+KEPT_OTHERWISE = 0.8
 GROUPS = {
     "expression": ("smile", "mouth_open"),
     "pose": ("turn",),
@@ -50,8 +52,9 @@ def rescaled(entry: CatalogEntry) -> CatalogEntry:
     """Return the direction with strengths of which the largest one that is kept is 3 or -3."""
     if entry.kind != "linear":
         return entry
-    factor = FAR_END / (KEPT * max(abs(end) for end in entry.useful_range))
-    low, high = (round(KEPT * end * factor, 1) for end in entry.useful_range)
+    kept = KEPT.get(entry.name, KEPT_OTHERWISE)
+    factor = FAR_END / (kept * max(abs(end) for end in entry.useful_range))
+    low, high = (round(kept * end * factor, 1) for end in entry.useful_range)
     return replace(entry, scale=entry.scale / factor, useful_range=(low, high))
 
 

@@ -9,7 +9,7 @@
 # and define train_generator STAGE.
 # shellcheck shell=bash disable=SC2086,SC2154
 
-likeness=${LIKENESS:-0.1} asking=${ASKING:-0.05}
+likeness=${LIKENESS:-0.1} structure=${STRUCTURE:-0.3} asking=${ASKING:-0.07} realism=${REALISM:-2}
 stage="" child="" stopped="" # what is under way, its process, whether to stop
 
 stop() {
@@ -93,13 +93,18 @@ run_stage() {
         directions) fit_directions ;;
         inverter)
             train inverter "${STEPS_INVERTER:-}" --data "${zips[@]}" --model "$out/e4e" \
-                --attributes "$out/attributes" --training.image.attribute-features "$likeness" $inverter
+                --attributes "$out/attributes" --training.image.attribute-features "$likeness" \
+                --training.image.structure "$structure" $inverter
             ;;
         editor)
             train editor "${STEPS_EDITOR:-}" --data "${zips[@]}" --model "$out/inverter" \
                 --attributes "$out/attributes" --training.edit.attribute-features "$likeness" \
                 --training.inversion.attribute-features "$likeness" \
-                --training.attributes.weight "$asking" ${TUNE_FROM:+--training.batch-norm frozen} $editor
+                --training.inversion.structure "$structure" --training.inversion-weight 2 \
+                --training.attributes.weight "$asking" --training.attributes.others 30 \
+                --training.attributes.realism "$realism" --training.adversarial.weight 0.002 \
+                --training.adversarial.start 0 --training.adversarial.r1.weight 0.5 \
+                ${TUNE_FROM:+--training.batch-norm frozen} $editor
             ;;
         faces) run "$python" "$here/builtin_ship.py" "$out/editor/model" "$out/attributes" "$out/faces" ;;
         *) echo "unknown stage $1" >&2; return 2 ;;

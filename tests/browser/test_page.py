@@ -205,6 +205,8 @@ def test_another_model_draws_another_picture(page):
 
 def test_a_strip_shows_a_direction_from_end_to_end(page):
     unfold(page, "One edit in steps")
+    page.locator("#sfe-show-strip").click()
+    page.get_by_text("Choose an edit first").wait_for()
     page.locator("#sfe-strip-of input").click()
     page.get_by_role("option", name="Age").click()
     page.locator("#sfe-show-strip").click()

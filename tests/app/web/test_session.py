@@ -201,6 +201,12 @@ def test_an_aligned_crop_needs_no_detector(session, pixels, tmp_path, monkeypatc
     assert session.opened.name == "crop.png"  # what was open stays open
 
 
+@pytest.mark.parametrize("name", [None, ""])
+def test_a_strip_is_of_a_chosen_edit(opened, name):
+    with pytest.raises(DirectionError, match="choose an edit first"):
+        opened.strip(name)
+
+
 def test_a_strip_goes_from_end_to_end(opened):
     strip = opened.strip("smile")
     assert strip.width > 8 * 32

@@ -173,7 +173,7 @@ class Handlers:
             Event.of(request), lambda session: session.choose_model(model), panel=True
         )
 
-    def strip(self, name: str, request: gr.Request) -> tuple[str, dict[str, Any]]:
+    def strip(self, name: str | None, request: gr.Request) -> tuple[str, dict[str, Any]]:
         """Return the strip of a direction as HTML, and a message for the viewer."""
         with self.sessions.use(str(request.session_hash)) as session:
             try:

@@ -227,14 +227,16 @@ class Session:
         seconds = time.perf_counter() - start
         return Drawing(before, after, crop_before, result.crop, seconds, is_preview)
 
-    def strip(self, name: str) -> Image.Image:
+    def strip(self, name: str | None) -> Image.Image:
         """Return the face with a direction from one end of its useful range to the other.
 
         Raises:
             PhotoError: no photo is open.
-            DirectionError: there is no such direction.
+            DirectionError: there is no such direction, or none was chosen.
             FaceError: all faces are edited at once.
         """
+        if not name:
+            raise DirectionError("choose an edit first")
         entry = self.editor.directions.find(name)
         inversion = self.inversion(self.settings.face)
         if len(inversion) > 1:
