@@ -108,8 +108,9 @@ def test_the_goal_of_the_page_at_1024_px_is_the_edit_and_half_a_second(tmp_path)
     from benchmarks.report import write_report
 
     found = results(tmp_path / "cpu.json")
-    found.put(found.size(1024)["rows"], row("re-edit", 1.8))  # .9 s
+    found.put(found.size(1024)["rows"], row("re-edit", 1.2))  # of another run: does not count
     for name, seconds in (
+        ("random-1024, the edit itself", 0.9),
         ("faces, while it moves", 0.2),
         ("random-1024, while it moves", 1.2),
         ("random-1024, after it is let go", 1.3),
