@@ -17,6 +17,7 @@ import torch
 from benchmarks.inference import edit_again
 from benchmarks.measure import ROOT, seconds_of, summary
 from benchmarks.processes import save_model
+from benchmarks.report import EDIT_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,6 @@ CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 MOVES = 12  # of each kind that are timed, after two that are not
 EDITS = 6  # of the network alone, before and after the page's own
 WAIT = 120_000  # ms
-EDIT_ROW = "random-1024, the edit itself"
 SLIDER = ".sfe-row input[type=range]"
 # Resolves to milliseconds, once the picture that answers the event has been decoded and drawn.
 MOVE = """([event, strength]) => new Promise((done) => {

@@ -103,7 +103,7 @@ def edit(
     """Return what an edit does to each photo that is asked to change sides, means over the photos.
 
     flip: the judge sees the other side after it. leakage: mean change of its other scores by the
-    edit, from the redrawn photo; outside: the same from the photo itself, what a user sees change.
+    edit, from the redrawn photo; from_photo: the same from the photo itself, what a user sees.
     background: mean squared change of the pixels around the face, from the photo itself.
     """
     column = judge.column(EDITS[name])
@@ -130,7 +130,7 @@ def edit(
                 {
                     "flip": flips(before[chosen, column], after[:, column], target),
                     "leakage": leakage(before[chosen], after, column),
-                    "outside": leakage(plain[chosen], after, column),
+                    "from_photo": leakage(plain[chosen], after, column),
                     "background": moved,
                 }
             )
@@ -211,7 +211,7 @@ def tables(found: dict[str, Any]) -> str:
     ]
     lines += ["|---|---|---|---|---|---|"]
     lines += [
-        f"| {edit} | {name} | {row['flip']:.1%} | {row['leakage']:.3f} | {row['outside']:.3f} | "
+        f"| {edit} | {name} | {row['flip']:.1%} | {row['leakage']:.3f} | {row['from_photo']:.3f} | "
         f"{row['background']:.4f} |"
         for edit, rows in found["edits"].items()
         for name, row in rows.items()

@@ -96,7 +96,10 @@ run_stage() {
                 --attributes "$out/attributes" --training.image.attribute-features "$likeness" \
                 --training.image.structure "$structure" $inverter
             ;;
-        editor)
+        editor) # edits are judged by the D of the generator, which has seen the most
+            [ "$asking" != 0 ] || realism=0
+            local judge=$out/$generator/model
+            [ -f "$judge/discriminator.safetensors" ] || judge=""
             train editor "${STEPS_EDITOR:-}" --data "${zips[@]}" --model "$out/inverter" \
                 --attributes "$out/attributes" --training.edit.attribute-features "$likeness" \
                 --training.inversion.attribute-features "$likeness" \
@@ -104,6 +107,7 @@ run_stage() {
                 --training.attributes.weight "$asking" --training.attributes.others 30 \
                 --training.attributes.realism "$realism" --training.adversarial.weight 0.002 \
                 --training.adversarial.start 0 --training.adversarial.r1.weight 0.5 \
+                ${judge:+--discriminator "$judge"} \
                 ${TUNE_FROM:+--training.batch-norm frozen} $editor
             ;;
         faces) run "$python" "$here/builtin_ship.py" "$out/editor/model" "$out/attributes" "$out/faces" ;;

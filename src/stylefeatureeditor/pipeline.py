@@ -117,7 +117,8 @@ class Pipeline:
                 (R,) strengths, the face is edited R times.
             region: (B or 1, 1, H, H), 1 = may change; None lets everything change.
             size: side of the picture; a smaller one is quick and coarse. None is the model's.
-            dtype: of H's convolutions; torch.bfloat16 is less exact (docs/LOG.md).
+            dtype: of H's convolutions; torch.bfloat16 is less exact (docs/LOG.md). Other
+                engines than torch keep their own.
 
         Raises:
             ConfigError: G has no layer of that side after F_k.

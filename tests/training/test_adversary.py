@@ -30,3 +30,13 @@ def test_it_is_asked_without_learning_and_learns_to_tell_drawn_from_photo():
     rows = [adversary.train(photos, drawn.detach(), step) for step in range(8)]
     assert rows[-1]["loss_d"] < rows[0]["loss_d"]
     assert rows[-1]["score_real"] > rows[-1]["score_fake"]
+
+
+def test_no_other_loss_leaves_it_a_gradient():
+    adversary = Adversary(AdversarialConfig(r1=None), tiny_discriminator())
+    adversary.prepare(Accelerator(cpu=True))
+    photos = tiny_photos(2).requires_grad_()
+    for step in range(2):
+        adversary.discriminator(photos).sum().backward()
+        assert all(parameter.grad is None for parameter in adversary.discriminator.parameters())
+        adversary.train(photos.detach(), -photos.detach(), step)

@@ -209,6 +209,25 @@ def test_gradient_of_what_a_classifier_is_asked(monkeypatch, realism):
     assert all(p.grad is None for part in parts for p in part.parameters())
 
 
+def test_edits_and_inversions_take_turns_before_d(monkeypatch):
+    phase = prepared(asked((SMILE_BRINGS,), config=WITH_ADVERSARY, weight=0.3, realism=1.0))
+    drawn, shown, ask = [], [], phase.adversary.ask
+    monkeypatch.setattr(phase.adversary, "ask", lambda x: drawn.append(x.detach()) or ask(x))
+    monkeypatch.setattr(phase.adversary, "train", lambda *args: shown.append(args[1]) or {})
+    run_steps(phase, tiny_photos(4), 0, 1)
+    edits, inversions = drawn
+    assert torch.equal(shown[0][0::2], edits)
+    assert torch.equal(shown[0][1::2], inversions)
+    assert not torch.equal(edits, inversions)
+
+
+def test_resumes_exactly_where_d_is_asked_about_edits():
+    def fresh():
+        return asked((SMILE_BRINGS,), config=WITH_ADVERSARY, weight=0.3, realism=1.0)
+
+    assert_resumes(fresh, tiny_photos(2), step=2)
+
+
 def test_a_direction_without_attribute_is_not_asked_about():
     phase = prepared(asked((SMILE_BRINGS, DIRECTIONS[1]), weight=0.3))
     metrics = run_steps(phase, tiny_photos(2), 0, 12)
@@ -224,8 +243,10 @@ def test_asking_needs_a_classifier_that_knows_and_an_edit():
         make(replace(CONFIG, attributes=weights))
     with pytest.raises(ConfigError, match="edit_weight cannot be 0"):
         replace(CONFIG, attributes=weights, edit_weight=0.0)
-    with pytest.raises(ConfigError, match=r"adversarial\.weight cannot be 0"):
-        replace(CONFIG, attributes=replace(weights, realism=1.0))
+    for weighs in (CONFIG, WITH_ADVERSARY):
+        unheard = weights if weighs is CONFIG else AttributeEditConfig()
+        with pytest.raises(ConfigError, match="asks D about edits"):
+            replace(weighs, attributes=replace(unheard, realism=1.0))
     with pytest.raises(ConfigError, match="no direction names its attribute"):
         asked(weight=0.3)
     with pytest.raises(ConfigError, match="knows no attribute 'Old'"):

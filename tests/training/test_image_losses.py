@@ -93,6 +93,8 @@ def test_structure_is_what_ssim_lacks():
     value.total.backward()
     assert drawn.grad.abs().sum() > 0
     assert loss(photos, photos).total.abs() < 1e-5
+    with pytest.raises(ConfigError, match="side of at least 11, got 8"):
+        replace(PIXELS, structure=1.0, side=8)
 
 
 def test_pyramid_halves_as_often_as_told():

@@ -1,8 +1,8 @@
 """PyTorch itself in bfloat16 or float16, and compiled on a GPU.
 
 Convolutions run in the lower precision; style, demodulation and the sum of RGB images stay in
-float32, and so does everything between networks. CPUs need AMX or AVX512-BF16 for this to be
-faster than float32 (docs/LOG.md).
+float32, and so does everything between networks. CPUs need AMX for this to be faster than
+float32 (docs/LOG.md).
 """
 
 from __future__ import annotations

@@ -77,6 +77,7 @@ class Adversary:
         self.wrapped: nn.Module
         self.optimizer: Any
         self.wrapped, self.optimizer = accelerator.prepare(self.discriminator, optimizer)
+        self.discriminator.requires_grad_(requires_grad=False)  # but while it learns
         return self.wrapped
 
     def active(self, step: int) -> bool:
@@ -85,7 +86,6 @@ class Adversary:
 
     def ask(self, drawn: Tensor) -> Tensor:
         """Return softplus(-D), a scalar, for drawn images (B, 3, S, S); D gets no gradient."""
-        self.discriminator.requires_grad_(requires_grad=False)  # so its plain module will do
         return generator_loss(self.discriminator(drawn))
 
     def train(self, photos: Tensor, fakes: Tensor, step: int) -> dict[str, float]:
@@ -106,6 +106,7 @@ class Adversary:
         self.accelerator.backward(total)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self.discriminator.requires_grad_(requires_grad=False)
         return {
             "loss_d": loss.item(),
             "score_real": real_scores.mean().item(),

@@ -11,7 +11,7 @@ and on the photos, where there is nothing to edit:
 
     (w, F_k) = I(X),  X^ = G(H(F_k, 0), w_{k+1:N})
     L_inv  = L2 + LPIPS + ID of (X^, X) + 0.01 softplus(-D(X^))                docs/adr/0007
-    L_D    = (softplus(-D(X)) + softplus(D(X^))) / 2 + lazy R1
+    L_D    = (softplus(-D(X)) + softplus(D(X^))) / 2 + lazy R1           X' too, if D is asked of it
 
     L_H = edit_weight L_edit + inversion_weight L_inv  [+ L_attr of attribute_edits.py]
 
@@ -86,7 +86,7 @@ class EditorTrainingConfig:
         adversarial: that term, and D.
         attributes: what an attribute classifier asks of the photos' own edits; off in the paper.
         edit_weight: of L_edit.
-        inversion_weight: of L_inv; 0 leaves it and D out.
+        inversion_weight: of L_inv; 0 leaves it out, and D unless it is asked about edits.
         edit_codes: where w_E comes from: E, or I's own w.
         begin: with "random" weights, as the paper, or at the "difference" F_k - Delta, an edit that
             needs no H and that a short run improves on.
@@ -114,8 +114,11 @@ class EditorTrainingConfig:
             raise ConfigError(f"weights cannot be negative, samples must be at least 1: {self}")
         if self.attributes.weight and not self.edit_weight:
             raise ConfigError("attributes.weight asks about edits: edit_weight cannot be 0")
-        if self.attributes.realism and not self.adversarial.weight:
-            raise ConfigError("attributes.realism asks D: adversarial.weight cannot be 0")
+        if self.attributes.realism and not (self.adversarial.weight and self.attributes.weight):
+            raise ConfigError(
+                "attributes.realism asks D about edits: neither adversarial.weight nor "
+                "attributes.weight can be 0"
+            )
         if self.edit_weight == self.inversion_weight == 0:
             raise ConfigError("edit_weight and inversion_weight cannot both be 0")
 
@@ -199,7 +202,9 @@ class EditorPhase:
         self.optimizer.step()
         self.optimizer.zero_grad()
         if fakes and self.adversary.active(step):
-            metrics |= self.adversary.train(photos, torch.cat(fakes), step)
+            # in turns, so that no group of D's minibatch spread holds one photo twice
+            drawn = torch.stack(fakes, dim=1).flatten(0, 1)
+            metrics |= self.adversary.train(photos, drawn, step)
         losses = (metrics.get(f"loss_{part}", 0.0) for part in ("edit", "inversion", "attributes"))
         return {"loss": sum(losses)} | metrics
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylefeatureeditor.errors import ConfigError, check_shape
-from stylefeatureeditor.evaluation.metrics import ssim
+from stylefeatureeditor.evaluation.metrics import SSIM_SIDE, ssim
 from stylefeatureeditor.training.losses import l2_loss
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ class ImageLossConfig:
             raise ConfigError(f"weights cannot be negative nor all 0, got {self}")
         if self.pyramid_levels < 1 or (self.side is not None and self.side < 1):
             raise ConfigError(f"side and pyramid_levels must be at least 1, got {self}")
+        if self.structure and self.side is not None and self.side < SSIM_SIDE:
+            raise ConfigError(f"structure needs a side of at least {SSIM_SIDE}, got {self.side}")
 
 
 @dataclass(frozen=True)

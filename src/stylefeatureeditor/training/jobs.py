@@ -137,7 +137,8 @@ def train_editor(
     networks = _networks(settings.inputs, *losses, asks_classifier=asks_classifier)
     discriminator = _discriminator(start, settings.inputs)
     if discriminator is None:
-        if any(loss.discriminator_features for loss in losses):
+        realism = settings.training.attributes.realism
+        if realism or any(loss.discriminator_features for loss in losses):
             raise _no_discriminator(start)
         discriminator = fresh_discriminator(model.config.generator)
     images = open_data(settings.data, model.config.generator.size)
@@ -237,6 +238,6 @@ def _discriminator(start: Start, inputs: Inputs) -> Discriminator | None:
 
 def _no_discriminator(start: Start) -> WeightsError:
     return WeightsError(
-        f"the loss compares features of D, but there is no discriminator.safetensors in "
-        f"{start.folder}: pass --discriminator, or set discriminator_features to 0"
+        "the loss looks through a trained D, but there is no discriminator.safetensors in "
+        f"{start.folder}: pass --discriminator, or set discriminator_features and realism to 0"
     )

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from stylefeatureeditor import Preview
 from stylefeatureeditor.app.web.quick import Quick, no_finer_than_shown
 from stylefeatureeditor.app.web.view import viewer_message
 from stylefeatureeditor.device import quick_dtype
+from stylefeatureeditor.result import EditResult
 from tiny_methods import tiny_method_editor
 
 EDITS = {"smile": 2.0}
@@ -35,6 +37,18 @@ def test_a_moving_slider_has_a_preview_and_one_that_was_let_go_the_picture(slow)
     still = slow.draw(64)
     assert not still.is_preview
     assert np.array_equal(still.crop, slow.editor.edit(inversion, EDITS).crop)
+
+
+def test_finished_pictures_are_pasted_twice_as_fine_as_shown(slow, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "stylefeatureeditor.app.web.session.no_finer_than_shown",
+        lambda result, times: asked.append(times) or no_finer_than_shown(result, times),
+    )
+    slow.draw(64, EDITS)
+    slow.change(edits=EDITS)
+    slow.draw(64)
+    assert asked == [1, 2]
 
 
 def test_a_preview_stays_within_what_was_painted(slow, pixels):
@@ -67,6 +81,21 @@ def test_a_picture_is_no_finer_than_the_screen_shows_it(slow, blend):
         apart = np.asarray(coarse.photo).astype(float) - np.asarray(whole.photo)
         assert np.abs(apart).mean() < 1
     assert np.array_equal(np.asarray(coarse.photo), np.asarray(whole.photo))
+
+
+@pytest.mark.parametrize("blend", ["feather", "residual"])
+def test_twice_as_fine_is_as_good_as_whole(slow, blend):
+    inversion, size = slow.inversion(1), 256
+    wave = torch.linspace(0, 9, size).sin()
+    smooth = (wave[:, None] * wave).expand(1, 3, size, size)
+    corners = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)])
+    face = replace(inversion.faces[0], pixels=0.5 * smooth, quad=100 + corners * size / 12)
+    whole = EditResult(smooth, replace(inversion, faces=(face,), pixels=0.5 * smooth), blend=blend)
+    coarse = no_finer_than_shown(whole, times=2)
+    assert coarse.pixels.shape[-1] == size // 2
+    apart = np.asarray(coarse.photo).astype(int) - np.asarray(whole.photo)
+    assert np.abs(apart).max() <= 4
+    assert (np.asarray(whole.photo) != face.photo).any()
 
 
 def test_the_preview_is_made_ahead_and_once(slow, monkeypatch):

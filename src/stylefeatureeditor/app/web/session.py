@@ -1,7 +1,8 @@
 """One visitor: a photo, its inversions, the controls, and the steps that can be undone.
 
 The photo that a crop is pasted into is a small copy, as large as a screen shows, and while a slider
-moves a slow model draws previews; `save_photo` takes neither.
+moves a slow model draws previews; crops much finer than they are shown are halved first.
+`save_photo` does none of it.
 """
 
 from __future__ import annotations
