@@ -123,6 +123,23 @@ def test_the_download_is_what_the_shown_command_writes(page, photos, tmp_path, m
     assert (ours != theirs).mean() < 1e-3
 
 
+def test_what_cannot_be_done_yet_is_not_offered(visit, photos):
+    from playwright.sync_api import expect
+
+    page = visit()
+    reset, *saves = (
+        page.locator(f"#sfe-{name}") for name in ("reset-all", "save-photo", "save-inversion")
+    )
+    for button in (reset, *saves):
+        expect(button).to_be_disabled()
+    open_file(page, photos / "portrait.png")
+    for button in saves:
+        expect(button).to_be_enabled()
+    expect(reset).to_be_disabled()
+    move(page, "smile", 2)
+    expect(reset).to_be_enabled()
+
+
 def test_an_inversion_goes_out_and_comes_back(page, tmp_path):
     move(page, "smile", 2)
     shown = picture(page)

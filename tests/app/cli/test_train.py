@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 
 import numpy as np
@@ -234,6 +235,16 @@ class TestMistakes:
         ran = sfe("train", "e4e", *words)
         assert ran.code == 2
         assert "no discriminator.safetensors" in ran.err
+
+    def test_asking_d_about_edits_needs_a_discriminator(self, runs, data, sfe, tmp_path):
+        model = shutil.copytree(runs / "inverter" / "model", tmp_path / "model")
+        (model / "discriminator.safetensors").unlink()
+        words = ("--model", model, "--out", tmp_path / "x", "--data", data, *QUICK)
+        words += ("--attributes", runs / "attributes", "--training.attributes.weight=0.1")
+        ran = sfe("train", "editor", *words, "--training.attributes.realism=1")
+        assert ran.code == 2
+        assert "no discriminator.safetensors" in ran.err
+        assert not (tmp_path / "x").exists()
 
 
 class TestHelp:

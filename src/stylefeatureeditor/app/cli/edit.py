@@ -80,7 +80,8 @@ def add_to(commands: Commands) -> None:
         "-o",
         "--output",
         metavar="OUT",
-        help="a file for one photo, a folder for several; PHOTO_edited.png if left out",
+        help="a file for one photo, replaced if it is there; a folder for several; "
+        "PHOTO_edited.png if left out",
     )
     add_model(parser)
     add_method(parser)

@@ -268,6 +268,9 @@ class Handlers:
             python,
             gr.Button(interactive=bool(session.past)),
             gr.Button(interactive=bool(session.future)),
+            gr.Button(interactive=bool(settings.edits)),
+            gr.Button(interactive=opened is not None),
+            gr.Button(interactive=opened is not None),
             gr.Dropdown(choices=_names(session)) if panel else gr.skip(),
             gr.Dropdown(choices=models, value=session.model or None) if panel else gr.skip(),
         ]

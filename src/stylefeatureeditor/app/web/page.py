@@ -77,9 +77,15 @@ def build_page(handlers: Handlers, limits: Limits, *, may_download: bool) -> gr.
                 with gr.Row(elem_classes="sfe-steps"):
                     undo = gr.Button("Undo", size="sm", interactive=False, elem_id="sfe-undo")
                     redo = gr.Button("Redo", size="sm", interactive=False, elem_id="sfe-redo")
-                    reset = gr.Button("Reset all", size="sm", elem_id="sfe-reset-all")
+                    reset = gr.Button(
+                        "Reset all", size="sm", interactive=False, elem_id="sfe-reset-all"
+                    )
                     photo = gr.Button(
-                        "Download photo", variant="primary", size="sm", elem_id="sfe-save-photo"
+                        "Download photo",
+                        variant="primary",
+                        size="sm",
+                        interactive=False,
+                        elem_id="sfe-save-photo",
                     )
                 panel = gr.HTML(
                     value=None,
@@ -105,7 +111,10 @@ def build_page(handlers: Handlers, limits: Limits, *, may_download: bool) -> gr.
                     )
                     save_mask = gr.Button("Download the painted mask", size="sm")
                 inversion = gr.Button(
-                    "Save to go on later (inversion file)", size="sm", elem_id="sfe-save-inversion"
+                    "Save to go on later (inversion file)",
+                    size="sm",
+                    interactive=False,
+                    elem_id="sfe-save-inversion",
                 )
                 with gr.Accordion("Model", open=False):
                     model = gr.Dropdown(
@@ -121,7 +130,8 @@ def build_page(handlers: Handlers, limits: Limits, *, may_download: bool) -> gr.
                         _add_published(handlers, model)
 
         everything = [
-            viewer, panel, mask, blend, command, python, undo, redo, strip_of, model,
+            viewer, panel, mask, blend, command, python, undo, redo, reset, photo, inversion,
+            strip_of, model,
         ]  # fmt: skip
         to_all: dict[str, Any] = {"outputs": everything, **_QUEUED, "show_progress": "hidden"}
         busy = {**to_all, "show_progress": "minimal", "show_progress_on": viewer}
