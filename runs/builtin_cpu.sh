@@ -11,7 +11,7 @@
 #   STEPS_32, STEPS_64                   optimiser steps of 16 images
 #   STEPS_ATTRIBUTES, STEPS_E4E, STEPS_INVERTER, STEPS_EDITOR     the preset's if left out
 #   LIKENESS                             weight of the classifier's features in image losses, 0.1
-#   STRUCTURE                            weight of 1 - SSIM in phase 1 and L_inv, 0.3
+#   STRUCTURE                            weight of 1 - SSIM in phase 1 and L_inv, 0.6
 #   ASKING                               weight of what the classifier asks of edits, 0.07
 #   REALISM                              weight of what D says of them, within that, 2
 #   TUNE_FROM                            another OUT: encoders and editor go on from its weights, for

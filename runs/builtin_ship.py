@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FAR_END = 3.0
 # of the ranges that H was trained with: their ends are overdone (docs/LOG.md)
-KEPT = {"smile": 0.9}
+KEPT = {"smile": 0.8, "glasses": 0.7, "age": 0.85}
 KEPT_OTHERWISE = 0.8
 GROUPS = {
     "expression": ("smile", "mouth_open"),

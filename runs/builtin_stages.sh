@@ -9,7 +9,7 @@
 # and define train_generator STAGE.
 # shellcheck shell=bash disable=SC2086,SC2154
 
-likeness=${LIKENESS:-0.1} structure=${STRUCTURE:-0.3} asking=${ASKING:-0.07} realism=${REALISM:-2}
+likeness=${LIKENESS:-0.1} structure=${STRUCTURE:-0.6} asking=${ASKING:-0.07} realism=${REALISM:-2}
 stage="" child="" stopped="" # what is under way, its process, whether to stop
 
 stop() {
@@ -96,17 +96,18 @@ run_stage() {
                 --attributes "$out/attributes" --training.image.attribute-features "$likeness" \
                 --training.image.structure "$structure" $inverter
             ;;
-        editor) # edits are judged by the D of the generator, which has seen the most
+        editor) # the generator's D judges edits; while it learns fast, H scratches (docs/LOG.md)
             [ "$asking" != 0 ] || realism=0
             local judge=$out/$generator/model
             [ -f "$judge/discriminator.safetensors" ] || judge=""
             train editor "${STEPS_EDITOR:-}" --data "${zips[@]}" --model "$out/inverter" \
                 --attributes "$out/attributes" --training.edit.attribute-features "$likeness" \
                 --training.inversion.attribute-features "$likeness" \
-                --training.inversion.structure "$structure" --training.inversion-weight 2 \
+                --training.inversion.structure "$structure" --training.inversion-weight 4 \
                 --training.attributes.weight "$asking" --training.attributes.others 30 \
                 --training.attributes.realism "$realism" --training.adversarial.weight 0.002 \
-                --training.adversarial.start 0 --training.adversarial.r1.weight 0.5 \
+                --training.adversarial.start 0 --training.adversarial.lr 1e-4 \
+                --training.adversarial.r1.weight 0.5 \
                 ${judge:+--discriminator "$judge"} \
                 ${TUNE_FROM:+--training.batch-norm frozen} $editor
             ;;
