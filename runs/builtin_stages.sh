@@ -96,7 +96,7 @@ run_stage() {
                 --attributes "$out/attributes" --training.image.attribute-features "$likeness" \
                 --training.image.structure "$structure" $inverter
             ;;
-        editor) # the generator's D judges edits; while it learns fast, H scratches (docs/LOG.md)
+        editor) # the generator's D judges edits, and learns slowly (docs/LOG.md)
             [ "$asking" != 0 ] || realism=0
             local judge=$out/$generator/model
             [ -f "$judge/discriminator.safetensors" ] || judge=""
