@@ -147,6 +147,20 @@ class ImageSet:
         """
         return torch.from_numpy(self._image(index).copy())
 
+    def content(self, index: int) -> bytes:
+        """Return the file of one image, or its pixels where they are in memory.
+
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        if self._pixels is not None:
+            return self._pixels[index].tobytes()
+        source, place = self._places[index]
+        try:
+            return source.read(place)
+        except Exception as error:  # an archive's reader raises almost anything on damaged data
+            raise PhotoError(f"{source.path}: {self.names[index]}: {_reason(error)}") from error
+
     def photos(self, indices: Sequence[int]) -> Tensor:
         """Return several images for a network, (B, 3, S, S) float32 in [-1, 1]."""
         return to_photos(torch.stack([self.image(index) for index in indices]))
@@ -217,11 +231,12 @@ class ImageSet:
     def _image(self, index: int) -> np.ndarray:
         if self._pixels is not None:
             return self._pixels[index]
-        source, place = self._places[index]
+        content = self.content(index)
         try:
-            return decode(source.read(place), self.size, self.fit)
+            return decode(content, self.size, self.fit)
         except Exception as error:  # Pillow's readers raise almost anything on damaged data
-            raise PhotoError(f"{source.path}: {self.names[index]}: {_reason(error)}") from error
+            path = self._places[index][0].path
+            raise PhotoError(f"{path}: {self.names[index]}: {_reason(error)}") from error
 
     def _readable(self, index: int) -> np.ndarray | None:
         """Return one image, None if it cannot be decoded; that is reported once."""
