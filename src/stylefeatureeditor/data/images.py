@@ -24,18 +24,17 @@ import threading
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from stylefeatureeditor.data.decode import Fit, decode
 from stylefeatureeditor.data.order import Order
 from stylefeatureeditor.data.row_filter import row_filter
 from stylefeatureeditor.data.sources import Source, open_sources
 from stylefeatureeditor.errors import ConfigError, PhotoError
-from stylefeatureeditor.photo.image import read_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Fit = Literal["crop", "pad"]
 Gathered = tuple[np.ndarray, np.ndarray]  # numbers (B,) and pixels (B, 3, S, S) uint8
 BATCHES_AHEAD = 3  # decoded before they are due; more only costs memory
 
@@ -347,29 +345,6 @@ def batches(
                 yield Batch(step, torch.from_numpy(indices), torch.from_numpy(pixels))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def decode(data: bytes, size: int, fit: Fit) -> np.ndarray:
-    """Turn the bytes of an image file into (3, size, size) uint8 RGB, upright.
-
-    What is transparent comes out on black.
-
-    Raises:
-        PhotoError: the bytes are no picture, damaged, or too large.
-    """
-    photo = read_photo(data)
-    picture = Image.fromarray(photo.pixels)
-    if photo.alpha is not None:
-        black = Image.new("RGB", picture.size)
-        picture = Image.composite(picture, black, Image.fromarray(photo.alpha))
-    width, height = picture.size
-    side = min(width, height) if fit == "crop" else max(width, height)
-    if width != height:
-        left, top = (width - side) // 2, (height - side) // 2
-        picture = picture.crop((left, top, left + side, top + side))  # outside is black
-    if side != size:
-        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
-    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
 
 def to_photos(pixels: Tensor) -> Tensor:
