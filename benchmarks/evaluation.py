@@ -23,10 +23,10 @@ from stylefeatureeditor.evaluation.inception import WIDTH
 from stylefeatureeditor.evaluation.inversion import evaluate_images
 from stylefeatureeditor.evaluation.measures import Describer, Networks, Suite, standard_suite
 from stylefeatureeditor.evaluation.peak import peak_kept, read_peak
+from stylefeatureeditor.evaluation.photo_sets import SomePhotos
 from stylefeatureeditor.evaluation.report import write_report
 from stylefeatureeditor.evaluation.report_tables import Report
 from stylefeatureeditor.evaluation.results import Plan
-from stylefeatureeditor.evaluation.runner import SomePhotos
 
 GRID = 8  # side of the picture that is projected
 

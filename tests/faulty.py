@@ -18,6 +18,7 @@ from unittest import mock
 import numpy as np
 import torch
 
+from stylefeatureeditor.comparisons.folder import load_method, save_method
 from stylefeatureeditor.editing.catalog import Catalog
 from stylefeatureeditor.inversion_file import load_inversion, save_inversion
 from stylefeatureeditor.photo.image import read_photo, save_photo
@@ -30,6 +31,7 @@ from stylefeatureeditor.weights.sources import Source
 from stylefeatureeditor.weights.storage import read_json, write_json
 from synthetic_face import soft_photo
 from tiny import tiny_directions, tiny_editor, tiny_model, tiny_photos
+from tiny_methods import tiny_method_editor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,6 +69,13 @@ class Writer:
 @cache
 def _models():
     return tiny_model(name="first"), tiny_model(name="second")
+
+
+@cache
+def _methods():
+    first, second = (tiny_method_editor("psp").networks for _ in range(2))
+    second.generator.latent_avg.add_(1)
+    return first, second
 
 
 @cache
@@ -110,6 +119,10 @@ WRITERS = {
     "a model": Writer(
         lambda folder, version: save_model(_models()[version], folder),
         lambda folder: _sum(load_model(folder).state_dict()),
+    ),
+    "a method": Writer(
+        lambda folder, version: save_method(_methods()[version], folder),
+        lambda folder: _sum(load_method(folder).state_dict()),
     ),
     "directions": Writer(
         lambda folder, version: save_own_directions(_catalog(version), folder),

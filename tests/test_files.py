@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stylefeatureeditor import files
-from stylefeatureeditor.files import atomic_path
+from stylefeatureeditor.files import atomic_path, member, together
 
 
 def test_a_finished_write_replaces_the_old_file(tmp_path):
@@ -103,3 +103,70 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path):
         assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640
     finally:
         os.umask(old)
+
+
+def test_a_folder_that_could_not_be_filled_is_not_there(tmp_path):
+    def write():
+        with together(tmp_path / "a" / "b") as stage:
+            (stage / "config.json").write_text("{}")
+            raise ValueError("refused")
+
+    with pytest.raises(ValueError, match="refused"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_below_a_folder_move_with_it(tmp_path):
+    for text in ("old", "new"):
+        with together(tmp_path / "a") as stage:
+            (stage / "directions").mkdir()
+            (stage / "directions" / "x.pt").write_text(text)
+        found = [path for path in (tmp_path / "a").rglob("*") if path.is_file()]
+        assert found == [tmp_path / "a" / "directions" / "x.pt"]
+        assert found[0].read_text() == text
+
+
+def test_reading_finds_what_a_killed_save_had_not_moved_and_moves_nothing(tmp_path):
+    (tmp_path / ".saved").mkdir()
+    (tmp_path / ".saved" / "config.json").write_text("new")
+    (tmp_path / "config.json").write_text("old")
+    assert member(tmp_path, "config.json").read_text() == "new"
+    assert (tmp_path / "config.json").read_text() == "old"
+    with together(tmp_path) as stage:
+        (stage / "e4e.safetensors").touch()
+    assert (tmp_path / "config.json").read_text() == "new"
+    assert not (tmp_path / ".saved").exists()
+
+
+@pytest.mark.parametrize("link", [".saved", ".saved/model", ".saved/notes.json", "directions"])
+def test_a_link_out_of_a_folder_is_followed_by_no_save(link, tmp_path):
+    outside, folder = tmp_path / "Documents", tmp_path / "model"
+    outside.mkdir()
+    (outside / "x.json").write_text("mine")
+    (folder / link).parent.mkdir(parents=True)
+    (folder / link).symlink_to(outside)
+    if link == "directions":
+        (folder / ".saved" / "directions").mkdir(parents=True)
+        (folder / ".saved" / "directions" / "x.json").write_text("theirs")
+
+    def write():
+        with together(folder) as stage:
+            (stage / "config.json").touch()
+
+    with pytest.raises(OSError, match="remove it"):
+        write()
+    assert [path.name for path in outside.iterdir()] == ["x.json"]
+    assert (outside / "x.json").read_text() == "mine"
+
+
+def test_a_save_moves_no_file_that_no_save_has_written(tmp_path):
+    (tmp_path / ".saved").mkdir()
+    (tmp_path / ".saved" / "letter.txt").write_text("mine")
+
+    def write():
+        with together(tmp_path) as stage:
+            (stage / "config.json").touch()
+
+    with pytest.raises(OSError, match=r"letter\.txt: remove it"):
+        write()
+    assert (tmp_path / ".saved" / "letter.txt").read_text() == "mine"

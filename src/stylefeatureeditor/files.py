@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import struct
@@ -14,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stylefeatureeditor.errors import WeightsError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,6 +24,13 @@ if TYPE_CHECKING:
 REPLACE_ATTEMPTS = 5
 REPLACE_PAUSE_SECONDS = 0.1
 STALE_SECONDS = 86_400  # after which a folder of unfinished files belongs to a dead process
+
+SAVED = ".saved"  # in a folder: files that count already and are not yet moved
+STAGE = re.compile(r"\.saving-[0-9a-f]{16}")  # beside or in a folder: files being written
+# suffixes of what is saved into folders: networks, tables, published directions, graphs
+WRITTEN = frozenset(
+    ".safetensors .json .pt .pth .npy .pt2 .onnx .data .xml .bin".split()  # noqa: SIM905
+)
 
 # What Python's zip reader is known to raise on damaged archives, besides OSError.
 DAMAGED_ZIP = (
@@ -68,8 +78,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
 def together(folder: Path) -> Iterator[Path]:
     """Give the block an empty folder, and move all that it wrote there into `folder`, or nothing.
 
-    A process killed inside the block leaves the older files. One killed while they are moved leaves
-    the rest in `.saved`: `finish_moves` goes on, so whoever reads the folder calls it first.
+    If the block fails, or is killed, older files stay as they were, and a folder that was not there
+    is not there. A process killed while files of an older folder are replaced leaves the rest in
+    `.saved`: `member` finds them there, and the next save moves them.
 
     Args:
         folder: made if it is not there; files of the same names are replaced.
@@ -77,46 +88,92 @@ def together(folder: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob(".saving-*"):
-        with suppress(FileNotFoundError):
-            if time.time() - old.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
-    stage = folder / f".saving-{secrets.token_hex(8)}"
-    stage.mkdir()
+    folder = Path(os.path.realpath(folder))
+    place = folder if folder.exists() else folder.parent
+    made = [each for each in (place, *place.parents) if not each.exists()]
+    stage = place / f".saving-{secrets.token_hex(8)}"
     try:
+        place.mkdir(parents=True, exist_ok=True)
+        _remove_stale(place)
+        stage.mkdir()
         yield stage
+        for path in stage.rglob("*"):
+            if path.is_file():
+                assert path.suffix.lower() in WRITTEN or not folder.exists()
+                _flush(path)
         for attempt in range(REPLACE_ATTEMPTS):
             finish_moves(folder)
             try:
-                stage.replace(folder / ".saved")  # from here on the new files count
-                break
+                stage.replace(folder / SAVED if folder.is_dir() else folder)
+                break  # from here on the new files count
             except OSError:  # another process was quicker
                 if attempt == REPLACE_ATTEMPTS - 1:
                     raise
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
+        with suppress(OSError):  # others may have begun to use them
+            for each in made:
+                each.rmdir()
         raise
     finish_moves(folder)
 
 
 def finish_moves(folder: Path) -> None:
-    """Complete what a process killed at the end of `together` has left, if there is anything.
+    """Complete what a process killed at the end of `together` has left; only who saves calls this.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or its `.saved` is not what `together` leaves.
     """
-    ready = folder / ".saved"
-    while ready.is_dir():  # another process may be at it too, and may begin anew
+    ready = folder / SAVED
+    while ready.is_dir() or ready.is_symlink():  # another process may be at it, and may begin anew
         with suppress(FileNotFoundError):
-            for file in sorted(ready.iterdir()):
-                with suppress(FileNotFoundError):
-                    file.replace(folder / file.name)
+            for path in (ready, *sorted(ready.rglob("*"))):
+                target = folder / path.relative_to(ready)
+                if path.is_symlink() or (path != ready and target.is_symlink()):
+                    raise OSError(errno.ELOOP, f"no save leaves the link {path}: remove it")
+                if path.is_dir():
+                    target.mkdir(exist_ok=True)
+                elif path.suffix.lower() not in WRITTEN:
+                    raise OSError(errno.EEXIST, f"no save leaves the file {path}: remove it")
+                else:
+                    with suppress(FileNotFoundError):
+                        path.replace(target)
         try:
-            ready.rmdir()
+            for path in (*sorted(ready.rglob("*"), reverse=True), ready):
+                path.rmdir()
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
                 raise
+
+
+def member(folder: Path, name: str) -> Path:
+    """Return where to read a file of a folder that `together` writes; nothing is changed.
+
+    Args:
+        folder: it may be a link itself.
+        name: of the file, in the folder or one below it; it need not be there.
+
+    Raises:
+        WeightsError: it is a link that leaves the folder.
+    """
+    ready = folder / SAVED
+    unmoved = not ready.is_symlink() and (ready / name).is_file()
+    path = ready / name if unmoved else folder / name
+    if path.exists() and not path.resolve().is_relative_to(folder.resolve()):
+        raise WeightsError(f"{path} is a link that leaves its folder: put the file there instead")
+    return path
+
+
+def _remove_stale(place: Path) -> None:
+    for old in place.glob(".saving-*"):
+        with suppress(FileNotFoundError):
+            if STAGE.fullmatch(old.name) and time.time() - old.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def replace(source: Path, target: Path) -> None:
@@ -125,8 +182,7 @@ def replace(source: Path, target: Path) -> None:
     Raises:
         OSError: the move is not possible; both files are as they were.
     """
-    with source.open("rb+") as file:
-        os.fsync(file.fileno())
+    _flush(source)
     for attempt in range(REPLACE_ATTEMPTS):
         try:
             source.replace(target)

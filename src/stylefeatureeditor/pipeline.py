@@ -234,15 +234,16 @@ def fingerprint(model: Model) -> str:
     """Return 16 hex digits that change with the config and the weights of a model."""
     if model.stands_for is not None:
         return model.stands_for
-    return _digest(model.config, model)
+    return network_fingerprint(model, model.config)
 
 
 def generator_fingerprint(generator: Generator) -> str:
     """Return the same of G alone, for methods that look at nothing else of a model."""
-    return _digest(generator.config, generator)
+    return network_fingerprint(generator, generator.config)
 
 
-def _digest(config: object, network: nn.Module) -> str:
+def network_fingerprint(network: nn.Module, config: object = None) -> str:
+    """Return the same of any network; `config` is whatever else decides what it does."""
     digest = hashlib.sha256(repr(config).encode())
     for value in network.state_dict().values():
         if value.is_floating_point():

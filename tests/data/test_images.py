@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import tarfile
+import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from stylefeatureeditor.data import sources
 from stylefeatureeditor.data.images import DataConfig, ImageSet, batches, decode, open_images
 from stylefeatureeditor.errors import ConfigError, PhotoError
 from toy_training import SIDE, write_pictures
@@ -297,3 +299,44 @@ def test_webdataset_reads_our_idea_of_a_shard(folder: Path):
     ours = open_images(path, SIDE)
     assert [f"{key}.png" for key, _ in theirs] == list(ours.names)
     assert torch.equal(ours.image(5), torch.from_numpy(decode(theirs[5][1], SIDE, "crop")))
+
+
+BOMBS = {
+    "few words": ("manifest.csv", "file,a\n" + "0.png,b\n" * 400_000),
+    "long rows": ("manifest.csv", "file,a\n" + ("0.png" + ",x" * 5000 + "\n") * 300),
+    "many words": ("manifest.csv", "file,a\n" + "".join(f"{i}.png,{i}\n" for i in range(99_999))),
+    "columns": ("manifest.csv", ",".join(f"c{i}" for i in range(150_000)) + "\n"),
+    "an endless row": ("manifest.csv", "file,a\n" + "a," * 1_500_000),
+    "a row over lines": ("manifest.csv", "file,a\n" + '"\n",' * 700_000),
+    "empty lists": ("dataset.json", '{"labels": [' + "[]," * 700_000 + "[]]}"),
+    "numbers": ("dataset.json", '{"labels": [["0.png", [' + "1," * 900_000 + "1]]]}"),
+    "a long label": ("dataset.json", '{"labels": [["0.png", [' + "1," * 9000 + "1]]]}"),
+}
+
+
+@pytest.mark.parametrize("what", BOMBS)
+def test_a_table_of_an_archive_takes_little_memory_or_is_refused(what, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MADE_BYTES", 8 << 20)
+    member, text = BOMBS[what]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0.png", b"")
+        archive.writestr(member, text)
+    tracemalloc.start()
+    with pytest.raises(ConfigError, match=r"too large|a row of more than|a label has 9001 numbers"):
+        sources.open_sources(tmp_path / "a.zip")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < sources.MADE_BYTES + 3 * len(text) + (6 << 20)
+
+
+@pytest.mark.parametrize("size", [(80, 50), (50, 80), (7, 5), (5, 7), (333, 40), (40, 333)])
+def test_padding_one_side_after_the_other_gives_what_the_whole_square_gives(size):
+    levels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "PNG")
+    side = max(size)
+    left, top = (size[0] - side) // 2, (size[1] - side) // 2
+    square = Image.fromarray(levels).crop((left, top, left + side, top + side))
+    whole = np.asarray(square.resize((16, 16), Image.Resampling.LANCZOS)).transpose(2, 0, 1)
+    padded = decode(file.getvalue(), 16, "pad")
+    assert np.array_equal(padded, whole)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.editing import (
     EditTask,
@@ -119,3 +122,12 @@ def bright_as_attribute(plan) -> torch.Tensor:
     """Return 1 for the brighter half of the photos, -1 for the other."""
     means = brightness(plan)
     return torch.where(means > means.median(), 1.0, -1.0)
+
+
+def test_a_direction_of_the_same_name_is_another_run(tmp_path):
+    first, second = (EditDirection.linear(torch.full((1,), v), "brighter") for v in (1.0, 2.0))
+    task = replace(ADD, direction=first)
+    for _ in range(2):
+        evaluate_edit(Darker(), task, toy_plan(tmp_path), VALUES)
+    with pytest.raises(ConfigError, match="holds another evaluation"):
+        evaluate_edit(Darker(), replace(task, direction=second), toy_plan(tmp_path), VALUES)

@@ -15,9 +15,15 @@ import torch
 
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.errors import ConfigError, PhotoError, ShapeError
-from stylefeatureeditor.evaluation.inversion import Reconstructor, evaluate_inversion
-from stylefeatureeditor.evaluation.runner import Drawn, MemoryPhotos, Team, run_pass
-from toy_methods import SIDE, Darker, toy_photos, toy_plan, write_photos
+from stylefeatureeditor.evaluation.compare import match_by_name
+from stylefeatureeditor.evaluation.inversion import (
+    Reconstructor,
+    evaluate_images,
+    evaluate_inversion,
+)
+from stylefeatureeditor.evaluation.photo_sets import MemoryPhotos
+from stylefeatureeditor.evaluation.runner import Drawn, Team, run_pass
+from toy_methods import SIDE, Darker, toy_photos, toy_plan, toy_suite, write_photos
 
 
 def values_of(table) -> dict[str, list[float]]:
@@ -107,12 +113,29 @@ def test_a_finished_run_is_not_done_again(tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "what"),
-    [({"batch_size": 2}, "batch size"), ({"photos": toy_photos(9)}, "photos")],
+    [
+        ({"batch_size": 2}, "batch size"),
+        ({"photos": toy_photos(9)}, "photos"),
+        ({"photos": toy_photos(name="toy.other")}, "content of the photos"),
+        ({"suite": replace(toy_suite(), fingerprint="b")}, "networks that measure"),
+    ],
 )
 def test_a_folder_of_another_run_is_refused(tmp_path, changes, what):
     run(toy_plan(tmp_path))
     with pytest.raises(ConfigError, match=f"another evaluation .{what}"):
         run(toy_plan(tmp_path, **changes))
+
+
+def test_other_images_of_the_same_names_are_not_the_ones_that_were_measured(tmp_path):
+    plan = toy_plan(tmp_path / "run")
+    for number, share in enumerate((0.9, 0.5)):
+        folder = write_photos(tmp_path / f"images-{number}", toy_photos(), share)
+        images = match_by_name(folder, plan.photos.names, SIDE)
+        if number == 0:
+            evaluate_images("other tool", images, plan)
+        else:
+            with pytest.raises(ConfigError, match="images beside them: "):
+                evaluate_images("other tool", images, plan)
 
 
 def test_another_method_does_not_continue_the_rows_of_the_first(tmp_path):

@@ -56,7 +56,7 @@ def test_a_download_is_resumed_and_verified(tmp_path, monkeypatch):
 
 def test_unfinished_files_from_the_future_are_in_nobodys_way(tmp_path):
     writer = WRITERS["a model"]
-    stage = tmp_path / ".saving-0000"
+    stage = tmp_path / ".saving-0123456789abcdef"
     stage.mkdir()
     (stage / "e4e.safetensors").write_bytes(b"half")
     os.utime(stage, (time.time() + YEAR, time.time() + YEAR))

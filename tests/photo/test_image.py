@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from stylefeatureeditor.errors import DependencyError, PhotoError, SfeError, ShapeError
 from stylefeatureeditor.photo import image as image_module
+from stylefeatureeditor.photo import modes
 from stylefeatureeditor.photo.image import SUFFIXES, read_photo, save_photo, to_tensor, to_uint8
 from stylefeatureeditor.records import Photo
 
@@ -229,6 +232,65 @@ def test_the_limit_is_the_callers_and_pillows_own_keeps_quiet(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about damaged tags
+@pytest.mark.parametrize("size", [(65535, 40), (3, 40000), (5000, 90)])
+def test_a_strip_is_refused_from_its_header(size, monkeypatch):
+    data = encoded(Image.new("L", size), "PNG")
+    monkeypatch.setattr(Image.Image, "load", None)
+    with pytest.raises(PhotoError, match=r"a side may have at most 32768, and beyond 4096"):
+        read_photo(data)
+    read_photo(np.zeros((4, 300, 3), np.uint8))  # a short one may be as narrow as it likes
+
+
+def test_formats_whose_decoders_are_hungry_have_lower_limits(monkeypatch):
+    monkeypatch.setitem(image_module._FORMAT_PIXELS, "WEBP", 100)
+    with pytest.raises(PhotoError, match=r"more than the limit of 0\.0001"):
+        read_photo(encoded(Image.new("RGB", (20, 20)), "WEBP"))
+    assert read_photo(encoded(Image.new("RGB", (20, 20)), "PNG")).pixels.shape == (20, 20, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "I;16", "I", "F", "CMYK"])
+def test_bands_give_what_the_whole_gives(mode, monkeypatch):
+    levels = np.add.outer(np.arange(40) * 30, np.arange(30) * 7)
+    if mode in ("I;16", "I", "F"):
+        image = Image.fromarray(levels.astype({"I;16": "u2", "I": "i4", "F": "f4"}[mode]))
+    else:
+        image = Image.fromarray((levels % 256).astype(np.uint8)).convert("RGB").convert(mode)
+    whole = read_photo(image)
+    monkeypatch.setattr(modes, "BAND_PIXELS", 200)
+    banded = read_photo(image)
+    assert np.array_equal(banded.pixels, whole.pixels)
+    assert (banded.alpha is None) == (whole.alpha is None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_reading_takes_at_most_12_bytes_a_pixel_and_200_mib(tmp_path):
+    rows = np.tile(np.arange(3500, dtype=np.uint16) * 13, (3500, 1))
+    Image.fromarray(rows).save(tmp_path / "grey16.png", compress_level=1)
+    Image.new("L", (20000, 400)).save(tmp_path / "strip.png")
+    script = """
+import sys
+from pathlib import Path
+from stylefeatureeditor.data.decode import decode
+from stylefeatureeditor.photo.image import read_photo
+
+def spent(work):
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak()
+    work()
+    return peak() - before - (200 << 20)
+
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) << 10
+
+folder = Path(sys.argv[1])
+print(spent(lambda: read_photo(folder / "grey16.png")) / 3500**2)
+print(spent(lambda: decode((folder / "strip.png").read_bytes(), 64, "pad")) / 20000 / 400)
+"""
+    words = [sys.executable, "-c", script, str(tmp_path)]
+    spent = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+    assert [float(each) < 12 for each in spent] == [True, True], spent
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "JPEG2000"])
 def test_damaged_files_are_refused_or_read_but_never_crash(kind):
     whole = encoded(Image.fromarray(RGB), kind)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stylefeatureeditor.errors import DependencyError, FaceError
-from stylefeatureeditor.photo import landmarks
+from stylefeatureeditor.photo import detector
 from stylefeatureeditor.photo.landmarks import Face, choose_face, find_faces
 
 HAS_DETECTOR = all(map(importlib.util.find_spec, ("dlib", "face_recognition_models", "skimage")))
@@ -47,9 +47,14 @@ def test_the_astronaut_has_one_face_and_it_is_where_it_is(astronaut):
 
 @needs_detector
 def test_a_large_photo_is_searched_smaller_and_gives_the_same_place(astronaut, monkeypatch):
-    plain = find_faces(astronaut)[0].landmarks
-    monkeypatch.setattr(landmarks, "_PASSES", ((1, astronaut.shape[0] * astronaut.shape[1] * 2),))
-    reduced = find_faces(astronaut)[0].landmarks
+    plain, reduced = find_faces(astronaut)[0].landmarks, []
+    for name, value in (("PASSES", ((1, astronaut.size * 2 / 3),)), ("LONGEST", 700)):
+        with monkeypatch.context() as patch:
+            patch.setattr(detector, name, value)
+            ((_, _, points),) = detector.detect(astronaut, 0.25)
+            reduced.append(np.array(points))
+    assert not np.array_equal(*reduced)
+    reduced = reduced[0]
     assert np.abs(reduced - plain).max() < 6
     assert np.abs((reduced - plain).mean(axis=0)).max() < 1.5
 
@@ -59,11 +64,11 @@ def test_a_small_face_is_found_on_the_second_look(astronaut):
     from PIL import Image
 
     small = np.asarray(Image.fromarray(astronaut).resize((150, 150)))
-    first = landmarks._PASSES[:1]
+    first = detector.PASSES[:1]
     assert find_faces(small)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(landmarks, "_PASSES", first)
-        assert not find_faces(small)
+        patch.setattr(detector, "PASSES", first)
+        assert not detector.detect(small, 0.25)
 
 
 @needs_detector
@@ -86,7 +91,6 @@ def test_a_picture_without_a_face_gives_an_empty_list():
 
 
 def test_without_dlib_the_sentence_names_the_extra(monkeypatch):
-    landmarks._load.cache_clear()
     monkeypatch.setitem(sys.modules, "dlib", None)
     with pytest.raises(DependencyError, match=r"dlib.*stylefeatureeditor\[faces\]"):
         find_faces(np.zeros((8, 8, 3), dtype=np.uint8))
@@ -95,7 +99,31 @@ def test_without_dlib_the_sentence_names_the_extra(monkeypatch):
 def test_without_the_landmark_model_too(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(DependencyError, match=r"landmark model.*stylefeatureeditor\[faces\]"):
-        landmarks._model_file()
+        detector.model_file()
+
+
+@needs_detector
+@pytest.mark.parametrize("shape", [(40, 65535), (65535, 40), (60, 40000)])
+def test_a_strip_that_broke_the_detector_is_searched(shape):
+    assert find_faces(np.zeros((*shape, 3), dtype=np.uint8)) == []
+
+
+def test_what_breaks_the_detector_costs_one_photo(monkeypatch):
+    monkeypatch.setattr(detector, "check_installed", lambda: None)
+    program = detector._PROGRAM.replace(
+        "serve()",
+        "import os, stylefeatureeditor.photo.detector as own\n"
+        "own.detect = lambda pixels, _: os.abort() if len(pixels) == 7 else [len(pixels)]\n"
+        "own.serve()",
+    )
+    monkeypatch.setattr(detector, "_PROGRAM", program)
+    other = detector.Detector()
+    six, seven, eight = (np.zeros((height, 9, 3), dtype=np.uint8) for height in (6, 7, 8))
+    assert other.ask(six, 0.25) == [6]
+    with pytest.raises(FaceError, match="the face detector broke on this photo of 9 x 7 pixels"):
+        other.ask(seven, 0.25)
+    assert other.ask(eight, 0.25) == [8]
+    other._stop()
 
 
 def test_faces_are_chosen_by_size_by_number_or_all():

@@ -6,9 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from stylefeatureeditor.app.cli.main import main
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.weights import checkpoint
 from stylefeatureeditor.weights.checkpoint import assign_state, load_config, load_model, save_model
+from stylefeatureeditor.weights.direction_files import load_own_directions
 from stylefeatureeditor.weights.storage import load_tensors
 from tiny import tiny_cars_model, tiny_model, tiny_photos
 
@@ -207,3 +209,36 @@ def test_strides_of_a_source_do_not_matter(model):
     assign_state(other, state, "test")
     codes = model.inverter(tiny_photos(), model.generator, 3).codes
     torch.testing.assert_close(other.synthesize(codes), model.generator.synthesize(codes))
+
+
+@pytest.mark.parametrize("name", ["config.json", "e4e.safetensors", ".saved"])
+def test_opening_a_folder_follows_no_link_out_of_it_and_changes_nothing(folder, name):
+    outside = folder.parent / f"{folder.name}-documents"
+    outside.mkdir()
+    if name == ".saved":
+        (outside / "letter.txt").write_text("mine")
+        (folder / name).symlink_to(outside)
+        load_model(folder)
+        load_own_directions(folder)
+        assert main(["models", "info", str(folder)]) == 0
+        assert (outside / "letter.txt").read_text() == "mine"
+        assert not (folder / "letter.txt").exists()
+    else:
+        (folder / name).replace(outside / name)
+        (folder / name).symlink_to(outside / name)
+        with pytest.raises(WeightsError, match="is a link that leaves its folder"):
+            load_model(folder)
+
+
+def test_opening_a_folder_whose_save_was_cut_reads_the_newer_model_and_changes_nothing(
+    folder, tmp_path
+):
+    (folder / ".saved").mkdir()
+    newer = tiny_model(name="newer")
+    save_model(newer, tmp_path / "other")
+    for file in (tmp_path / "other").iterdir():
+        file.replace(folder / ".saved" / file.name)
+    (tmp_path / "other").rmdir()
+    before = sorted(folder.rglob("*"))
+    assert torch.equal(load_model(folder).generator.latent_avg, newer.generator.latent_avg)
+    assert sorted(folder.rglob("*")) == before

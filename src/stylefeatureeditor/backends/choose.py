@@ -13,6 +13,7 @@ from stylefeatureeditor.backends.openvino_runtime import OpenVinoRunner
 from stylefeatureeditor.backends.stand_ins import assemble
 from stylefeatureeditor.device import find_device
 from stylefeatureeditor.errors import ConfigError, WeightsError
+from stylefeatureeditor.files import SAVED
 from stylefeatureeditor.weights.checkpoint import load_config, load_model
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def export_folder(folder: Path, kind: str, precision: str) -> Path:
 def _open_graphs(folder: Path, backend: str, precision: str) -> Model:
     config = load_config(folder)
     place = export_folder(folder, backend, precision)
-    if not (place / MANIFEST).is_file():
+    if (place / SAVED).exists() or not (place / MANIFEST).is_file():  # of two exports, or of none
         option = " --precision int8" if precision == "int8" else ""
         raise WeightsError(
             f"{folder} has no graphs for this: `sfe export {folder} --format {backend}{option}` "

@@ -23,7 +23,7 @@ from torch.func import functional_call
 from stylefeatureeditor.backends.graphs import inference_graphs
 from stylefeatureeditor.backends.openvino_runtime import import_openvino
 from stylefeatureeditor.errors import ConfigError, DependencyError, WeightsError
-from stylefeatureeditor.files import atomic_path
+from stylefeatureeditor.files import together
 from stylefeatureeditor.pipeline import fingerprint
 from stylefeatureeditor.weights.storage import read_json, write_json
 
@@ -72,7 +72,7 @@ def export_graphs(
     precision: str = "float32",
     done: Callable[[str], None] = lambda _name: None,
 ) -> None:
-    """Write every graph of a model.
+    """Write every graph of a model, or none: an older export stays until the new one is whole.
 
     Args:
         model: in float32, on the CPU.
@@ -92,40 +92,36 @@ def export_graphs(
         raise ConfigError(f"a model is exported as {', '.join(SUFFIXES)}, got {kind!r}")
     if model.stands_for is not None:
         raise WeightsError("graphs are exported from the PyTorch model in float32, not from graphs")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / MANIFEST).unlink(missing_ok=True)  # no half of an older export stays
-    except OSError as error:
-        raise WeightsError(f"{folder} cannot be made: {error.strerror}") from error
     graphs = inference_graphs(model)
-    for graph in graphs:
-        path = folder / f"{graph.name}{SUFFIXES[kind]}"
-        with _quiet():
-            if kind == "onnx":
-                _onnx_program(graph).save(str(path), external_data=True)
-            elif kind == "openvino":
-                _write_openvino(graph, path, change)
-            else:
-                with atomic_path(path) as temporary:
-                    torch.export.save(captured(graph), temporary)
-        done(graph.name)
-    write_json(
-        folder / MANIFEST,
-        {
-            "version": FORMAT,
-            "format": kind,
-            "precision": precision,
-            "stands_for": fingerprint(model),
-            "latent_avg": model.generator.latent_avg.tolist(),
-            "graphs": {
-                graph.name: {
-                    "inputs": {name: ["batch", *shape] for name, shape in graph.inputs.items()},
-                    "outputs": list(graph.outputs),
-                }
-                for graph in graphs
-            },
+    manifest = {
+        "version": FORMAT,
+        "format": kind,
+        "precision": precision,
+        "stands_for": fingerprint(model),
+        "latent_avg": model.generator.latent_avg.tolist(),
+        "graphs": {
+            graph.name: {
+                "inputs": {name: ["batch", *shape] for name, shape in graph.inputs.items()},
+                "outputs": list(graph.outputs),
+            }
+            for graph in graphs
         },
-    )
+    }
+    try:
+        with together(folder) as stage:
+            for graph in graphs:
+                path = stage / f"{graph.name}{SUFFIXES[kind]}"
+                with _quiet():
+                    if kind == "onnx":
+                        _onnx_program(graph).save(str(path), external_data=True)
+                    elif kind == "openvino":
+                        _write_openvino(graph, path, change)
+                    else:
+                        torch.export.save(captured(graph), path)
+                done(graph.name)
+            write_json(stage / MANIFEST, manifest)
+    except OSError as error:
+        raise WeightsError(f"{folder} cannot be made or written: {error.strerror}") from error
 
 
 def read_manifest(folder: Path) -> Manifest:

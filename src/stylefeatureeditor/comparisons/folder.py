@@ -17,6 +17,7 @@ from torch import nn
 
 from stylefeatureeditor.comparisons.methods import KINDS, find_kind
 from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.files import member, together
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, FORMAT, assign_state, load_config
@@ -74,7 +75,7 @@ def save_method(
     header: Mapping[str, str] | None = None,
     float_dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a method's folder; config.json comes last, so a folder that has it is complete.
+    """Write a method's folder as a whole: if it fails or is killed, an older one stays as it was.
 
     Args:
         model: the networks.
@@ -85,16 +86,16 @@ def save_method(
     Raises:
         WeightsError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG_FILE).unlink(missing_ok=True)
-    except OSError as error:
-        raise WeightsError(f"{folder} cannot be made: {error.strerror}") from error
-    save_tensors(folder / NETWORK_FILE, model.network.state_dict(), header or {}, float_dtype)
     about = to_plain(model.config)
     del about["generator"]  # it stands among the networks
     content = {"format": FORMAT, **about, "network": to_plain(model.network.config)}
-    write_json(folder / CONFIG_FILE, content)
+    try:
+        with together(folder) as stage:
+            state = model.network.state_dict()
+            save_tensors(stage / NETWORK_FILE, state, header or {}, float_dtype)
+            write_json(stage / CONFIG_FILE, content)
+    except OSError as error:
+        raise WeightsError(f"{folder} cannot be made or written: {error.strerror}") from error
 
 
 def method_of(folder: Path) -> str | None:
@@ -103,7 +104,7 @@ def method_of(folder: Path) -> str | None:
     Raises:
         WeightsError: its config cannot be read.
     """
-    return read_json(folder / CONFIG_FILE).get("method")
+    return read_json(member(folder, CONFIG_FILE)).get("method")
 
 
 def load_any_config(folder: Path) -> ModelConfig | MethodConfig:
@@ -112,7 +113,7 @@ def load_any_config(folder: Path) -> ModelConfig | MethodConfig:
     Raises:
         WeightsError: the folder holds no model, or one of another format.
     """
-    if not (folder / CONFIG_FILE).is_file() or method_of(folder) is None:
+    if not member(folder, CONFIG_FILE).is_file() or method_of(folder) is None:
         return load_config(folder)
     return _read(folder)[0]
 
@@ -132,8 +133,9 @@ def load_method(folder: Path) -> MethodModel:
     config, _ = _read(folder)
     with torch.device("meta"):
         network = network_of(folder)
-    tensors, _ = load_tensors(folder / NETWORK_FILE)
-    assign_state(network, tensors, str(folder / NETWORK_FILE))
+    file = member(folder, NETWORK_FILE)
+    tensors, _ = load_tensors(file)
+    assign_state(network, tensors, str(file))
     return MethodModel(network, config)
 
 
@@ -170,8 +172,8 @@ def find_method(word: str) -> Path:
 
 def _read(folder: Path) -> tuple[MethodConfig, Any]:
     """The config of a method's folder, and that of its networks."""
-    where = str(folder / CONFIG_FILE)
-    content = read_json(folder / CONFIG_FILE)
+    file = member(folder, CONFIG_FILE)
+    where, content = str(file), read_json(file)
     if content.pop("format", None) != FORMAT:
         raise WeightsError(f"{where}: expected format {FORMAT}")
     word, networks = content.get("method"), content.pop("network", None)

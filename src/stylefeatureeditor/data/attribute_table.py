@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from stylefeatureeditor.data.row_filter import nearest
-from stylefeatureeditor.data.sources import forward, name_column, open_sources, parse_csv
+from stylefeatureeditor.data.sources import TableRow, forward, name_column, open_sources, parse_csv
 from stylefeatureeditor.errors import ConfigError, check_shape
 
 if TYPE_CHECKING:
@@ -135,16 +135,16 @@ def read_attribute_table(
     if not path.is_file():
         raise ConfigError(f"expected a table of attributes, but {path} is not there")
     if path.suffix.lower() == ".txt":
-        names, rows = _parse_celeba(path)
-    else:
-        header, rows = parse_csv(path.read_bytes(), path)
-        if name is not None and name not in header:
-            raise ConfigError(f"{path} has no column {name!r}; {nearest(name, header)}")
-        key = name or name_column(header)
-        names, rows = [row[key] for row in rows], [{**row, key: ""} for row in rows]
+        return table_of(*_parse_celeba(path), attributes, str(path))
+    header, rows = parse_csv(path.read_bytes(), path)
+    if name is not None and name not in header:
+        raise ConfigError(f"{path} has no column {name!r}; {nearest(name, header)}")
     if not rows:
         raise ConfigError(f"{path} has a header but no row")
-    return table_of(names, rows, attributes, str(path))
+    key = name or name_column(header)
+    others = {column: place for column, place in rows[0].places.items() if column != key}
+    named = [row[key] for row in rows]
+    return table_of(named, [TableRow(others, row.cells) for row in rows], attributes, str(path))
 
 
 def table_of(

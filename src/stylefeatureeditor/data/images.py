@@ -24,18 +24,17 @@ import threading
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from stylefeatureeditor.data.decode import Fit, decode
 from stylefeatureeditor.data.order import Order
 from stylefeatureeditor.data.row_filter import row_filter
 from stylefeatureeditor.data.sources import Source, open_sources
 from stylefeatureeditor.errors import ConfigError, PhotoError
-from stylefeatureeditor.photo.image import read_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Fit = Literal["crop", "pad"]
 Gathered = tuple[np.ndarray, np.ndarray]  # numbers (B,) and pixels (B, 3, S, S) uint8
 BATCHES_AHEAD = 3  # decoded before they are due; more only costs memory
 
@@ -147,6 +145,20 @@ class ImageSet:
         """
         return torch.from_numpy(self._image(index).copy())
 
+    def content(self, index: int) -> bytes:
+        """Return the file of one image, or its pixels where they are in memory.
+
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        if self._pixels is not None:
+            return self._pixels[index].tobytes()
+        source, place = self._places[index]
+        try:
+            return source.read(place)
+        except Exception as error:  # an archive's reader raises almost anything on damaged data
+            raise PhotoError(f"{source.path}: {self.names[index]}: {_reason(error)}") from error
+
     def photos(self, indices: Sequence[int]) -> Tensor:
         """Return several images for a network, (B, 3, S, S) float32 in [-1, 1]."""
         return to_photos(torch.stack([self.image(index) for index in indices]))
@@ -217,11 +229,12 @@ class ImageSet:
     def _image(self, index: int) -> np.ndarray:
         if self._pixels is not None:
             return self._pixels[index]
-        source, place = self._places[index]
+        content = self.content(index)
         try:
-            return decode(source.read(place), self.size, self.fit)
+            return decode(content, self.size, self.fit)
         except Exception as error:  # Pillow's readers raise almost anything on damaged data
-            raise PhotoError(f"{source.path}: {self.names[index]}: {_reason(error)}") from error
+            path = self._places[index][0].path
+            raise PhotoError(f"{path}: {self.names[index]}: {_reason(error)}") from error
 
     def _readable(self, index: int) -> np.ndarray | None:
         """Return one image, None if it cannot be decoded; that is reported once."""
@@ -332,29 +345,6 @@ def batches(
                 yield Batch(step, torch.from_numpy(indices), torch.from_numpy(pixels))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def decode(data: bytes, size: int, fit: Fit) -> np.ndarray:
-    """Turn the bytes of an image file into (3, size, size) uint8 RGB, upright.
-
-    What is transparent comes out on black.
-
-    Raises:
-        PhotoError: the bytes are no picture, damaged, or too large.
-    """
-    photo = read_photo(data)
-    picture = Image.fromarray(photo.pixels)
-    if photo.alpha is not None:
-        black = Image.new("RGB", picture.size)
-        picture = Image.composite(picture, black, Image.fromarray(photo.alpha))
-    width, height = picture.size
-    side = min(width, height) if fit == "crop" else max(width, height)
-    if width != height:
-        left, top = (width - side) // 2, (height - side) // 2
-        picture = picture.crop((left, top, left + side, top + side))  # outside is black
-    if side != size:
-        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
-    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
 
 def to_photos(pixels: Tensor) -> Tensor:

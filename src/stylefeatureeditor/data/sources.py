@@ -23,6 +23,7 @@ import re
 import tarfile
 import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from stylefeatureeditor.errors import ConfigError, PhotoError
 from stylefeatureeditor.files import DAMAGED_ZIP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,9 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".
 TABLE_NAMES = ("manifest.csv", "dataset.json")
 NAME_COLUMNS = ("file", "filename", "file_name", "name", "image", "image_id", "path")
 MAX_IMAGE_BYTES = 1 << 28  # a larger member is no photo; it is refused before it is read
-MAX_TABLE_BYTES = 1 << 28
+MAX_TABLE_BYTES = 1 << 25
+MAX_LABELS = 512  # numbers of one image
+MADE_BYTES = 160 << 20  # memory that a table's rows may take; CelebA's take 130 MiB
 MAX_ROW_BYTES = 1 << 20  # of a sample in a tar shard; a larger one is no row
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -80,7 +83,7 @@ class FolderSource(Source):
 
     def __init__(self, path: Path) -> None:
         tables = [path / name for name in TABLE_NAMES if (path / name).is_file()]
-        rows = parse_table(tables[0].name, tables[0].read_bytes(), tables[0]) if tables else {}
+        rows = parse_table(tables[0].name, _table_of(tables[0]), tables[0]) if tables else {}
         names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*"))
         super().__init__(path, (Entry(n, rows.get(n, {})) for n in names if is_image(n)))
 
@@ -190,17 +193,73 @@ def forward(name: str) -> str:
     return name.replace("\\", "/")
 
 
-def parse_csv(data: bytes, path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Return the header and the rows of a CSV file; `path` is for its error."""
+class TableRow(Mapping[str, str]):
+    """One row of a table, text by column.
+
+    Attributes:
+        places: number of each column; rows of one table share it.
+        cells: a column without one is empty.
+    """
+
+    __slots__ = ("cells", "places")
+
+    def __init__(self, places: Mapping[str, int], cells: tuple[str, ...]) -> None:
+        self.places, self.cells = places, cells
+
+    def __getitem__(self, column: str) -> str:
+        place = self.places[column]
+        return self.cells[place] if place < len(self.cells) else ""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def parse_csv(data: bytes, path: Path) -> tuple[list[str], list[TableRow]]:
+    """Return the header and the rows of a CSV file; `path` is for its error.
+
+    Raises:
+        ConfigError: it is no CSV file, or its rows would take more than MADE_BYTES of memory.
+    """
+    text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+    words: dict[str, str] = {}  # most cells hold one of a few words: each is kept once
+    rows: list[TableRow] = []
+    made = unread = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal unread
+        while line := text.readline(MAX_ROW_BYTES):
+            unread += len(line)
+            if unread >= MAX_ROW_BYTES:
+                raise ConfigError(f"the table of {path} has a row of more than {unread - 1} signs")
+            yield line
+
+    reader = csv.reader(lines())
     try:
-        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), restval="")
-        rows = [{key: value for key, value in row.items() if key} for row in reader]
+        places = {name: place for place, name in enumerate(next(reader, [])) if name}
+        for cells in reader:
+            unread = 0
+            new = {cell: cell for cell in cells if cell not in words}
+            made += 200 + 8 * len(cells) + sum(160 + 4 * len(cell) for cell in new)
+            if made > MADE_BYTES:
+                raise _too_large(path)
+            words |= new
+            if cells:
+                rows.append(TableRow(places, tuple(words[cell] for cell in cells)))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"the table of {path} is not a UTF-8 CSV file: {error}") from error
-    header = [name for name in reader.fieldnames or [] if name]
-    if not header:
+    if not places:
         raise ConfigError(f"the table of {path} is empty; its first line must name the columns")
-    return header, rows
+    return list(places), rows
+
+
+def _too_large(path: Path) -> ConfigError:
+    return ConfigError(
+        f"the table of {path} is too large: its rows would take more than {MADE_BYTES >> 20} MiB "
+        "of memory; keep the columns that are needed"
+    )
 
 
 def name_column(header: Sequence[str]) -> str:
@@ -209,7 +268,7 @@ def name_column(header: Sequence[str]) -> str:
     return next((lower[word] for word in NAME_COLUMNS if word in lower), header[0])
 
 
-def parse_table(member: str, data: bytes, path: Path) -> dict[str, dict[str, str]]:
+def parse_table(member: str, data: bytes, path: Path) -> dict[str, Mapping[str, str]]:
     """Return the rows of a `manifest.csv` or `dataset.json` by image name.
 
     Names in the table count from the folder the table lies in.
@@ -219,6 +278,9 @@ def parse_table(member: str, data: bytes, path: Path) -> dict[str, dict[str, str
         header, rows = parse_csv(data, path)
         key = name_column(header)
         return {str(folder / forward(row[key])): row for row in rows}
+    sizes = {b"[": 72, b"{": 240, b",": 64, b":": 100, b'"': 60}  # bytes that each sign makes
+    if sum(size * data.count(sign) for sign, size in sizes.items()) > MADE_BYTES:
+        raise _too_large(path)
     try:  # NVIDIA's layout: {"labels": [["00000/img00000000.png", 3], ...]} or null
         labels = json.loads(data).get("labels") or []
         return {str(folder / forward(name)): _label_row(label) for name, label in labels}
@@ -230,6 +292,8 @@ def parse_table(member: str, data: bytes, path: Path) -> dict[str, dict[str, str
 
 def _label_row(label: object) -> dict[str, str]:
     if isinstance(label, list):
+        if len(label) > MAX_LABELS:
+            raise ValueError(f"a label has {len(label)} numbers")
         return {f"label_{i}": _text(value) for i, value in enumerate(label)}
     return {"label": _text(label)}
 
@@ -261,6 +325,13 @@ def _split_key(name: str) -> tuple[str, str]:
 def _is_hidden(name: str) -> bool:
     parts = PurePosixPath(forward(name)).parts
     return parts[-1].startswith(".") or "__MACOSX" in parts
+
+
+def _table_of(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > MAX_TABLE_BYTES:
+        raise ConfigError(f"{path} is too large for a table: {size} bytes")
+    return path.read_bytes()
 
 
 def _within_limit(path: Path) -> bytes:

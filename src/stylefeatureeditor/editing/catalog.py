@@ -29,6 +29,7 @@ from stylefeatureeditor.editing.direction import (
 )
 from stylefeatureeditor.editing.styleclip import LEVELS, StyleClipMapper, StyleMapper
 from stylefeatureeditor.errors import DirectionError
+from stylefeatureeditor.files import member
 
 if TYPE_CHECKING:
     from stylefeatureeditor.records import StyleLayout
@@ -154,7 +155,7 @@ class CatalogEntry:
         return pca_component(self.name, parts, self.component, self.layers)
 
     def _read(self, folder: Path, read: Reader) -> object:
-        path = folder / self.file
+        path = member(folder.parent, f"{folder.name}/{self.file}")
         if not path.is_file():
             raise DirectionError(
                 f"direction '{self.name}' needs the file {self.file}, which is not in {folder}: "

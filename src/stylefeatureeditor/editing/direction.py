@@ -14,13 +14,14 @@ vector.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stylefeatureeditor.errors import DirectionError
 from stylefeatureeditor.records import Codes, CodeShift, StyleLayout, StyleSpace
@@ -53,6 +54,12 @@ class EditDirection(ABC):
         Raises:
             DirectionError: the direction or the strength does not fit the codes.
         """
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with every number of the direction."""
+        content = b"".join(_bytes(value) for value in vars(self).values())
+        return hashlib.sha256(content).hexdigest()[:16]
 
     def apply(self, codes: Codes, strength: Strength) -> Codes:
         """Return the codes moved by `strength`: w' = w + d of Eq. 7."""
@@ -215,6 +222,16 @@ def conv_of_style_layers(num_convs: int) -> tuple[int, ...]:
 def style_layers_of_convs(num_convs: int) -> tuple[int, ...]:
     """Return the published number of each convolution: 0, 2, 3, 5, 6, 8, ..."""
     return tuple(3 * ((conv + 1) // 2) - conv % 2 for conv in range(num_convs))
+
+
+def _bytes(value: object) -> bytes:
+    if isinstance(value, Tensor):
+        return value.detach().float().cpu().numpy().tobytes()
+    if isinstance(value, nn.Module):
+        return b"".join(map(_bytes, value.state_dict().values()))
+    if isinstance(value, StyleSpace):
+        return b"".join(map(_bytes, (*value.conv, *value.rgb)))
+    return repr(value).encode()
 
 
 def times(strength: Strength, change: Tensor) -> Tensor:

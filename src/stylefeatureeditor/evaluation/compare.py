@@ -49,8 +49,9 @@ class FolderOfResults:
         Raises:
             PhotoError: it cannot be read, or has another size.
         """
+        content = self.content(index)
         try:
-            pixels = read_photo(self._read(index)).pixels
+            pixels = read_photo(content).pixels
         except Exception as error:  # Pillow's readers raise almost anything on damaged data
             raise PhotoError(f"{self.path}: {self.names[index]}: {error}") from error
         height, width = pixels.shape[:2]
@@ -60,6 +61,17 @@ class FolderOfResults:
                 f"{self.size} x {self.size}"
             )
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+    def content(self, index: int) -> bytes:
+        """Return the file of one image.
+
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        try:
+            return self._read(index)
+        except Exception as error:  # an archive's reader raises almost anything on damaged data
+            raise PhotoError(f"{self.path}: {self.names[index]}: {error}") from error
 
 
 def match_by_name(folder: str | Path, names: Sequence[str], size: int) -> FolderOfResults:

@@ -91,7 +91,8 @@ class EditDrawer:
 
     def __init__(self, method: Method[Any], task: EditTask, judge: Judge | None) -> None:
         self.method, self.task = method, task
-        self.identity = f"{task.name} {task.strength} by {method.identity}"
+        moved = f"{task.name} {task.strength} along {task.direction.fingerprint}"
+        self.identity = f"{moved} to {task.target} by {method.identity}"
         self.columns: tuple[str, ...] = (SECONDS, SECONDS_EDIT)
         self.judge = None
         if judge is not None and task.attribute in judge.attributes:

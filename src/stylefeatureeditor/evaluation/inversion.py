@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stylefeatureeditor.evaluation.method import Method
+    from stylefeatureeditor.evaluation.photo_sets import PhotoSet
     from stylefeatureeditor.evaluation.results import Plan
-    from stylefeatureeditor.evaluation.runner import Drawer, PhotoSet
+    from stylefeatureeditor.evaluation.runner import Drawer
 
 SECONDS = "seconds_invert"
 

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.data.images import to_photos
@@ -56,6 +56,7 @@ from stylefeatureeditor.evaluation.perceptual import (
     curricularface,
 )
 from stylefeatureeditor.photo.image import to_uint8
+from stylefeatureeditor.pipeline import network_fingerprint
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.perceptual_keys import arcface_state, lpips_state
 from stylefeatureeditor.weights.sources import SOURCES, find_sources
@@ -169,11 +170,13 @@ class Suite:
         measures: per pair of images.
         describers: per image, for distances of sets.
         left_out: a sentence for each number of the table that cannot be had, and why.
+        fingerprint: hex digits that change with the networks that measure.
     """
 
     measures: tuple[Measure, ...]
     describers: tuple[Describer, ...]
     left_out: tuple[str, ...] = ()
+    fingerprint: str = ""
 
     @property
     def better(self) -> dict[str, Better]:
@@ -217,7 +220,10 @@ def standard_suite(
         describers += inception_describers(networks.inception)
     if classifier is not None:
         describers.append(classifier_describer(classifier))
-    return Suite(tuple(measures), tuple(describers), tuple(left_out))
+    used = [value for value in vars(networks).values() if isinstance(value, nn.Module)]
+    used += [] if classifier is None else [classifier]
+    known = " ".join(network_fingerprint(network) for network in used)
+    return Suite(tuple(measures), tuple(describers), tuple(left_out), known)
 
 
 def inception_describers(inception: Inception) -> list[Describer]:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     import torch
 
     from stylefeatureeditor.evaluation.measures import Describer, Suite
+    from stylefeatureeditor.evaluation.photo_sets import PhotoSet
     from stylefeatureeditor.evaluation.rows import Table
-    from stylefeatureeditor.evaluation.runner import Drawer, PhotoSet
+    from stylefeatureeditor.evaluation.runner import Drawer
 
 RANKING = ("lpips", "lpips_vgg", "l2")  # the first there is chooses best and worst images
 
@@ -89,6 +90,7 @@ class Plan:
             drawer=drawer,
             measures=self.suite.measures,
             describers=self.suite.describers,
+            networks=self.suite.fingerprint,
             indices=indices,
             given=given,
             batch_size=self.batch_size,
@@ -103,6 +105,7 @@ class Plan:
             photos=self.photos,
             drawer=PhotosThemselves(),
             describers=self.suite.describers,
+            networks=self.suite.fingerprint,
             batch_size=self.batch_size,
             device=self.device,
         )

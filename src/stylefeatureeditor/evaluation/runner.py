@@ -27,56 +27,20 @@ from stylefeatureeditor.data.images import to_photos
 from stylefeatureeditor.errors import ConfigError, DependencyError, PhotoError, check_shape
 from stylefeatureeditor.evaluation.measures import as_saved
 from stylefeatureeditor.evaluation.peak import peak_kept
+from stylefeatureeditor.evaluation.photo_sets import READERS, content_of
 from stylefeatureeditor.evaluation.rows import FeatureFile, Row, RowFile
 from stylefeatureeditor.files import atomic_path
-from stylefeatureeditor.photo.image import to_uint8
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from stylefeatureeditor.evaluation.measures import Describer, Measure
+    from stylefeatureeditor.evaluation.photo_sets import PhotoSet
     from stylefeatureeditor.evaluation.pictures import PictureKeeper
     from stylefeatureeditor.evaluation.rows import Table
 
-READERS = 4  # threads that decode the next batch meanwhile
 RUN_FILE = "run.json"
-
-
-class PhotoSet(Protocol):
-    """Images of one side, by number; `data.images.ImageSet` is one."""
-
-    size: int
-    names: tuple[str, ...]
-
-    def __len__(self) -> int: ...
-
-    def image(self, index: int) -> Tensor:
-        """Return (3, size, size) uint8; raises PhotoError if the image cannot be had."""
-
-
-class MemoryPhotos:
-    """Images that are in memory already.
-
-    Args:
-        pixels: (n, 3, S, S) in [-1, 1]; they count as rounded to 8 bits.
-        names: one for each; None numbers them.
-    """
-
-    def __init__(self, pixels: Tensor, names: Sequence[str] | None = None) -> None:
-        check_shape("pixels", pixels, (None, 3, None, pixels.shape[-2]))
-        self.size = pixels.shape[-1]
-        self.names = tuple(names or (f"{index:05d}" for index in range(len(pixels))))
-        if len(self.names) != len(pixels):
-            raise ConfigError(f"{len(pixels)} images have {len(self.names)} names")
-        self._levels = torch.from_numpy(to_uint8(pixels)).permute(0, 3, 1, 2)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def image(self, index: int) -> Tensor:
-        """Return one image, (3, S, S) uint8."""
-        return self._levels[index].contiguous()
 
 
 @dataclass(frozen=True)
@@ -159,27 +123,6 @@ class Team:
         )
 
 
-class SomePhotos:
-    """Some images of a set, as a set of their own.
-
-    Args:
-        photos: the set.
-        indices: which, in the order they shall have.
-    """
-
-    def __init__(self, photos: PhotoSet, indices: Sequence[int]) -> None:
-        self.size = photos.size
-        self.names = tuple(photos.names[index] for index in indices)
-        self._photos, self._indices = photos, tuple(indices)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def image(self, index: int) -> Tensor:
-        """Return one image, (3, size, size) uint8."""
-        return self._photos.image(self._indices[index])
-
-
 @dataclass(frozen=True, kw_only=True)
 class Pass:
     """One way over some photos.
@@ -190,6 +133,7 @@ class Pass:
         drawer: makes the images.
         measures: compare each with its photo.
         describers: describe each image.
+        networks: fingerprint of those that measure and describe.
         indices: the photos that take part, ascending; None takes all.
         given: images made elsewhere, in the order of the photos.
         batch_size: photos per call of the drawer.
@@ -202,6 +146,7 @@ class Pass:
     drawer: Drawer
     measures: tuple[Measure, ...] = ()
     describers: tuple[Describer, ...] = ()
+    networks: str = ""
     indices: np.ndarray | None = None
     given: PhotoSet | None = None
     batch_size: int = 8
@@ -349,13 +294,14 @@ def _read_ahead(
 
 def _claim(task: Pass) -> None:
     """Note in the folder what it is for, or see that it is for the same."""
-    names = "\n".join(task.photos.names).encode()
-    given = "" if task.given is None else "\n".join(task.given.names)
+    given = "none" if task.given is None else content_of(task.given)
     content = {
         "drawer": task.drawer.identity,
         "photos": f"{len(task.photos)} of side {task.photos.size}",
-        "names": hashlib.sha256(names + given.encode()).hexdigest()[:16],
+        "content of the photos": content_of(task.photos),
+        "images beside them": given,
         "taking part": hashlib.sha256(task.numbers.astype("<i8").tobytes()).hexdigest()[:16],
+        "networks that measure": task.networks,
         "columns": [*task.columns, *(describer.name for describer in task.describers)],
         "batch size": task.batch_size,
     }

@@ -19,9 +19,7 @@ import io
 import logging
 import os
 import struct
-import threading
 import zlib
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -36,11 +34,15 @@ from stylefeatureeditor.photo import modes
 from stylefeatureeditor.records import Photo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from torch import Tensor
 
 MAX_PIXELS = 200_000_000
+# Their decoders take 16 to 24 bytes a pixel; so few pixels stay below 12 and the 200 MiB.
+_FORMAT_PIXELS = {"WEBP": 50e6, "AVIF": 50e6, "HEIF": 50e6, "JPEG2000": 16e6}
+MAX_SIDE = 1 << 15  # dlib's detector breaks the heap on 40000
+MAX_ASPECT, LONG_SIDE = 50, 4096  # of the sides; it counts where the longer one is above LONG_SIDE
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
 SUFFIXES = (".png", *_JPEG_SUFFIXES, ".webp", ".tif", ".tiff")
 
@@ -61,14 +63,14 @@ _NOTE = "stylefeatureeditor"  # keyword of the PNG text block
 # A TIFF keeps its EXIF tags among those that describe the file's own layout; these may travel:
 # description, make, model, resolution, software, date, artist, copyright, EXIF and GPS blocks.
 _TRAVELLING_TAGS = frozenset({270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853})
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a[::-1].swapaxes(0, 1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a[:, ::-1].swapaxes(0, 1),
 }
 _JPEG_EXIF_BYTES = 65533  # what one APP1 segment holds
 # What Pillow's decoders are known to raise on damaged data.
@@ -88,7 +90,6 @@ _DAMAGED = (
     zlib.error,
     Image.DecompressionBombError,
 )
-_opening = threading.Lock()
 
 
 def read_photo(
@@ -101,6 +102,9 @@ def read_photo(
     Animated files give their first frame. 16-bit values are scaled (65535 becomes 255). Pillow's
     modes I and F carry no range of their own: values up to 255 are taken as 8 bit (F up to 1 as
     fractions), up to 65535 as 16 bit.
+
+    Reading takes at most 12 bytes of memory a pixel and 200 MiB, beside the file itself. A side may
+    have MAX_SIDE pixels, and beyond LONG_SIDE at most MAX_ASPECT times the other.
 
     Args:
         source: a path, the bytes of a file, an open binary file, a Pillow image, or an array:
@@ -261,7 +265,7 @@ def _from_file(file: IO[bytes], name: str, max_pixels: int) -> Photo:
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         _register_heif(name)
     try:
-        with _without_pillow_limit():
+        with modes.without_pillow_limit():
             image = Image.open(file, formats=[key for key in _FORMATS if _is_known(key)])
     except _DAMAGED as error:
         raise PhotoError(
@@ -286,20 +290,6 @@ def _register_heif(name: str) -> None:
     pillow_heif.register_heif_opener()
 
 
-@contextmanager
-def _without_pillow_limit() -> Iterator[None]:
-    """Turn off Pillow's own warning and error for large pictures: `max_pixels` takes their place.
-
-    Pillow keeps the limit in a global; the lock keeps two readers from restoring each other's.
-    """
-    with _opening:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-
-
 def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> Photo:
     _check_size(image, name, max_pixels)
     try:
@@ -313,16 +303,23 @@ def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> Photo:
     except _DAMAGED as error:
         raise PhotoError(f"{name} is damaged or cut short: {_reason(error)}") from error
     if turn is not None:
-        pixels = np.array(Image.fromarray(pixels).transpose(turn))
-        alpha = None if alpha is None else np.array(Image.fromarray(alpha).transpose(turn))
+        pixels = np.ascontiguousarray(turn(pixels))
+        alpha = None if alpha is None else np.ascontiguousarray(turn(alpha))
     # Bytes 16..20 name the profile's colour space; one of CMYK or grey no longer fits.
     if profile is not None and profile[16:20] != b"RGB ":
         profile = None
     return Photo(pixels, alpha, profile, exif)
 
 
-def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
+def _check_size(image: Image.Image, name: str, max_pixels: float) -> None:
     width, height = image.size
+    long, short = max(width, height), min(width, height)
+    if long > MAX_SIDE or long > max(LONG_SIDE, MAX_ASPECT * short):
+        raise PhotoError(
+            f"{name} is {width} x {height} pixels: a side may have at most {MAX_SIDE}, and beyond "
+            f"{LONG_SIDE} at most {MAX_ASPECT} times the other; cut it first"
+        )
+    max_pixels = min(max_pixels, _FORMAT_PIXELS.get(image.format or "", max_pixels))
     if width * height > max_pixels:
         raise PhotoError(
             f"{name} has {width * height / 1e6:.0f} megapixels ({width} x {height}), more than "
@@ -332,7 +329,9 @@ def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
         raise PhotoError(f"{name} has no pixels ({width} x {height})")
 
 
-def _read_exif(image: Image.Image) -> tuple[Image.Transpose | None, bytes | None]:
+def _read_exif(
+    image: Image.Image,
+) -> tuple[Callable[[np.ndarray], np.ndarray] | None, bytes | None]:
     """The turn that makes the picture upright, and its EXIF block without that tag."""
     try:
         exif = image.getexif()

@@ -10,22 +10,16 @@ of the upright photo as dlib counts: (0, 0) is the centre of the first pixel.
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from PIL import Image
 
-from stylefeatureeditor.errors import DependencyError, FaceError
+from stylefeatureeditor.errors import FaceError
+from stylefeatureeditor.photo.detector import Detector
 
 MIN_SCORE = 0.25  # on photos without people, dlib's false finds score below about 0.15
-_HINT = 'finding faces needs dlib, run `pip install "stylefeatureeditor[faces]"`'
-# Pixels the detector may look at, after upsampling: (times doubled, pixels). The first pass is
-# the release's; the second, for small faces, runs only if the first finds nobody.
-_PASSES = ((1, 16_000_000), (2, 64_000_000))
+_detector = Detector()
 
 
 @dataclass(frozen=True)
@@ -61,24 +55,13 @@ def find_faces(pixels: np.ndarray, *, min_score: float = MIN_SCORE) -> list[Face
 
     Raises:
         DependencyError: dlib or its landmark model is not installed.
+        FaceError: the detector broke on this photo.
     """
-    detector, predictor = _load()
-    import dlib
-
-    pixels = np.ascontiguousarray(pixels)
-    for doublings, budget in _PASSES:
-        copy, scale = _copy_within(pixels, budget / 4**doublings)
-        boxes, scores, _ = detector.run(copy, doublings, min_score)
-        if len(boxes):
-            break
-
-    faces = []
-    for box, score in zip(boxes, scores, strict=True):
-        edges = np.array([box.left(), box.top(), box.right() + 1, box.bottom() + 1]) / scale
-        left, top, right, bottom = (int(edge) for edge in np.rint(edges))
-        shape = predictor(pixels, dlib.rectangle(left, top, right - 1, bottom - 1))
-        points = np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float64)
-        faces.append(Face((left, top, right, bottom), float(score), points))
+    found = _detector.ask(np.ascontiguousarray(pixels), min_score)
+    faces = [
+        Face((box[0], box[1], box[2], box[3]), score, np.array(points, dtype=np.float64))
+        for box, score, points in found
+    ]
     return sorted(faces, key=lambda face: face.area, reverse=True)
 
 
@@ -109,34 +92,3 @@ def choose_face(faces: list[Face], which: Literal["largest", "all"] | int) -> li
             f"{'was' if len(faces) == 1 else 'were'} found; they are numbered from 1, the largest"
         )
     return [faces[which - 1]]
-
-
-def _copy_within(pixels: np.ndarray, budget: float) -> tuple[np.ndarray, float]:
-    """The photo, made smaller if it has more than `budget` pixels, and the factor (at most 1)."""
-    height, width = pixels.shape[:2]
-    scale = (budget / (height * width)) ** 0.5
-    if scale >= 1:
-        return pixels, 1.0
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    copy = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return np.asarray(copy), (size[0] * size[1] / (height * width)) ** 0.5
-
-
-@lru_cache(maxsize=1)
-def _load() -> tuple[Any, Any]:
-    """The detector and the landmark predictor, read once."""
-    try:
-        import dlib
-    except ImportError as error:
-        raise DependencyError(_HINT) from error
-    return dlib.get_frontal_face_detector(), dlib.shape_predictor(str(_model_file()))
-
-
-def _model_file() -> Path:
-    """The landmark model's file, found without importing its package: that fails on new setups."""
-    spec = importlib.util.find_spec("face_recognition_models")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder) / "models" / "shape_predictor_68_face_landmarks.dat"
-        if path.is_file():
-            return path
-    raise DependencyError(_HINT.replace("dlib", "dlib's landmark model"))

@@ -10,70 +10,112 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from stylefeatureeditor.errors import PhotoError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+BAND_PIXELS = 1 << 20  # converted at a time
+
 logger = logging.getLogger(__name__)
+_opening = threading.Lock()
+
+
+@contextmanager
+def without_pillow_limit() -> Iterator[None]:
+    """Turn off Pillow's own warning and error for large pictures: `max_pixels` takes their place.
+
+    Pillow keeps the limit in a global; the lock keeps two readers from restoring each other's.
+    """
+    with _opening:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def split_image(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Return (H, W, 3) pixels and (H, W) alpha or None of a decoded image of any mode.
 
     Modes I and F carry no range of their own: values up to 255 are taken as 8 bit (F up to 1 as
-    fractions), up to 65535 as 16 bit.
+    fractions), up to 65535 as 16 bit. It works band by band: beside the image and what is returned,
+    memory does not grow with the picture.
 
     Raises:
         PhotoError: grey values are negative, not a number, or above 65535.
     """
+    width, height = image.size
+    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    alpha = np.empty((height, width), dtype=np.uint8) if image.has_transparency_data else None
+    rows = max(1, BAND_PIXELS // width)
+    bands = [(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+    def cut(top: int, bottom: int) -> Image.Image:
+        with without_pillow_limit():
+            return image.crop((0, top, width, bottom))
+
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        levels = _to_8_bit(np.asarray(image))
-        return np.repeat(levels[:, :, None], 3, axis=2), None
-    if image.mode == "CMYK":
-        return np.array(_from_cmyk(image, profile)), None
-    if image.mode == "La":  # premultiplied grey: Pillow converts it to LA only
-        image = image.convert("LA")
-    if image.has_transparency_data:
-        rgba = np.asarray(image.convert("RGBA"))
-        return rgba[:, :, :3].copy(), rgba[:, :, 3].copy()
-    return np.array(image.convert("RGB")), None
+        full = _full_scale(np.asarray(cut(*band)) for band in bands)
+        for top, bottom in bands:
+            levels = np.asarray(cut(top, bottom)).astype(np.float64) / full
+            pixels[top:bottom] = np.rint(levels * 255).astype(np.uint8)[:, :, None]
+        return pixels, None
+    to_srgb = _from_profile(profile) if image.mode == "CMYK" else None
+    for top, bottom in bands:
+        band = cut(top, bottom)
+        if to_srgb is not None:
+            band = ImageCms.applyTransform(band, to_srgb) or band
+        if image.mode == "La":  # premultiplied grey: Pillow converts it to LA only
+            band = band.convert("LA")
+        if alpha is None:
+            pixels[top:bottom] = np.asarray(band.convert("RGB"))
+        else:
+            rgba = np.asarray(band.convert("RGBA"))
+            pixels[top:bottom], alpha[top:bottom] = rgba[:, :, :3], rgba[:, :, 3]
+    return pixels, alpha
 
 
-def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """CMYK to sRGB, by its own profile where it has a sound one.
+def _from_profile(profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
+    """What takes CMYK to sRGB by its own profile; None where it has no sound one.
 
     Pillow has already undone the inversion that Adobe writes into JPEG.
     """
-    if profile is not None:
-        try:
-            converted = ImageCms.profileToProfile(
-                image,
-                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-                ImageCms.createProfile("sRGB"),
-                renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-                outputMode="RGB",
-            )
-        except (ImageCms.PyCMSError, ImportError, OSError):
-            logger.warning("the CMYK profile is unreadable, a plain conversion is used")
-        else:
-            assert converted is not None
-            return converted
-    return image.convert("RGB")
+    if profile is None:
+        return None
+    try:
+        return ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            "CMYK",
+            "RGB",
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        )
+    except (ImageCms.PyCMSError, ImportError, OSError):
+        logger.warning("the CMYK profile is unreadable, a plain conversion is used")
+        return None
 
 
-def _to_8_bit(levels: np.ndarray) -> np.ndarray:
-    """Grey values of an unstated range to uint8; see `split_image` for the rule."""
-    low, high = float(levels.min()), float(levels.max())
+def _full_scale(bands: Iterable[np.ndarray]) -> float:
+    """What white is in grey values of an unstated range; see `split_image` for the rule."""
+    lows, highs = [], []
+    for levels in bands:
+        lows.append(float(levels.min()))
+        highs.append(float(levels.max()))
+        kind = levels.dtype.kind
+    low, high = float(np.min(lows)), float(np.max(highs))  # NaN stays NaN
     if not (low >= 0 and high <= 65535):  # also refuses NaN
         raise PhotoError(f"expected grey values from 0 to 65535, got {low:g} to {high:g}")
-    fraction = levels.astype(np.float64)
-    if levels.dtype.kind == "u" or high > 255:
-        fraction /= 65535
-    elif levels.dtype.kind != "f" or high > 1:
-        fraction /= 255
-    return np.rint(fraction * 255).astype(np.uint8)
+    if kind == "u" or high > 255:
+        return 65535.0
+    return 255.0 if kind != "f" or high > 1 else 1.0
 
 
 def split_array(array: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

@@ -17,9 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
-import secrets
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stylefeatureeditor.errors import TrainingError
+from stylefeatureeditor.files import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,27 +59,22 @@ def save_checkpoint(
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TrainingError(f"{name} is not finite after step {step}")
-    part = folder / f".{secrets.token_hex(8)}"
+    target = folder / f"step-{step:08d}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (part / "model").mkdir(parents=True)
-        save_file(tensors, part / "state.safetensors")
-        (part / "state.json").write_text(json.dumps({"step": step, "state": shape}), "utf-8")
-        (part / "SHA256SUMS").write_text("\n".join(_sums(part)) + "\n", "utf-8")
-        save_model(part / "model")
-        _flush(part)
-        target = folder / f"step-{step:08d}"
         if target.exists():  # a damaged one that a resumed run has passed again
-            target.replace(folder / f".{secrets.token_hex(8)}")
-        part.replace(target)
+            shutil.rmtree(target)
+        with together(target) as part:
+            (part / "model").mkdir()
+            save_file(tensors, part / "state.safetensors")
+            (part / "state.json").write_text(json.dumps({"step": step, "state": shape}), "utf-8")
+            (part / "SHA256SUMS").write_text("\n".join(_sums(part)) + "\n", "utf-8")
+            save_model(part / "model")
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise TrainingError(
             f"the checkpoint of step {step} cannot be written to {folder} ({reason}): make room, "
             "or let it be written, and go on with --resume"
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     found = list_checkpoints(folder)
     newest = [path for reached, path in found if reached <= step][-keep:]
     for _, path in found:  # those past this step were damaged, or the run would have begun there
@@ -186,11 +180,3 @@ def _sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _flush(folder: Path) -> None:
-    """Bring every file below a folder to the disk, so that the move cannot overtake the content."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())

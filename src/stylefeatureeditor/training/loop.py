@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
-import shutil
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +25,7 @@ import torch
 
 from stylefeatureeditor.data.images import Batch, ImageSet, batches
 from stylefeatureeditor.errors import ConfigError, DependencyError, TrainingError
+from stylefeatureeditor.files import together
 from stylefeatureeditor.training.checkpoints import (
     list_checkpoints,
     load_checkpoint,
@@ -385,14 +384,8 @@ def _save_config(config: Any, folder: Path) -> None:
 
 
 def _write_model(phase: BasePhase, folder: Path) -> None:
-    part, target = folder / f".{secrets.token_hex(8)}", folder / "model"
-    part.mkdir()
-    try:
-        phase.save_model(part)
-        shutil.rmtree(target, ignore_errors=True)
-        part.replace(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with together(folder / "model") as stage:
+        phase.save_model(stage)
 
 
 def _due(step: int, every: int, last: int) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stylefeatureeditor.errors import ConfigError, DirectionError, WeightsError
+from stylefeatureeditor.files import member
 from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.model import Model, ModelConfig
@@ -191,9 +192,9 @@ def find_discriminator(path: Path | None, start: Path, size: int) -> Discriminat
         WeightsError: `path` holds none, or a file is damaged.
         ConfigError: it looks at another size.
     """
-    if path is None and not (start / DISCRIMINATOR).is_file():
+    file = member(start, DISCRIMINATOR) if path is None else _file(path, DISCRIMINATOR)
+    if path is None and not file.is_file():
         return None
-    file = start / DISCRIMINATOR if path is None else _file(path, DISCRIMINATOR)
     if file.suffix.lower() in PUBLISHED_SUFFIXES:
         config, tensors = read_discriminator(file)
     else:
@@ -223,11 +224,12 @@ def fresh_discriminator(generator: GeneratorConfig) -> Discriminator:
 
 def read_record(folder: Path) -> dict[str, int]:
     """Return the steps of each trained network of a model folder."""
-    if not (folder / RECORD).is_file():
+    file = member(folder, RECORD)
+    if not file.is_file():
         return dict.fromkeys(COMMANDS, 0)
-    steps = read_json(folder / RECORD).get("steps")
+    steps = read_json(file).get("steps")
     if not isinstance(steps, dict) or any(type(count) is not int for count in steps.values()):
-        raise WeightsError(f"{folder / RECORD} should hold 'steps' by network, whole numbers")
+        raise WeightsError(f"{file} should hold 'steps' by network, whole numbers")
     return steps
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import finish_moves, together
+from stylefeatureeditor.files import member, together
 from stylefeatureeditor.generator.layers import ModulatedConv
 from stylefeatureeditor.model import Model, ModelConfig
 from stylefeatureeditor.weights.config_json import from_plain, to_plain
@@ -84,33 +84,21 @@ def load_config(folder: Path) -> ModelConfig:
     Raises:
         WeightsError: the folder holds no model, or one of another format.
     """
-    _finish_save(folder)
-    if not (folder / CONFIG_FILE).is_file():
+    file = member(folder, CONFIG_FILE)
+    if not file.is_file():
         raise WeightsError(
             f"{folder} is not a model folder: it has no {CONFIG_FILE}; `sfe models convert` makes "
             "one from published checkpoints"
         )
-    content = read_json(folder / CONFIG_FILE)
+    content = read_json(file)
     if "method" in content:
         raise WeightsError(
             f"{folder} holds the method {content['method']}, not StyleFeatureEditor itself: in "
             "Python, MethodEditor.from_pretrained opens it"
         )
     if content.get("format") != FORMAT:
-        raise WeightsError(
-            f"{folder / CONFIG_FILE}: expected format {FORMAT}, got {content.get('format')!r}"
-        )
+        raise WeightsError(f"{file}: expected format {FORMAT}, got {content.get('format')!r}")
     return from_plain(ModelConfig, content.get("model"), CONFIG_FILE)
-
-
-def _finish_save(folder: Path) -> None:
-    try:
-        finish_moves(folder)
-    except OSError as error:
-        raise WeightsError(
-            f"{folder} was being saved when its process ended, and cannot be written to finish "
-            f"that ({error.strerror}): open it once where it can be"
-        ) from error
 
 
 def load_model(folder: Path) -> Model:
@@ -123,7 +111,7 @@ def load_model(folder: Path) -> Model:
     with torch.device("meta"):
         model = Model(config)
     for name, network in model.named_children():
-        path = folder / f"{name}.safetensors"
+        path = member(folder, f"{name}.safetensors")
         tensors, _ = load_tensors(path)
         assign_state(network, tensors, str(path))
     return model

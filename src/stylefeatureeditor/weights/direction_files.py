@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from stylefeatureeditor.editing.catalog import Catalog, load_catalog
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import atomic_path, finish_moves, together
+from stylefeatureeditor.files import atomic_path, finish_moves, member, together
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
 from stylefeatureeditor.weights.unpickle import read_array, read_torch
 
@@ -63,7 +63,11 @@ def save_directions(
 
 def is_usable(entry: CatalogEntry, folder: Path) -> bool:
     """Return whether a direction needs no published file, or the model folder has it."""
-    return bool(entry.tensors) or not entry.file or (folder / PUBLISHED / entry.file).is_file()
+    return (
+        bool(entry.tensors)
+        or not entry.file
+        or member(folder, f"{PUBLISHED}/{entry.file}").is_file()
+    )
 
 
 def load_own_directions(folder: Path) -> Catalog:
@@ -73,14 +77,11 @@ def load_own_directions(folder: Path) -> Catalog:
         WeightsError: a file is damaged.
         DirectionError: a row is not one of ours.
     """
-    try:
-        finish_moves(folder)
-    except OSError as error:
-        raise WeightsError(f"{folder} cannot be written to finish a save: {error}") from error
-    if not (folder / TABLE).is_file():
+    table, file = member(folder, TABLE), member(folder, TENSORS)
+    if not table.is_file():
         return Catalog()
-    tensors = load_tensors(folder / TENSORS)[0] if (folder / TENSORS).is_file() else {}
-    return Catalog.from_table(read_json(folder / TABLE), tensors)
+    tensors = load_tensors(file)[0] if file.is_file() else {}
+    return Catalog.from_table(read_json(table), tensors)
 
 
 def save_own_directions(catalog: Catalog, folder: Path) -> None:
@@ -97,6 +98,7 @@ def save_own_directions(catalog: Catalog, folder: Path) -> None:
                     save_tensors(stage / TENSORS, tensors, {})
                 write_json(stage / TABLE, catalog.to_table())
         else:
+            finish_moves(folder)
             (folder / TABLE).unlink(missing_ok=True)
         if not tensors:
             (folder / TENSORS).unlink(missing_ok=True)
@@ -114,7 +116,8 @@ def copy_published_files(source: Path, target: Path) -> None:
         return
     try:
         (target / PUBLISHED).mkdir(exist_ok=True)
-        for file in sorted((source / PUBLISHED).iterdir()):
+        for found in sorted((source / PUBLISHED).iterdir()):
+            file = member(source, f"{PUBLISHED}/{found.name}")
             copy = target / PUBLISHED / file.name
             if file.is_file() and not copy.exists():
                 with atomic_path(copy) as temporary:

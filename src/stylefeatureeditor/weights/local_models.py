@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.files import member
 from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
 from stylefeatureeditor.weights.download import cache_dir
 
@@ -42,7 +43,7 @@ def local_models() -> dict[str, Path]:
 
 def model_at(path: Path) -> Path | None:
     """Return the model folder that a path means: itself, or `model` in a run's; else None."""
-    return next((p for p in (path, path / "model") if (p / CONFIG_FILE).is_file()), None)
+    return next((p for p in (path, path / "model") if member(p, CONFIG_FILE).is_file()), None)
 
 
 def find_model(name: str | Path) -> Path:

@@ -17,6 +17,7 @@ import torch
 
 from stylefeatureeditor.editing.styleclip import StyleClipGlobal, clip_text_encoder
 from stylefeatureeditor.errors import DirectionError, WeightsError
+from stylefeatureeditor.files import member
 from stylefeatureeditor.weights.direction_files import PUBLISHED
 from stylefeatureeditor.weights.local_models import files_folder
 from stylefeatureeditor.weights.unpickle import read_array, read_numpy_pickle
@@ -66,8 +67,8 @@ def load_text_edits(model: Path | None, layout: StyleLayout) -> StyleClipGlobal:
 
 def _find(name: str, model: Path | None) -> Path:
     for folder in _places(model):
-        if (folder / name).is_file():
-            return folder / name
+        if (file := member(folder.parent, f"{folder.name}/{name}")).is_file():
+            return file
     raise WeightsError(
         f"editing by text needs {name}, which is not here: `sfe models pull styleclip` fetches it"
     )

@@ -226,7 +226,9 @@ class TestBatch:
         done = album / "a_edited.png"
         os.utime(done, (done.stat().st_mtime + 5,) * 2)
         stamp = done.stat().st_mtime_ns
-        os.utime(album / "b.png", (stamp / 1e9 + 60,) * 2)  # newer than its output
+        Image.open(album / "b.png").rotate(90).save(album / "b.png")
+        os.utime(album / "b.png", (0, 0))  # another photo, with an older date
+        os.utime(album / "d.png", (stamp / 1e9 + 60,) * 2)  # the same, newer than its output
         ran = sfe(*words)
         assert ran.out.splitlines() == [
             str(album / "b_edited.png"),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from stylefeatureeditor.app.cli.edit_record import mask_word
+from stylefeatureeditor.app.cli.edit_record import file_word
+from stylefeatureeditor.editing.catalog import Catalog
 from stylefeatureeditor.photo.image import read_note, save_photo
+from stylefeatureeditor.weights.direction_files import load_own_directions, save_own_directions
 from tiny import SIZE
 
 
@@ -56,6 +60,19 @@ def test_outputs_of_other_settings_are_neither_skipped_nor_replaced(
     assert sfe(*start, *words).out == "skipped 2 done before; --overwrite does them again\n"
 
 
+def test_another_direction_of_the_name_made_another_output(album, model, sfe, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(model, own)
+    words = ("edit", album, "--aligned", "-e", "smile=2", "-o", album.with_name("out"))
+    assert sfe(*words, "--model", own).code == 0
+    known = load_own_directions(own)
+    entries = [replace(each, scale=2.0) if each.name == "smile" else each for each in known.entries]
+    save_own_directions(Catalog(tuple(entries)), own)
+    ran = sfe(*words, "--model", own)
+    assert ran.code == 2
+    assert "(directions " in ran.err
+
+
 def test_another_model_made_another_output(album, model, other_model, sfe):
     start = ("edit", album, "--aligned", "-e", "smile=2", "-o", album.with_name("out"), "--model")
     assert sfe(*start, model).code == 0
@@ -100,7 +117,7 @@ def test_a_note_is_kept_in_png_and_changes_no_pixel(tmp_path):
 def test_the_same_name_may_hold_another_mask(tmp_path):
     path = tmp_path / "mask.png"
     path.write_bytes(b"one")
-    before = mask_word(str(path))
+    before = file_word(str(path))
     path.write_bytes(b"two")
-    assert mask_word(str(path)) != before
-    assert mask_word("face") == "face"
+    assert file_word(str(path)) != before
+    assert file_word("face") == "face"

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from stylefeatureeditor.app.cli.main import main
-from stylefeatureeditor.evaluation.runner import MemoryPhotos
+from stylefeatureeditor.evaluation.photo_sets import MemoryPhotos
 from tiny import tiny_editor, tiny_photos
 from toy_methods import write_photos
 

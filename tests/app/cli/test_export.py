@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 import torch
 
+from faulty import visible
 from stylefeatureeditor.backends import export
 from stylefeatureeditor.backends.export import MANIFEST, read_manifest
 from stylefeatureeditor.photo.image import read_photo
@@ -35,6 +38,25 @@ def test_graphs_lie_in_the_model_folder(model, sfe):
     assert again.code == 2
     assert "--overwrite" in again.err
     assert sfe("export", model, "--format", "pt2", "--overwrite").code == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_failed_export_leaves_the_old_one_and_a_first_one_nothing(sfe, tmp_path, monkeypatch):
+    model = tmp_path / "model"
+    save_model(tiny_model(), model)
+    words = ("export", model, "--format", "pt2")
+    assert sfe(*words).code == 0
+    before = visible(model)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch.export, "save", full)
+    ran = sfe(*words, "--overwrite")
+    assert (ran.code, "No space left on device" in ran.err) == (2, True)
+    assert sfe(*words, "-o", tmp_path / "other").code == 2
+    assert visible(model) == before
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.usefixtures("quick")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
 import json
@@ -8,6 +9,7 @@ import threading
 import pytest
 import torch
 
+from faulty import visible
 from stylefeatureeditor.app.cli import converting
 from stylefeatureeditor.app.cli.converting import convert_to_folder, copy_directions
 from stylefeatureeditor.comparisons.published import published_files
@@ -205,7 +207,30 @@ class TestConvert:
         monkeypatch.setattr("stylefeatureeditor.weights.checkpoint.write_json", full)
         with pytest.raises(KeyboardInterrupt):
             convert_to_folder(files, tmp_path / "made", name="x", catalog=None)
-        assert not (tmp_path / "made" / "config.json").exists()
+        assert not (tmp_path / "made").exists()
+
+    def test_a_failure_leaves_the_old_model(self, files, tmp_path, sfe, monkeypatch):
+        words = ("models", "convert", "--sfe", files.sfe, "-o", tmp_path / "made")
+        assert sfe(*words).code == 0
+        before = visible(tmp_path / "made")
+
+        def full(*_args, **_options):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(converting, "convert_released", lambda *_, **__: tiny_model(name="b"))
+        monkeypatch.setattr("stylefeatureeditor.files.finish_moves", full)
+        ran = sfe(*words, "--overwrite")
+        assert (ran.code, "No space left on device" in ran.err) == (2, True)
+        assert visible(tmp_path / "made") == before
+
+    @pytest.mark.parametrize("words", [("--sfe",), ("--e4e",), ("--method", "psp"), ()])
+    def test_a_refused_file_leaves_nothing(self, words, tmp_path, sfe):
+        (tmp_path / "x.pt").write_bytes(b"no checkpoint")
+        words = words or ("--method", "restyle")
+        made = tmp_path / "a" / "made"
+        ran = sfe("models", "convert", *words, tmp_path / "x.pt", "-o", made)
+        assert ran.code == 2
+        assert not made.parent.exists()
 
 
 class TestInfo:

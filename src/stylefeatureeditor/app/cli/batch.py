@@ -39,14 +39,6 @@ class Job:
     photo: Path
     output: Path
 
-    @property
-    def is_done(self) -> bool:
-        """Whether the output is there and newer than the photo."""
-        try:
-            return self.output.stat().st_mtime >= self.photo.stat().st_mtime
-        except OSError:
-            return False
-
     def make_folder(self) -> None:
         """Make the folder of the output; PhotoError if it cannot be made."""
         folder = self.output.parent
@@ -119,8 +111,9 @@ def make_plan(
 def run_plan(plan: Plan, work: Work, *, overwrite: bool, settings: Settings) -> int:
     """Work on the photos; return the exit code.
 
-    In a batch, what is done already is skipped, and a photo that fails is told at the end. Outputs
-    that other settings made are neither taken for done nor replaced unasked.
+    In a batch, what the same settings have made of the same content is skipped, whatever the files'
+    dates, and a photo that fails is told at the end. Outputs that other settings made are not
+    replaced unasked.
 
     Args:
         plan: from `make_plan`.
@@ -134,8 +127,7 @@ def run_plan(plan: Plan, work: Work, *, overwrite: bool, settings: Settings) -> 
     """
     jobs = list(plan.jobs)
     if plan.is_batch and not overwrite:
-        settings.check([job.output for job in jobs])
-        jobs = [job for job in jobs if not job.is_done]
+        jobs = settings.left(jobs)
     skipped = len(plan.jobs) - len(jobs)
     failures: list[str] = []
     label = "photos" if plan.is_batch else plan.jobs[0].photo.name

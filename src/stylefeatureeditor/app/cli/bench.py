@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from stylefeatureeditor.evaluation.editing import EditTask
     from stylefeatureeditor.evaluation.measures import Networks
     from stylefeatureeditor.evaluation.method import Method
+    from stylefeatureeditor.evaluation.photo_sets import PhotoSet
     from stylefeatureeditor.evaluation.results import MethodResult, Plan
-    from stylefeatureeditor.evaluation.runner import PhotoSet, Team
+    from stylefeatureeditor.evaluation.runner import Team
 
 
 class Bench:
@@ -224,7 +225,7 @@ class Bench:
 
     def _photos(self, size: int) -> PhotoSet:
         from stylefeatureeditor.data.images import open_images
-        from stylefeatureeditor.evaluation.runner import SomePhotos
+        from stylefeatureeditor.evaluation.photo_sets import SomePhotos
 
         photos = open_images(self.args.data, size, dict(self.args.where), memory_gib=0)
         if self.args.limit is None or self.args.limit >= len(photos):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,9 +12,9 @@ import torch
 from stylefeatureeditor import __version__
 from stylefeatureeditor.app.cli.output import Progress
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import atomic_path
+from stylefeatureeditor.files import atomic_path, together
 from stylefeatureeditor.weights import sources
-from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, save_model
+from stylefeatureeditor.weights.checkpoint import save_model
 from stylefeatureeditor.weights.convert import (
     ReleasedFiles,
     convert_released,
@@ -25,7 +26,7 @@ from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
 from stylefeatureeditor.weights.storage import sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 CONVERTED_FROM = "converted_from"  # key in the header of every file of a converted model
@@ -45,7 +46,7 @@ def convert_to_folder(
 
     Args:
         files: the checkpoints.
-        folder: made if it is not there; it counts as a model only once all is written.
+        folder: made if it is not there; an older model stays until the new one is whole.
         name: what the model is called.
         catalog: "ffhq", "cars", None, or "auto" for what fits the generator.
         directions: released direction files to copy into the folder.
@@ -61,9 +62,10 @@ def convert_to_folder(
             if (path := getattr(files, role)) is not None
         ]
         model = convert_released(files, name=name, catalog=catalog)
-        _begin(folder, directions)
         dtype = torch.float16 if half else None
-        save_model(model, folder, header=_header(origin), float_dtype=dtype)
+        with _whole(folder) as stage:
+            copy_directions(directions, stage)
+            save_model(model, stage, header=_header(origin), float_dtype=dtype)
 
 
 def convert_pulled(name: str, parts: Mapping[str, str]) -> Path:
@@ -105,7 +107,7 @@ def convert_method(
     Args:
         word: of the method.
         files: the checkpoints, in the order of `MethodKind.files`.
-        folder: made if it is not there; it counts as a model only once all is written.
+        folder: made if it is not there; an older model stays until the new one is whole.
         name: what the model is called.
         catalog: "ffhq", "cars", None, or "auto" for what fits the generator.
         directions: released direction files to copy into the folder.
@@ -128,7 +130,6 @@ def convert_method(
     with Progress(f"converting to {folder}"):
         origin = [_origin(what, path) for what, path in zip(kind.files, files, strict=True)]
         network = kind.load(*files)
-        _begin(folder, directions)
         generator: Any = network.config.generator  # type: ignore[union-attr]
         config = MethodConfig(
             method=word,
@@ -136,12 +137,10 @@ def convert_method(
             catalog=fitting_catalog(catalog, generator),
             generator=generator,
         )
-        save_method(
-            MethodModel(network, config),
-            folder,
-            header=_header(origin),
-            float_dtype=torch.float16 if half else None,
-        )
+        model, dtype = MethodModel(network, config), torch.float16 if half else None
+        with _whole(folder) as stage:
+            copy_directions(directions, stage)
+            save_method(model, stage, header=_header(origin), float_dtype=dtype)
 
 
 def convert_parts(
@@ -167,19 +166,16 @@ def convert_parts(
     for target in targets.values():
         if target.exists() and not overwrite:
             raise WeightsError(f"{target} is there already; pass --overwrite to replace it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WeightsError(f"{folder} cannot be made: {error.strerror}") from error
-    for part, path in files.items():
-        with Progress(f"converting {path.name}"):
-            convert_part(
-                part,
-                path,
-                targets[part],
-                header=_header([_origin(part, path)]),
-                float_dtype=torch.float16 if half else None,
-            )
+    with _whole(folder) as stage:
+        for part, path in files.items():
+            with Progress(f"converting {path.name}"):
+                convert_part(
+                    part,
+                    path,
+                    stage / targets[part].name,
+                    header=_header([_origin(part, path)]),
+                    float_dtype=torch.float16 if half else None,
+                )
     return list(targets.values())
 
 
@@ -197,18 +193,17 @@ def copy_directions(paths: Iterable[Path], folder: Path) -> None:
             with atomic_path(folder / PUBLISHED / path.name) as temporary:
                 shutil.copyfile(path, temporary)
         except OSError as error:
-            raise WeightsError(
-                f"{path} cannot be copied to {folder / PUBLISHED}: {error.strerror}"
-            ) from error
+            raise WeightsError(f"{path} cannot be copied: {error.strerror}") from error
 
 
-def _begin(folder: Path, directions: Iterable[Path]) -> None:
-    """Copy directions into a folder that counts as no model until all of it is written."""
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """As `together`, with the sentence that fits."""
     try:
-        (folder / CONFIG_FILE).unlink(missing_ok=True)
+        with together(folder) as stage:
+            yield stage
     except OSError as error:
-        raise WeightsError(f"{folder} cannot be written: {error.strerror}") from error
-    copy_directions(directions, folder)
+        raise WeightsError(f"{folder} cannot be made or written: {error.strerror}") from error
 
 
 def _header(origin: list[dict[str, object]]) -> dict[str, str]:

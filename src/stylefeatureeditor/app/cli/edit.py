@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stylefeatureeditor.app.cli.batch import make_plan, one_by_one, run_plan
-from stylefeatureeditor.app.cli.edit_record import Settings, mask_word
+from stylefeatureeditor.app.cli.edit_record import Settings, file_word
 from stylefeatureeditor.app.cli.edit_work import draw_one_strip, edit_all
 from stylefeatureeditor.app.cli.options import (
     add_backend,
@@ -25,6 +25,8 @@ from stylefeatureeditor.app.cli.output import Progress, warn
 from stylefeatureeditor.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stylefeatureeditor.app.cli.options import Commands
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.editor import Editor
@@ -233,22 +235,24 @@ def edit_photos(args: argparse.Namespace) -> int:
     for some in (edits, *ends):
         for sentence in editor.warnings(some):
             warn(sentence)
-    settings = _settings(args, editor)
+    moved = [*editor.resolve(edits), *([editor.direction(args.grid.name)] if args.grid else [])]
+    settings = _settings(args, editor, moved)
     if args.grid:
-        work = one_by_one(lambda job: draw_one_strip(job, editor, edits, args, settings.note))
+        work = one_by_one(lambda job: draw_one_strip(job, editor, edits, args, settings))
     else:
-        work = partial(edit_all, editor=editor, edits=edits, args=args, note=settings.note)
+        work = partial(edit_all, editor=editor, edits=edits, args=args, settings=settings)
     return run_plan(plan, work, overwrite=args.overwrite, settings=settings)
 
 
-def _settings(args: argparse.Namespace, editor: Editor) -> Settings:
+def _settings(args: argparse.Namespace, editor: Editor, moved: Sequence[EditDirection]) -> Settings:
     """What decides how an output looks, but for the photo."""
     blend = None if args.grid else args.blend or editor.model.config.blend
     return Settings(
         {
             "edits": {**dict(args.edit), **dict(args.text)},
+            "directions": " ".join(direction.fingerprint for direction in moved),
             "grid": args.grid and vars(args.grid),
-            "mask": mask_word(args.mask),
+            "mask": file_word(args.mask),
             "blend": blend,
             "face": str(args.face),
             "aligned": args.aligned,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stylefeatureeditor.app.cli.batch import Job, Outcome
+    from stylefeatureeditor.app.cli.edit_record import Settings
     from stylefeatureeditor.editor import Editor, Edits
     from stylefeatureeditor.inversion.record import Inversion
     from stylefeatureeditor.result import EditResult
@@ -26,16 +27,26 @@ GRID_BATCH = 4  # strengths drawn at a time
 
 
 def edit_all(
-    jobs: Sequence[Job], *, editor: Editor, edits: Edits, args: argparse.Namespace, note: str
+    jobs: Sequence[Job],
+    *,
+    editor: Editor,
+    edits: Edits,
+    args: argparse.Namespace,
+    settings: Settings,
 ) -> Iterator[Outcome]:
     """Edit photos, --batch-size at a time, and write the output of each."""
     for first in range(0, len(jobs), args.batch_size):
-        yield from _edit_group(jobs[first : first + args.batch_size], editor, edits, args, note)
+        yield from _edit_group(jobs[first : first + args.batch_size], editor, edits, args, settings)
 
 
 def _edit_group(
-    jobs: Sequence[Job], editor: Editor, edits: Edits, args: argparse.Namespace, note: str
+    jobs: Sequence[Job],
+    editor: Editor,
+    edits: Edits,
+    args: argparse.Namespace,
+    settings: Settings,
 ) -> Iterator[Outcome]:
+    notes = {job: settings.note(job.photo) for job in jobs}
     sources = [_try_source(job.photo, editor, args) for job in jobs]
     failed = {place: found for place, found in enumerate(sources) if isinstance(found, SfeError)}
     readable = [
@@ -57,7 +68,8 @@ def _edit_group(
             yield jobs[number], failed[number]
             number += 1
         job = jobs[number]
-        yield job, attempt(job, partial(_save, result=result, is_pair=args.compare, note=note))
+        save = partial(_save, result=result, is_pair=args.compare, note=notes[job])
+        yield job, attempt(job, save)
         number += 1
     yield from ((jobs[left], failed[left]) for left in range(number, len(jobs)))
 
@@ -72,9 +84,10 @@ def _save(job: Job, *, result: EditResult, is_pair: bool, note: str) -> str:
 
 
 def draw_one_strip(
-    job: Job, editor: Editor, edits: Edits, args: argparse.Namespace, note: str
+    job: Job, editor: Editor, edits: Edits, args: argparse.Namespace, settings: Settings
 ) -> str:
     """Write the strip of one photo and return its path."""
+    note = settings.note(job.photo)
     inversion = as_inversion(read_source(job.photo, editor, args), editor, args)
     return save_picture(_strip(editor, inversion, edits, args), job.output, inversion, note)
 

@@ -72,15 +72,16 @@ def invert_photos(args: argparse.Namespace) -> int:
             "precision": args.precision,
         }
     )
-    work = one_by_one(lambda job: _invert_one(job, editor, args, settings.note))
+    work = one_by_one(lambda job: _invert_one(job, editor, args, settings))
     return run_plan(plan, work, overwrite=args.overwrite, settings=settings)
 
 
-def _invert_one(job: Job, editor: Editor, args: argparse.Namespace, note: str) -> str:
+def _invert_one(job: Job, editor: Editor, args: argparse.Namespace, settings: Settings) -> str:
     """Write both files of one photo and return the path of the inversion; a method's is no file."""
     from stylefeatureeditor.comparisons.editor import MethodInversion
     from stylefeatureeditor.inversion_file import save_inversion
 
+    note = settings.note(job.photo)
     inversion = editor.invert(job.photo, face=args.face, aligned=args.aligned)
     assert inversion.pixels is not None
     if isinstance(inversion, MethodInversion):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.app.cli.options import add_command, add_json
 from stylefeatureeditor.app.cli.output import Progress, print_json, print_table, readable_size
+from stylefeatureeditor.files import member
 
 if TYPE_CHECKING:
     import argparse
@@ -85,7 +86,7 @@ def _files(folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     with Progress(f"reading {folder}", len(networks)) as bar:
         for number, (name, network) in enumerate(networks.items()):
             bar.update(number)
-            path = folder / f"{name}.safetensors"
+            path = member(folder, f"{name}.safetensors")
             tensors, header = load_tensors(path)
             dtypes = {str(t.dtype)[6:] for t in tensors.values() if t.is_floating_point()}
             files[name] = {

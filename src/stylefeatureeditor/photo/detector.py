@@ -1,0 +1,174 @@
+"""dlib's detector and landmarks, in a process of their own: where native code breaks, only it ends.
+
+The process starts with the first photo and ends with ours. A question is the photo's height and
+width, the least score and the pixels; an answer is JSON: box (left, top, right, bottom), score and
+68 points (x, y) of each face.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+
+from stylefeatureeditor.errors import DependencyError, FaceError
+
+# Pixels the detector may look at, after upsampling: (times doubled, pixels). The first pass is
+# the release's; the second, for small faces, runs only if the first finds nobody.
+PASSES = ((1, 16_000_000), (2, 64_000_000))
+LONGEST = 1 << 16  # side after upsampling; the detector breaks the heap on 160000
+_HINT = 'finding faces needs dlib, run `pip install "stylefeatureeditor[faces]"`'
+_QUESTION, _LENGTH = struct.Struct("<IId"), struct.Struct("<I")
+_PROGRAM = """import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from stylefeatureeditor.photo.detector import serve
+serve()"""
+
+Found = tuple[list[int], float, list[list[float]]]  # box, score, landmarks
+
+
+class Detector:
+    """The process, from the side that asks. Threads may share it; they wait for each other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+
+    def ask(self, pixels: np.ndarray, min_score: float) -> list[Found]:
+        """Return the faces of (H, W, 3) uint8 pixels.
+
+        Raises:
+            DependencyError: dlib or its landmark model is not installed.
+            FaceError: native code broke on this photo.
+        """
+        check_installed()
+        with self._lock:
+            try:
+                if self._process is None or self._owner != os.getpid():
+                    self._start()
+                return self._exchange(pixels, min_score)
+            except BaseException:  # an interrupt too: the next answer would be this photo's
+                self._stop()
+                raise
+
+    def _start(self) -> None:
+        # isolated, with our path: no folder that the user happens to be in is imported from
+        words = [sys.executable, "-I", "-c", _PROGRAM, json.dumps(sys.path)]
+        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+        self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=nowhere)
+        self._owner = os.getpid()
+
+    def _exchange(self, pixels: np.ndarray, min_score: float) -> list[Found]:
+        assert self._process is not None
+        asking, answers = self._process.stdin, self._process.stdout
+        assert asking is not None
+        assert answers is not None
+        try:
+            asking.write(_QUESTION.pack(*pixels.shape[:2], min_score))
+            asking.write(pixels.reshape(-1).data)
+            asking.flush()
+            (length,) = _LENGTH.unpack(_exactly(answers, _LENGTH.size))
+            return json.loads(_exactly(answers, length))
+        except (OSError, EOFError) as error:
+            height, width = pixels.shape[:2]
+            raise FaceError(
+                f"the face detector broke on this photo of {width} x {height} pixels: pass an "
+                "aligned crop"
+            ) from error
+
+    def _stop(self) -> None:
+        if self._process is not None and self._owner == os.getpid():
+            self._process.kill()
+            self._process.communicate()
+        self._process = None
+
+
+def serve() -> None:
+    """Answer until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to us too
+    asked, answers = os.fdopen(0, "rb"), os.fdopen(1, "wb")
+    while len(head := asked.read(_QUESTION.size)) == _QUESTION.size:
+        height, width, min_score = _QUESTION.unpack(head)
+        pixels = np.frombuffer(_exactly(asked, height * width * 3), dtype=np.uint8)
+        found = json.dumps(detect(pixels.reshape(height, width, 3), min_score)).encode()
+        answers.write(_LENGTH.pack(len(found)) + found)
+        answers.flush()
+
+
+def detect(pixels: np.ndarray, min_score: float) -> list[Found]:
+    """Return the faces of (H, W, 3) uint8 pixels, in this process."""
+    import dlib
+
+    detector, predictor = _load()
+    for doublings, budget in PASSES:
+        copy, scale = _copy_within(pixels, budget / 4**doublings, LONGEST >> doublings)
+        boxes, scores, _ = detector.run(copy, doublings, min_score)
+        if len(boxes):
+            break
+    faces = []
+    for box, score in zip(boxes, scores, strict=True):
+        edges = np.array([box.left(), box.top(), box.right() + 1, box.bottom() + 1]) / scale
+        left, top, right, bottom = (int(edge) for edge in np.rint(edges))
+        shape = predictor(pixels, dlib.rectangle(left, top, right - 1, bottom - 1))
+        points = [[point.x, point.y] for point in shape.parts()]
+        faces.append(([left, top, right, bottom], float(score), points))
+    return faces
+
+
+def check_installed() -> None:
+    """Raise DependencyError where dlib or its landmark model is not installed."""
+    if importlib.util.find_spec("dlib") is None:
+        raise DependencyError(_HINT)
+    model_file()
+
+
+def model_file() -> Path:
+    """Return the landmark model's file; its package is not imported: that fails on new setups.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
+    spec = importlib.util.find_spec("face_recognition_models")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        path = Path(folder) / "models" / "shape_predictor_68_face_landmarks.dat"
+        if path.is_file():
+            return path
+    raise DependencyError(_HINT.replace("dlib", "dlib's landmark model"))
+
+
+@lru_cache(maxsize=1)
+def _load() -> tuple[Any, Any]:
+    """The detector and the landmark predictor, read once."""
+    import dlib
+
+    return dlib.get_frontal_face_detector(), dlib.shape_predictor(str(model_file()))
+
+
+def _exactly(file: IO[bytes], count: int) -> bytes:
+    content = file.read(count)
+    if len(content) < count:
+        raise EOFError
+    return content
+
+
+def _copy_within(pixels: np.ndarray, budget: float, longest: int) -> tuple[np.ndarray, float]:
+    """The photo, with at most `budget` pixels and `longest` a side, and the factor it took."""
+    height, width = pixels.shape[:2]
+    scale = min((budget / (height * width)) ** 0.5, longest / max(height, width))
+    if scale >= 1:
+        return pixels, 1.0
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    copy = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(copy), (size[0] * size[1] / (height * width)) ** 0.5
