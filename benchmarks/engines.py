@@ -17,12 +17,12 @@ from torch import Tensor
 from benchmarks.measure import timed
 from benchmarks.models import config_of, direction_of, random_model
 from benchmarks.training import smooth_picture
-from stylefeatureeditor.backends.choose import Backend, Precision, export_folder, open_model
-from stylefeatureeditor.backends.export import GraphFormat, export_graphs
-from stylefeatureeditor.backends.graphs import preview_size
-from stylefeatureeditor.backends.quantize import quantizer, record
-from stylefeatureeditor.evaluation.metrics import MS_SSIM_SMALLEST, ms_ssim
+from stylefeatureeditor.metrics.pixel import MS_SSIM_SMALLEST, ms_ssim
 from stylefeatureeditor.pipeline import Pipeline
+from stylefeatureeditor.runtimes.choose import Backend, Precision, export_folder, open_model
+from stylefeatureeditor.runtimes.export import GraphFormat, export_graphs
+from stylefeatureeditor.runtimes.graphs import preview_size
+from stylefeatureeditor.runtimes.quantize import quantizer, record
 from stylefeatureeditor.weights.checkpoint import save_model
 
 if TYPE_CHECKING:

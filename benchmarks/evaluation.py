@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylefeatureeditor.data.images import open_images
-from stylefeatureeditor.evaluation.inception import WIDTH
 from stylefeatureeditor.evaluation.inversion import evaluate_images
 from stylefeatureeditor.evaluation.measures import Describer, Networks, Suite, standard_suite
 from stylefeatureeditor.evaluation.peak import peak_kept, read_peak
@@ -27,6 +26,7 @@ from stylefeatureeditor.evaluation.photo_sets import SomePhotos
 from stylefeatureeditor.evaluation.report import write_report
 from stylefeatureeditor.evaluation.report_tables import Report
 from stylefeatureeditor.evaluation.results import Plan
+from stylefeatureeditor.metrics.inception import WIDTH
 
 GRID = 8  # side of the picture that is projected
 

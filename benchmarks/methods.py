@@ -24,19 +24,19 @@ from torch import Tensor, nn
 
 from benchmarks.measure import peak_memory, run_process, seconds_of
 from benchmarks.models import config_of, direction_of, random_network
-from stylefeatureeditor.comparisons.method import ComparedMethod
-from stylefeatureeditor.comparisons.methods import KINDS
 from stylefeatureeditor.evaluation import paper
-from stylefeatureeditor.evaluation.method import E4eMethod, Sfe
-from stylefeatureeditor.evaluation.perceptual import Lpips
-from stylefeatureeditor.evaluation.perceptual_vector import PerceptualVector, lpips_vector
-from stylefeatureeditor.evaluation.pivotal_tuning import PivotalTuning, PivotalTuningConfig
-from stylefeatureeditor.evaluation.w_optimisation import WOptimisation, WOptimisationConfig
+from stylefeatureeditor.methods.evaluated import E4eMethod, Sfe
+from stylefeatureeditor.methods.method import ComparedMethod
+from stylefeatureeditor.methods.methods import KINDS
+from stylefeatureeditor.methods.pivotal_tuning import PivotalTuning, PivotalTuningConfig
+from stylefeatureeditor.methods.w_optimisation import WOptimisation, WOptimisationConfig
+from stylefeatureeditor.metrics.perceptual import Lpips
+from stylefeatureeditor.metrics.perceptual_vector import PerceptualVector, lpips_vector
 from stylefeatureeditor.model import Model
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.comparisons.method import Method
     from stylefeatureeditor.editing.direction import EditDirection
+    from stylefeatureeditor.methods.method import Method
 
 SIZE = 1024
 FITTED = ("w+", "pti")

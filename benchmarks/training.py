@@ -27,7 +27,7 @@ from benchmarks.measure import peak_memory, run_process, summary
 from benchmarks.models import config_of, random_model
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.editing.direction import EditDirection
-from stylefeatureeditor.evaluation.perceptual import ArcFaceConfig, ArcFaceFeatures, Lpips
+from stylefeatureeditor.metrics.perceptual import ArcFaceConfig, ArcFaceFeatures, Lpips
 from stylefeatureeditor.photo.image import save_photo, to_uint8
 from stylefeatureeditor.training import recipes
 from stylefeatureeditor.training.e4e import E4ePhase

@@ -16,14 +16,14 @@ from builtin_report import EDITS, UNROTATED, edit, inversion
 
 import stylefeatureeditor as sfe
 from stylefeatureeditor.data.images import open_images
-from stylefeatureeditor.evaluation.method import Sfe, SfeState, SfeWithoutH
 from stylefeatureeditor.inversion.record import Anchor
+from stylefeatureeditor.methods.evaluated import Sfe, SfeState, SfeWithoutH
 from stylefeatureeditor.training.loss_networks import load_classifier
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stylefeatureeditor.evaluation.method import Method
+    from stylefeatureeditor.methods.evaluated import Method
 
 VARIANTS = (
     "full",

@@ -21,18 +21,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 import stylefeatureeditor as sfe
 from stylefeatureeditor.data.images import open_images
-from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
 from stylefeatureeditor.evaluation.editing import flips, leakage
-from stylefeatureeditor.evaluation.method import E4eMethod, Sfe, SfeWithoutH
-from stylefeatureeditor.evaluation.metrics import l2, ssim
 from stylefeatureeditor.files import atomic_path
+from stylefeatureeditor.methods.evaluated import E4eMethod, Sfe, SfeWithoutH
+from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
+from stylefeatureeditor.metrics.pixel import l2, ssim
 from stylefeatureeditor.photo.image import to_uint8
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from stylefeatureeditor.editor import Editor
-    from stylefeatureeditor.evaluation.method import Method
+    from stylefeatureeditor.methods.evaluated import Method
 
 EDITS = {"smile": "Smiling", "glasses": "Eyeglasses", "age": "Young", "gender": "Male"}
 REVERSED = ("age",)  # more age is less "Young"

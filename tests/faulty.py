@@ -18,15 +18,15 @@ from unittest import mock
 import numpy as np
 import torch
 
-from stylefeatureeditor.comparisons.folder import load_method, save_method
 from stylefeatureeditor.editing.catalog import Catalog
-from stylefeatureeditor.inversion_file import load_inversion, save_inversion
+from stylefeatureeditor.methods.folder import load_method, save_method
 from stylefeatureeditor.photo.image import read_photo, save_photo
 from stylefeatureeditor.training import presets
 from stylefeatureeditor.training.checkpoints import load_checkpoint, save_checkpoint
 from stylefeatureeditor.training.config import load_config, write_config
 from stylefeatureeditor.weights.checkpoint import load_model, save_model
 from stylefeatureeditor.weights.direction_files import load_own_directions, save_own_directions
+from stylefeatureeditor.weights.inversion_file import load_inversion, save_inversion
 from stylefeatureeditor.weights.sources import Source
 from stylefeatureeditor.weights.storage import read_json, write_json
 from synthetic_face import soft_photo

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import stylefeatureeditor as sfe
-from stylefeatureeditor.app.cli.main import build_parser
+from stylefeatureeditor.cli.main import build_parser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

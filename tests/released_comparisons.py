@@ -10,8 +10,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from released import TOLERANCE, assert_close, golden
 from seeded import seeded_input
-from stylefeatureeditor.comparisons import load
 from stylefeatureeditor.editing.direction import EditDirection
+from stylefeatureeditor.methods import load
 
 if TYPE_CHECKING:
     from torch import Tensor

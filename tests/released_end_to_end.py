@@ -31,10 +31,10 @@ from seeded_comparisons import (
     repeated_latent_avg,
     with_aliases,
 )
-from stylefeatureeditor.app.cli.main import main
-from stylefeatureeditor.comparisons.folder import load_method
-from stylefeatureeditor.comparisons.methods import KINDS
+from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.generator.layers import ModulatedConv
+from stylefeatureeditor.methods.folder import load_method
+from stylefeatureeditor.methods.methods import KINDS
 
 # word: the golden set, and its cases of inversion and edit
 CASES = {

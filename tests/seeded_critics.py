@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from released import GOLDEN, seeded_layout
 from seeded import seeded_state
-from stylefeatureeditor.evaluation.perceptual import (
+from stylefeatureeditor.generator.discriminator import Discriminator
+from stylefeatureeditor.generator.layers import blur_kernel
+from stylefeatureeditor.metrics.perceptual import (
     ArcFaceConfig,
     ArcFaceFeatures,
     Lpips,
     MocoFeatures,
     ResNetConfig,
 )
-from stylefeatureeditor.generator.discriminator import Discriminator
-from stylefeatureeditor.generator.layers import blur_kernel
 from stylefeatureeditor.weights.discriminator_keys import (
     ada_discriminator_state,
     rosinality_discriminator_state,

@@ -146,8 +146,8 @@ def test_methods_stand_beside_the_papers_seconds(tmp_path):
 def test_every_method_is_timed_and_its_seconds_in_the_paper_are_found():
     from benchmarks.methods import IN_PAPER, SAME_WORK, WORDS, paper_seconds
 
-    from stylefeatureeditor.comparisons.methods import KINDS
     from stylefeatureeditor.evaluation.paper import FACES
+    from stylefeatureeditor.methods.methods import KINDS
 
     assert set(KINDS) <= {*WORDS, *SAME_WORK}
     assert set(IN_PAPER.values()) == {row.method for row in FACES}
@@ -169,8 +169,8 @@ def test_a_method_is_timed_after_it_has_warmed_up():
 def test_a_fitted_method_takes_a_few_steps_of_each_stage():
     from benchmarks.methods import STEPS, Clocked, times_of_fitted
 
-    from stylefeatureeditor.evaluation.perceptual_vector import pixel_vector
-    from stylefeatureeditor.evaluation.pivotal_tuning import PivotalTuning, PivotalTuningConfig
+    from stylefeatureeditor.methods.pivotal_tuning import PivotalTuning, PivotalTuningConfig
+    from stylefeatureeditor.metrics.perceptual_vector import pixel_vector
 
     short = PivotalTuningConfig(
         projection_steps=STEPS, tuning_steps=STEPS, average_samples=4, enough=0

@@ -10,7 +10,7 @@ import torch
 
 from released import assert_close, assert_features, assert_image, golden, released_files
 from seeded import background_mask, fixed_w, seeded_image, seeded_input
-from stylefeatureeditor.app.cli.main import main
+from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.editing.direction import (
     EditDirection,
     LinearDirection,

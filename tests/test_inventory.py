@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import stylefeatureeditor as sfe
 from inventory import FILE, command_lines, inventory, python_lines
-from stylefeatureeditor.app.cli.main import build_parser
+from stylefeatureeditor.cli.main import build_parser
 
 
 def test_no_public_name_parameter_or_flag_appears_or_goes_unnoticed():

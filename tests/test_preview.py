@@ -77,8 +77,8 @@ def test_a_small_image_that_g_does_not_draw_is_refused(editor):
 def test_the_small_image_is_a_quarter_where_g_has_one():
     from dataclasses import replace
 
-    from stylefeatureeditor.backends.graphs import preview_size
     from stylefeatureeditor.model import ModelConfig
+    from stylefeatureeditor.runtimes.graphs import preview_size
     from tiny import tiny_config
 
     assert preview_size(ModelConfig()) == GeneratorConfig().size // 4

@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING
 from seeded import draw
 from stylefeatureeditor.backbones.ir_se50 import IRConfig
 from stylefeatureeditor.backbones.iresnet import IResNetConfig
-from stylefeatureeditor.comparisons.editor import MethodEditor
-from stylefeatureeditor.comparisons.feature_style import FeatureStyle, FeatureStyleConfig
-from stylefeatureeditor.comparisons.folder import MethodConfig, MethodModel
-from stylefeatureeditor.comparisons.hfgi import Hfgi, HfgiConfig
-from stylefeatureeditor.comparisons.hyperinverter import HyperInverter, HyperInverterConfig
-from stylefeatureeditor.comparisons.hyperstyle import HyperStyle, HyperStyleConfig
-from stylefeatureeditor.comparisons.method import ComparedMethod
-from stylefeatureeditor.comparisons.methods import KINDS
-from stylefeatureeditor.comparisons.padinv import PadInv, PadInvConfig
-from stylefeatureeditor.comparisons.psp import Psp, PspConfig
-from stylefeatureeditor.comparisons.restyle import ReStyle, ReStyleConfig
-from stylefeatureeditor.comparisons.single_style import SingleStyleConfig
-from stylefeatureeditor.comparisons.style_transformer import (
-    StyleTransformer,
-    StyleTransformerConfig,
-)
-from stylefeatureeditor.comparisons.styleres import StyleRes, StyleResConfig
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry
 from stylefeatureeditor.editing.e4e import E4eConfig
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncoderConfig
+from stylefeatureeditor.methods.editor import MethodEditor
+from stylefeatureeditor.methods.feature_style import FeatureStyle, FeatureStyleConfig
+from stylefeatureeditor.methods.folder import MethodConfig, MethodModel
+from stylefeatureeditor.methods.hfgi import Hfgi, HfgiConfig
+from stylefeatureeditor.methods.hyperinverter import HyperInverter, HyperInverterConfig
+from stylefeatureeditor.methods.hyperstyle import HyperStyle, HyperStyleConfig
+from stylefeatureeditor.methods.method import ComparedMethod
+from stylefeatureeditor.methods.methods import KINDS
+from stylefeatureeditor.methods.padinv import PadInv, PadInvConfig
+from stylefeatureeditor.methods.psp import Psp, PspConfig
+from stylefeatureeditor.methods.restyle import ReStyle, ReStyleConfig
+from stylefeatureeditor.methods.single_style import SingleStyleConfig
+from stylefeatureeditor.methods.style_transformer import (
+    StyleTransformer,
+    StyleTransformerConfig,
+)
+from stylefeatureeditor.methods.styleres import StyleRes, StyleResConfig
 from tiny import randomize
 
 if TYPE_CHECKING:

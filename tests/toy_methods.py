@@ -12,10 +12,10 @@ from torch import Tensor
 from seeded import seeded_image
 from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.evaluation.measures import Describer, Measure, Suite
-from stylefeatureeditor.evaluation.method import Method
-from stylefeatureeditor.evaluation.metrics import l2, psnr
 from stylefeatureeditor.evaluation.photo_sets import MemoryPhotos
 from stylefeatureeditor.evaluation.results import Plan
+from stylefeatureeditor.methods.evaluated import Method
+from stylefeatureeditor.metrics.pixel import l2, psnr
 from stylefeatureeditor.photo.image import to_uint8
 
 if TYPE_CHECKING:

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import stylefeatureeditor as sfe
-from stylefeatureeditor.comparisons.editor import MethodEditor
-from stylefeatureeditor.comparisons.method import Method, digest
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.evaluation.beside import draw_rows, make_row
 from stylefeatureeditor.evaluation.inversion import evaluate_inversion
 from stylefeatureeditor.evaluation.measures import Networks, standard_suite
-from stylefeatureeditor.evaluation.method import CodeState, E4eMethod
 from stylefeatureeditor.evaluation.report_tables import Report, to_markdown
 from stylefeatureeditor.evaluation.results import Plan
+from stylefeatureeditor.methods.editor import MethodEditor
+from stylefeatureeditor.methods.evaluated import CodeState, E4eMethod
+from stylefeatureeditor.methods.method import Method, digest
 from stylefeatureeditor.photo.align import whole_photo_as_face
 
 if TYPE_CHECKING:

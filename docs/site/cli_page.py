@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from stylefeatureeditor.app.cli.main import build_parser
+from stylefeatureeditor.cli.main import build_parser
 
 INTRO = """# Command line
 

@@ -16,7 +16,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.comparisons.editor import MethodEditor
     from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.editor import Editor, align
@@ -34,12 +33,13 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from stylefeatureeditor.inversion.record import Inversion
-    from stylefeatureeditor.inversion_file import load_inversion, save_inversion
+    from stylefeatureeditor.methods.editor import MethodEditor
     from stylefeatureeditor.model import Model, ModelConfig
     from stylefeatureeditor.photo.image import read_photo, save_photo
+    from stylefeatureeditor.photo.result import EditResult
     from stylefeatureeditor.preview import Preview
     from stylefeatureeditor.records import AlignedFace, Codes, Photo
-    from stylefeatureeditor.result import EditResult
+    from stylefeatureeditor.weights.inversion_file import load_inversion, save_inversion
 
 __version__ = "0.1.0"
 
@@ -79,18 +79,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "comparisons.editor": ("MethodEditor",),
+    "methods.editor": ("MethodEditor",),
     "editing.catalog": ("Catalog", "CatalogEntry"),
     "editing.direction": ("EditDirection",),
     "editor": ("Editor", "align"),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "inversion.record": ("Inversion",),
-    "inversion_file": ("load_inversion", "save_inversion"),
+    "weights.inversion_file": ("load_inversion", "save_inversion"),
     "model": ("Model", "ModelConfig"),
     "photo.image": ("read_photo", "save_photo"),
     "preview": ("Preview",),
     "records": ("AlignedFace", "Codes", "Photo"),
-    "result": ("EditResult",),
+    "photo.result": ("EditResult",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

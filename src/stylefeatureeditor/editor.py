@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 from torch import Tensor
 
-from stylefeatureeditor.backends.choose import find_place, open_model
 from stylefeatureeditor.device import find_device
-from stylefeatureeditor.edit_mask import Region, find_region
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry, range_warning
 from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.errors import ConfigError, DirectionError, SfeError
 from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.masks.edit_mask import Region, find_region
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
 from stylefeatureeditor.photo.image import read_photo, to_tensor
 from stylefeatureeditor.photo.landmarks import choose_face, find_faces
+from stylefeatureeditor.photo.result import Blend, EditResult
 from stylefeatureeditor.photo_batch import Crops, edit_together, encode
 from stylefeatureeditor.pipeline import Pipeline
 from stylefeatureeditor.records import AlignedFace, Photo
-from stylefeatureeditor.result import Blend, EditResult
+from stylefeatureeditor.runtimes.choose import find_place, open_model
 from stylefeatureeditor.weights.checkpoint import save_model
 from stylefeatureeditor.weights.direction_files import (
     PUBLISHED,
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from stylefeatureeditor.backends.choose import Backend, Precision
-    from stylefeatureeditor.edit_mask import Mask
     from stylefeatureeditor.editing.direction import Strength
     from stylefeatureeditor.editing.styleclip import StyleClipGlobal
+    from stylefeatureeditor.masks.edit_mask import Mask
     from stylefeatureeditor.model import Model
+    from stylefeatureeditor.runtimes.choose import Backend, Precision
 
     PhotoSource = str | Path | bytes | Image.Image | np.ndarray
     Edits = (  # a mapping's key type is invariant

@@ -197,3 +197,14 @@ def replace(source: Path, target: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def readable_size(count: int | None) -> str:
+    """Return a number of bytes as people read it."""
+    if count is None:
+        return "size not stated"
+    size, units = float(count), ["B", "kB", "MB", "GB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.3g} {units[0]}" if size < 1000 else f"{size:.0f} {units[0]}"

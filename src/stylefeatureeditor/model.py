@@ -113,7 +113,7 @@ class Model(nn.Module):
 
     Attributes:
         stands_for: fingerprint of the model whose work these networks do, where they hold no
-            weights of their own to tell it from (`backends/`); None where they do.
+            weights of their own to tell it from (`runtimes/`); None where they do.
     """
 
     def __init__(self, config: ModelConfig) -> None:

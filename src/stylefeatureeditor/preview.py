@@ -18,14 +18,14 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from stylefeatureeditor.backends.graphs import preview_size
-from stylefeatureeditor.edit_mask import edit_region
+from stylefeatureeditor.masks.edit_mask import edit_region
 from stylefeatureeditor.photo.image import to_uint8
+from stylefeatureeditor.runtimes.graphs import preview_size
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.edit_mask import Mask
     from stylefeatureeditor.editor import Editor, Edits
     from stylefeatureeditor.inversion.record import Inversion
+    from stylefeatureeditor.masks.edit_mask import Mask
 
 
 class Preview:

@@ -7,15 +7,15 @@ import torch
 
 from seeded import seeded_image
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.evaluation.attribute_classifier import (
+from stylefeatureeditor.evaluation.choose_method import METHODS, choose_perceptual, make_method
+from stylefeatureeditor.evaluation.measures import Networks
+from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )
-from stylefeatureeditor.evaluation.choose_method import METHODS, choose_perceptual, make_method
-from stylefeatureeditor.evaluation.measures import Networks
-from stylefeatureeditor.evaluation.metrics import l2
-from stylefeatureeditor.evaluation.perceptual import Lpips
-from stylefeatureeditor.evaluation.perceptual_vector import lpips_vector, pixel_vector
+from stylefeatureeditor.metrics.perceptual import Lpips
+from stylefeatureeditor.metrics.perceptual_vector import lpips_vector, pixel_vector
+from stylefeatureeditor.metrics.pixel import l2
 from tiny import tiny_model
 
 

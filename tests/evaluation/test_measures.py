@@ -12,10 +12,6 @@ from seeded_critics import ir_layout
 from stylefeatureeditor.backbones.ir_se50 import IRConfig
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.evaluation import measures
-from stylefeatureeditor.evaluation.attribute_classifier import (
-    AttributeClassifier,
-    AttributeClassifierConfig,
-)
 from stylefeatureeditor.evaluation.measures import (
     Networks,
     as_saved,
@@ -24,8 +20,12 @@ from stylefeatureeditor.evaluation.measures import (
     protocol_notes,
     standard_suite,
 )
-from stylefeatureeditor.evaluation.metrics import l2
-from stylefeatureeditor.evaluation.perceptual import ArcFaceConfig, Lpips
+from stylefeatureeditor.metrics.attribute_classifier import (
+    AttributeClassifier,
+    AttributeClassifierConfig,
+)
+from stylefeatureeditor.metrics.perceptual import ArcFaceConfig, Lpips
+from stylefeatureeditor.metrics.pixel import l2
 from stylefeatureeditor.weights.sources import SOURCES, find_sources
 
 

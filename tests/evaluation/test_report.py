@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from stylefeatureeditor.app.cli import evaluate
+from stylefeatureeditor.cli import evaluate
 from stylefeatureeditor.errors import PhotoError
 from stylefeatureeditor.evaluation.bootstrap import Mean
 from stylefeatureeditor.evaluation.paper import ABLATIONS, CARS, FACES

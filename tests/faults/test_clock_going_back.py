@@ -10,7 +10,7 @@ import pytest
 
 from faulty import CONTENT, WRITERS, source_of, versions
 from file_server import serving
-from stylefeatureeditor.app.cli.output import Progress
+from stylefeatureeditor.cli.output import Progress
 from stylefeatureeditor.files import STALE_SECONDS
 from stylefeatureeditor.training.checkpoints import load_checkpoint, save_checkpoint
 from stylefeatureeditor.weights import download

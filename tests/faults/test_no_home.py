@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stylefeatureeditor.app.cli.main import main
+from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.photo.image import save_photo, to_uint8
 from tiny import tiny_editor, tiny_photos
 

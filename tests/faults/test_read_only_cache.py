@@ -6,7 +6,7 @@ import pytest
 
 from faulty import CONTENT, source_of, unwritable
 from file_server import serving
-from stylefeatureeditor.app.cli.main import main
+from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.errors import DownloadError
 from stylefeatureeditor.weights.download import fetch

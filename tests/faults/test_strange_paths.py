@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from faulty import WRITERS, versions
-from stylefeatureeditor.app.cli.main import main
+from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.errors import SfeError
 from stylefeatureeditor.photo.image import read_photo, save_photo, to_uint8

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from faulty import WRITERS, unwritable, versions, visible
-from stylefeatureeditor.app.cli.main import main
+from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.errors import SfeError
 from stylefeatureeditor.photo.image import save_photo, to_uint8
 from tiny import tiny_editor, tiny_photos

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fuzz.seeds import pictures
-from stylefeatureeditor.app.cli.main import main
+from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.data.attribute_table import read_attribute_table
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.errors import ConfigError, PhotoError

@@ -6,7 +6,7 @@ import pytest
 
 from faulty import CONTENT, source_of
 from file_server import serving
-from stylefeatureeditor.app.cli.main import main
+from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.errors import DownloadError
 from stylefeatureeditor.weights import download, sources
 from stylefeatureeditor.weights.download import fetch

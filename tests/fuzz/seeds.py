@@ -24,11 +24,11 @@ from torch import nn
 
 import nvidia_pickle
 from seeded import draw
-from stylefeatureeditor.inversion_file import save_inversion
 from stylefeatureeditor.training import presets, recipes
 from stylefeatureeditor.training.checkpoints import save_checkpoint
 from stylefeatureeditor.training.config import _toml, to_mapping
 from stylefeatureeditor.training.parts import finish_model, save_discriminator
+from stylefeatureeditor.weights.inversion_file import save_inversion
 from tiny import SIZE, STYLES, WIDTH, tiny_config, tiny_editor, tiny_photos
 
 if TYPE_CHECKING:

@@ -149,7 +149,7 @@ def _damage_inversion(rng: Random, _: str, content: bytes) -> bytes:
         return mutate.safetensors(rng, content)
     from safetensors.torch import load, save
 
-    from stylefeatureeditor.inversion_file import _digest
+    from stylefeatureeditor.weights.inversion_file import _digest
 
     size = struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8 : 8 + size])["__metadata__"]
@@ -279,7 +279,7 @@ def _read_safetensors(path: Path) -> None:
 
 
 def _read_inversion(path: Path) -> None:
-    from stylefeatureeditor.inversion_file import load_inversion
+    from stylefeatureeditor.weights.inversion_file import load_inversion
 
     inversion = load_inversion(path)
     tiny_editor().edit(inversion, {"smile": 1.0}, mask="face" if inversion.faces else None)

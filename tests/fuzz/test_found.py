@@ -244,7 +244,7 @@ def test_an_own_direction_replaces_the_published_one_of_its_name():
 def test_an_inversion_with_a_flat_crop_or_code_is_refused(name, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    from stylefeatureeditor.inversion_file import _digest, load_inversion
+    from stylefeatureeditor.weights.inversion_file import _digest, load_inversion
 
     path = put(tmp_path, seeds.inversions()) / "faces.safetensors"
     tensors = load_file(path)

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seeded import draw
-from stylefeatureeditor.inversion_file import load_inversion, save_inversion
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.training import presets
 from stylefeatureeditor.training.checkpoints import load_checkpoint, save_checkpoint
 from stylefeatureeditor.training.config import load_config, write_config
 from stylefeatureeditor.weights.checkpoint import load_config as load_model_config
 from stylefeatureeditor.weights.config_json import from_plain, to_plain
+from stylefeatureeditor.weights.inversion_file import load_inversion, save_inversion
 from stylefeatureeditor.weights.storage import load_tensors, save_tensors
 from tiny import tiny_config, tiny_editor, tiny_photos
 

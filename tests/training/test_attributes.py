@@ -8,7 +8,7 @@ import torch
 from phase_training import assert_resumes, changed, prepared, snapshot
 from stylefeatureeditor.data.attribute_table import AttributeTable
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.evaluation.attribute_classifier import (
+from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )

@@ -19,7 +19,7 @@ from phase_training import (
 from seeded import draw
 from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.evaluation.attribute_classifier import (
+from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )

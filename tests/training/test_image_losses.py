@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from phase_training import PIXELS, tiny_discriminator
 from stylefeatureeditor.errors import ConfigError, ShapeError
-from stylefeatureeditor.evaluation.attribute_classifier import (
+from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )
-from stylefeatureeditor.evaluation.metrics import ssim
+from stylefeatureeditor.metrics.pixel import ssim
 from stylefeatureeditor.training.image_losses import (
     ImageLoss,
     ImageLossConfig,

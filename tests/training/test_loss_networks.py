@@ -3,7 +3,7 @@
 import pytest
 
 from stylefeatureeditor.errors import ConfigError, WeightsError
-from stylefeatureeditor.evaluation.attribute_classifier import (
+from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stylefeatureeditor.app.cli.train import ABLATIONS, PRESETS
+from stylefeatureeditor.cli.train import ABLATIONS, PRESETS
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.training import presets, recipes

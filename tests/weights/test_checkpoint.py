@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stylefeatureeditor.app.cli.main import main
+from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.weights import checkpoint
 from stylefeatureeditor.weights.checkpoint import assign_state, load_config, load_model, save_model

@@ -5,8 +5,8 @@ import torch
 
 from released import assert_close, golden, seeded_layout
 from seeded import fixed_w, latent_avg
-from stylefeatureeditor.app.cli.main import main
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
+from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.training.parts import load_generator
 from stylefeatureeditor.weights.storage import load_tensors

@@ -5,7 +5,7 @@ import torch
 
 from seeded_critics import seeded_critic
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.evaluation.perceptual import Lpips, MocoFeatures, ResNetConfig
+from stylefeatureeditor.metrics.perceptual import Lpips, MocoFeatures, ResNetConfig
 from stylefeatureeditor.weights.perceptual_keys import (
     arcface_state,
     lpips_state,

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from stylefeatureeditor.comparisons.method import Method
     from stylefeatureeditor.editing.direction import EditDirection
+    from stylefeatureeditor.methods.method import Method
 
 PAPER, INK, FAINT = (255, 255, 255), (28, 28, 30), (110, 110, 116)
 WIDEST_NOTE = "inverts in 9999 ms"  # so that a picture's size does not hang on the speed

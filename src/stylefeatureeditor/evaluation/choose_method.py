@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.evaluation.method import E4eMethod, Method, Sfe, SfeWithoutH
-from stylefeatureeditor.evaluation.perceptual_vector import (
+from stylefeatureeditor.methods.evaluated import E4eMethod, Method, Sfe, SfeWithoutH
+from stylefeatureeditor.methods.pivotal_tuning import PivotalTuning, PivotalTuningConfig
+from stylefeatureeditor.methods.w_optimisation import WOptimisation, WOptimisationConfig
+from stylefeatureeditor.metrics.perceptual_vector import (
     PerceptualVector,
     classifier_vector,
     lpips_vector,
     pixel_vector,
 )
-from stylefeatureeditor.evaluation.pivotal_tuning import PivotalTuning, PivotalTuningConfig
-from stylefeatureeditor.evaluation.w_optimisation import WOptimisation, WOptimisationConfig
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
     from stylefeatureeditor.evaluation.measures import Networks
+    from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
     from stylefeatureeditor.model import Model
 
 METHODS = ("sfe", "sfe-without-h", "e4e", "w+", "pti")

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stylefeatureeditor.editing.direction import EditDirection
-    from stylefeatureeditor.evaluation.method import Method
     from stylefeatureeditor.evaluation.results import Plan
     from stylefeatureeditor.evaluation.rows import Table
     from stylefeatureeditor.evaluation.runner import Pass
+    from stylefeatureeditor.methods.evaluated import Method
 
 MOST, LEAST = "changed most", "changed least"
 FLIP, LEAKAGE = "flip", "leakage"

@@ -21,10 +21,10 @@ from stylefeatureeditor.evaluation.runner import Drawn, PhotosThemselves, timed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stylefeatureeditor.evaluation.method import Method
     from stylefeatureeditor.evaluation.photo_sets import PhotoSet
     from stylefeatureeditor.evaluation.results import Plan
     from stylefeatureeditor.evaluation.runner import Drawer
+    from stylefeatureeditor.methods.evaluated import Method
 
 SECONDS = "seconds_invert"
 

@@ -38,16 +38,15 @@ from torch.nn import functional
 
 from stylefeatureeditor.data.images import to_photos
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.evaluation.distribution import KID_SUBSET_SIZE
-from stylefeatureeditor.evaluation.inception import (
+from stylefeatureeditor.metrics.frechet import KID_SUBSET_SIZE
+from stylefeatureeditor.metrics.inception import (
     WIDTH,
     Inception,
     clean_fid_input,
     fid_input,
     load_inception,
 )
-from stylefeatureeditor.evaluation.metrics import MS_SSIM_SMALLEST, l2, ms_ssim, psnr, ssim
-from stylefeatureeditor.evaluation.perceptual import (
+from stylefeatureeditor.metrics.perceptual import (
     SMALLEST_SIDE,
     ArcFaceConfig,
     ArcFaceFeatures,
@@ -55,6 +54,7 @@ from stylefeatureeditor.evaluation.perceptual import (
     Lpips,
     curricularface,
 )
+from stylefeatureeditor.metrics.pixel import MS_SSIM_SMALLEST, l2, ms_ssim, psnr, ssim
 from stylefeatureeditor.photo.image import to_uint8
 from stylefeatureeditor.pipeline import network_fingerprint
 from stylefeatureeditor.weights.checkpoint import assign_state
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
+    from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
 
 PAPER_SIDE = 256
 Better = Literal["lower", "higher"]

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stylefeatureeditor.evaluation.bootstrap import Mean
-from stylefeatureeditor.evaluation.distribution import (
-    frechet_inception_distance,
-    kernel_inception_distance,
-    statistics,
-)
 from stylefeatureeditor.evaluation.measures import kid_name
 from stylefeatureeditor.evaluation.pictures import PictureKeeper
 from stylefeatureeditor.evaluation.rows import StoredFeatures
 from stylefeatureeditor.evaluation.runner import Pass, PhotosThemselves, Team, run_pass
+from stylefeatureeditor.metrics.frechet import (
+    frechet_inception_distance,
+    kernel_inception_distance,
+    statistics,
+)
 from stylefeatureeditor.photo.image import read_photo
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from stylefeatureeditor.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
+    from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
 
 MOST_SHIFTED = 3  # pixels, by V
 GREY = 0.75  # share of images that lose colour, some of it or all

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.errors import ConfigError, check_shape
-from stylefeatureeditor.evaluation.attribute_classifier import (
+from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )

@@ -25,15 +25,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylefeatureeditor.errors import ConfigError, check_shape
-from stylefeatureeditor.evaluation.metrics import SSIM_SIDE, ssim
+from stylefeatureeditor.metrics.pixel import SSIM_SIDE, ssim
 from stylefeatureeditor.training.losses import l2_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
-    from stylefeatureeditor.evaluation.perceptual import FeatureNetwork, Lpips
     from stylefeatureeditor.generator.discriminator import Discriminator
+    from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
+    from stylefeatureeditor.metrics.perceptual import FeatureNetwork, Lpips
 
 Identity = Literal["arcface", "moco"]
 # fields that are no weights

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch.nn import functional
 
-from stylefeatureeditor.evaluation.metrics import frechet_distance
+from stylefeatureeditor.metrics.pixel import frechet_distance
 
 if TYPE_CHECKING:
     from torch import Tensor

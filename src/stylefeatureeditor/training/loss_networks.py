@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from stylefeatureeditor.errors import ConfigError, WeightsError
-from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifier
-from stylefeatureeditor.evaluation.perceptual import (
+from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
+from stylefeatureeditor.metrics.perceptual import (
     ArcFaceConfig,
     ArcFaceFeatures,
     FeatureNetwork,

@@ -8,7 +8,7 @@
     L_path = (||J_w^T y||_2 - a)^2   training G only       path_length_penalty
 
 L_im without adv is in `image_losses.py`; LPIPS and the identity losses are in
-`evaluation/perceptual.py`. Every loss is a scalar tensor, a mean over the batch.
+`metrics/perceptual.py`. Every loss is a scalar tensor, a mean over the batch.
 
 Shapes: B batch, C channels and S side of the features, N styles, D width of a style, R pixels.
 """

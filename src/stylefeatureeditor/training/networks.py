@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.evaluation.metrics import SSIM_SIDE, l2, ssim
+from stylefeatureeditor.metrics.pixel import SSIM_SIDE, l2, ssim
 from stylefeatureeditor.model import Model
 
 if TYPE_CHECKING:

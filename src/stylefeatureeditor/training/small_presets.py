@@ -16,11 +16,11 @@ from stylefeatureeditor.backbones.iresnet import IResNetConfig
 from stylefeatureeditor.editing.e4e import E4eConfig
 from stylefeatureeditor.editing.feature_editor import FeatureEditorConfig
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.evaluation.attribute_classifier import AttributeClassifierConfig
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncoderConfig
 from stylefeatureeditor.inversion.fuser import FuserConfig
 from stylefeatureeditor.inversion.inverter import InverterConfig
+from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifierConfig
 from stylefeatureeditor.model import ModelConfig
 from stylefeatureeditor.training.adversary import AdversarialConfig
 from stylefeatureeditor.training.attributes import AttributeTrainingConfig

@@ -49,6 +49,13 @@ class Source:
     feeds: str
 
 
+DEFAULT_MODEL = "faces"  # the built-in one
+
+GROUP_MODELS = {  # a group that makes a model: what it is made of
+    "ffhq": {"sfe": "sfe-editor", "generator": "stylegan2-ffhq", "e4e": "e4e-ffhq"}
+}
+
+
 def _released(
     name: str,
     what: str,

@@ -1,0 +1,71 @@
+"""`sfe app`: the web page."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import webbrowser
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from stylefeatureeditor.cli.options import add_command, add_device
+from stylefeatureeditor.cli.output import Progress, warn
+
+if TYPE_CHECKING:
+    import argparse
+
+    from stylefeatureeditor.cli.options import Commands
+
+HOST = "127.0.0.1"
+
+
+def add_to(commands: Commands) -> None:
+    """Add `sfe app`."""
+    parser = add_command(
+        commands,
+        "app",
+        serve_page,
+        text="open a page in the browser: drop a photo, drag sliders, get the photo back\n"
+        "The page lives on this machine and asks no other for anything.",
+        example="sfe app\nsfe app --port 8000 --model my_model --browser",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME|DIR",
+        action="append",
+        default=[],
+        help="a model to offer beside those on this machine; the first one is where the page "
+        "starts; may be given several times",
+    )
+    parser.add_argument(
+        "--host", default=HOST, help="address to listen on; others than %(default)s are warned of"
+    )
+    parser.add_argument("--port", type=int, help="a free one from 7860 on if left out")
+    parser.add_argument("--browser", action="store_true", help="open the page in the browser")
+    add_device(parser)
+
+
+def serve_page(args: argparse.Namespace) -> int:
+    """Run `sfe app` until it is interrupted or asked to end."""
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch asks Linux for large pages
+    from stylefeatureeditor.web.models import Models
+    from stylefeatureeditor.web.serve import LOOPBACK, serving
+
+    models = Models(args.model, args.device)
+    if args.host not in LOOPBACK:
+        warn(
+            f"the page listens on {args.host}: whoever reaches this machine can use it, without a "
+            "password, and photos cross the network unencrypted"
+        )
+    # Ended by the system as by Ctrl-C: the visitors' files go with the page.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with ExitStack() as stack:
+        with Progress("starting the page"):
+            address = stack.enter_context(serving(models, host=args.host, port=args.port))
+        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        if args.browser:
+            webbrowser.open(address)
+        threading.Event().wait()
+    return 0

@@ -1,0 +1,179 @@
+"""`sfe compare`: one photo through several methods, in one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylefeatureeditor.cli.edit import add_edits, add_face_options
+from stylefeatureeditor.cli.options import (
+    add_command,
+    add_device,
+    add_json,
+    add_model,
+    positive,
+)
+from stylefeatureeditor.cli.output import Progress, print_json, warn
+from stylefeatureeditor.errors import ConfigError, DirectionError, FaceError, SfeError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from stylefeatureeditor.cli.method_words import Shelf
+    from stylefeatureeditor.cli.options import Commands
+    from stylefeatureeditor.editing.direction import EditDirection
+    from stylefeatureeditor.editor import Editor
+    from stylefeatureeditor.evaluation.beside import Row
+    from stylefeatureeditor.model import Framing
+
+    Crop = Callable[[int, Framing], Tensor]
+
+ALL = "all"
+
+
+def add_to(commands: Commands) -> None:
+    """Add `sfe compare`."""
+    parser = add_command(
+        commands,
+        "compare",
+        compare_photo,
+        text="draw a photo's inversion and edits by several methods, a row each\n"
+        "`all` takes every method on this machine but w+ and pti, which optimise for minutes:\n"
+        "name them beside it. METHOD is as in `sfe evaluate compare`: a method, a model, or\n"
+        "METHOD@MODEL.",
+        example="sfe compare portrait.jpg --methods all -e smile=2\n"
+        "sfe compare portrait.jpg --methods sfe psp hfgi -e smile=2 -e age=5 --difference -o c.png",
+    )
+    parser.add_argument("photo", metavar="PHOTO", type=Path, help="a photo")
+    parser.add_argument(
+        "--methods",
+        metavar="METHOD",
+        nargs="+",
+        default=[ALL],
+        help="rows, from the top (all)",
+    )
+    add_edits(parser, "each given one is a column")
+    parser.add_argument(
+        "--difference",
+        action="store_true",
+        help="add maps of what each inversion misses and each edit changes",
+    )
+    parser.add_argument(
+        "--tile", type=positive, default=256, metavar="PIXELS", help="side of a picture (256)"
+    )
+    parser.add_argument(
+        "--steps", type=positive, metavar="N", help="of w+, and of both stages of pti"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help="PHOTO_methods.png if left out"
+    )
+    add_model(parser)
+    add_face_options(parser)
+    add_device(parser)
+    add_json(parser)
+
+
+def compare_photo(args: argparse.Namespace) -> int:
+    """Run `sfe compare`."""
+    import numpy as np
+
+    from stylefeatureeditor.cli.method_words import Shelf
+    from stylefeatureeditor.evaluation.beside import draw_rows
+    from stylefeatureeditor.photo.image import save_photo
+
+    output = args.output or args.photo.with_name(f"{args.photo.stem}_methods.png")
+    if args.face == ALL:
+        raise FaceError("a comparison shows one face: choose it with --face 1, 2 and so on")
+    shelf = Shelf(args.model, args.device, steps=args.steps)
+    words = list(dict.fromkeys(w for word in args.methods for w in _words(word, shelf)))
+    if not words:
+        raise ConfigError(
+            "there is no method on this machine: `sfe models pull NAME` fetches one that `sfe "
+            "models list` shows"
+        )
+    crop = _cropper(args)
+    rows: list[Row] = []
+    with Progress("methods", len(words)) as bar:
+        for number, word in enumerate(words):
+            bar.update(number)
+            try:
+                rows.append(_row(word, shelf, crop, args.edit))
+            except SfeError as error:
+                if len(words) == 1:
+                    raise
+                warn(f"{word} is left out: {error}")
+    if not rows:
+        raise ConfigError("no method could draw the photo; the lines above say why")
+    for note in shelf.notes:
+        warn(note)
+    picture = draw_rows(rows, differences=args.difference, tile=args.tile)
+    save_photo(np.asarray(picture), output)
+    if args.json:
+        print_json({"picture": str(output), "methods": [_seconds(row) for row in rows]})
+    else:
+        print(output)
+    return 0
+
+
+def _words(word: str, shelf: Shelf) -> list[str]:
+    return shelf.everything() if word == ALL else word.split(",") if "," in word else [word]
+
+
+def _row(word: str, shelf: Shelf, crop: Crop, named: Sequence[tuple[str, float]]) -> Row:
+    """One method's row; its networks are let go afterwards, unless others work on them too."""
+    from stylefeatureeditor.evaluation.beside import make_row
+
+    found = shelf.entry(word)
+    if found is None:
+        found = shelf.method(word)  # its error names what there is
+    method, editor = found
+    edits = {
+        f"{name} {strength:+g}": (_direction(name, editor, shelf), strength)
+        for name, strength in named
+    }
+    row = make_row(method, crop(method.size, editor.model.config.framing), edits)
+    shelf.keep_only(shelf.model)
+    return row
+
+
+def _direction(name: str, editor: Editor, shelf: Shelf) -> EditDirection:
+    """A direction of the method's model; one that its folder lacks is taken from --model's."""
+    try:
+        return editor.direction(name)
+    except SfeError:
+        base = shelf.base()
+        if base is None or base is editor:
+            raise
+        direction = base.direction(name)
+        own, other = (e.model.config.generator for e in (editor, base))
+        if (own.num_styles, own.style_dim) != (other.num_styles, other.style_dim):
+            raise DirectionError(
+                f"its model does not know {name}, and that of {shelf.model} does not fit its codes"
+            ) from None
+        return direction
+
+
+def _cropper(args: argparse.Namespace) -> Crop:
+    """Read the photo and find its face once; return how to cut it for a method."""
+    from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
+    from stylefeatureeditor.photo.image import read_photo, to_tensor
+    from stylefeatureeditor.photo.landmarks import choose_face, find_faces
+
+    photo = read_photo(args.photo)
+    if args.aligned:
+        return lambda size, _: whole_photo_as_face(photo, size).pixels
+    (face,) = choose_face(find_faces(photo.pixels), args.face)
+
+    def cut(size: int, framing: Framing) -> Tensor:
+        quad = ffhq_quad(face.landmarks, framing.scale, framing.shift)
+        return to_tensor(crop(photo.pixels, quad, size))
+
+    return cut
+
+
+def _seconds(row: Row) -> dict[str, Any]:
+    keys = ("name", "invert_seconds", "edit_seconds")
+    return {key: getattr(row, key) for key in keys}

@@ -1,0 +1,91 @@
+"""`sfe invert`: how well the model redraws photos, and files from which they can be edited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, make_plan, one_by_one, run_plan
+from stylefeatureeditor.cli.edit import add_face_options, add_overwrite
+from stylefeatureeditor.cli.edit_record import Settings
+from stylefeatureeditor.cli.edit_work import save_crops
+from stylefeatureeditor.cli.options import (
+    add_backend,
+    add_command,
+    add_device,
+    add_method,
+    add_model,
+    load_editor,
+)
+from stylefeatureeditor.cli.output import Progress
+
+if TYPE_CHECKING:
+    import argparse
+
+    from stylefeatureeditor.cli.batch import Job
+    from stylefeatureeditor.cli.options import Commands
+    from stylefeatureeditor.editor import Editor
+
+
+def add_to(commands: Commands) -> None:
+    """Add `sfe invert`."""
+    parser = add_command(
+        commands,
+        "invert",
+        invert_photos,
+        text="write a photo's reconstruction, and a file that `sfe edit` takes instead of it\n"
+        "OUT.png is the crop as the model redraws it; OUT.safetensors holds the inversion and the\n"
+        "photo. Edits of that file start at once and need no face detector.",
+        example="sfe invert portrait.jpg -o portrait_inverted.png\n"
+        "sfe edit portrait_inverted.safetensors -e smile=2 -o out.png\n"
+        "sfe invert holiday/ --face all -o inverted/",
+    )
+    parser.add_argument(
+        "photos", metavar="PHOTO|DIR", nargs="+", type=Path, help="a photo or a folder of photos"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        required=True,
+        help="a .png file for one photo, a folder for several",
+    )
+    add_model(parser)
+    add_method(parser)
+    add_face_options(parser)
+    add_overwrite(parser)
+    add_device(parser)
+    add_backend(parser)
+
+
+def invert_photos(args: argparse.Namespace) -> int:
+    """Run `sfe invert`."""
+    output = args.output.removesuffix(INVERSION_SUFFIX)
+    plan = make_plan(args.photos, output, ending="_inverted", suffixes=(".png",))
+    with Progress("loading the model"):
+        editor = load_editor(args.model, args.device, args.method, args.backend, args.precision)
+    settings = Settings(
+        {
+            "face": str(args.face),
+            "aligned": args.aligned,
+            "model": editor.pipeline.fingerprint,
+            "precision": args.precision,
+        }
+    )
+    work = one_by_one(lambda job: _invert_one(job, editor, args, settings))
+    return run_plan(plan, work, overwrite=args.overwrite, settings=settings)
+
+
+def _invert_one(job: Job, editor: Editor, args: argparse.Namespace, settings: Settings) -> str:
+    """Write both files of one photo and return the path of the inversion; a method's is no file."""
+    from stylefeatureeditor.methods.editor import MethodInversion
+    from stylefeatureeditor.weights.inversion_file import save_inversion
+
+    note = settings.note(job.photo)
+    inversion = editor.invert(job.photo, face=args.face, aligned=args.aligned)
+    assert inversion.pixels is not None
+    if isinstance(inversion, MethodInversion):
+        return save_crops(inversion.pixels, job.output, inversion, note)
+    file = save_inversion(inversion, job.output.with_suffix(INVERSION_SUFFIX))
+    save_crops(inversion.pixels, job.output, inversion, note)
+    return str(file)

@@ -1,0 +1,299 @@
+"""`sfe models`: what is on this machine, fetching published files, converting them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylefeatureeditor.cli import model_info
+from stylefeatureeditor.cli.options import add_command, add_json
+from stylefeatureeditor.cli.output import Progress, print_json, print_table
+from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.files import readable_size
+from stylefeatureeditor.weights.sources import GROUP_MODELS
+
+if TYPE_CHECKING:
+    import argparse
+
+    from stylefeatureeditor.cli.options import Commands
+    from stylefeatureeditor.weights.sources import Source
+
+
+def add_to(commands: Commands) -> None:
+    """Add `sfe models` and its commands."""
+    group = commands.add_parser(
+        "models", help="list, fetch and convert models", allow_abbrev=False
+    ).add_subparsers(metavar="COMMAND", required=True, dest="models_command")
+
+    listing = add_command(
+        group,
+        "list",
+        list_models,
+        text="show the models on this machine and the files that are published",
+        example="sfe models list",
+    )
+    add_json(listing)
+
+    pull = add_command(
+        group,
+        "pull",
+        pull_files,
+        text="download published files, after showing source, size, licence and SHA-256\n"
+        "`ffhq` and the methods that the paper compares with are also converted, once, to a model\n"
+        "of that name.",
+        example="sfe models pull ffhq\nsfe models pull psp\nsfe models pull mappers --yes",
+    )
+    pull.add_argument("name", metavar="NAME", help="a group or file that `sfe models list` shows")
+    pull.add_argument("--yes", action="store_true", help="do not ask before downloading")
+
+    convert = add_command(
+        group,
+        "convert",
+        convert_files,
+        text="make a model folder from published checkpoints; no code in them is run\n"
+        "without --sfe, each file given becomes a part that training can start from",
+        example="sfe models convert --sfe sfe_editor_light.pt \\\n"
+        "    --generator stylegan2-ffhq-config-f.pt --e4e e4e_ffhq_encode.pt -o my_model\n"
+        "sfe models convert --method feature-style 143_enc.pth psp_ffhq_encode.pt -o my_fse",
+    )
+    convert.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        type=Path,
+        help="with --method: the files that it is published as",
+    )
+    convert.add_argument(
+        "--method",
+        metavar="NAME",
+        help="a method that the paper compares with, as `sfe models list` calls it, such as psp",
+    )
+    _add_convert_options(convert)
+    model_info.add_to(group)
+
+
+def _add_convert_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sfe", metavar="FILE", type=Path, help="StyleFeatureEditor, phase 2")
+    parser.add_argument(
+        "--generator",
+        metavar="FILE",
+        type=Path,
+        help="StyleGAN2, .pt or NVIDIA's .pkl; left out, the copy in a full --sfe file is taken",
+    )
+    parser.add_argument("--e4e", metavar="FILE", type=Path, help="e4e encoder; left out, likewise")
+    parser.add_argument(
+        "--ir-se50", metavar="FILE", type=Path, help="ArcFace IR-SE50, as a part only"
+    )
+    parser.add_argument(
+        "--iresnet50", metavar="FILE", type=Path, help="ArcFace iresnet50, as a part only"
+    )
+    parser.add_argument(
+        "--directions",
+        metavar="FOLDER",
+        type=Path,
+        help="released direction files, copied into the model folder",
+    )
+    parser.add_argument("--name", help="what the model is called; the folder's name if left out")
+    parser.add_argument(
+        "--catalog",
+        choices=("auto", "ffhq", "cars", "none"),
+        default="auto",
+        help="published directions that fit the generator; auto takes ffhq for one of 1024 px and "
+        "18 styles, and none for any other (%(default)s)",
+    )
+    parser.add_argument(
+        "--half", action="store_true", help="store float16: half the size, results move by 1e-3"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to make"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the model that DIR holds already"
+    )
+
+
+def convert_files(args: argparse.Namespace) -> int:
+    """Run `sfe models convert`."""
+    with Progress(f"converting to {args.output}"):
+        paths = _convert(args)
+    print(*paths, sep="\n")
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> list[Path]:
+    from stylefeatureeditor.methods.converting import (
+        convert_method,
+        convert_parts,
+        convert_to_folder,
+    )
+    from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
+    from stylefeatureeditor.weights.convert import ReleasedFiles
+    from stylefeatureeditor.weights.convert_parts import PARTS
+
+    given = {part: path for part in PARTS if (path := getattr(args, part)) is not None}
+    _check_convert(args, given)
+    if args.sfe is None and args.method is None:
+        return convert_parts(given, args.output, half=args.half, overwrite=args.overwrite)
+    if (args.output / CONFIG_FILE).exists() and not args.overwrite:
+        raise WeightsError(
+            f"{args.output} holds a model already; name another folder, or pass --overwrite"
+        )
+    if args.directions and not args.directions.is_dir():
+        raise WeightsError(f"--directions must be a folder, there is none at {args.directions}")
+    name = args.name or args.output.resolve().name
+    catalog = None if args.catalog == "none" else args.catalog
+    directions = sorted(args.directions.iterdir()) if args.directions else ()
+    if args.method is not None:
+        convert_method(
+            args.method,
+            args.files,
+            args.output,
+            name=name,
+            catalog=catalog,
+            directions=directions,
+            half=args.half,
+        )
+    else:
+        convert_to_folder(
+            ReleasedFiles(args.sfe, args.generator, args.e4e),
+            args.output,
+            name=name,
+            catalog=catalog,
+            directions=directions,
+            half=args.half,
+        )
+    return [args.output]
+
+
+def _check_convert(args: argparse.Namespace, given: dict[str, Path]) -> None:
+    """Raise WeightsError for options that do not go together."""
+    if args.method is None and args.files:
+        raise WeightsError(f"say what {args.files[0]} is: --method NAME, or --sfe FILE and others")
+    if args.method is not None and (args.sfe or given):
+        raise WeightsError("--method takes its files without options: --method NAME FILE ...")
+    if args.sfe and (args.ir_se50 or args.iresnet50):
+        raise WeightsError("--ir-se50 and --iresnet50 are parts for training: leave out --sfe")
+
+
+def list_models(args: argparse.Namespace) -> int:
+    """Run `sfe models list`."""
+    from stylefeatureeditor.methods.folder import local_methods
+    from stylefeatureeditor.methods.methods import KINDS
+    from stylefeatureeditor.methods.published import published_files, published_groups
+    from stylefeatureeditor.weights.local_models import local_models
+
+    here, methods = local_models(), local_methods()
+    known, groups = published_files(), published_groups()
+    if args.json:
+        print_json(
+            {
+                "local": {name: str(folder) for name, folder in here.items()},
+                "methods": methods,
+                "groups": {name: list(files) for name, files in groups.items()},
+                "published": [_source_row(source) for source in known.values()],
+            }
+        )
+        return 0
+    print("On this machine")
+    rows = [
+        (n, str(folder), KINDS[methods[n]].title if n in methods else "")
+        for n, folder in here.items()
+    ]
+    print_table(rows or [("none",)], "  ")
+    for group, files in groups.items():
+        if group not in KINDS:
+            print(f"\nsfe models pull {group}")
+            _print_sources([known[name] for name in files])
+    print("\nMethods that the paper compares with: sfe models pull NAME")
+    for word, kind in KINDS.items():
+        print(f"  {word}  {kind.title}{'' if kind.sources else ': no weights are published'}")
+        _print_sources([known[name] for name in kind.sources], "    ")
+    grouped = {name for files in groups.values() for name in files}
+    print("\nSingle files, by name")
+    _print_sources([source for name, source in known.items() if name not in grouped])
+    return 0
+
+
+def _print_sources(sources: list[Source], indent: str = "  ") -> None:
+    from stylefeatureeditor.methods.published import licence_text
+
+    print_table(
+        [
+            (source.name, readable_size(source.size), source.what, licence_text(source))
+            for source in sources
+        ],
+        indent,
+    )
+
+
+def _source_row(source: Source) -> dict[str, Any]:
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(source).items()}
+
+
+def pull_files(args: argparse.Namespace) -> int:
+    """Run `sfe models pull`: nothing is fetched before the user has seen what and whence."""
+    from stylefeatureeditor.methods.methods import KINDS
+    from stylefeatureeditor.methods.published import find_published, licence_text
+    from stylefeatureeditor.weights.download import fetch
+    from stylefeatureeditor.weights.local_models import files_folder, local_models
+
+    sources = find_published(args.name)
+    if args.name in (*GROUP_MODELS, *KINDS) and args.name in local_models():
+        print(f"{args.name} is here already: {local_models()[args.name]}")
+        return 0
+    downloads = files_folder()
+    missing = [source for source in sources if not (downloads / source.file_name).exists()]
+    for source in missing:
+        print(f"{source.name}: {source.what}")
+        print(f"  from     {source.urls[0]}")
+        print(f"  size     {readable_size(source.size)}")
+        print(f"  licence  {licence_text(source)}")
+        print(f"  SHA-256  {source.sha256 or 'not stated, so it cannot be checked'}")
+    if missing:
+        print(f"to {downloads}", flush=True)
+        if not args.yes and sys.stdin.isatty() and not _agrees():
+            print("nothing was downloaded")
+            return 0
+    for source in sources:
+        with Progress(source.name, source.size, in_bytes=True) as bar:
+            path = fetch(source, downloads, bar.update)
+            if source in missing:
+                bar.say(str(path))
+    _install(args.name, sources)
+    return 0
+
+
+def _agrees() -> bool:
+    try:
+        return input("Download? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+def _install(name: str, sources: tuple[Source, ...]) -> None:
+    """Convert files that make a model, and give direction files to the models there are."""
+    from stylefeatureeditor.methods.converting import (
+        convert_method,
+        convert_pulled,
+        copy_directions,
+        pulled_directions,
+    )
+    from stylefeatureeditor.methods.methods import KINDS
+    from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
+
+    if name in GROUP_MODELS:
+        folder = convert_pulled(name, GROUP_MODELS[name])
+    elif name in KINDS:
+        folder = pulled_folder() / name
+        paths = [files_folder() / source.file_name for source in sources]
+        convert_method(
+            name, paths, folder, name=name, catalog="ffhq", directions=pulled_directions()
+        )
+    else:
+        if any(source.feeds == "directions" for source in sources):
+            for model in (*GROUP_MODELS, *KINDS):
+                if (pulled_folder() / model).is_dir():
+                    copy_directions(pulled_directions(), pulled_folder() / model)
+        return
+    print(f"{name} is ready: {folder}")

@@ -1,0 +1,1 @@
+"""Finding edit directions: from labels, a classifier, mirrored faces, the generator itself."""

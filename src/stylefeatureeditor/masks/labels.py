@@ -1,0 +1,99 @@
+"""What the classes of a published face parser are called, and the regions a user may name.
+
+Orders as published: BiSeNet's from zllrunning/face-parsing.PyTorch (face_dataset.py), FaRL's two
+from FacePerceiver/facer (masks/farl.py). "left" and "right" are as those files have them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stylefeatureeditor.errors import ConfigError, MaskError
+
+BACKGROUND = "background"
+
+_BROWS = frozenset({"left_brow", "right_brow"})
+_EYES = frozenset({"left_eye", "right_eye"})
+_EARS = frozenset({"left_ear", "right_ear"})
+_LIPS = frozenset({"upper_lip", "lower_lip"})
+_MOUTH = _LIPS | {"inner_mouth"}
+_FACE = _BROWS | _EYES | _MOUTH | {"skin", "nose", "glasses"}
+
+GROUPS: dict[str, frozenset[str]] = {
+    "brows": _BROWS,
+    "eyes": _EYES,
+    "ears": _EARS,
+    "lips": _LIPS,
+    "mouth": _MOUTH,
+    "face": _FACE,
+    "head": _FACE | _EARS | {"hair", "hat", "earrings"},
+}
+
+
+@dataclass(frozen=True)
+class FaceLabels:
+    """The classes of one parser, in the order of its logits."""
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if BACKGROUND not in self.names or len(set(self.names)) != len(self.names):
+            raise ConfigError(
+                f"labels: expected different names, one of them {BACKGROUND!r}, got {self.names}"
+            )
+
+    @property
+    def background(self) -> int:
+        """Index of the background class."""
+        return self.names.index(BACKGROUND)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Every name `indices` takes: the classes, and the groups with a class here."""
+        groups = (name for name, members in GROUPS.items() if members & set(self.names))
+        return (*self.names, *groups)
+
+    def indices(self, regions: tuple[str, ...]) -> tuple[int, ...]:
+        """Return the classes of all named regions together, ascending.
+
+        A group means those of its classes that this parser has ("head" of a parser without hats
+        is the head without a hat).
+
+        Raises:
+            MaskError: a name is neither a class nor a group of this parser.
+        """
+        wanted: set[str] = set()
+        for region in regions:
+            members = GROUPS.get(region, frozenset({region})) & set(self.names)
+            if not members:
+                known = ", ".join(self.regions)
+                raise MaskError(f"no region {region!r} in this face parser, choose from: {known}")
+            wanted |= members
+        return tuple(index for index, name in enumerate(self.names) if name in wanted)
+
+
+CELEBAMASK_HQ = FaceLabels(
+    (
+        *(BACKGROUND, "skin", "left_brow", "right_brow", "left_eye", "right_eye", "glasses"),
+        *("left_ear", "right_ear", "earrings", "nose", "inner_mouth", "upper_lip", "lower_lip"),
+        *("neck", "necklace", "clothes", "hair", "hat"),
+    )
+)
+"""The 19 classes of BiSeNet (`79999_iter.pth`)."""
+
+LAPA = FaceLabels(
+    (
+        *(BACKGROUND, "skin", "right_brow", "left_brow", "right_eye", "left_eye", "nose"),
+        *("upper_lip", "inner_mouth", "lower_lip", "hair"),
+    )
+)
+"""The 11 classes of FaRL trained on LaPa; ears, neck, hats and clothes count as background."""
+
+FARL_CELEBAMASK_HQ = FaceLabels(
+    (
+        *(BACKGROUND, "neck", "skin", "clothes", "right_ear", "left_ear", "right_brow"),
+        *("left_brow", "right_eye", "left_eye", "nose", "inner_mouth", "lower_lip", "upper_lip"),
+        *("hair", "glasses", "hat", "earrings", "necklace"),
+    )
+)
+"""The 19 classes of FaRL trained on CelebAMask-HQ: the names of BiSeNet, in another order."""

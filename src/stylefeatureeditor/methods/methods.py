@@ -1,0 +1,95 @@
+"""The compared methods, a row each: what users call it, its class, and the files it is made of.
+
+`sfe models convert`, `edit`, `compare`, `evaluate` and the web page know a method from its row here
+and from the model folder that says its word; none of them has a line for one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.methods import load
+from stylefeatureeditor.methods.feature_style import FeatureStyle, FeatureStyleConfig
+from stylefeatureeditor.methods.hfgi import Hfgi, HfgiConfig
+from stylefeatureeditor.methods.hyperinverter import HyperInverter, HyperInverterConfig
+from stylefeatureeditor.methods.hyperstyle import HyperStyle, HyperStyleConfig
+from stylefeatureeditor.methods.padinv import PadInv, PadInvConfig
+from stylefeatureeditor.methods.psp import Psp, PspConfig
+from stylefeatureeditor.methods.restyle import ReStyle, ReStyleConfig
+from stylefeatureeditor.methods.style_transformer import (
+    StyleTransformer,
+    StyleTransformerConfig,
+)
+from stylefeatureeditor.methods.styleres import StyleRes, StyleResConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class MethodKind:
+    """One compared method.
+
+    Attributes:
+        word: what users type, and what a model folder says.
+        title: row of the table.
+        network: its class; `network(config)` makes it.
+        config: the class of its sizes.
+        load: published files -> the network, one argument per entry of `files`.
+        files: what those files are, in this order.
+        sources: their names in the table of published files; empty if none is published.
+    """
+
+    word: str
+    title: str
+    network: Callable[[Any], nn.Module]
+    config: type[Any]
+    load: Callable[..., nn.Module]
+    files: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+# fmt: off
+METHODS = (
+    MethodKind("psp", "pSp", Psp, PspConfig, load.load_psp,
+               ("psp_ffhq_encode.pt",), ("psp-ffhq",)),
+    MethodKind("feature-style", "Feature-Style", FeatureStyle, FeatureStyleConfig,
+               load.load_feature_style,
+               ("143_enc.pth", "psp_ffhq_encode.pt"), ("feature-style-ffhq", "psp-ffhq")),
+    MethodKind("restyle-psp", "ReStyle (pSp)", ReStyle, ReStyleConfig, load.load_restyle_psp,
+               ("restyle_psp_ffhq_encode.pt",), ("restyle-psp-ffhq",)),
+    MethodKind("restyle-e4e", "ReStyle (e4e)", ReStyle, ReStyleConfig, load.load_restyle_e4e,
+               ("restyle_e4e_ffhq_encode.pt",), ("restyle-e4e-ffhq",)),
+    MethodKind("styleres", "StyleRes", StyleRes, StyleResConfig, load.load_styleres,
+               ("styleres_ffhq.pth",), ("styleres-ffhq",)),
+    MethodKind("hyperstyle", "HyperStyle", HyperStyle, HyperStyleConfig, load.load_hyperstyle,
+               ("hyperstyle_ffhq.pt", "faces_w_encoder.pt"), ("hyperstyle-ffhq", "w-encoder-ffhq")),
+    MethodKind("hfgi", "HFGI", Hfgi, HfgiConfig, load.load_hfgi,
+               ("ckpt.pt",), ("hfgi-ffhq",)),
+    MethodKind("hyperinverter", "HyperInverter", HyperInverter, HyperInverterConfig,
+               load.load_hyperinverter,
+               ("the light or the large checkpoint", "ffhq.pkl", "the W encoder's file"),
+               ("hyperinverter-ffhq", "nvidia-ffhq", "hyperinverter-w-encoder-ffhq")),
+    MethodKind("style-transformer", "Style Transformer", StyleTransformer, StyleTransformerConfig,
+               load.load_style_transformer,
+               ("style_transformer_ffhq.pt",), ("style-transformer-ffhq",)),
+    MethodKind("padinv", "PadInv", PadInv, PadInvConfig, load.load_padinv,
+               ("a checkpoint of its training; none is published",), ()),
+)
+# fmt: on
+KINDS = {kind.word: kind for kind in METHODS}
+
+
+def find_kind(word: str) -> MethodKind:
+    """Return the method of a word.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if word not in KINDS:
+        raise ConfigError(f"there is no method {word!r}; there are {', '.join(KINDS)}")
+    return KINDS[word]

@@ -1,0 +1,250 @@
+"""PTI, pivotal tuning: a code near the photo is found, then G itself is bent to draw it.
+
+    stage 1   w* = argmin  ||f(G(w + n)) - f(X)||^2 + 1e5 R(noise)     450 steps, at 256 px
+    stage 2   G* = argmin  ||G(w*) - X||^2 / P + D(G(w*), X)            350 steps at most
+
+Roich et al. 2021; schedule, constants and order of operations are those of the released code.
+Stage 1 searches W (one vector for all styles) together with the noise buffers, and its noise is
+thrown away. Stage 2 moves every weight of a copy of G, with the stored noise, and stops before the
+update once D <= 0.06. The copy draws the edits of its photo and nothing else.
+
+f gives a vector whose squared distance is perceptual (LPIPS of VGG), D is LPIPS of AlexNet; both
+come from the caller, so that a network that is at hand can stand in.
+
+Shapes: one photo of side S at a time, D width, P values of an image.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stylefeatureeditor.editing.direction import combine
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.generator.layers import StyledLayer
+from stylefeatureeditor.methods.evaluated import Method
+from stylefeatureeditor.methods.w_optimisation import Distance, schedule, set_rate
+from stylefeatureeditor.pipeline import generator_fingerprint
+from stylefeatureeditor.records import Codes
+
+if TYPE_CHECKING:
+    from stylefeatureeditor.editing.direction import EditDirection
+    from stylefeatureeditor.generator.stylegan2 import Generator
+    from stylefeatureeditor.model import Model
+
+RISE, FALL = 0.05, 0.25
+NOISE_OF_W, NOISE_UNTIL = 0.05, 0.75  # in standard deviations of w; share of the steps
+SMALLEST_NOISE = 8  # side at which the noise pyramid ends
+
+
+class Features(Protocol):
+    """A vector whose squared distance is perceptual, with gradients."""
+
+    name: str
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(1, 3, S, S) in [-1, 1] -> (1, any)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PivotalTuningConfig:
+    """Schedule of the released code.
+
+    Attributes:
+        projection_steps: of stage 1.
+        projection_rate: its highest learning rate.
+        projection_side: pixels at which stage 1 compares.
+        noise_penalty: factor of R.
+        average_samples: z whose w give the start and the spread.
+        average_seed: of those z.
+        tuning_steps: of stage 2, at most.
+        tuning_rate: its learning rate.
+        enough: D at which stage 2 stops.
+        seed: of the noise that stage 1 draws.
+    """
+
+    projection_steps: int = 450
+    projection_rate: float = 0.01
+    projection_side: int = 256
+    noise_penalty: float = 1e5
+    average_samples: int = 600
+    average_seed: int = 123
+    tuning_steps: int = 350
+    tuning_rate: float = 3e-4
+    enough: float = 0.06
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.projection_steps, self.average_samples, self.tuning_steps) < 1:
+            raise ConfigError(f"every count of steps and samples must be positive: {self}")
+
+
+@dataclass(frozen=True)
+class TunedState:
+    """Each photo's pivot, and the generator that was bent to it."""
+
+    codes: tuple[Codes, ...]
+    generators: tuple[Generator, ...]
+    reconstruction: Tensor
+
+
+class PivotalTuning(Method[TunedState]):
+    """PTI.
+
+    Args:
+        model: only its generator is used; it stays as it is.
+        features: f of stage 1.
+        perceptual: D of stage 2.
+        config: the schedule.
+        name: row of the table.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        features: Features,
+        perceptual: Distance,
+        config: PivotalTuningConfig | None = None,
+        name: str = "PTI",
+    ) -> None:
+        self.generator = model.generator
+        self.features, self.perceptual = features, perceptual
+        self.config = config or PivotalTuningConfig()
+        self.name, self.size = name, model.config.generator.size
+        kinds = f"{features.name}, {perceptual.name}"
+        self.identity = f"pti {generator_fingerprint(model.generator)} {self.config} {kinds}"
+
+    def invert(self, photos: Tensor) -> TunedState:
+        """Return a pivot and a tuned generator for each photo."""
+        codes, generators, drawn = [], [], []
+        for photo in photos.to(self.generator.latent_avg).split(1):
+            pivot = project(self.generator, photo, self.features, self.config)
+            tuned = tune(self.generator, photo, pivot, self.perceptual, self.config)
+            codes.append(pivot)
+            generators.append(tuned)
+            with torch.no_grad():
+                drawn.append(tuned.synthesize(pivot))
+        return TunedState(tuple(codes), tuple(generators), torch.cat(drawn))
+
+    @torch.no_grad()
+    def edit(self, state: TunedState, direction: EditDirection, strength: float) -> Tensor:
+        """Return G*(w* + d)."""
+        pairs = zip(state.generators, state.codes, strict=True)
+        return torch.cat([g.synthesize(combine(w, {direction: strength})) for g, w in pairs])
+
+
+def project(
+    generator: Generator, photo: Tensor, features: Features, config: PivotalTuningConfig
+) -> Codes:
+    """Stage 1: return the pivot of one photo, the same vector for every style.
+
+    Args:
+        generator: G; it stays as it is.
+        photo: (1, 3, S, S) in [-1, 1].
+        features: f.
+        config: the schedule.
+    """
+    styles = generator.config.num_styles
+    generator = copy.deepcopy(generator).requires_grad_(requires_grad=False)
+    average, spread = average_code(generator, config)
+    draw = torch.Generator().manual_seed(config.seed)
+    buffers = [layer.noise for layer in styled_layers(generator)]
+    for buffer in buffers:
+        buffer.copy_(torch.randn(buffer.shape, generator=draw))
+        buffer.requires_grad_()
+    with torch.no_grad():
+        target = features(shrink(photo, config.projection_side))
+    with torch.enable_grad():
+        w = average.clone()[None, None].requires_grad_()  # (1, 1, D)
+        optimiser = torch.optim.Adam([w, *buffers], lr=config.projection_rate)
+        for step in range(config.projection_steps):
+            progress = step / config.projection_steps
+            set_rate(optimiser, config.projection_rate * schedule(progress, RISE, FALL))
+            fading = max(0.0, 1 - progress / NOISE_UNTIL) ** 2
+            noise = torch.randn(w.shape, generator=draw).to(w) * (spread * NOISE_OF_W * fading)
+            drawn = generator.synthesize(Codes((w + noise).repeat(1, styles, 1)))
+            found = features(shrink(drawn, config.projection_side))
+            loss = (found - target).square().sum()
+            loss = loss + config.noise_penalty * noise_regularity(buffers)
+            gradients = torch.autograd.grad(loss, [w, *buffers])
+            for tensor, gradient in zip([w, *buffers], gradients, strict=True):
+                tensor.grad = gradient
+            optimiser.step()
+            with torch.no_grad():
+                for buffer in buffers:
+                    buffer.sub_(buffer.mean())
+                    buffer.mul_(buffer.square().mean().rsqrt())
+    return Codes(w.detach().repeat(1, styles, 1))
+
+
+def tune(
+    generator: Generator,
+    photo: Tensor,
+    pivot: Codes,
+    perceptual: Distance,
+    config: PivotalTuningConfig,
+) -> Generator:
+    """Stage 2: return a copy of G that draws the photo at its pivot.
+
+    Args:
+        generator: G; it stays as it is.
+        photo: (1, 3, S, S) in [-1, 1], S the side that G draws.
+        pivot: w*.
+        perceptual: D.
+        config: the schedule.
+    """
+    generator = copy.deepcopy(generator).requires_grad_()
+    optimiser = torch.optim.Adam(generator.parameters(), lr=config.tuning_rate)
+    with torch.enable_grad():
+        for _ in range(config.tuning_steps):
+            drawn = generator.synthesize(pivot)
+            distance = perceptual.distance(drawn, photo).sum()
+            if distance.item() <= config.enough:
+                break
+            optimiser.zero_grad(set_to_none=True)
+            (functional.mse_loss(drawn, photo) + distance).backward()
+            optimiser.step()
+    return generator.requires_grad_(requires_grad=False)
+
+
+def styled_layers(generator: Generator) -> list[StyledLayer]:
+    """Return the layers that add noise, in order."""
+    return [layer for layer in generator.layers if isinstance(layer, StyledLayer)]
+
+
+@torch.no_grad()
+def average_code(generator: Generator, config: PivotalTuningConfig) -> tuple[Tensor, float]:
+    """Return the mean w, (D,), and one number for its spread: all deviations squared, over n."""
+    shape = (config.average_samples, generator.config.style_dim)
+    # the released code's draw, so that its start is ours
+    z = np.random.RandomState(config.average_seed).randn(*shape)
+    w = generator.map(torch.from_numpy(z).to(generator.latent_avg)).wplus[:, 0]
+    mean = w.mean(dim=0)
+    return mean, float(((w - mean).square().sum() / config.average_samples).sqrt())
+
+
+def noise_regularity(buffers: list[Tensor]) -> Tensor:
+    """Return R: squared correlation of each buffer with its neighbours, at every scale."""
+    total = buffers[0].new_zeros(())
+    for buffer in buffers:
+        noise = buffer
+        while True:
+            for axis in (3, 2):
+                total = total + (noise * noise.roll(1, dims=axis)).mean().square()
+            if noise.shape[2] <= SMALLEST_NOISE:
+                break
+            noise = functional.avg_pool2d(noise, 2)
+    return total
+
+
+def shrink(pixels: Tensor, side: int) -> Tensor:
+    """Average down to `side`; smaller images stay."""
+    if pixels.shape[-1] <= side:
+        return pixels
+    return functional.interpolate(pixels, (side, side), mode="area")

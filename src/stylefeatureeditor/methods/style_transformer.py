@@ -1,0 +1,86 @@
+"""Style Transformer: learned queries ask the photo's features for their styles.
+
+    q = f(z)                               f: G's own mapping network; z learned, one per style
+    q = T_coarse(q, p_16), T_middle(q, p_8), T_fine(q, p_4)     cells of the pyramid as tokens
+    w = latent_avg + q,   X' = G(w + d)
+
+    T: a post-norm transformer decoder layer: self-attention, cross-attention, two linear maps
+
+The queries carry no position, and self-attention runs over the N styles. Paper: Hu et al., "Style
+Transformer for Image Inversion and Editing", CVPR 2022. Code: sapphire497/style-transformer, which
+has no licence file; it draws random noise where we use the stored one.
+
+Shapes: B batch, N styles, D style width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from stylefeatureeditor.editing.e4e import E4eConfig, FeaturePyramid
+from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+from stylefeatureeditor.methods.inversion import CodeInversion, edit_codes
+from stylefeatureeditor.methods.pixels import shrink
+from stylefeatureeditor.records import Codes
+
+if TYPE_CHECKING:
+    from stylefeatureeditor.methods.inversion import Edits
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleTransformerConfig:
+    """Parts of the method; the defaults are the published face model."""
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    pyramid: E4eConfig = field(default_factory=E4eConfig)
+    heads: int = 4  # of attention
+    hidden: int = 1024  # width between the two linear maps
+
+
+class StyleTransformer(nn.Module):
+    """Style Transformer for faces; D is also the channel count of the pyramid."""
+
+    def __init__(self, config: StyleTransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.generator.style_dim
+        self.generator = Generator(config.generator)
+        self.pyramid = FeaturePyramid(config.pyramid)
+        self.latents = nn.Parameter(torch.normal(0.0, 1.0, (1, config.generator.num_styles, width)))
+        self.coarse, self.middle, self.fine = (
+            nn.TransformerDecoderLayer(width, config.heads, config.hidden, 0.0, batch_first=True)
+            for _ in range(3)
+        )
+
+    def queries(self) -> Tensor:
+        """Return f(z), (1, N, D)."""
+        return self.generator.mapping(self.latents[0])[None]
+
+    def encode(self, photos: Tensor) -> Tensor:
+        """(B, 3, 256, 256) in [-1, 1] -> the offset of w from latent_avg, (B, N, D)."""
+        levels = self.pyramid.levels(photos)
+        rows = self.queries().expand(len(photos), -1, -1)
+        rows = self.coarse(rows, _tokens(levels.coarse))
+        rows = self.middle(rows, _tokens(levels.middle))
+        return self.fine(rows, _tokens(levels.fine))
+
+    @torch.no_grad()
+    def invert(self, photos: Tensor) -> CodeInversion:
+        """(B, 3, S, S) in [-1, 1] -> codes and their picture."""
+        offsets = self.encode(shrink(photos, self.config.pyramid.size))
+        codes = Codes(self.generator.latent_avg + offsets)
+        return CodeInversion(codes, self.generator.synthesize(codes))
+
+    @torch.no_grad()
+    def edit(self, inversion: CodeInversion, edits: Edits) -> Tensor:
+        """Return the edited photos, (B, 3, size, size)."""
+        return edit_codes(self.generator, inversion.codes, edits)
+
+
+def _tokens(x: Tensor) -> Tensor:
+    """(B, C, S, S) -> (B, S * S, C)."""
+    return x.flatten(2).transpose(1, 2)

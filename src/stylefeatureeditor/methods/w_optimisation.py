@@ -1,0 +1,137 @@
+"""W+ optimisation: each photo's code is found by gradient descent, G stays as it is.
+
+    w* = argmin_w  a ||G(w) - X||^2 / P + b D(G(w), X)
+
+P counts the values of an image, D is a perceptual distance that the caller gives (LPIPS, or what
+stands in for it). Abdal et al. 2019 began it; this schedule is our own, so a row made with it is
+"W+ optimisation, <steps> steps", not anyone's published number:
+
+    start      latent_avg in every style vector
+    optimiser  Adam (0.9, 0.999), base rate 0.05
+    rate       rises linearly over the first 5 % of the steps, falls as a cosine over the last 25 %
+    noise      the stored buffers
+
+The photos of a batch share nothing: the losses are summed, and Adam scales each number by itself.
+Shapes: B photos of side S, N styles, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from stylefeatureeditor.editing.direction import combine
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.methods.evaluated import CodeState, Method
+from stylefeatureeditor.metrics.pixel import l2
+from stylefeatureeditor.pipeline import generator_fingerprint
+from stylefeatureeditor.records import Codes
+
+if TYPE_CHECKING:
+    from stylefeatureeditor.editing.direction import EditDirection
+    from stylefeatureeditor.model import Model
+
+RISE, FALL = 0.05, 0.25  # shares of the steps at both ends of the rate's schedule
+
+
+class Distance(Protocol):
+    """A perceptual distance with gradients."""
+
+    name: str
+
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return D per pair of images, two (B, 3, S, S) in [-1, 1] to (B,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WOptimisationConfig:
+    """Schedule and loss.
+
+    Attributes:
+        steps: of Adam.
+        rate: highest learning rate.
+        l2: a.
+        perceptual: b.
+    """
+
+    steps: int = 500
+    rate: float = 0.05
+    l2: float = 1.0
+    perceptual: float = 0.8
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.rate <= 0 or min(self.l2, self.perceptual) < 0:
+            raise ConfigError(f"steps and rate must be positive, weights not negative: {self}")
+
+
+class WOptimisation(Method[CodeState]):
+    """Gradient descent on W+.
+
+    Args:
+        model: only its generator is used.
+        perceptual: D; None leaves the term out.
+        config: the schedule.
+        name: row of the table.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        perceptual: Distance | None,
+        config: WOptimisationConfig | None = None,
+        name: str = "W+ optimisation",
+    ) -> None:
+        self.generator = model.generator
+        self.perceptual = perceptual
+        self.config = config or WOptimisationConfig()
+        self.name, self.size = name, model.config.generator.size
+        looks = "pixels" if perceptual is None else perceptual.name
+        drawn_by = generator_fingerprint(model.generator)
+        self.identity = f"w-optimisation {drawn_by} {self.config} {looks}"
+
+    def invert(self, photos: Tensor) -> CodeState:
+        """Return the codes after the last step, and their picture."""
+        generator, config = self.generator, self.config
+        photos = photos.to(generator.latent_avg)
+        start = generator.latent_avg.expand(len(photos), generator.config.num_styles, -1)
+        with torch.enable_grad():
+            wplus = start.clone().requires_grad_()
+            optimiser = torch.optim.Adam([wplus], lr=config.rate)
+            for step in range(config.steps):
+                set_rate(optimiser, config.rate * schedule(step / config.steps, RISE, FALL))
+                drawn = generator.synthesize(Codes(wplus))
+                loss = config.l2 * l2(drawn, photos)
+                if self.perceptual is not None:
+                    loss = loss + config.perceptual * self.perceptual.distance(drawn, photos)
+                (wplus.grad,) = torch.autograd.grad(loss.sum(), [wplus])
+                optimiser.step()
+        codes = Codes(wplus.detach())
+        with torch.no_grad():
+            return CodeState(codes, generator.synthesize(codes))
+
+    @torch.no_grad()
+    def edit(self, state: CodeState, direction: EditDirection, strength: float) -> Tensor:
+        """Return G(w* + d)."""
+        return self.generator.synthesize(combine(state.codes, {direction: strength}))
+
+
+def schedule(progress: float, rise: float, fall: float) -> float:
+    """Return the factor of the learning rate, in [0, 1].
+
+    Args:
+        progress: share of the steps that is done.
+        rise: share over which it rises from 0 to 1, linearly.
+        fall: share over which it falls back, along a cosine.
+    """
+    remaining = min(1.0, (1 - progress) / fall)
+    return (0.5 - 0.5 * math.cos(math.pi * remaining)) * min(1.0, progress / rise)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group of an optimiser this learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate

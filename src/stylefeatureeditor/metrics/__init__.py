@@ -1,0 +1,1 @@
+"""What pictures are measured by: pixels, perception, attributes, distributions."""

@@ -1,0 +1,164 @@
+"""A Model whose networks are run by an engine; the pipeline uses it like any other.
+
+Only the leaves are replaced: what joins them (Eq. 1-7, latent_avg, masks, edits) is the code of the
+model and of the pipeline, so that no backend has an arithmetic of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from stylefeatureeditor.editing.feature_editor import FeatureEditor
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.generator.stylegan2 import Generator, Halfway
+from stylefeatureeditor.model import Model
+from stylefeatureeditor.runtimes.graphs import join_styles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stylefeatureeditor.generator.stylegan2 import GeneratorConfig, Padding
+    from stylefeatureeditor.model import ModelConfig
+    from stylefeatureeditor.records import Codes
+
+
+class Runner(Protocol):
+    """What an engine makes of one graph."""
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the graph's outputs as float32, on the device of the inputs."""
+        ...
+
+
+class StandIn(nn.Module):
+    """A network of any inputs; one output, or a tuple of several."""
+
+    def __init__(self, run: Runner) -> None:
+        super().__init__()
+        self.run = run
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Run the graph."""
+        outputs = self.run(*inputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+
+class StandInFeatureEditor(FeatureEditor):
+    """H, run by an engine."""
+
+    def __init__(self, run: Runner) -> None:
+        nn.Module.__init__(self)
+        self.run = run
+
+    def forward(self, features: Tensor, delta: Tensor) -> Tensor:
+        """Return F_k' = H(F_k, Delta)."""
+        (edited,) = self.run(features, delta)
+        return edited
+
+
+class StandInGenerator(Generator):
+    """G's two halves around layer k, run by an engine; it draws from no other layer.
+
+    Args:
+        config: sizes.
+        latent_avg: (D,).
+        layer: k.
+        delta_layer: where Delta is taken; k, or a layer whose graph is there.
+        runners: graph name -> runner.
+    """
+
+    def __init__(
+        self,
+        config: GeneratorConfig,
+        latent_avg: Tensor,
+        layer: int,
+        delta_layer: int,
+        runners: Mapping[str, Runner],
+    ) -> None:
+        nn.Module.__init__(self)
+        self.config = config
+        self.register_buffer("latent_avg", latent_avg)
+        self.layer = layer
+        self.delta_layer = delta_layer
+        self.runners = runners
+
+    def run_to(self, codes: Codes, layer: int, padding: Padding | None = None) -> Halfway:
+        """Run the layers 0..k."""
+        if layer != self.layer or padding is not None:
+            raise ConfigError(f"these graphs stop at layer {self.layer} only, not at {layer}")
+        return Halfway(*self._runner("generator_low")(*self._codes(codes)))
+
+    def features(self, codes: Codes, layer: int) -> Tensor:
+        """Return F_w at layer k, or where Delta is taken."""
+        if layer == self.layer or layer != self.delta_layer:
+            return self.run_to(codes, layer).features
+        return self._runner("generator_delta")(*self._codes(codes))[0]
+
+    def synthesize(self, codes: Codes, *, random_noise: bool = False) -> Tensor:
+        """Return X = G(w), through both halves."""
+        if random_noise:
+            raise ConfigError("graphs draw with the stored noise only")
+        halfway = self.run_to(codes, self.layer)
+        return self.synthesize_from(halfway.features, codes, self.layer, halfway.rgb)
+
+    def synthesize_from(
+        self,
+        features: Tensor,
+        codes: Codes,
+        layer: int,
+        rgb: Tensor | None = None,
+        *,
+        size: int | None = None,
+    ) -> Tensor:
+        """Return G(F_k, w_{k+1:N}), at the generator's side or the preview's."""
+        if rgb is None:
+            rgb = self.run_to(codes, layer).rgb
+        whole = size in (None, self.config.size)
+        run = self._runner("generator_high" if whole else "preview")
+        (pixels,) = run(features, *self._codes(codes), rgb)
+        if size not in (None, pixels.shape[-1]):
+            raise ConfigError(
+                f"these graphs draw {self.config.size} px, and {pixels.shape[-1]} px as a preview, "
+                f"not {size} px"
+            )
+        return pixels
+
+    def _codes(self, codes: Codes) -> tuple[Tensor, Tensor]:
+        return codes.wplus, join_styles(codes, self.config.style_layout())
+
+    def _runner(self, name: str) -> Runner:
+        if name not in self.runners:
+            raise ConfigError(f"this model was exported without the graph {name}")
+        return self.runners[name]
+
+
+def assemble(
+    config: ModelConfig, latent_avg: Tensor, runners: Mapping[str, Runner], stands_for: str
+) -> Model:
+    """Return a model whose networks are run by engines.
+
+    Args:
+        config: of the model that the graphs come from.
+        latent_avg: (D,); it says where tensors wait between graphs.
+        runners: graph name -> runner, of every graph in `graphs.py`; `preview` may lack.
+        stands_for: fingerprint of that model, so that its inversions fit.
+    """
+    with torch.device("meta"):  # the networks that are replaced take no memory
+        model = Model(config)
+    model.generator = StandInGenerator(
+        config.generator, latent_avg, config.feature_layer, config.delta_layer, runners
+    )
+    model.feature_editor = StandInFeatureEditor(runners["feature_editor"])
+    for owner, name, graph in (
+        (model, "e4e", "e4e"),
+        (model.inverter, "encoder", "encoder"),
+        (model.inverter, "fuser", "fuser"),
+        (model, "delta_downsampler", "delta_downsampler"),
+    ):
+        if getattr(owner, name) is not None:
+            setattr(owner, name, StandIn(runners[graph]))
+    model.stands_for = stands_for
+    return model.eval()

@@ -1,0 +1,150 @@
+"""The frame FaRL sees a face in, and the way back."""
+
+from math import cos, pi, sin, tanh
+
+import pytest
+import torch
+
+from stylefeatureeditor.errors import FaceError, ShapeError
+from stylefeatureeditor.masks.face_frame import (
+    LAPA_POINTS,
+    FaceFrame,
+    average_points,
+    celebamask_hq_frame,
+    five_points,
+    into_crop,
+    lapa_frame,
+)
+
+IDENTITY = torch.eye(3)[None]
+
+
+def waves(side):
+    y, x = torch.meshgrid(*[(torch.arange(side) + 0.5) / side] * 2, indexing="ij")
+    return torch.stack([(2 * x).sin(), (2 * y).cos(), (x + y).sin()])[None] * 0.5
+
+
+def transform(matrix, points):
+    return points @ matrix[:, :2, :2].mT + matrix[:, None, :2, 2]
+
+
+def test_lapa_points_land_on_their_places():
+    turn = torch.tensor([[cos(0.4), -sin(0.4)], [sin(0.4), cos(0.4)]])
+    targets = torch.tensor(LAPA_POINTS) / 512 * 447
+    points = (targets @ turn.mT * 1.7 + torch.tensor([30.0, -80.0]))[None]
+    frame = lapa_frame(points, 448)
+    torch.testing.assert_close(transform(frame.matrix, points)[0], targets, rtol=1e-4, atol=1e-2)
+
+
+def test_the_two_models_differ_in_squeeze_and_framing():
+    points = average_points(torch.zeros(1, 3, 64, 64))
+    lapa, celebamask_hq = lapa_frame(points, 448), celebamask_hq_frame(points, 448)
+    assert (lapa.warp, celebamask_hq.warp) == (0.8, 0.0)
+    assert lapa.matrix[0, 0, 0] < celebamask_hq.matrix[0, 0, 0]  # the face is smaller
+
+
+def test_points_that_do_not_fit_are_laid_nearest_in_the_least_squares_sense():
+    points = average_points(torch.zeros(1, 3, 64, 64)) + torch.rand(
+        1, 5, 2, generator=torch.Generator().manual_seed(0)
+    )
+    frame = lapa_frame(points, 448)
+    targets = torch.tensor(LAPA_POINTS) / 512 * 447
+
+    def error(matrix):
+        return (transform(matrix, points) - targets).square().sum()
+
+    best = error(frame.matrix)
+    for change in ((0, 2, 0.1), (1, 2, 0.1), (0, 2, -0.1), (1, 2, -0.1)):
+        row, column, step = change
+        other = frame.matrix.clone()
+        other[0, row, column] += step
+        assert error(other) > best
+    assert torch.linalg.det(frame.matrix[0, :2, :2]) > 0  # no reflection
+
+
+def test_celebamask_hq_frame_of_an_average_ffhq_crop_is_nearly_the_crop():
+    points = average_points(torch.zeros(2, 3, 1024, 1024))
+    matrix = celebamask_hq_frame(points, 448).matrix
+    corners = torch.tensor([[0.0, 0.0], [1024.0, 0.0], [1024.0, 1024.0]])
+    mapped = transform(matrix, corners.expand(2, -1, -1))
+    expected = (corners * 448 / 1024).expand(2, -1, -1)
+    torch.testing.assert_close(mapped, expected, rtol=0, atol=10.0)
+
+
+def test_celebamask_hq_frame_follows_the_ffhq_recipe_for_upright_points():
+    # Eyes 40 apart at height 50, mouth 44.5 below: half the square's edge is max(80, 80.1).
+    points = torch.tensor([[[30.0, 50.0], [70.0, 50.0], [50.0, 70.0], [35.0, 94.5], [65.0, 94.5]]])
+    matrix = celebamask_hq_frame(points, 100).matrix
+    centre = torch.tensor([[[50.5, 50.5 + 4.45]]])
+    corner = centre - 80.1
+    torch.testing.assert_close(transform(matrix, centre), torch.full((1, 1, 2), 50.0))
+    torch.testing.assert_close(transform(matrix, corner), torch.zeros(1, 1, 2), rtol=0, atol=1e-4)
+
+
+def test_without_squeeze_a_frame_of_the_same_size_changes_nothing():
+    pixels = waves(16)
+    frame = FaceFrame(IDENTITY, 16, warp=0.0)
+    torch.testing.assert_close(frame.sample(pixels), pixels, rtol=0, atol=1e-5)
+    torch.testing.assert_close(frame.restore(pixels, 16), pixels, rtol=0, atol=1e-5)
+
+
+def test_the_middle_is_not_squeezed_and_the_outside_is_by_tanh():
+    side = 64
+    frame = FaceFrame(IDENTITY, side, warp=0.8)
+    y, x = torch.meshgrid(*[torch.arange(side) + 0.5] * 2, indexing="ij")
+    ramp = torch.stack([x, y])[None] / side * 2 - 1  # value = place in the frame, in [-1, 1]
+    seen = frame.restore(ramp, side)
+    middle = slice(side // 2 - 6, side // 2 + 6)
+    torch.testing.assert_close(seen[..., middle, middle], ramp[..., middle, middle])
+    c = float(ramp[0, 0, 0, -4])
+    expected = 0.2 + 0.8 * tanh((c - 0.2) / 0.8)
+    assert float(seen[0, 0, side // 2, -4]) == pytest.approx(expected, abs=1e-4)
+    assert float(seen[0, 0, side // 2, 3]) == pytest.approx(-expected, abs=1e-4)
+
+
+def test_back_and_forth_keeps_a_smooth_picture():
+    pixels = waves(96)
+    frame = lapa_frame(average_points(pixels), 128)
+    back = frame.restore(frame.sample(pixels), 96)
+    torch.testing.assert_close(back[..., 8:-8, 8:-8], pixels[..., 8:-8, 8:-8], rtol=0, atol=0.01)
+
+
+def test_beyond_the_crop_the_parser_sees_black():
+    pixels = torch.ones(1, 3, 64, 64)
+    frame = lapa_frame(average_points(pixels), 128).sample(pixels)
+    assert float(frame[0, 0, 0, 0]) == -1
+    assert float(frame[0, 0, 64, 64]) == pytest.approx(1)
+
+
+def test_restore_does_not_depend_on_the_size_of_the_maps():
+    frame = lapa_frame(average_points(torch.zeros(1, 3, 64, 64)), 128)
+    small, large = frame.restore(waves(64), 48), frame.restore(waves(256), 48)
+    torch.testing.assert_close(small, large, rtol=0, atol=0.01)
+
+
+def test_five_points_come_from_the_eyes_nose_and_mouth_corners():
+    landmarks = torch.zeros(1, 68, 2)
+    landmarks[:, 36:42], landmarks[:, 42:48] = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.0])
+    landmarks[:, 30], landmarks[:, 48], landmarks[:, 54] = 5.0, 6.0, 7.0
+    assert five_points(landmarks)[0].tolist() == [[1, 2], [3, 2], [5, 5], [6, 6], [7, 7]]
+    with pytest.raises(ShapeError, match="landmarks"):
+        five_points(torch.zeros(1, 5, 2))
+
+
+def test_points_go_into_a_turned_crop():
+    turn = pi / 6
+    right = torch.tensor([cos(turn), sin(turn)]) * 200
+    down = torch.tensor([-sin(turn), cos(turn)]) * 200
+    origin = torch.tensor([300.0, 100.0])
+    quad = torch.stack([origin, origin + down, origin + down + right, origin + right])
+    points = torch.stack([origin, origin + right / 2 + down / 4, origin + right])[None]
+    expected = torch.tensor([[[0.0, 0.0], [32.0, 16.0], [64.0, 0.0]]])
+    torch.testing.assert_close(into_crop(points, quad, 64), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", [lapa_frame, celebamask_hq_frame])
+def test_coinciding_points_and_wrong_shapes_are_refused(make):
+    with pytest.raises(FaceError, match="coinciding"):
+        make(torch.ones(1, 5, 2), 64)
+    with pytest.raises(ShapeError, match="points"):
+        make(torch.ones(1, 4, 2), 64)
