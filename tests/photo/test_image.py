@@ -13,9 +13,9 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 
 from stylefeatureeditor.errors import DependencyError, PhotoError, SfeError, ShapeError
+from stylefeatureeditor.photo import SUFFIXES, modes
 from stylefeatureeditor.photo import image as image_module
-from stylefeatureeditor.photo import modes
-from stylefeatureeditor.photo.image import SUFFIXES, read_photo, save_photo, to_tensor, to_uint8
+from stylefeatureeditor.photo.image import read_photo, save_photo, to_tensor, to_uint8
 from stylefeatureeditor.records import Photo
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)

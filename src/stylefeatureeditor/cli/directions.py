@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylefeatureeditor.cli import fitting
+from stylefeatureeditor.cli import fit_directions
 from stylefeatureeditor.cli.options import (
     add_command,
     add_json,
@@ -61,7 +61,7 @@ def add_to(commands: Commands) -> None:
         "sfe directions import pca.pt --component 10 --layers 7:8 --name beard --model my_model",
     )
     _add_import_options(importing)
-    fitting.add_to(group)
+    fit_directions.add_to(group)
 
 
 def _add_import_options(parser: argparse.ArgumentParser) -> None:
@@ -134,12 +134,7 @@ def import_direction(args: argparse.Namespace) -> int:
     """Run `sfe directions import`."""
     from stylefeatureeditor.editing.import_file import direction_from_tensor, entry_for
     from stylefeatureeditor.methods.folder import load_any_config
-    from stylefeatureeditor.weights.direction_files import (
-        load_directions,
-        load_own_directions,
-        read_direction_file,
-        save_own_directions,
-    )
+    from stylefeatureeditor.weights.direction_files import add_own_direction, read_direction_file
     from stylefeatureeditor.weights.local_models import find_model
 
     folder = find_model(args.model)
@@ -155,16 +150,15 @@ def import_direction(args: argparse.Namespace) -> int:
         component=args.component,
         layers=args.layers,
     )
-    entry = entry_for(direction, args.range)
-    load_directions(folder, config.catalog).with_entry(entry)  # refuses a name in use
-    save_own_directions(load_own_directions(folder).with_entry(entry), folder)
+    add_own_direction(entry_for(direction, args.range), folder, config.catalog)
     print(f"{args.name} is now a direction of {folder}")
     return 0
 
 
 def _directions_of(model: str | None) -> tuple[Catalog, Path | None]:
     """The directions of a model and its folder; those of a published family have none."""
-    from stylefeatureeditor.editing.catalog import FAMILIES, load_catalog
+    from stylefeatureeditor.editing.catalog import load_catalog
+    from stylefeatureeditor.editing.direction_names import FAMILIES
     from stylefeatureeditor.methods.folder import load_any_config
     from stylefeatureeditor.weights.direction_files import load_directions
     from stylefeatureeditor.weights.local_models import find_model, local_models

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.cli.options import add_command, add_json
 from stylefeatureeditor.cli.output import Progress, print_json, print_table
-from stylefeatureeditor.files import member, readable_size
+from stylefeatureeditor.files import member, readable_size, sha256_file
 
 if TYPE_CHECKING:
     import argparse
@@ -78,7 +78,7 @@ def _networks(folder: Path) -> dict[str, nn.Module]:
 
 def _files(folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """A row for each file of weights, and the header of the last."""
-    from stylefeatureeditor.weights.storage import load_tensors, sha256_file
+    from stylefeatureeditor.weights.storage import load_tensors
 
     files: dict[str, dict[str, Any]] = {}
     header: dict[str, str] = {}

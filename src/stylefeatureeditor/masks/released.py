@@ -12,6 +12,7 @@ from stylefeatureeditor.masks.bisenet import BiSeNet, BiSeNetConfig, load_releas
 from stylefeatureeditor.masks.bisenet_parser import BiSeNetParser
 from stylefeatureeditor.masks.farl import FarlNetwork, farl_lapa, load_released_farl
 from stylefeatureeditor.masks.farl_parser import FarlParser
+from stylefeatureeditor.masks.labels import NO_PARSER
 from stylefeatureeditor.weights.local_models import files_folder
 from stylefeatureeditor.weights.sources import find_sources
 from stylefeatureeditor.weights.unpickle import read_torch
@@ -36,10 +37,7 @@ def find_face_parser() -> FaceParser:
         path = files_folder() / source.file_name
         if path.is_file():
             return load_face_parser(path)
-    raise MaskError(
-        "this mask needs a face parser and none is on disk: `sfe models pull farl-lapa` (the "
-        "release's) or `sfe models pull bisenet` fetches one; the mask 'face' needs none"
-    )
+    raise MaskError(NO_PARSER)
 
 
 def load_face_parser(path: Path) -> FaceParser:

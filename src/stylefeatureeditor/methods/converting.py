@@ -11,7 +11,7 @@ import torch
 
 from stylefeatureeditor import __version__
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import atomic_path, together
+from stylefeatureeditor.files import atomic_path, sha256_file, together
 from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.checkpoint import save_model
 from stylefeatureeditor.weights.convert import (
@@ -22,7 +22,6 @@ from stylefeatureeditor.weights.convert import (
 from stylefeatureeditor.weights.convert_parts import convert_part
 from stylefeatureeditor.weights.direction_files import PUBLISHED
 from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
-from stylefeatureeditor.weights.storage import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

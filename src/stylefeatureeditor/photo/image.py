@@ -30,7 +30,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from stylefeatureeditor.errors import DependencyError, PhotoError, check_shape
 from stylefeatureeditor.files import atomic_path
-from stylefeatureeditor.photo import modes
+from stylefeatureeditor.photo import SUFFIXES, modes
 from stylefeatureeditor.records import Photo
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ _FORMAT_PIXELS = {"WEBP": 50e6, "AVIF": 50e6, "HEIF": 50e6, "JPEG2000": 16e6}
 MAX_SIDE = 1 << 15  # dlib's detector breaks the heap on 40000
 MAX_ASPECT, LONG_SIDE = 50, 4096  # of the sides; it counts where the longer one is above LONG_SIDE
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
-SUFFIXES = (".png", *_JPEG_SUFFIXES, ".webp", ".tif", ".tiff")
 
 logger = logging.getLogger(__name__)
 
