@@ -21,7 +21,7 @@ import yaml
 import stylefeatureeditor as sfe
 from docs_world import make_world
 from stylefeatureeditor.cli.main import build_parser, main
-from stylefeatureeditor.data.sources import name_column, parse_csv
+from stylefeatureeditor.data.image_sources import name_column, parse_csv
 from stylefeatureeditor.training import presets, recipes
 from stylefeatureeditor.training.config import load_config
 

@@ -270,7 +270,7 @@ def test_reading_takes_at_most_12_bytes_a_pixel_and_200_mib(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from stylefeatureeditor.data.decode import decode
+from stylefeatureeditor.data.images import decode
 from stylefeatureeditor.photo.image import read_photo
 
 def spent(work):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, replace
 from functools import partial
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +20,11 @@ from stylefeatureeditor.cli.options import (
     add_device,
     add_method,
     add_model,
+    finite,
+    flag,
     load_editor,
     positive,
+    reader,
 )
 from stylefeatureeditor.cli.output import Progress, warn
 from stylefeatureeditor.cli.refusals import check_directions, check_mask, check_text
@@ -32,7 +33,8 @@ from stylefeatureeditor.photo import SUFFIXES
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import argparse
+    from collections.abc import Callable, Iterator
 
     from PIL import Image
     from torch import Tensor
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
 
 MAX_GRID = 25
 BATCH = 4
-GRID_BATCH = 4  # strengths drawn at a time
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,32 @@ class Grid:
         """Return the strengths, the ends included."""
         step = (self.high - self.low) / (self.count - 1)
         return [round(self.low + step * number, 6) for number in range(self.count)]
+
+
+def _strength(name: str, number: str) -> tuple[str, float]:
+    return name.strip(), finite(number)
+
+
+def _grid(name: str, low: str, high: str, count: str) -> Grid:
+    made = Grid(name.strip(), finite(low), finite(high), int(finite(count)))
+    if not (made.low < made.high and made.count == finite(count) and 2 <= made.count <= MAX_GRID):
+        raise ValueError
+    return made
+
+
+NAMED = r"(.*\S.*)="
+edit = reader("NAME=STRENGTH as in smile=2", NAMED + "([^=]*)", _strength)
+text_edit = reader("WORDS=STRENGTH as in 'a smiling face=5'", NAMED + "([^=]*)", _strength)
+grid = reader(
+    f"NAME=FROM:TO:COUNT as in smile=-3:3:7, with 2 to {MAX_GRID} strengths",
+    NAMED + "([^=:]*):([^=:]*):([^=:]*)",
+    _grid,
+)
+which_face: Callable[[str], str | int] = reader(
+    "largest, all or a number",
+    r"(largest|all|\d+)",
+    lambda word: int(word) if word.isdecimal() else word,
+)
 
 
 def add_to(commands: Commands) -> None:
@@ -130,9 +157,7 @@ def add_to(commands: Commands) -> None:
         type=grid,
         help="write a labelled strip of the crop with several strengths; -e holds for all of them",
     )
-    kind.add_argument(
-        "--compare", action="store_true", help="write the photo before and after, side by side"
-    )
+    flag(kind, "--compare", "write the photo before and after, side by side")
     parser.add_argument(
         "--batch-size",
         type=positive,
@@ -160,9 +185,7 @@ def add_edits(parser: argparse.ArgumentParser, several: str) -> None:
 
 def add_face_options(parser: argparse.ArgumentParser) -> None:
     """Add --aligned and --face."""
-    parser.add_argument(
-        "--aligned", action="store_true", help="the photo is a square aligned crop already"
-    )
+    flag(parser, "--aligned", "the photo is a square aligned crop already")
     parser.add_argument(
         "--face",
         metavar="largest|all|N",
@@ -174,62 +197,7 @@ def add_face_options(parser: argparse.ArgumentParser) -> None:
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
     """Add --overwrite."""
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="in a batch, do photos again whose output is there already",
-    )
-
-
-def edit(text: str) -> tuple[str, float]:
-    """Read NAME=STRENGTH."""
-    name, _, number = text.rpartition("=")
-    strength = _number(number)
-    if not name.strip() or strength is None:
-        raise argparse.ArgumentTypeError(f"expected NAME=STRENGTH as in smile=2, got '{text}'")
-    return name.strip(), strength
-
-
-def text_edit(text: str) -> tuple[str, float]:
-    """Read WORDS=STRENGTH."""
-    words, _, number = text.rpartition("=")
-    strength = _number(number)
-    if not words.strip() or strength is None:
-        raise argparse.ArgumentTypeError(
-            f"expected WORDS=STRENGTH as in 'a smiling face=5', got '{text}'"
-        )
-    return words.strip(), strength
-
-
-def grid(text: str) -> Grid:
-    """Read NAME=FROM:TO:COUNT."""
-    name, _, span = text.rpartition("=")
-    parts = [_number(part) for part in span.split(":")]
-    if name.strip() and len(parts) == 3 and None not in parts:
-        low, high, count = (part for part in parts if part is not None)
-        if low < high and count == int(count) and 2 <= count <= MAX_GRID:
-            return Grid(name.strip(), low, high, int(count))
-    raise argparse.ArgumentTypeError(
-        f"expected NAME=FROM:TO:COUNT as in smile=-3:3:7, with 2 to {MAX_GRID} strengths, "
-        f"got '{text}'"
-    )
-
-
-def which_face(text: str) -> str | int:
-    """Read largest, all or a number."""
-    if text in ("largest", "all"):
-        return text
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected largest, all or a number, got '{text}'")
-    return int(text)
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if isfinite(number) else None
+    flag(parser, "--overwrite", "in a batch, do photos again whose output is there already")
 
 
 def edit_photos(args: argparse.Namespace) -> int:
@@ -336,30 +304,16 @@ def _strips(
     jobs: list[Job], editor: Editor, edits: Edits, args: argparse.Namespace, settings: Settings
 ) -> Iterator[Outcome]:
     """Write the strip of each photo: its crop, and what the strengths of --grid make of it."""
-    import torch
-    from PIL import Image
-
-    from stylefeatureeditor.photo.contact_sheet import draw_strip
-    from stylefeatureeditor.photo.image import to_uint8
+    from stylefeatureeditor.directions.strip import strip_of
 
     def make(job: Job) -> str:
         note = note_of(settings, job.photo)
         source = _read_source(job.photo, editor, args)
         if isinstance(source, Path):
             source = editor.invert(source, face=args.face, aligned=args.aligned)
-        if len(source) > 1:
-            raise FaceError("--grid shows one face: choose it with --face 1, 2 and so on")
-        # An inversion of an aligned tensor does not keep it.
-        crops = [face.pixels for face in source.faces] or [editor.pipeline.reconstruct(source)]
-        tiles = [("photo", Image.fromarray(to_uint8(crops[0])[0]))]
-        strengths = args.grid.strengths()
-        for first in range(0, len(strengths), GRID_BATCH):
-            some = strengths[first : first + GRID_BATCH]
-            moves = {**edits, args.grid.name: torch.tensor(some)}
-            result = editor.edit(source, moves, mask=args.mask, blend="none")
-            labels = [f"{args.grid.name} {strength:g}" for strength in some]
-            tiles += zip(labels, result.crops, strict=True)
-        return _save_picture(draw_strip(tiles), job.output, source, note)
+        name, strengths = args.grid.name, args.grid.strengths()
+        strip = strip_of(editor, source, name, strengths, edits=edits, mask=args.mask)
+        return _save_picture(strip, job.output, source, note)
 
     return ((job, job.attempt(make)) for job in jobs)
 

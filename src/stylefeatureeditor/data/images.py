@@ -24,17 +24,18 @@ import threading
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from stylefeatureeditor.data.decode import Fit, decode
+from stylefeatureeditor.data.image_sources import ImageSource, open_sources
 from stylefeatureeditor.data.order import Order
 from stylefeatureeditor.data.row_filter import row_filter
-from stylefeatureeditor.data.sources import Source, open_sources
 from stylefeatureeditor.errors import ConfigError, PhotoError
+from stylefeatureeditor.photo.image import read_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Fit = Literal["crop", "pad"]
 Gathered = tuple[np.ndarray, np.ndarray]  # numbers (B,) and pixels (B, 3, S, S) uint8
+PAD_ROWS = 64  # padded and resized at a time
 BATCHES_AHEAD = 3  # decoded before they are due; more only costs memory
 
 
@@ -116,7 +119,7 @@ class ImageSet:
     """
 
     def __init__(
-        self, sources: Sequence[Source], keep: Sequence[Sequence[int]], size: int, fit: Fit
+        self, sources: Sequence[ImageSource], keep: Sequence[Sequence[int]], size: int, fit: Fit
     ) -> None:
         self.size = size
         self.fit: Fit = fit
@@ -270,7 +273,7 @@ def open_images(
     """Open images of one or several sources at side `size`, and decode them if they fit memory.
 
     Args:
-        source: folders, zip files or tar shards, as in `sources.py`.
+        source: folders, zip files or tar shards, as in `image_sources.py`.
         size: S in pixels.
         where: rules on table columns, as in `row_filter.py`; None takes all images.
         fit: "crop" cuts a picture to its middle square, "pad" makes it square with black.
@@ -352,12 +355,41 @@ def to_photos(pixels: Tensor) -> Tensor:
     return pixels.float().mul_(2 / 255).sub_(1)
 
 
-def _kept(source: Source, where: Mapping[str, str | float]) -> list[int]:
+def decode(data: bytes, size: int, fit: Fit) -> np.ndarray:
+    """Turn the bytes of an image file into (3, size, size) uint8 RGB, upright.
+
+    What is transparent comes out on black.
+
+    Raises:
+        PhotoError: the bytes are no picture, damaged, or too large.
+    """
+    photo = read_photo(data)
+    picture = Image.fromarray(photo.pixels)
+    if photo.alpha is not None:
+        black = Image.new("RGB", picture.size)
+        picture = Image.composite(picture, black, Image.fromarray(photo.alpha))
+    width, height = picture.size
+    side = min(width, height) if fit == "crop" else max(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    if fit == "pad" and width != height:  # by rows: the square may be huge
+        rows = Image.new("RGB", (size, height))
+        for y in range(0, height, PAD_ROWS):
+            band = picture.crop((left, y, left + side, min(y + PAD_ROWS, height)))
+            rows.paste(band.resize((size, band.height), Image.Resampling.LANCZOS), (0, y))
+        picture = rows.crop((0, top, size, top + side))  # outside is black
+    elif width != height:
+        picture = picture.crop((left, top, left + side, top + side))
+    if picture.size != (size, size):
+        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
+    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+
+
+def _kept(source: ImageSource, where: Mapping[str, str | float]) -> list[int]:
     fits = row_filter(where, source.columns, str(source.path))
     return [i for i, entry in enumerate(source.entries) if fits(entry.row)]
 
 
-def _unique_names(places: Sequence[tuple[Source, int]]) -> tuple[str, ...]:
+def _unique_names(places: Sequence[tuple[ImageSource, int]]) -> tuple[str, ...]:
     plain = [source.entries[i].name for source, i in places]
     times = Counter(plain)
     return tuple(

@@ -16,7 +16,7 @@ from stylefeatureeditor.web.sessions import Sessions
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 
-    from stylefeatureeditor.web.models import Models
+    from stylefeatureeditor.web.loaded_models import Models
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Any]]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stylefeatureeditor.web.limits import Limits
-    from stylefeatureeditor.web.models import Models
+    from stylefeatureeditor.web.loaded_models import Models
 
 
 class Sessions:
