@@ -10,9 +10,8 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from stylefeatureeditor.web.limits import Limits
 from stylefeatureeditor.web.session import Session
-from stylefeatureeditor.web.sessions import Sessions
+from stylefeatureeditor.web.sessions import Limits, Sessions
 
 
 @dataclass

@@ -7,9 +7,9 @@ import pytest
 
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.methods.editor import MethodEditor
-from stylefeatureeditor.web.limits import Limits
 from stylefeatureeditor.web.loaded_models import Models, model_label
 from stylefeatureeditor.web.session import Session
+from stylefeatureeditor.web.sessions import Limits
 from stylefeatureeditor.web.settings import as_command, as_python
 from tiny_methods import tiny_method_editor
 

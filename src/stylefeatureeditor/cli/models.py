@@ -150,28 +150,17 @@ def _convert(args: argparse.Namespace) -> list[Path]:
         )
     if args.directions and not args.directions.is_dir():
         raise WeightsError(f"--directions must be a folder, there is none at {args.directions}")
-    name = args.name or args.output.resolve().name
-    catalog = None if args.catalog == "none" else args.catalog
-    directions = sorted(args.directions.iterdir()) if args.directions else ()
+    about = {
+        "name": args.name or args.output.resolve().name,
+        "catalog": None if args.catalog == "none" else args.catalog,
+        "directions": sorted(args.directions.iterdir()) if args.directions else (),
+        "half": args.half,
+    }
     if args.method is not None:
-        convert_method(
-            args.method,
-            args.files,
-            args.output,
-            name=name,
-            catalog=catalog,
-            directions=directions,
-            half=args.half,
-        )
+        convert_method(args.method, args.files, args.output, **about)
     else:
-        convert_to_folder(
-            ReleasedFiles(args.sfe, args.generator, args.e4e),
-            args.output,
-            name=name,
-            catalog=catalog,
-            directions=directions,
-            half=args.half,
-        )
+        files = ReleasedFiles(args.sfe, args.generator, args.e4e)
+        convert_to_folder(files, args.output, **about)
     return [args.output]
 
 
@@ -200,7 +189,7 @@ def list_models(args: argparse.Namespace) -> int:
                 "local": {name: str(folder) for name, folder in here.items()},
                 "methods": methods,
                 "groups": {name: list(files) for name, files in groups.items()},
-                "published": [_source_row(source) for source in known.values()],
+                "published": [vars(source) for source in known.values()],
             }
         )
         return 0
@@ -227,17 +216,8 @@ def list_models(args: argparse.Namespace) -> int:
 def _print_sources(sources: list[Source], indent: str = "  ") -> None:
     from stylefeatureeditor.methods.published import licence_text
 
-    print_table(
-        [
-            (source.name, readable_size(source.size), source.what, licence_text(source))
-            for source in sources
-        ],
-        indent,
-    )
-
-
-def _source_row(source: Source) -> dict[str, Any]:
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(source).items()}
+    rows = [(s.name, readable_size(s.size), s.what, licence_text(s)) for s in sources]
+    print_table(rows, indent)
 
 
 def pull_files(args: argparse.Namespace) -> int:
@@ -291,21 +271,19 @@ def _install(name: str, sources: tuple[Source, ...]) -> None:
     from stylefeatureeditor.methods.methods import KINDS
     from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
 
+    directions = pulled_directions()
     if name in GROUP_MODELS:
         folder = convert_pulled(name, GROUP_MODELS[name])
+        print(f"{name} is ready: {folder}")
     elif name in KINDS:
         folder = pulled_folder() / name
         paths = [files_folder() / source.file_name for source in sources]
-        convert_method(
-            name, paths, folder, name=name, catalog="ffhq", directions=pulled_directions()
-        )
-    else:
-        if any(source.feeds == "directions" for source in sources):
-            for model in (*GROUP_MODELS, *KINDS):
-                if (pulled_folder() / model).is_dir():
-                    copy_directions(pulled_directions(), pulled_folder() / model)
-        return
-    print(f"{name} is ready: {folder}")
+        convert_method(name, paths, folder, name=name, catalog="ffhq", directions=directions)
+        print(f"{name} is ready: {folder}")
+    elif any(source.feeds == "directions" for source in sources):
+        for folder in (pulled_folder() / model for model in (*GROUP_MODELS, *KINDS)):
+            if folder.is_dir():
+                copy_directions(directions, folder)
 
 
 def show_info(args: argparse.Namespace) -> int:
@@ -399,23 +377,15 @@ def _print_info(content: dict[str, Any]) -> None:
         ("published directions", config["catalog"] or "none"),
         ("own directions", ", ".join(content["own_directions"]) or "none"),
         ("paste-back", config["blend"]),
+        *((key.replace("_", " "), value) for key, value in content["header"].items()),
     ]
-    rows += [(key.replace("_", " "), value) for key, value in content["header"].items()]
     print_table(rows, "  ")
     print("networks")
-    print_table(
-        [
-            (
-                name,
-                f"{item['parameters']:,} parameters",
-                item["stored_as"],
-                readable_size(item["bytes"]),
-                item["sha256"],
-            )
-            for name, item in content["networks"].items()
-        ],
-        "  ",
-    )
+    networks = []
+    for name, item in content["networks"].items():
+        count, size = f"{item['parameters']:,} parameters", readable_size(item["bytes"])
+        networks.append((name, count, item["stored_as"], size, item["sha256"]))
+    print_table(networks, "  ")
     if content["converted_from"]:
         print("converted from")
         keys = ("role", "file", "sha256")

@@ -19,7 +19,6 @@ import io
 import logging
 import os
 import struct
-import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -29,7 +28,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from stylefeatureeditor.errors import DependencyError, PhotoError, check_shape
-from stylefeatureeditor.files import atomic_path
+from stylefeatureeditor.files import DAMAGED_ZIP, atomic_path
 from stylefeatureeditor.photo import SUFFIXES, modes
 from stylefeatureeditor.records import Photo
 
@@ -74,19 +73,8 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 _JPEG_EXIF_BYTES = 65533  # what one APP1 segment holds
 # What Pillow's decoders are known to raise on damaged data.
 _DAMAGED = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    LookupError,
-    AttributeError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
+    *DAMAGED_ZIP,
+    *(OSError, SyntaxError, TypeError, ArithmeticError, AttributeError, MemoryError),
     Image.DecompressionBombError,
 )
 

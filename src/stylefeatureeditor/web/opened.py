@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.inversion.record import Inversion
     from stylefeatureeditor.model import Framing
     from stylefeatureeditor.records import Photo
-    from stylefeatureeditor.web.limits import Limits
+    from stylefeatureeditor.web.sessions import Limits
 
 # NASA's portrait of Eileen Collins, public domain; scikit-image brings it
 SAMPLE_NAME = "astronaut.png"

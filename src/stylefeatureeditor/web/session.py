@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.inversion.record import Inversion
-    from stylefeatureeditor.web.limits import Limits
     from stylefeatureeditor.web.loaded_models import Models
     from stylefeatureeditor.web.opened import Opened
+    from stylefeatureeditor.web.sessions import Limits
     from stylefeatureeditor.web.settings import Which
 
 STRIP = 7  # strengths of a strip
