@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from stylefeatureeditor.comparisons.inversion import CodeInversion, edit_codes
 from stylefeatureeditor.comparisons.pixels import shrink
 from stylefeatureeditor.editing.e4e import E4eConfig, FeaturePyramid
+from stylefeatureeditor.generator.layers import normal
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.records import Codes
 
@@ -50,7 +51,7 @@ class StyleTransformer(nn.Module):
         width = config.generator.style_dim
         self.generator = Generator(config.generator)
         self.pyramid = FeaturePyramid(config.pyramid)
-        self.latents = nn.Parameter(torch.normal(0.0, 1.0, (1, config.generator.num_styles, width)))
+        self.latents = nn.Parameter(normal(1, config.generator.num_styles, width))
         self.coarse, self.middle, self.fine = (
             nn.TransformerDecoderLayer(width, config.heads, config.hidden, 0.0, batch_first=True)
             for _ in range(3)
