@@ -228,3 +228,17 @@ print("imported")
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert result.stdout.split() == ["imported"]
+
+
+def test_opening_a_model_does_not_wait_for_torchs_compiler():
+    """A second of imports, which arithmetic on the meta device would bring in."""
+    program = """
+import sys
+from stylefeatureeditor import Editor
+Editor.from_pretrained("faces")
+print(*{"torch._dynamo", "sympy"} & set(sys.modules))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout.split() == []

@@ -12,6 +12,7 @@ from stylefeatureeditor.generator.layers import (
     PixelNorm,
     StyledLayer,
     ToRGB,
+    blur_and_halve,
     blur_kernel,
     upsample_rgb,
 )
@@ -110,6 +111,23 @@ def test_upsampling_keeps_a_flat_image_flat_away_from_the_border():
     flat = torch.full((1, 3, 8, 8), 0.7)
     inside = upsample_rgb(flat, blur_kernel(gain=4.0))[..., 2:-2, 2:-2]
     torch.testing.assert_close(inside, torch.full_like(inside, 0.7))
+
+
+@pytest.mark.parametrize("gain", [1.0, 4.0])
+def test_blurring_and_halving_in_bfloat16_is_the_strided_filter(gain):
+    """Values and gradients, to the four roundings that lie between."""
+    exact = draw("layers.halve", (2, 5, 12, 12)).requires_grad_()
+    rounded = exact.detach().bfloat16().requires_grad_()
+    wanted, got = (blur_and_halve(x, blur_kernel(gain)) for x in (exact, rounded))
+    assert got.dtype == torch.bfloat16
+    weights = draw("layers.halve.gradient", tuple(wanted.shape))
+    wanted_slope, got_slope = (
+        torch.autograd.grad((y * weights).sum(), x)[0]
+        for y, x in ((wanted, exact), (got.float(), rounded))
+    )
+    bound = 4 * 2**-9 * gain  # half a unit of 8 bits each; what is summed stays below 3
+    torch.testing.assert_close(got.float(), wanted, rtol=0, atol=3 * bound)
+    torch.testing.assert_close(got_slope.float(), wanted_slope, rtol=0, atol=3 * bound)
 
 
 def test_demodulation_takes_the_scale_of_the_style_away():

@@ -5,11 +5,13 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.weights import storage
 from stylefeatureeditor.weights.storage import (
+    ALIGNMENT,
     load_tensors,
     read_json,
     save_tensors,
@@ -42,6 +44,35 @@ def test_tensors_and_header_come_back_as_they_were(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+ODD = {"a": torch.randn(3), "b": torch.randn(16, 4), "c": torch.randn(5, 7), "d": torch.randn(32)}
+
+
+def test_loaded_tensors_begin_where_torchs_own_do(tmp_path):
+    save_file(ODD, tmp_path / "foreign.safetensors")
+    save_tensors(tmp_path / "own.safetensors", ODD, {"step": "7"})
+    with safe_open(tmp_path / "foreign.safetensors", "pt") as file:
+        assert any(file.get_tensor(name).data_ptr() % ALIGNMENT for name in ODD)
+    for name in ("foreign", "own"):
+        loaded, _ = load_tensors(tmp_path / f"{name}.safetensors")
+        for key, tensor in loaded.items():
+            assert tensor.data_ptr() % ALIGNMENT == 0
+            assert torch.equal(tensor, ODD[key])
+
+
+def test_whole_lines_of_our_files_are_mapped_and_need_no_copy(tmp_path):
+    path = tmp_path / "own.safetensors"
+    save_tensors(path, ODD, {"step": "7"})
+    with safe_open(path, "pt") as file:
+        assert all(file.get_tensor(name).data_ptr() % ALIGNMENT == 0 for name in "bd")
+        assert file.metadata() == {"step": "7"}
+
+
+def test_a_kind_of_number_that_files_do_not_hold_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match=r"z is torch\.complex64, which is not kept in files"):
+        save_tensors(tmp_path / "own.safetensors", {"z": torch.ones(2, dtype=torch.complex64)}, {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_saving_in_half_precision_converts_floats_only(tmp_path):
     path = tmp_path / "model.safetensors"
     tensors = {"w": torch.tensor([0.1, float("inf")]), "n": torch.arange(3)}
@@ -60,11 +91,11 @@ def test_a_failed_save_keeps_the_old_file_and_leaves_nothing(error, tmp_path, mo
     path = tmp_path / "model.safetensors"
     save_tensors(path, {"w": torch.ones(1)}, {})
 
-    def write_half(_tensors, path, metadata):
-        path.write_text(f"half {metadata}")
+    def write_half(path, _tensors, header):
+        path.write_text(f"half {header}")
         raise error
 
-    monkeypatch.setattr(storage, "save_file", write_half)
+    monkeypatch.setattr(storage, "_write", write_half)
     expected = WeightsError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
         save_tensors(path, {"w": torch.zeros(1)}, {})

@@ -125,9 +125,10 @@ class WeightRegressor(nn.Module):
                 *(nn.Conv2d(*pair, kernel_size=4, stride=2, padding=1) for pair in strided),
             ]
         )
-        self.w1 = nn.Parameter(torch.randn(latent, in_channels * latent) / latent**0.5)
+        std = latent**-0.5
+        self.w1 = nn.Parameter(torch.normal(0.0, std, (latent, in_channels * latent)))
         self.b1 = nn.Parameter(torch.zeros(in_channels * latent))
-        self.w2 = nn.Parameter(torch.randn(latent, out_channels * side**2) / latent**0.5)
+        self.w2 = nn.Parameter(torch.normal(0.0, std, (latent, out_channels * side**2)))
         self.b2 = nn.Parameter(torch.zeros(out_channels * side**2))
 
     def forward(self, own: Tensor, target: Tensor) -> Tensor:

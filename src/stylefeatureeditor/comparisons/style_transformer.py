@@ -50,7 +50,7 @@ class StyleTransformer(nn.Module):
         width = config.generator.style_dim
         self.generator = Generator(config.generator)
         self.pyramid = FeaturePyramid(config.pyramid)
-        self.latents = nn.Parameter(torch.randn(1, config.generator.num_styles, width))
+        self.latents = nn.Parameter(torch.normal(0.0, 1.0, (1, config.generator.num_styles, width)))
         self.coarse, self.middle, self.fine = (
             nn.TransformerDecoderLayer(width, config.heads, config.hidden, 0.0, batch_first=True)
             for _ in range(3)

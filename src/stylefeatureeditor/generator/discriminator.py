@@ -26,7 +26,7 @@ from stylefeatureeditor.errors import (
     check_side,
     check_sizes,
 )
-from stylefeatureeditor.generator.layers import EqualizedLinear, activate, blur_kernel
+from stylefeatureeditor.generator.layers import EqualizedLinear, blur, blur_and_halve, blur_kernel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +109,14 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, S, S) -> (B, C', S/2, S/2)."""
-        return (self.conv2(self.conv1(x)) + self.skip(x)) * sqrt(0.5)
+        return self.conv2(self.conv1(x), sqrt(0.5)) + self.skip(x, sqrt(0.5))
 
 
 class EqualizedConv(nn.Module):
     """conv(x, W / sqrt(fan_in)), then bias and scaled leaky ReLU if `activation`.
+
+    Factors go into weight and bias, where they cost no pass over the pixels: a leaky ReLU of a
+    multiple is the multiple of a leaky ReLU.
 
     Args:
         in_channels: C_in.
@@ -137,27 +140,30 @@ class EqualizedConv(nn.Module):
         clamp: float | None = None,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(
+            torch.normal(0.0, 1.0, (out_channels, in_channels, kernel_size, kernel_size))
+        )
         self.bias = nn.Parameter(torch.zeros(out_channels)) if activation else None
         self.downsample = downsample
         self.clamp = clamp
         self.register_buffer("blur_kernel", blur_kernel(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, S, S) -> (B, C_out, S, S), or half the side."""
-        weight = self.weight * (1 / sqrt(self.weight[0].numel()))
+    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        """(B, C_in, S, S) -> `gain` times the output, (B, C_out, S, S) or half the side."""
+        scale = gain if self.bias is None else gain * sqrt(2)
+        weight = self.weight * (scale / sqrt(self.weight[0].numel()))
+        bias = None if self.bias is None else self.bias * scale
         reach = weight.shape[-1] // 2
-        if self.downsample:
-            # A 1x1 convolution sees only every other blurred cell, so only those are made.
-            channels, stride = x.shape[1], 2 if reach == 0 else 1
-            kernel = self.blur_kernel.to(x.dtype).expand(channels, 1, -1, -1)
-            x = functional.conv2d(x, kernel, None, stride, padding=1 + reach, groups=channels)
-            x = functional.conv2d(x, weight, stride=2 // stride)
+        if not self.downsample:
+            x = functional.conv2d(x, weight, bias, padding=reach)
+        elif reach == 0:  # sees only every other blurred cell, so only those are made
+            x = functional.conv2d(blur_and_halve(x, self.blur_kernel), weight, bias)
         else:
-            x = functional.conv2d(x, weight, padding=reach)
+            x = blur(x, self.blur_kernel, padding=1 + reach)
+            x = functional.conv2d(x, weight, bias, stride=2)
         if self.bias is not None:
-            x = activate(x + self.bias[:, None, None])
-        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+            x = functional.leaky_relu_(x, 0.2)
+        return x if self.clamp is None else x.clamp(-self.clamp * gain, self.clamp * gain)
 
 
 def append_spread(x: Tensor, group_size: int) -> Tensor:

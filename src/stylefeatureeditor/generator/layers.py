@@ -26,16 +26,32 @@ def activate(x: Tensor) -> Tensor:
 
 def blur_kernel(gain: float = 1.0) -> Tensor:
     """The 4x4 binomial low-pass filter; its sum is `gain`."""
-    taps = torch.tensor(BLUR_TAPS)
-    kernel = torch.outer(taps, taps)
-    return kernel * (gain / kernel.sum())
+    scale = gain / sum(BLUR_TAPS) ** 2
+    return torch.tensor([[a * b * scale for b in BLUR_TAPS] for a in BLUR_TAPS])
 
 
-def blur(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Filter every channel with one 4x4 kernel, one zero around: (B, C, S, S) -> side S - 1."""
+def blur(x: Tensor, kernel: Tensor, bias: Tensor | None = None, padding: int = 1) -> Tensor:
+    """Filter every channel with one 4x4 kernel: (B, C, S, S) -> side S - 3 + 2 `padding`."""
     channels = x.shape[1]
     kernel = kernel.to(x.dtype).expand(channels, 1, -1, -1)
-    return functional.conv2d(x, kernel, bias, padding=1, groups=channels)
+    return functional.conv2d(x, kernel, bias, padding=padding, groups=channels)
+
+
+def blur_and_halve(x: Tensor, kernel: Tensor) -> Tensor:
+    """Every other row and column of `blur`, the first included: (B, C, S, S) -> side S / 2.
+
+    The gradient of a strided filter of single channels takes a CPU thirty times as long in bfloat16
+    as it should. There, [1 3 3 1] is [1 2 1] followed by the mean of neighbours.
+    """
+    channels = x.shape[1]
+    if x.dtype == torch.bfloat16 and x.device.type == "cpu":
+        taps = x.new_tensor((1.0, 2.0, 1.0))
+        small = torch.outer(taps, taps) * (kernel.sum() / 16).to(x.dtype)
+        small = small.expand(channels, 1, -1, -1)
+        x = functional.conv2d(x, small, padding=1, groups=channels)
+        return functional.avg_pool2d(x, 2)
+    kernel = kernel.to(x.dtype).expand(channels, 1, -1, -1)
+    return functional.conv2d(x, kernel, stride=2, padding=1, groups=channels)
 
 
 class EqualizedLinear(nn.Module):
@@ -59,7 +75,9 @@ class EqualizedLinear(nn.Module):
         activation: bool = False,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.weight = nn.Parameter(
+            torch.normal(0.0, 1 / lr_multiplier, (out_features, in_features))
+        )
         self.bias = nn.Parameter(torch.full((out_features,), bias))
         self.lr_multiplier = lr_multiplier
         self.activation = activation
@@ -111,7 +129,9 @@ class ModulatedConv(nn.Module):
         demodulate: bool = True,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(
+            torch.normal(0.0, 1.0, (out_channels, in_channels, kernel_size, kernel_size))
+        )
         self.affine = EqualizedLinear(style_dim, in_channels, bias=1.0)
         self.upsample = upsample
         self.demodulate = demodulate
@@ -204,7 +224,7 @@ class StyledLayer(nn.Module):
         super().__init__()
         self.conv = ModulatedConv(in_channels, out_channels, 3, style_dim, upsample=upsample)
         self.noise_strength = nn.Parameter(torch.zeros(()))
-        self.register_buffer("noise", torch.randn(1, 1, side, side))
+        self.register_buffer("noise", torch.normal(0.0, 1.0, (1, 1, side, side)))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(
@@ -224,9 +244,7 @@ class StyledLayer(nn.Module):
         x = self.conv(x, code, style_offset, self.bias * sqrt(2), sqrt(2), border)
         noise = torch.randn_like(x[:, :1]) if random_noise else self.noise[:, :, rows]
         noise = (noise * (self.noise_strength * sqrt(2))).to(x.dtype)
-        if torch.is_grad_enabled():
-            return functional.leaky_relu(x + noise, 0.2)
-        return functional.leaky_relu_(x.add_(noise), 0.2)  # no second picture in memory
+        return functional.leaky_relu_(x.add_(noise), 0.2)  # in place: no second picture in memory
 
 
 class ToRGB(nn.Module):

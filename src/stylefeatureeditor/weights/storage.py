@@ -1,6 +1,8 @@
 """Our own format on disk: tensors in safetensors, configuration in JSON, both written whole.
 
-Nothing here knows a network; a file is either complete or not there.
+Nothing here knows a network; a file is either complete or not there. Loaded tensors begin where
+torch's own do, at multiples of ALIGNMENT: elsewhere some kernels sum in another order, and a model
+that was saved would not draw what it drew before.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.files import atomic_path
@@ -25,6 +26,19 @@ if TYPE_CHECKING:
 HASH_CHUNK_BYTES = 1 << 20
 MAX_HEADER_BYTES = 8 << 20  # of safetensors; ours have some hundred bytes per tensor
 MAX_JSON_BYTES = 8 << 20
+ALIGNMENT = 64  # bytes
+_DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
 
 def save_tensors(
@@ -34,6 +48,8 @@ def save_tensors(
     float_dtype: torch.dtype | None = None,
 ) -> None:
     """Write `tensors` and `header` to one safetensors file, whole or not at all.
+
+    Those of a multiple of ALIGNMENT bytes come first, so each of them begins at one.
 
     Args:
         path: the file to make or replace; its folder must exist.
@@ -45,22 +61,40 @@ def save_tensors(
     Raises:
         WeightsError: a value does not fit `float_dtype`, or the file cannot be written.
     """
-    stored: dict[str, Tensor] = {}
-    memory: set[int] = set()
-    for name, tensor in tensors.items():
-        converted = _convert(name, tensor.detach().cpu(), float_dtype).contiguous()
-        if converted.untyped_storage().data_ptr() in memory:
-            converted = converted.clone()  # the format has no shared tensors
-        memory.add(converted.untyped_storage().data_ptr())
-        stored[name] = converted
+    stored = {
+        name: _convert(name, tensor.detach().cpu(), float_dtype) for name, tensor in tensors.items()
+    }
     try:
         with atomic_path(path) as temporary:
-            save_file(stored, temporary, metadata=dict(header))
-    except (OSError, SafetensorError) as error:
+            _write(temporary, stored, header)
+    except OSError as error:
         raise WeightsError(f"{path} cannot be written: {_reason(error)}.") from error
 
 
+def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+    """The format: the length of a JSON text, 8 bytes; the text; the tensors without a gap."""
+    names = sorted(tensors, key=lambda name: (tensors[name].nbytes % ALIGNMENT > 0, name))
+    entries: dict[str, Any] = {"__metadata__": dict(header)} if header else {}
+    end = 0
+    for name in names:
+        tensor, begin = tensors[name], end
+        end += tensor.nbytes
+        entries[name] = {
+            "dtype": _DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            file.write(tensors[name].contiguous().flatten().view(torch.uint8).numpy().data)
+
+
 def _convert(name: str, tensor: Tensor, float_dtype: torch.dtype | None) -> Tensor:
+    if tensor.dtype not in _DTYPES:
+        raise WeightsError(f"{name} is {tensor.dtype}, which is not kept in files")
     if float_dtype is None or not tensor.is_floating_point():
         return tensor
     converted = tensor.to(float_dtype)
@@ -74,7 +108,9 @@ def _convert(name: str, tensor: Tensor, float_dtype: torch.dtype | None) -> Tens
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a safetensors file: (name -> CPU tensor, header).
 
-    The file is mapped, so memory is used only for the tensors that are touched.
+    The file is mapped: memory is used only for the tensors that are touched, and processes that
+    read the same file share it. Tensors that begin at no multiple of ALIGNMENT, as in files of
+    other writers, are copied, unless they are narrower than float32: networks convert those.
 
     Raises:
         WeightsError: the file is missing, damaged, truncated, or of another format.
@@ -82,7 +118,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         _check_header(path)
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: _aligned(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except WeightsError:
         raise
@@ -93,6 +129,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} is not a complete .safetensors file ({_reason(error)}): "
             "convert or download it again."
         ) from error
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    narrow = tensor.element_size() < torch.float32.itemsize
+    return tensor if narrow or tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
 def _check_header(path: Path) -> None:
