@@ -31,6 +31,7 @@ from torch.nn import functional
 from stylefeatureeditor.comparisons.pixels import pool, shrink
 from stylefeatureeditor.comparisons.reweighted import draw_each
 from stylefeatureeditor.comparisons.single_style import SingleStyleConfig, SingleStyleEncoder
+from stylefeatureeditor.convolution import Conv1x1
 from stylefeatureeditor.editing.direction import combine
 from stylefeatureeditor.errors import ConfigError, check_shape
 from stylefeatureeditor.generator.layers import EqualizedLinear
@@ -91,7 +92,7 @@ class BasicBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != out_channels:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                Conv1x1(in_channels, out_channels, stride),
                 nn.BatchNorm2d(out_channels),
             )
 
