@@ -24,7 +24,7 @@ import threading
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Fit = Literal["crop", "pad"]
+Value = TypeVar("Value")
 Gathered = tuple[np.ndarray, np.ndarray]  # numbers (B,) and pixels (B, 3, S, S) uint8
 PAD_ROWS = 64  # padded and resized at a time
 BATCHES_AHEAD = 3  # decoded before they are due; more only costs memory
@@ -156,11 +157,7 @@ class ImageSet:
         """
         if self._pixels is not None:
             return self._pixels[index].tobytes()
-        source, place = self._places[index]
-        try:
-            return source.read(place)
-        except Exception as error:  # an archive's reader raises almost anything on damaged data
-            raise PhotoError(f"{source.path}: {self.names[index]}: {_reason(error)}") from error
+        return self._read(index, bytes)
 
     def photos(self, indices: Sequence[int]) -> Tensor:
         """Return several images for a network, (B, 3, S, S) float32 in [-1, 1]."""
@@ -200,27 +197,23 @@ class ImageSet:
         log.info("decoding %d images", len(self))
         pixels = np.empty((len(self), 3, self.size, self.size), dtype=np.uint8)
 
-        def fill(index: int) -> str | None:
+        def fill(index: int) -> str:
             try:
                 pixels[index] = self._image(index)
             except PhotoError as error:
                 return str(error)
-            return None
+            return ""
 
         with ThreadPoolExecutor(_threads(workers)) as pool:
-            reasons = list(pool.map(fill, range(len(self)), chunksize=16))
-        good = [i for i, reason in enumerate(reasons) if reason is None]
-        self.skipped += [reason for reason in reasons if reason is not None]
-        if self.skipped:
-            log.warning(
-                "skipped %d of %d images that cannot be decoded; first: %s",
-                len(self.skipped),
-                len(self),
-                self.skipped[0],
-            )
+            reasons = list(pool.map(fill, range(len(self))))
+        good = [i for i, reason in enumerate(reasons) if not reason]
+        self.skipped += filter(None, reasons)
         if not good:
-            raise PhotoError(
-                f"none of the {len(self)} images can be decoded; first: {self.skipped[0]}"
+            raise self._none_readable()
+        if self.skipped:
+            count, first = len(self.skipped), self.skipped[0]
+            log.warning(
+                "skipped %d of %d images that cannot be decoded; first: %s", count, len(self), first
             )
         if len(good) < len(self):
             for target, index in enumerate(good):  # in place: a second copy may not fit
@@ -232,12 +225,16 @@ class ImageSet:
     def _image(self, index: int) -> np.ndarray:
         if self._pixels is not None:
             return self._pixels[index]
-        content = self.content(index)
+        return self._read(index, lambda content: decode(content, self.size, self.fit))
+
+    def _read(self, index: int, work: Callable[[bytes], Value]) -> Value:
+        """What `work` makes of one file; readers raise almost anything on damaged data."""
+        source, place = self._places[index]
         try:
-            return decode(content, self.size, self.fit)
-        except Exception as error:  # Pillow's readers raise almost anything on damaged data
-            path = self._places[index][0].path
-            raise PhotoError(f"{path}: {self.names[index]}: {_reason(error)}") from error
+            return work(source.read(place))
+        except Exception as error:
+            kind = "" if isinstance(error, PhotoError) else f"{type(error).__name__}: "
+            raise PhotoError(f"{source.path}: {self.names[index]}: {kind}{error}") from error
 
     def _readable(self, index: int) -> np.ndarray | None:
         """Return one image, None if it cannot be decoded; that is reported once."""
@@ -258,7 +255,11 @@ class ImageSet:
             pixels = self._readable(candidate)
             if pixels is not None:
                 return candidate, pixels
-        raise PhotoError(f"none of the {len(self)} images can be decoded; first: {self.skipped[0]}")
+        raise self._none_readable()
+
+    def _none_readable(self) -> PhotoError:
+        first = self.skipped[0]
+        return PhotoError(f"none of the {len(self)} images can be decoded; first: {first}")
 
 
 def open_images(
@@ -396,10 +397,6 @@ def _unique_names(places: Sequence[tuple[ImageSource, int]]) -> tuple[str, ...]:
         name if times[name] == 1 else f"{source.path.stem}/{name}"
         for name, (source, _) in zip(plain, places, strict=True)
     )
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, PhotoError) else f"{type(error).__name__}: {error}"
 
 
 def _threads(workers: int) -> int:
