@@ -22,7 +22,7 @@ from stylefeatureeditor.files import sha256_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    Settings = Mapping[str, Any]  # what decides how an output looks but for the photo, for JSON
+    MadeWith = Mapping[str, Any]  # what decides how an output looks but for the photo, for JSON
     Outcome = tuple["Job", "str | SfeError"]  # what to tell the user, or why there is nothing
 
 # What a folder is searched for. A file named by itself may have any suffix: its content counts.
@@ -70,7 +70,7 @@ class PhotoJobs:
     jobs: tuple[Job, ...]
     several: bool
 
-    def left(self, settings: Settings, *, overwrite: bool) -> list[Job]:
+    def left(self, settings: MadeWith, *, overwrite: bool) -> list[Job]:
         """Return the jobs that the same settings have not done to the same content before.
 
         Raises:
@@ -167,7 +167,7 @@ def plan_jobs(
     return PhotoJobs(tuple(jobs), several)
 
 
-def note_of(settings: Settings, photo: Path) -> str:
+def note_of(settings: MadeWith, photo: Path) -> str:
     """Return the settings and the content of a photo as text, for `read_note` to find."""
     return json.dumps({**settings, "photo": file_word(photo)}, sort_keys=True)
 

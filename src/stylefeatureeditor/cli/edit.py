@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from stylefeatureeditor.cli.batch import Job, Outcome, Settings
+    from stylefeatureeditor.cli.batch import Job, MadeWith, Outcome
     from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.editor import Editor, Edits
@@ -244,7 +244,7 @@ def _check_edits(names: list[str], prompts: list[str]) -> None:
         raise ConfigError(f"{min(twice)} is given twice; one strength per direction")
 
 
-def common_settings(args: argparse.Namespace, editor: Editor) -> Settings:
+def common_settings(args: argparse.Namespace, editor: Editor) -> MadeWith:
     """Return what `sfe edit` and `sfe invert` both note of how an output was made."""
     return {
         "face": str(args.face),
@@ -255,7 +255,7 @@ def common_settings(args: argparse.Namespace, editor: Editor) -> Settings:
 
 
 def _edited(
-    jobs: list[Job], editor: Editor, edits: Edits, args: argparse.Namespace, settings: Settings
+    jobs: list[Job], editor: Editor, edits: Edits, args: argparse.Namespace, settings: MadeWith
 ) -> Iterator[Outcome]:
     """Edit photos, --batch-size at a time, and write the output of each."""
 
@@ -301,7 +301,7 @@ def _save(job: Job, *, result: EditResult, is_pair: bool, note: str) -> str:
 
 
 def _strips(
-    jobs: list[Job], editor: Editor, edits: Edits, args: argparse.Namespace, settings: Settings
+    jobs: list[Job], editor: Editor, edits: Edits, args: argparse.Namespace, settings: MadeWith
 ) -> Iterator[Outcome]:
     """Write the strip of each photo: its crop, and what the strengths of --grid make of it."""
     from stylefeatureeditor.directions.strip import strip_of

@@ -110,8 +110,7 @@ def _crops(paths: list[Path], editor: Editor) -> Iterator[Tensor]:
     from stylefeatureeditor.photo.image import read_photo
 
     for path in paths:
-        inside = sorted(path.iterdir()) if path.is_dir() else [path]
-        for photo in inside:
+        for photo in sorted(path.iterdir()) if path.is_dir() else [path]:
             if photo == path or photo.suffix.lower() in PHOTO_SUFFIXES:
                 yield whole_photo_as_face(read_photo(photo), editor.size).pixels
 

@@ -231,7 +231,9 @@ def parse_csv(data: bytes, path: Path) -> tuple[list[str], list[TableRow]]:
         while line := text.readline(MAX_ROW_BYTES):
             unread += len(line)
             if unread >= MAX_ROW_BYTES:
-                raise ConfigError(f"the table of {path} has a row of more than {unread - 1} signs")
+                raise ConfigError(
+                    f"the table of {path} has a row of more than {unread - 1} characters"
+                )
             yield line
 
     reader = csv.reader(lines())
@@ -276,8 +278,8 @@ def parse_table(member: str, data: bytes, path: Path) -> dict[str, Mapping[str, 
         header, rows = parse_csv(data, path)
         key = name_column(header)
         return {str(folder / forward(row[key])): row for row in rows}
-    sizes = {b"[": 72, b"{": 240, b",": 64, b":": 100, b'"': 60}  # bytes that each sign makes
-    if sum(size * data.count(sign) for sign, size in sizes.items()) > MADE_BYTES:
+    sizes = {b"[": 72, b"{": 240, b",": 64, b":": 100, b'"': 60}  # bytes that each character makes
+    if sum(size * data.count(mark) for mark, size in sizes.items()) > MADE_BYTES:
         raise _too_large(path)
     try:  # NVIDIA's layout: {"labels": [["00000/img00000000.png", 3], ...]} or null
         labels = json.loads(data).get("labels") or []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stylefeatureeditor.errors import DependencyError, FaceError, PhotoError, WeightsError
-from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
+from stylefeatureeditor.photo.align import crop, ffhq_quad, outline, whole_photo_as_face
 from stylefeatureeditor.photo.image import read_photo, to_tensor
 from stylefeatureeditor.photo.landmarks import choose_face, find_faces
 from stylefeatureeditor.records import AlignedFace
@@ -61,7 +61,7 @@ class Opened:
         if self.landmarks:
             return [ffhq_quad(points, framing.scale, framing.shift) for points in self.landmarks]
         height, width = self.photo.pixels.shape[:2]
-        return [np.array([[0, 0], [0, height], [width, height], [width, 0]], dtype=np.float64)]
+        return [outline(width, height)]
 
     def face(self, index: int, size: int, framing: Framing) -> AlignedFace:
         """Return one crop of a photo.
