@@ -40,6 +40,7 @@ from stylefeatureeditor.methods.style_transformer import (
     StyleTransformerConfig,
 )
 from stylefeatureeditor.methods.styleres import StyleRes, StyleResConfig
+from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.convert import read_generator
 from stylefeatureeditor.weights.released import without_prefix
@@ -204,7 +205,7 @@ def _assigned(make: Callable[[], Network], state: State, path: Path) -> Network:
     with torch.device("meta"):
         network = make().eval()
     assign_state(network, state, str(path))
-    return network
+    return quicken(network)
 
 
 def _content(path: Path) -> Mapping[str, Any]:

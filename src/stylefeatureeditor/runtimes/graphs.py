@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from stylefeatureeditor.records import Codes, StyleLayout, StyleSpace
+from stylefeatureeditor.runtimes.quick import quicken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,7 +100,7 @@ class HighLayers(nn.Module):
 def inference_graphs(model: Model) -> list[Graph]:
     """Return the graphs of a model; they share its weights."""
     config = model.config
-    generator, layer = model.generator, config.feature_layer
+    generator, layer = quicken(model.generator), config.feature_layer  # its preview is quick
     photo = {"photos": (3, config.encoder_size, config.encoder_size)}
     codes = code_shapes(config)
     channels, side = generator.config.layer_shape(layer)

@@ -6,13 +6,12 @@ from torch import nn
 from torch.nn import functional
 
 from seeded import draw
-from stylefeatureeditor import convolution
-from stylefeatureeditor.backbones.ir_se50 import IRBlock
-from stylefeatureeditor.backbones.iresnet import FeatureMerger
-from stylefeatureeditor.convolution import (
+from stylefeatureeditor.runtimes import convolution
+from stylefeatureeditor.runtimes.convolution import (
     Conv3x3,
     convolve,
     cpu_layout,
+    is_3x3,
     normalized,
     product_pays,
     winograd,
@@ -106,7 +105,7 @@ def norms(before, after):
 @pytest.mark.parametrize("side", [8, 32])  # plainly, and by tiles
 def test_a_frozen_norm_on_either_side_is_part_of_the_convolution(has_before, has_after, side):
     x, kernels = case(1, WIDE, 136, side, side)
-    conv = Conv3x3(WIDE, 136)
+    conv = Conv3x3(WIDE, 136, 3, padding=1, bias=False)
     conv.weight.copy_(kernels)
     before, after = norms(WIDE, 136)
     y = normalized(x, before if has_before else None, conv, after if has_after else None)
@@ -116,7 +115,7 @@ def test_a_frozen_norm_on_either_side_is_part_of_the_convolution(has_before, has
 
 def test_a_norm_in_training_takes_the_batch_as_measure_and_learns_from_it():
     x, kernels = case(1, WIDE, WIDE, 32, 32)
-    conv = Conv3x3(WIDE, WIDE)
+    conv = Conv3x3(WIDE, WIDE, 3, padding=1, bias=False)
     conv.weight.copy_(kernels)
     before, after = (norm.train() for norm in norms(WIDE, WIDE))
     known = after.running_mean.clone()
@@ -127,7 +126,7 @@ def test_a_norm_in_training_takes_the_batch_as_measure_and_learns_from_it():
 
 def test_a_change_of_weights_or_statistics_counts_at_once():
     x, kernels = case(1, WIDE, WIDE, 32, 32)
-    conv = Conv3x3(WIDE, WIDE)
+    conv = Conv3x3(WIDE, WIDE, 3, padding=1, bias=False)
     conv.weight.copy_(kernels)
     before, after = (norm.eval() for norm in norms(WIDE, WIDE))
     first = normalized(x, before, conv, after)
@@ -154,19 +153,16 @@ def test_gradients_other_dtypes_export_and_autocast_see_the_plain_convolution(mo
     assert not winograd_pays(x, kernels)
 
 
-@pytest.mark.parametrize(
-    "network", [FeatureMerger(WIDE, 2), IRBlock(WIDE, WIDE, 1, 16), IRBlock(WIDE, 132, 1, None)]
-)
-def test_a_network_draws_the_same_with_and_without_gradients(network):
-    network = randomize(network, "convolution.network").eval()
-    channels = 2 * WIDE if isinstance(network, FeatureMerger) else WIDE
-    x = draw("convolution.features", (2, channels, 32, 32))
-    with torch.enable_grad():
-        expected = network(x)
-    torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5 * float(expected.std()))
-
-
-def test_its_weights_are_named_as_a_plain_convolution_names_them():
-    for bias in (True, False):
-        plain_names = nn.Conv2d(3, 4, 3, bias=bias).state_dict().keys()
-        assert Conv3x3(3, 4, bias=bias).state_dict().keys() == plain_names
+def test_only_3x3_convolutions_with_zeros_around_are_taken_for_one():
+    assert is_3x3(nn.Conv2d(3, 4, 3, padding=1))
+    assert is_3x3(nn.Conv2d(3, 4, 3, 2, padding=1, bias=False))
+    for other in (
+        nn.Conv2d(3, 4, 3),
+        nn.Conv2d(3, 4, 3, 3, padding=1),
+        nn.Conv2d(3, 4, 3, padding=1, dilation=2),
+        nn.Conv2d(4, 4, 3, padding=1, groups=2),
+        nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(3, 4, 1),
+        nn.Conv2d(3, 4, 5, padding=1),
+    ):
+        assert not is_3x3(other)
