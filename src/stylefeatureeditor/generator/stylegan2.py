@@ -35,7 +35,13 @@ from stylefeatureeditor.errors import (
     check_side,
     check_sizes,
 )
-from stylefeatureeditor.generator.layers import EqualizedLinear, PixelNorm, StyledLayer, ToRGB
+from stylefeatureeditor.generator.layers import (
+    EqualizedLinear,
+    PixelNorm,
+    StyledLayer,
+    ToRGB,
+    normal,
+)
 from stylefeatureeditor.records import Codes, StyleLayout, StyleSpace
 
 if TYPE_CHECKING:
@@ -135,7 +141,7 @@ class Generator(nn.Module):
         )
         self.register_buffer("latent_avg", torch.zeros(width))
         shapes = [config.layer_shape(layer) for layer in range(config.num_layers + 1)]
-        self.constant = nn.Parameter(torch.normal(0.0, 1.0, (1, shapes[0][0], 4, 4)))
+        self.constant = nn.Parameter(normal(1, shapes[0][0], 4, 4))
         self.layers = nn.ModuleList(
             StyledLayer(before[0], after[0], after[1], width, upsample=after[1] > before[1])
             for before, after in pairwise(shapes)

@@ -70,7 +70,7 @@ class QuickModulatedConv(ModulatedConv):
         x = x if is_rgb else cpu_layout(x)
         if not is_rgb and not self.upsample and winograd_pays(x, weight):
             return winograd(x, weight, (style, torch.zeros_like(style)), (scale, bias[None]))
-        if len(x) == 1 and weight.numel() < x.numel():  # no pass over the pixels
+        if x.shape[0] == 1 and weight.numel() < x.numel():  # no pass over the pixels
             folded = weight * style[0, :, None, None] * scale[0, :, None, None, None]
             return self._convolve(x, folded.to(x.dtype), bias.to(x.dtype))
         x = self._convolve(x * style.to(x.dtype)[:, :, None, None], weight.to(x.dtype), None)
