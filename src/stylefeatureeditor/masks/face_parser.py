@@ -1,4 +1,4 @@
-"""The region an edit may change, from the classes of a face parser (mask, App. 9).
+"""A face parser, and the region that an edit may change by its classes (mask, App. 9).
 
     background = sigmoid(logit of the background class) >= threshold
     edit region = 1 - background
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from stylefeatureeditor.errors import ConfigError, check_shape
 
@@ -102,3 +103,24 @@ class FaceParser(nn.Module, ABC):
         if classes:
             return class_mask(logits, classes)
         return 1 - background_mask(logits, background=self.labels.background, threshold=threshold)
+
+
+class ConvNormReLU(nn.Module):
+    """Convolution without bias, batch norm, ReLU: (B, C_in, H, W) -> (B, C_out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, kernel_size: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False
+        )
+        self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply all three."""
+        return functional.relu(self.bn(self.conv(x)))
+
+
+def standardise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Take pixels in [-1, 1] to zero mean and unit variance; `mean` and `std` are of [0, 1]."""
+    centre, spread = (pixels.new_tensor(value).view(1, -1, 1, 1) for value in (mean, std))
+    return ((pixels + 1) / 2 - centre) / spread
