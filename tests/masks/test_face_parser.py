@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as f
 
-from stylefeatureeditor.errors import ConfigError, MaskError, ShapeError
+from stylefeatureeditor.errors import MaskError, ShapeError
 from stylefeatureeditor.masks.bisenet import BiSeNet, BiSeNetConfig, BiSeNetParser
 from stylefeatureeditor.masks.face_frame import average_points
 from stylefeatureeditor.masks.face_parser import (
@@ -58,30 +58,11 @@ def test_only_the_background_logit_decides():
     assert background_mask(logits)[0, 0].tolist() == [[0, 1], [0, 1]]
 
 
-def test_reaching_the_threshold_is_enough():
-    logits = torch.zeros(1, 2, 1, 1)  # sigmoid(0) = 0.5, exactly
-    assert float(background_mask(logits, threshold=0.5)) == 1
-    assert float(background_mask(logits, threshold=0.5000001)) == 0
-
-
-def test_a_higher_threshold_means_less_background():
-    logits = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0)) * 4
-    areas = [float(background_mask(logits, threshold=t).mean()) for t in (0.1, 0.5, 0.9, 0.995)]
-    assert areas == sorted(areas, reverse=True)
-    assert areas[0] > areas[-1]
-
-
 def test_the_background_class_need_not_be_the_first():
     logits = torch.zeros(1, 3, 1, 1)
     logits[:, 1] = 9.0
     assert float(background_mask(logits, background=1)) == 1
     assert float(background_mask(logits)) == 0
-
-
-@pytest.mark.parametrize("threshold", [0.0, 1.0, -2.0, 35.0])
-def test_a_threshold_that_is_no_probability_is_refused(threshold):
-    with pytest.raises(ConfigError, match="threshold: expected a number between 0 and 1"):
-        background_mask(torch.zeros(1, 2, 1, 1), threshold=threshold)
 
 
 def test_a_pixel_belongs_to_its_most_likely_class():

@@ -97,7 +97,7 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
-class Halfway:
+class PartialImage:
     """What a pass through the layers 0..k leaves for the rest.
 
     Attributes:
@@ -196,12 +196,12 @@ class Generator(nn.Module):
         check_shape("features", features, (codes.wplus.shape[0], channels, side, side))
         if rgb is None:
             rgb = self.run_to(codes, layer).rgb
-        start = Halfway(features, rgb)
+        start = PartialImage(features, rgb)
         if size is None or size == self.config.size:
             return self._draw(codes, start, layer)
         return self._draw_small(codes, start, layer, self._last_layer(size, layer))
 
-    def run_to(self, codes: Codes, layer: int, padding: Padding | None = None) -> Halfway:
+    def run_to(self, codes: Codes, layer: int, padding: Padding | None = None) -> PartialImage:
         """Run the layers up to and including `layer`, and their RGB layers.
 
         Args:
@@ -255,13 +255,13 @@ class Generator(nn.Module):
     def _run(
         self,
         codes: Codes,
-        start: Halfway | None,
+        start: PartialImage | None,
         first: int,
         last: int,
         *,
         random_noise: bool = False,
         padding: Padding | None = None,
-    ) -> Halfway:
+    ) -> PartialImage:
         check_shape("codes", codes.wplus, (None, self.config.num_styles, self.config.style_dim))
         if start is None:
             constant = self.constant if padding is None else padding.constant
@@ -276,15 +276,15 @@ class Generator(nn.Module):
             if index % 2 == 0:
                 rgb = self._rgb(index, x, codes, rgb)
         assert rgb is not None
-        return Halfway(x, rgb)
+        return PartialImage(x, rgb)
 
     def _draw(
-        self, codes: Codes, start: Halfway | None, first: int, *, random_noise: bool = False
+        self, codes: Codes, start: PartialImage | None, first: int, *, random_noise: bool = False
     ) -> Tensor:
         """Return the image that the layers after `first` draw."""
         return self._run(codes, start, first, self.config.num_layers, random_noise=random_noise).rgb
 
-    def _draw_small(self, codes: Codes, start: Halfway, first: int, last: int) -> Tensor:
+    def _draw_small(self, codes: Codes, start: PartialImage, first: int, last: int) -> Tensor:
         """Return that image at the side of the layer `last`."""
         return functional.adaptive_avg_pool2d(
             self._draw(codes, start, first), self.config.side(last)

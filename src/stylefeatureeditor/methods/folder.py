@@ -56,7 +56,7 @@ class MethodModel(nn.Module):
         config: of the same generator.
     """
 
-    stands_for = None  # see `Model`
+    source_fingerprint = None  # see `Model`
 
     def __init__(self, network: nn.Module, config: MethodConfig) -> None:
         super().__init__()

@@ -108,4 +108,4 @@ def _open_graphs(folder: Path, backend: str, precision: str) -> Model:
     for name in manifest.graphs:
         path = place / f"{name}{SUFFIXES[backend]}"
         runners[name] = OnnxRunner(path) if backend == "onnx" else OpenVinoRunner(path, dtype)
-    return assemble(config, manifest.latent_avg, runners, manifest.stands_for)
+    return assemble(config, manifest.latent_avg, runners, manifest.fingerprint)

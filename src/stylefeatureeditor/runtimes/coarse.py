@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stylefeatureeditor.generator.layers import ModulatedConv
-    from stylefeatureeditor.generator.stylegan2 import Generator, Halfway
+    from stylefeatureeditor.generator.stylegan2 import Generator, PartialImage
     from stylefeatureeditor.records import Codes
 
 
-def draw_coarsely(generator: Generator, start: Halfway, codes: Codes, first: int) -> Tensor:
+def draw_coarsely(generator: Generator, start: PartialImage, codes: Codes, first: int) -> Tensor:
     """Return a small picture X', (B, 3, s, s).
 
     Args:

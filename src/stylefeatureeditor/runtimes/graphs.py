@@ -77,8 +77,8 @@ class LowLayers(nn.Module):
 
     def forward(self, codes: Tensor, styles: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return F (B, C, S, S), or F and the image so far (B, 3, S, S)."""
-        halfway = self.generator.run_to(Codes(codes, split_styles(styles, self.layout)), self.layer)
-        return (halfway.features, halfway.rgb) if self.with_rgb else halfway.features
+        drawn = self.generator.run_to(Codes(codes, split_styles(styles, self.layout)), self.layer)
+        return (drawn.features, drawn.rgb) if self.with_rgb else drawn.features
 
 
 class HighLayers(nn.Module):

@@ -34,7 +34,7 @@ from stylefeatureeditor.runtimes.convolution import (
 )
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.generator.stylegan2 import Halfway
+    from stylefeatureeditor.generator.stylegan2 import PartialImage
     from stylefeatureeditor.records import Codes
 
 Norm = nn.BatchNorm2d
@@ -93,7 +93,7 @@ class QuickGenerator(Generator):
     """Draws its largest layers in bands, and small pictures on a coarser grid."""
 
     def _draw(
-        self, codes: Codes, start: Halfway | None, first: int, *, random_noise: bool = False
+        self, codes: Codes, start: PartialImage | None, first: int, *, random_noise: bool = False
     ) -> Tensor:
         up = self.config.num_layers - 2
         is_large = up >= first and self.config.size > BAND
@@ -101,10 +101,10 @@ class QuickGenerator(Generator):
             return super()._draw(codes, start, first, random_noise=random_noise)
         return self._draw_in_bands(up, self._run(codes, start, first, up), codes)
 
-    def _draw_small(self, codes: Codes, start: Halfway, first: int, last: int) -> Tensor:
+    def _draw_small(self, codes: Codes, start: PartialImage, first: int, last: int) -> Tensor:
         return draw_coarsely(self, self._run(codes, start, first, last), codes, last)
 
-    def _draw_in_bands(self, up: int, start: Halfway, codes: Codes) -> Tensor:
+    def _draw_in_bands(self, up: int, start: PartialImage, codes: Codes) -> Tensor:
         """Run an upsampling layer, the one after it and their RGB layer, BAND rows at a time.
 
         What stands between the layers then stays in the processor's cache, and only the image has

@@ -51,7 +51,7 @@ def save_model(
     Raises:
         WeightsError: the folder cannot be written, or the networks hold no weights.
     """
-    if model.stands_for is not None:
+    if model.source_fingerprint is not None:
         raise WeightsError(
             "these networks are made to run, in another precision or as graphs, not to be saved: "
             "open the model with backend 'torch' in float32"
