@@ -125,7 +125,7 @@ def fit(args: argparse.Namespace) -> int:
     from stylefeatureeditor.device import find_device
     from stylefeatureeditor.directions.labelled import classifier_score, measure_range
     from stylefeatureeditor.training.loss_networks import load_classifier
-    from stylefeatureeditor.training.parts import model_folder
+    from stylefeatureeditor.training.run_folder import model_folder
     from stylefeatureeditor.weights.checkpoint import load_model
 
     folder = model_folder(Path(args.model))
