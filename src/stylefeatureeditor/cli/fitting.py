@@ -126,7 +126,7 @@ def fit(args: argparse.Namespace) -> int:
     from stylefeatureeditor.directions.labelled import classifier_score, measure_range
     from stylefeatureeditor.runtimes.choose import open_model
     from stylefeatureeditor.training.loss_networks import load_classifier
-    from stylefeatureeditor.training.parts import model_folder
+    from stylefeatureeditor.training.run_folder import model_folder
 
     folder = model_folder(Path(args.model))
     target = find_device(args.device)

@@ -22,7 +22,7 @@ from stylefeatureeditor.methods.methods import KINDS, find_kind
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, FORMAT, assign_state, load_config
-from stylefeatureeditor.weights.config_json import from_plain, to_plain
+from stylefeatureeditor.weights.configs import from_plain, to_plain
 from stylefeatureeditor.weights.local_models import find_model, local_models
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
 

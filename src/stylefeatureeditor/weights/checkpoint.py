@@ -20,7 +20,7 @@ from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.files import member, together
 from stylefeatureeditor.generator.layers import ModulatedConv
 from stylefeatureeditor.model import Model, ModelConfig
-from stylefeatureeditor.weights.config_json import from_plain, to_plain
+from stylefeatureeditor.weights.configs import from_plain, to_plain
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
 
 if TYPE_CHECKING:

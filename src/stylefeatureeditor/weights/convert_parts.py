@@ -20,7 +20,7 @@ from stylefeatureeditor.backbones.iresnet import IResNetConfig, IResNetTrunk
 from stylefeatureeditor.editing.e4e import E4e, E4eConfig
 from stylefeatureeditor.generator.stylegan2 import Generator
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.config_json import to_plain
+from stylefeatureeditor.weights.configs import to_plain
 from stylefeatureeditor.weights.convert import read_checkpoint, read_generator, tensors_of
 from stylefeatureeditor.weights.released import (
     e4e_state,
