@@ -31,6 +31,7 @@ MAX_ITEMS = 100_000
 MAX_NESTING = 64  # of modules in modules
 MAX_NAME_LENGTH = 2_000
 MAX_SIDES = 16  # of a tensor
+MAX_REPEATED_BYTES = 1 << 28  # of a tensor whose numbers share memory
 MAX_INTEGER_BITS = 128
 SLACK_BYTES = 1 << 20
 STORAGE_DTYPES = {
@@ -261,13 +262,14 @@ def _dtype(code: str, *_: object) -> DType:
 
 
 def _tensor(memory: Tensor, offset: int, size: Any, stride: Any, *_: object) -> Tensor:
-    """The one way to a tensor: dense, on the CPU, no larger than the flat `memory` it looks at."""
+    """The one way to a tensor: dense, on the CPU, inside the flat `memory` it looks at."""
     if not isinstance(memory, Tensor) or memory.ndim != 1:
         raise TypeError("a tensor needs memory")
     _check_sides((offset,), size, stride)
     last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
     count = math.prod(size)
-    if count > memory.numel() or (count and last >= memory.numel()):
+    most = max(memory.nbytes, MAX_REPEATED_BYTES)
+    if count * memory.itemsize > most or (count and last >= memory.numel()):
         raise ValueError("the tensor is larger than its memory")
     return memory.as_strided(tuple(size), tuple(stride), offset)
 
