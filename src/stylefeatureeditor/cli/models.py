@@ -129,8 +129,7 @@ def _convert(args: argparse.Namespace) -> list[Path]:
         convert_to_folder,
     )
     from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
-    from stylefeatureeditor.weights.convert import ReleasedFiles
-    from stylefeatureeditor.weights.convert_parts import PARTS
+    from stylefeatureeditor.weights.convert import PARTS, ReleasedFiles
 
     given = {part: path for part in PARTS if (path := getattr(args, part)) is not None}
     _check_convert(args, given)

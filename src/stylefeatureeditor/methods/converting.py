@@ -16,10 +16,10 @@ from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.checkpoint import save_model
 from stylefeatureeditor.weights.convert import (
     ReleasedFiles,
+    convert_part,
     convert_released,
     fitting_catalog,
 )
-from stylefeatureeditor.weights.convert_parts import convert_part
 from stylefeatureeditor.weights.direction_files import PUBLISHED
 from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
 from stylefeatureeditor.weights.storage import sha256_file
