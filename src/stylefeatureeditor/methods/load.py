@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from argparse import Namespace
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 
 Network = TypeVar("Network", bound="nn.Module")
 
-RESTYLE_FLAVOURS = {"BackboneEncoder": False, "ProgressiveBackboneEncoder": True}
+RESTYLE_FLAVOURS = {"BackboneEncoder": "restyle-psp", "ProgressiveBackboneEncoder": "restyle-e4e"}
 STYLERES_CLAMP = 256.0  # conv_clamp of its generator; the checkpoint does not hold it
 SHARED = "shared_weight_hypernet"  # HyperStyle's hyper-layer, and a copy in every head that uses it
 STAGED_BLOCK = """
@@ -180,30 +181,19 @@ _LAYER_CODES = KeyMap(  # the trunk and pyramid are e4e's; a head is its convolu
 
 def load_psp(path: Path) -> Psp:
     """Return pSp from psp_ffhq_encode.pt."""
-    config, state = _psp_like(read_checkpoint(path), "pSp")
+    config, state, parts = _opened(read_checkpoint(path), ("encoder",), "pSp")
+    state |= joined(encoder=e4e_state(parts["encoder"]))
     return _assigned(Psp, PspConfig(generator=config), state, path)
 
 
-def load_restyle_psp(path: Path) -> ReStyle:
-    """Return ReStyle over pSp; a file of the other flavour is refused."""
-    return _flavour(load_restyle(path), path, "restyle-psp", "restyle-e4e")
-
-
-def load_restyle_e4e(path: Path) -> ReStyle:
-    """Return ReStyle over e4e; a file of the other flavour is refused."""
-    return _flavour(load_restyle(path), path, "restyle-e4e", "restyle-psp")
-
-
-def _flavour(method: ReStyle, path: Path, own: str, other: str) -> ReStyle:
-    if method.config.offsets_from_first != (own == "restyle-e4e"):
-        raise WeightsError(f"{path} holds {other}, not {own}: convert it with --method {other}")
-    return method
-
-
-def load_restyle(path: Path) -> ReStyle:
+def load_restyle(path: Path, own: str | None = None) -> ReStyle:
     """Return ReStyle from restyle_psp_ffhq_encode.pt or restyle_e4e_ffhq_encode.pt.
 
     The two hold the same keys; 'encoder_type' of the options saved with them tells which it is.
+
+    Args:
+        path: the file.
+        own: the flavour that it must have; None takes both.
     """
     checkpoint = read_checkpoint(path)
     options = checkpoint.content.get("opts")
@@ -214,17 +204,27 @@ def load_restyle(path: Path) -> ReStyle:
             f"{path} does not say which ReStyle it holds: expected one of "
             f"{', '.join(RESTYLE_FLAVOURS)} as opts['encoder_type'], got {word!r}"
         )
-    config, state = _psp_like(checkpoint, "pSp")
-    restyle = ReStyleConfig(generator=config, offsets_from_first=RESTYLE_FLAVOURS[word])
+    flavour = RESTYLE_FLAVOURS[word]
+    if own not in (None, flavour):
+        raise WeightsError(f"{path} holds {flavour}, not {own}: convert it with --method {flavour}")
+    config, state, parts = _opened(checkpoint, ("encoder",), "ReStyle")
+    state |= joined(encoder=e4e_state(parts["encoder"]))
+    restyle = ReStyleConfig(generator=config, offsets_from_first=flavour == "restyle-e4e")
     return _assigned(ReStyle, restyle, state, path)
 
 
-def _psp_like(checkpoint: Checkpoint, what: str) -> tuple[GeneratorConfig, State]:
-    """Return G's config and the state of a generator and an e4e encoder."""
-    mean = checkpoint.latent_avg()
-    parts = split(checkpoint.tensors(), ("encoder", "decoder"), what)
+load_restyle_psp = partial(load_restyle, own="restyle-psp")
+load_restyle_e4e = partial(load_restyle, own="restyle-e4e")
+
+
+def _opened(
+    checkpoint: Checkpoint, prefixes: tuple[str, ...], what: str
+) -> tuple[GeneratorConfig, State, dict[str, State]]:
+    """Return G's config and state, and what else stands under the prefixes of a pSp-like file."""
+    table, mean = checkpoint.tensors(), checkpoint.latent_avg()
+    parts = split(table, (*prefixes, "decoder"), what)
     config, generator = generator_state(parts["decoder"], mean)
-    return config, joined(generator=generator, encoder=e4e_state(parts["encoder"]))
+    return config, joined(generator=generator), parts
 
 
 def load_feature_style(encoder: Path, psp: Path) -> FeatureStyle:
@@ -241,22 +241,16 @@ def load_feature_style(encoder: Path, psp: Path) -> FeatureStyle:
 
 def load_style_transformer(path: Path) -> StyleTransformer:
     """Return Style Transformer from its FFHQ inversion file."""
-    checkpoint = read_checkpoint(path)
-    mean = checkpoint.latent_avg()
-    parts = split(checkpoint.tensors(), ("encoder", "decoder"), "Style Transformer")
-    config, generator = generator_state(parts["decoder"], mean)
-    state = {**joined(generator=generator), **_STYLE_TRANSFORMER(parts["encoder"])}
+    config, state, parts = _opened(read_checkpoint(path), ("encoder",), "Style Transformer")
+    state |= _STYLE_TRANSFORMER(parts["encoder"])
     return _assigned(StyleTransformer, StyleTransformerConfig(generator=config), state, path)
 
 
 def load_hfgi(path: Path) -> Hfgi:
     """Return HFGI from ckpt.pt."""
-    checkpoint = read_checkpoint(path)
-    mean = checkpoint.latent_avg()
-    parts = split(checkpoint.tensors(), ("encoder", "decoder", "residue", "grid_align"), "HFGI")
-    config, generator = generator_state(parts["decoder"], mean)
-    state = joined(
-        generator=generator,
+    prefixes = ("encoder", "residue", "grid_align")
+    config, state, parts = _opened(read_checkpoint(path), prefixes, "HFGI")
+    state |= joined(
         encoder=e4e_state(parts["encoder"]),
         aligner=_HFGI_ALIGNER(parts["grid_align"]),
         residue=_HFGI_RESIDUE(parts["residue"]),
@@ -310,16 +304,15 @@ def load_padinv(path: Path) -> PadInv:
 def load_hyperstyle(path: Path, encoder: Path) -> HyperStyle:
     """Return HyperStyle from hyperstyle_ffhq.pt, and its encoder from faces_w_encoder.pt.
 
-    The second file's generator and mean latent are not used, as in the release.
+    The first file's copy of that encoder is not used, nor the second's generator and mean latent,
+    as in the release.
     """
-    checkpoint = read_checkpoint(path)
-    own = checkpoint.tensors()
-    own = {key: value for key, value in own.items() if not key.startswith("w_encoder.")}
-    parts = split(own, ("hypernet", "decoder"), "HyperStyle")
-    config, generator = generator_state(parts["decoder"], checkpoint.latent_avg())
+    whole = read_checkpoint(path)
+    table = {k: v for k, v in whole.tensors().items() if not k.startswith("w_encoder.")}
+    own = Checkpoint(path, {**whole.content, "state_dict": table})
+    config, state, parts = _opened(own, ("hypernet",), "HyperStyle")
     check_copies(parts["hypernet"])
-    state = joined(
-        generator=generator,
+    state |= joined(
         encoder=single_style_state(read_checkpoint(encoder).encoder()),
         hypernetwork=_HYPERSTYLE(parts["hypernet"]),
     )

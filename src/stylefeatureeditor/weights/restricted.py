@@ -112,17 +112,18 @@ class Unpickler(pickle._Unpickler):
         """
         try:
             return super().load()
-        except WeightsError:
-            raise
         except Refused as error:
             raise WeightsError(f"{self.title} {error}: nothing of it was loaded or run.") from error
         except Exception as error:
+            if isinstance(error, WeightsError):
+                raise
             raise WeightsError(
                 f"{self.title} is not a readable weight file: its pickle is damaged or truncated."
             ) from error
 
     def find_class(self, module: str, name: str) -> Symbol:
-        """Return what stands for a name."""
+        """Return what stands for a name; numpy 2 and Python 2 call some modules otherwise."""
+        module = module.replace("numpy._core.", "numpy.core.").replace("__builtin__", "builtins")
         if module == "__torch__" or module.startswith(("__torch__.", "torch.nn.modules.")):
             return Symbol(name, lambda *_: Module(name))
         if make := self.known.get(f"{module}.{name}"):
@@ -274,12 +275,6 @@ def _tensor(memory: Tensor, offset: int, size: Any, stride: Any, *_: object) -> 
     return memory.as_strided(tuple(size), tuple(stride), offset)
 
 
-def _parameter(data: Tensor, *_: object) -> Tensor:
-    if not isinstance(data, Tensor):
-        raise TypeError("a parameter is a tensor")
-    return data
-
-
 def _dictionary(items: object = (), keys: Any = (str, int)) -> dict[Any, Any]:
     """An ordered dictionary; the protocols before 2 give it its items as pairs."""
     if not isinstance(items, list | tuple | dict):
@@ -290,12 +285,6 @@ def _dictionary(items: object = (), keys: Any = (str, int)) -> dict[Any, Any]:
             raise Refused(f"uses a {type(key).__name__} as a name")
         result[key] = value
     return result
-
-
-def _set(items: Any = ()) -> set[Any]:
-    if not all(isinstance(item, str | int) for item in items):
-        raise TypeError("not an item of a set")
-    return set(items)
 
 
 def _encoded(text: str, encoding: str = "latin1") -> bytes:
@@ -327,21 +316,20 @@ def _empty_array(*_: object) -> np.ndarray:
     return np.empty(0, np.uint8)
 
 
-# numpy.core became numpy._core in numpy 2, __builtin__ builtins in Python 3: files have all four.
 KNOWN: dict[str, Callable[..., object]] = {
-    **{f"numpy.{core}.multiarray._reconstruct": _empty_array for core in ("core", "_core")},
-    **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
-    **{f"numpy.{core}.numeric._frombuffer": _array_from_buffer for core in ("core", "_core")},
+    "numpy.core.multiarray._reconstruct": _empty_array,
+    "numpy.core.multiarray.scalar": _scalar,
+    "numpy.core.numeric._frombuffer": _array_from_buffer,
     "numpy.ndarray": _empty_array,
     "numpy.dtype": _dtype,
     "_codecs.encode": _encoded,
-    **{f"{module}.bytes": lambda: b"" for module in ("builtins", "__builtin__")},
-    **{f"{module}.set": _set for module in ("builtins", "__builtin__")},
+    "builtins.bytes": lambda: b"",
+    "builtins.set": lambda items=(): {*_dictionary([(item, None) for item in items])},
     "collections.OrderedDict": _dictionary,
     "argparse.Namespace": lambda: Namespace(),
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter": _same,
     "torch.Size": lambda sizes=(): tuple(sizes),
     "torch.device": _same,
     **{f"torch.{name}": lambda: None for name in ("float16", "float32", "float64")},
@@ -352,7 +340,7 @@ KNOWN: dict[str, Callable[..., object]] = {
     "dnnlib.tflib.network.Network": _tensorflow_network,
     "torch.jit._pickle.restore_type_tag": _same,
     **{
-        f"torch.jit._pickle.build_{kind}list": _same for kind in ("int", "double", "bool", "tensor")
+        f"torch.jit._pickle.build_{kind}list": _same for kind in ["int", "double", "bool", "tensor"]
     },
 }
 
