@@ -59,7 +59,7 @@ from stylefeatureeditor.photo.image import to_uint8
 from stylefeatureeditor.pipeline import network_fingerprint
 from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.perceptual_keys import arcface_state, lpips_state
+from stylefeatureeditor.weights.released import arcface_state, lpips_state
 from stylefeatureeditor.weights.sources import SOURCES, find_sources
 from stylefeatureeditor.weights.unpickle import read_torch
 
