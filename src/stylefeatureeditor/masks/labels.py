@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from stylefeatureeditor.errors import ConfigError, MaskError
 
 BACKGROUND = "background"
+NO_PARSER = (
+    "this mask needs a face parser and none is on disk: `sfe models pull farl-lapa` (the "
+    "release's) or `sfe models pull bisenet` fetches one; the mask 'face' needs none"
+)
 
 _BROWS = frozenset({"left_brow", "right_brow"})
 _EYES = frozenset({"left_eye", "right_eye"})

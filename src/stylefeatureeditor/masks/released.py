@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from stylefeatureeditor.errors import MaskError, WeightsError
 from stylefeatureeditor.masks.bisenet import BiSeNet, BiSeNetConfig, BiSeNetParser, bisenet_state
 from stylefeatureeditor.masks.farl import FarlConfig, FarlNetwork, FarlParser, farl_state
+from stylefeatureeditor.masks.labels import NO_PARSER
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.local_models import files_folder
 from stylefeatureeditor.weights.sources import find_sources
@@ -38,10 +39,7 @@ def find_face_parser() -> FaceParser:
         path = files_folder() / source.file_name
         if path.is_file():
             return load_face_parser(path)
-    raise MaskError(
-        "this mask needs a face parser and none is on disk: `sfe models pull farl-lapa` (the "
-        "release's) or `sfe models pull bisenet` fetches one; the mask 'face' needs none"
-    )
+    raise MaskError(NO_PARSER)
 
 
 def load_face_parser(path: Path) -> FaceParser:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import member, together
+from stylefeatureeditor.files import CONFIG_FILE, member, together
 from stylefeatureeditor.generator.layers import ModulatedConv
 from stylefeatureeditor.model import Model, ModelConfig
 from stylefeatureeditor.weights.configs import from_plain, to_plain
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FORMAT = 1
-CONFIG_FILE = "config.json"
 
 
 def save_model(

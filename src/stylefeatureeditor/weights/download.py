@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from stylefeatureeditor.errors import ConfigError, DownloadError
-from stylefeatureeditor.files import replace
-from stylefeatureeditor.weights.storage import sha256_file
+from stylefeatureeditor.files import replace, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -49,7 +50,7 @@ def no_finer_than_shown(result: EditResult, times: float) -> EditResult:
     )
 
 
-class Quick:
+class SliderPreview:
     """How fast a visitor's model is here, and the preview of the face in hand.
 
     Attributes:
@@ -79,6 +80,17 @@ class Quick:
         return self._preview
 
     def edit(
+        self, editor: Editor, inversion: Inversion, settings: Settings, mask: Tensor | None
+    ) -> EditResult:
+        """Return the finished edit, and note how long it took; arguments as `Editor.edit`."""
+        draws = bool(settings.edits) or inversion.pixels is None
+        start = time.perf_counter()
+        result = editor.edit(inversion, settings.edits, mask=mask, blend=settings.blend)
+        if draws:
+            self.seconds = time.perf_counter() - start
+        return result
+
+    def draft(
         self, editor: Editor, inversion: Inversion, settings: Settings, mask: Tensor | None
     ) -> EditResult:
         """Return the edit as a moving slider shows it; arguments as `Editor.edit`."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylefeatureeditor.cli.edit_record import file_word
+from stylefeatureeditor.cli.batch import file_word
 from stylefeatureeditor.editing.catalog import Catalog
 from stylefeatureeditor.photo.image import read_note, save_photo
 from stylefeatureeditor.weights.direction_files import load_own_directions, save_own_directions

@@ -23,7 +23,8 @@ FEW = ("--samples", "60", "--device", "cpu")
 
 @pytest.fixture(autouse=True)
 def _few_faces(monkeypatch):
-    monkeypatch.setattr("stylefeatureeditor.cli.fitting.FACES_MEASURED", 4)
+    for place in ("find", "request"):
+        monkeypatch.setattr(f"stylefeatureeditor.directions.{place}.FACES_MEASURED", 4)
 
 
 @pytest.fixture

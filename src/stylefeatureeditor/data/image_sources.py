@@ -61,7 +61,7 @@ class Entry:
     row: Mapping[str, str] = field(default_factory=dict)
 
 
-class Source(ABC):
+class ImageSource(ABC):
     """A file or folder of images: `entries` in a fixed order, `read` by their number."""
 
     def __init__(self, path: Path, entries: Iterable[Entry]) -> None:
@@ -78,21 +78,23 @@ class Source(ABC):
         return set(itertools.chain.from_iterable(entry.row for entry in self.entries))
 
 
-class FolderSource(Source):
+class FolderSource(ImageSource):
     """Every image below a folder, by name."""
 
     def __init__(self, path: Path) -> None:
         tables = [path / name for name in TABLE_NAMES if (path / name).is_file()]
-        rows = parse_table(tables[0].name, _table_of(tables[0]), tables[0]) if tables else {}
+        rows = {}
+        if tables:
+            rows = parse_table(tables[0].name, _read(tables[0], MAX_TABLE_BYTES), tables[0])
         names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*"))
         super().__init__(path, (Entry(n, rows.get(n, {})) for n in names if is_image(n)))
 
     def read(self, index: int) -> bytes:
         """Return one file's bytes."""
-        return _within_limit(self.path / self.entries[index].name)
+        return _read(self.path / self.entries[index].name, MAX_IMAGE_BYTES)
 
 
-class ZipSource(Source):
+class ZipSource(ImageSource):
     """The images of one zip file, in the order of their names."""
 
     def __init__(self, path: Path) -> None:
@@ -101,33 +103,30 @@ class ZipSource(Source):
         except (OSError, *DAMAGED_ZIP) as error:
             raise PhotoError(f"{path} is not a zip file that can be read: {error}") from error
         members = sorted(self._zip.namelist())
-        tables = [m for m in members if PurePosixPath(forward(m)).name in TABLE_NAMES]
-        tables.sort(
-            key=lambda m: (forward(m).count("/"), TABLE_NAMES.index(PurePosixPath(forward(m)).name))
+        tables = sorted(
+            (forward(m).count("/"), TABLE_NAMES.index(PurePosixPath(forward(m)).name), m)
+            for m in members
+            if PurePosixPath(forward(m)).name in TABLE_NAMES
         )
-        rows = parse_table(tables[0], self._table(tables[0]), path) if tables else {}
+        rows = parse_table(tables[0][2], self._table(tables[0][2]), path) if tables else {}
         super().__init__(path, (Entry(m, rows.get(forward(m), {})) for m in members if is_image(m)))
 
     def _table(self, member: str) -> bytes:
+        where = f"{member} of {self._zip.filename}"
+        _check_size(self._zip.getinfo(member).file_size, MAX_TABLE_BYTES, where)
         try:
-            size = self._zip.getinfo(member).file_size
-            if size > MAX_TABLE_BYTES:
-                raise ConfigError(f"{member} of {self._zip.filename} is too large: {size} bytes")
             return self._zip.read(member)
         except (OSError, *DAMAGED_ZIP) as error:
-            if isinstance(error, ConfigError):
-                raise
-            raise PhotoError(f"{member} of {self._zip.filename} is damaged: {error}") from error
+            raise PhotoError(f"{where} is damaged: {error}") from error
 
     def read(self, index: int) -> bytes:
         """Return one file's bytes."""
         member = self._zip.getinfo(self.entries[index].name)
-        if member.file_size > MAX_IMAGE_BYTES:
-            raise PhotoError(f"{member.file_size} bytes is too large for an image")
+        _check_size(member.file_size, MAX_IMAGE_BYTES, member.filename)
         return self._zip.read(member)  # checks the CRC
 
 
-class TarSource(Source):
+class TarSource(ImageSource):
     """The samples of one WebDataset shard: an index of offsets, then plain reads."""
 
     def __init__(self, path: Path) -> None:
@@ -160,14 +159,13 @@ class TarSource(Source):
     def read(self, index: int) -> bytes:
         """Return one file's bytes."""
         offset, size = self._places[index]
-        if size > MAX_IMAGE_BYTES:
-            raise PhotoError(f"{size} bytes is too large for an image")
+        _check_size(size, MAX_IMAGE_BYTES, str(self.path))
         with self.path.open("rb") as shard:
             shard.seek(offset)
             return shard.read(size)
 
 
-def open_sources(where: str | Path | Sequence[str | Path]) -> list[Source]:
+def open_sources(where: str | Path | Sequence[str | Path]) -> list[ImageSource]:
     """Open everything that `where` names, in that order.
 
     Raises:
@@ -233,7 +231,9 @@ def parse_csv(data: bytes, path: Path) -> tuple[list[str], list[TableRow]]:
         while line := text.readline(MAX_ROW_BYTES):
             unread += len(line)
             if unread >= MAX_ROW_BYTES:
-                raise ConfigError(f"the table of {path} has a row of more than {unread - 1} signs")
+                raise ConfigError(
+                    f"the table of {path} has a row of more than {unread - 1} characters"
+                )
             yield line
 
     reader = csv.reader(lines())
@@ -278,8 +278,8 @@ def parse_table(member: str, data: bytes, path: Path) -> dict[str, Mapping[str, 
         header, rows = parse_csv(data, path)
         key = name_column(header)
         return {str(folder / forward(row[key])): row for row in rows}
-    sizes = {b"[": 72, b"{": 240, b",": 64, b":": 100, b'"': 60}  # bytes that each sign makes
-    if sum(size * data.count(sign) for sign, size in sizes.items()) > MADE_BYTES:
+    sizes = {b"[": 72, b"{": 240, b",": 64, b":": 100, b'"': 60}  # bytes that each character makes
+    if sum(size * data.count(mark) for mark, size in sizes.items()) > MADE_BYTES:
         raise _too_large(path)
     try:  # NVIDIA's layout: {"labels": [["00000/img00000000.png", 3], ...]} or null
         labels = json.loads(data).get("labels") or []
@@ -327,18 +327,17 @@ def _is_hidden(name: str) -> bool:
     return parts[-1].startswith(".") or "__MACOSX" in parts
 
 
-def _table_of(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size > MAX_TABLE_BYTES:
-        raise ConfigError(f"{path} is too large for a table: {size} bytes")
+def _read(path: Path, most: int) -> bytes:
+    _check_size(path.stat().st_size, most, str(path))
     return path.read_bytes()
 
 
-def _within_limit(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size > MAX_IMAGE_BYTES:
+def _check_size(size: int, most: int, where: str) -> None:
+    """Raise for an image or a table of more bytes than are read."""
+    if size > most and most == MAX_IMAGE_BYTES:
         raise PhotoError(f"{size} bytes is too large for an image")
-    return path.read_bytes()
+    if size > most:
+        raise ConfigError(f"{where} is too large for a table: {size} bytes")
 
 
 def _expand(pattern: str) -> list[Path]:
@@ -346,12 +345,10 @@ def _expand(pattern: str) -> list[Path]:
         return [Path(pattern)]
     braces = _BRACES.search(pattern)
     if braces:
-        steps = _RANGE.fullmatch(braces[1])
-        if steps:
+        words = braces[1].split(",")
+        if steps := _RANGE.fullmatch(braces[1]):
             first, last = steps[1], steps[2]
             words = [str(i).zfill(len(first)) for i in range(int(first), int(last) + 1)]
-        else:
-            words = braces[1].split(",")
         start, end = braces.span()
         parts = (_expand(pattern[:start] + word + pattern[end:]) for word in words)
         return list(itertools.chain.from_iterable(parts))
@@ -363,12 +360,11 @@ def _expand(pattern: str) -> list[Path]:
     return found
 
 
-def _open(path: Path) -> Source:
+def _open(path: Path) -> ImageSource:
     if path.is_dir():
         return FolderSource(path)
-    suffix = path.suffix.lower()
-    if suffix == ".zip":
+    if path.suffix.lower() == ".zip":
         return ZipSource(path)
-    if suffix == ".tar":
+    if path.suffix.lower() == ".tar":
         return TarSource(path)
     raise ConfigError(f"expected a folder, a .zip or .tar shards of images, got {path}")

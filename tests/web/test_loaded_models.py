@@ -3,8 +3,8 @@ import torch
 
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.web import models as web_models
-from stylefeatureeditor.web.models import (
+from stylefeatureeditor.web import loaded_models as web_models
+from stylefeatureeditor.web.loaded_models import (
     Models,
     model_label,
     published_models,

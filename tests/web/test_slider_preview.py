@@ -9,7 +9,7 @@ import torch
 from stylefeatureeditor import Preview
 from stylefeatureeditor.device import quick_dtype
 from stylefeatureeditor.photo.result import EditResult
-from stylefeatureeditor.web.quick import Quick, no_finer_than_shown
+from stylefeatureeditor.web.slider_preview import SliderPreview, no_finer_than_shown
 from stylefeatureeditor.web.view import viewer_message
 from tiny_methods import tiny_method_editor
 
@@ -20,9 +20,9 @@ SLOW = 9.0  # seconds
 @pytest.fixture
 def slow(opened, monkeypatch):
     """A visitor whose model takes its time and is thought to be large."""
-    monkeypatch.setattr("stylefeatureeditor.web.quick.LEAST_SIZE", 32)
+    monkeypatch.setattr("stylefeatureeditor.web.slider_preview.LEAST_SIZE", 32)
     opened.draw(64)
-    opened.quick.seconds = SLOW
+    opened.preview.seconds = SLOW
     return opened
 
 
@@ -102,7 +102,7 @@ def test_the_preview_is_made_ahead_and_once(slow, monkeypatch):
     slow.prepare()
     monkeypatch.setattr(slow.editor.model.e4e, "forward", lambda _: pytest.fail("E ran again"))
     monkeypatch.setattr(
-        "stylefeatureeditor.web.quick.Preview", lambda *_, **__: pytest.fail("again")
+        "stylefeatureeditor.web.slider_preview.Preview", lambda *_, **__: pytest.fail("again")
     )
     assert slow.draw(64, EDITS).is_preview
 
@@ -114,7 +114,7 @@ def test_memory_counts_a_preview_until_it_is_let_go(slow):
     slow.prepare()
     assert slow.bytes() == before + 3 * 16 * 16 * 4
     slow.forget_inversions()
-    assert slow.quick.bytes() == 0
+    assert slow.preview.bytes() == 0
 
 
 def test_without_a_photo_there_is_nothing_to_prepare(session):
@@ -123,19 +123,19 @@ def test_without_a_photo_there_is_nothing_to_prepare(session):
 
 
 def test_the_pace_is_the_models(both, model, monkeypatch):
-    quick, editor = Quick(), both.editor(model)
+    quick, editor = SliderPreview(), both.editor(model)
     assert quick.pace(editor) == "live"
     quick.seconds = SLOW
     assert quick.pace(editor) == "live"  # too small for a preview
-    monkeypatch.setattr("stylefeatureeditor.web.quick.LEAST_SIZE", 32)
+    monkeypatch.setattr("stylefeatureeditor.web.slider_preview.LEAST_SIZE", 32)
     assert quick.pace(editor) == "preview"
     assert quick.pace(tiny_method_editor("psp")) == "release"
 
 
 def test_how_long_a_picture_takes_is_known_before_the_first_edit(opened):
-    assert opened.quick.seconds == 0
+    assert opened.preview.seconds == 0
     opened.draw(64)
-    drawn = opened.quick.seconds
+    drawn = opened.preview.seconds
     assert drawn > 0
     opened.draw(64)  # nothing is drawn anew
-    assert opened.quick.seconds == drawn
+    assert opened.preview.seconds == drawn
