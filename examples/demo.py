@@ -17,7 +17,7 @@ from skimage.data import astronaut
 
 import stylefeatureeditor as sfe
 from stylefeatureeditor.cli.main import main
-from stylefeatureeditor.cli.strip import draw_strip
+from stylefeatureeditor.photo.contact_sheet import draw_strip
 
 OUT = Path("out")
 EDITS = {"smile": -3, "age": 3, "gender": 2.8, "makeup": 1.3, "blond_hair": 3}

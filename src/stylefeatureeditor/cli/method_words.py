@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.cli.output import Progress
 from stylefeatureeditor.device import find_device
-from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.choose_method import (
     FITTED,
@@ -29,6 +28,7 @@ from stylefeatureeditor.weights.local_models import files_folder, find_model, lo
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.methods.method import Method
     from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
 

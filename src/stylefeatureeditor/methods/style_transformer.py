@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from stylefeatureeditor.editing.e4e import E4eConfig, FeaturePyramid
+from stylefeatureeditor.generator.layers import normal
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.methods.inversion import CodeInversion, edit_codes
 from stylefeatureeditor.methods.pixels import shrink
@@ -50,7 +51,7 @@ class StyleTransformer(nn.Module):
         width = config.generator.style_dim
         self.generator = Generator(config.generator)
         self.pyramid = FeaturePyramid(config.pyramid)
-        self.latents = nn.Parameter(torch.normal(0.0, 1.0, (1, config.generator.num_styles, width)))
+        self.latents = nn.Parameter(normal(1, config.generator.num_styles, width))
         self.coarse, self.middle, self.fine = (
             nn.TransformerDecoderLayer(width, config.heads, config.hidden, 0.0, batch_first=True)
             for _ in range(3)
