@@ -12,12 +12,15 @@ from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.editing import (
     EditTask,
-    Judge,
     evaluate_edit,
     flips,
     leakage,
     random_halves,
     split_by_attribute,
+)
+from stylefeatureeditor.metrics.attribute_classifier import (
+    AttributeClassifier,
+    AttributeClassifierConfig,
 )
 from toy_methods import BRIGHTER, Darker, toy_evaluation
 
@@ -82,20 +85,28 @@ def test_fid_is_taken_between_a_and_edited_b(tmp_path):
     assert result.count == 5
 
 
+class Judge(AttributeClassifier):
+    """The first attribute is the brightness of the picture, the second that of its left edge."""
+
+    def __init__(self, *attributes: str) -> None:
+        super().__init__(AttributeClassifierConfig(attributes=attributes))
+
+    def forward(self, pixels):
+        return torch.stack([pixels.mean((1, 2, 3)), pixels[..., 0].mean((1, 2))], 1)
+
+
 def test_the_judge_adds_flip_and_leakage(tmp_path):
-    judge = Judge(
-        ("B", "left"), lambda x: torch.stack([x.mean((1, 2, 3)), x[..., 0].mean((1, 2))], 1)
-    )
     task = EditTask(name="b+", direction=BRIGHTER, strength=1.0, attribute="B")
     evaluation = toy_evaluation(tmp_path)
-    result = evaluate_edit(Darker(), task, evaluation, bright_as_attribute(evaluation), judge)
+    values = bright_as_attribute(evaluation)
+    result = evaluate_edit(Darker(), task, evaluation, values, Judge("B", "left"))
     assert result.values["b+ flip"].value == 1
     assert 0 < result.values["b+ leakage"].value < 1
     assert {"seconds", "seconds_edit"} <= set(result.values)
 
 
 def test_a_judge_without_the_attribute_is_left_out(tmp_path):
-    judge = Judge(("other",), lambda x: x.mean((1, 2, 3))[:, None])
+    judge = Judge("other", "left")
     result = evaluate_edit(Darker(), ADD, toy_evaluation(tmp_path), VALUES, judge)
     assert "bright+ flip" not in result.values
 

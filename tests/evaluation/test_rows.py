@@ -12,7 +12,6 @@ import torch
 
 from stylefeatureeditor.evaluation.rows import (
     Features,
-    FeatureSet,
     Row,
     append_rows,
     as_table,
@@ -80,7 +79,7 @@ def test_features_lie_at_their_images_places(tmp_path):
     file = Features(tmp_path / "f", 5, 2)
     file.write([3, 1], torch.tensor([[3.0, 30.0], [1.0, 10.0]]))
     again = Features(tmp_path / "f", 5, 2)
-    assert again.read(np.array([1, 3, 0])).tolist() == [[1, 10], [3, 30], [0, 0]]
-    some = FeatureSet(again, np.array([0, 1, 3]))
-    assert some.take(np.array([2])).tolist() == [[3, 30]]
-    assert torch.cat(list(some.chunks())).shape == (3, 2)
+    assert again[np.array([1, 3, 0])].tolist() == [[1, 10], [3, 30], [0, 0]]
+    some = Features(tmp_path / "f", 5, 2, np.array([0, 1, 3]))
+    assert some[np.array([2])].tolist() == [[3, 30]]
+    assert len(some) == 3

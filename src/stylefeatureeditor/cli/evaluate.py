@@ -172,7 +172,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from stylefeatureeditor.data.images import open_images
     from stylefeatureeditor.device import best_device
     from stylefeatureeditor.evaluation.edit_words import edit_tasks, parse_edit
-    from stylefeatureeditor.evaluation.editing import Judge, evaluate_edit
+    from stylefeatureeditor.evaluation.editing import evaluate_edit
     from stylefeatureeditor.evaluation.inversion import evaluate_images, evaluate_inversion
     from stylefeatureeditor.evaluation.measures import find_networks, standard_suite
     from stylefeatureeditor.evaluation.photo_sets import SomePhotos, match_by_name
@@ -189,10 +189,9 @@ def evaluate(args: argparse.Namespace) -> int:
     if device == "auto":
         device = processes.device or best_device()
     networks = find_networks(files_folder(), device)
-    classifier = judge = None
+    classifier = None
     if args.classifier is not None:
         classifier = AttributeClassifier.load(args.classifier).to(device)
-        judge = Judge(classifier.config.attributes, classifier)
     shelf = Shelf(
         args.model,
         str(device),
@@ -228,7 +227,7 @@ def evaluate(args: argparse.Namespace) -> int:
     work += [
         (
             f"{method.name} {task.name}",
-            partial(evaluate_edit, method, task, values=values, judge=judge),
+            partial(evaluate_edit, method, task, values=values, judge=classifier),
         )
         for method, task, values in tasks
     ]

@@ -32,27 +32,13 @@ from stylefeatureeditor.evaluation.results import MethodResult, distances_to_pho
 from stylefeatureeditor.evaluation.runner import Drawer, run_pass, timed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.evaluation.runner import Evaluation
     from stylefeatureeditor.methods.evaluated import Method
+    from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
 
 FLIP, LEAKAGE = "flip", "leakage"
 SECONDS, SECONDS_EDIT = "seconds", "seconds_edit"
-
-
-@dataclass(frozen=True)
-class Judge:
-    """An attribute classifier, as far as this file knows it.
-
-    Attributes:
-        attributes: A names.
-        logits: (B, 3, S, S) in [-1, 1] to (B, A); above 0 means yes.
-    """
-
-    attributes: tuple[str, ...]
-    logits: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +64,7 @@ class EditTask:
             raise ConfigError(f"the target of an edit is 1 or -1, got {self.target}")
 
 
-def edited_photos(method: Method[Any], task: EditTask, judge: Judge | None) -> Drawer:
+def edited_photos(method: Method[Any], task: EditTask, judge: AttributeClassifier | None) -> Drawer:
     """Return what draws X' and takes the time of an inversion with its edit, and of the edit alone.
 
     Args:
@@ -87,8 +73,8 @@ def edited_photos(method: Method[Any], task: EditTask, judge: Judge | None) -> D
         judge: adds flip and leakage, if it knows the attribute.
     """
     column = None
-    if judge is not None and task.attribute in judge.attributes:
-        column = judge.attributes.index(task.attribute)
+    if judge is not None and task.attribute in judge.config.attributes:
+        column = judge.column(task.attribute)
 
     def draw(photos: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         start = timed(photos.device)
@@ -101,8 +87,8 @@ def edited_photos(method: Method[Any], task: EditTask, judge: Judge | None) -> D
             SECONDS_EDIT: per_photo(end - inverted, len(photos)),
         }
         if judge is not None and column is not None:
-            before = judge.logits(as_saved(state.reconstruction))  # (B, A)
-            after = judge.logits(as_saved(pixels))
+            before = judge(as_saved(state.reconstruction))  # (B, A)
+            after = judge(as_saved(pixels))
             values[FLIP] = flips(before[:, column], after[:, column], task.target)
             values[LEAKAGE] = leakage(before, after, column)
         return pixels, values
@@ -180,7 +166,7 @@ def evaluate_edit(
     task: EditTask,
     evaluation: Evaluation,
     values: Tensor | None = None,
-    judge: Judge | None = None,
+    judge: AttributeClassifier | None = None,
 ) -> MethodResult:
     """Return a method's numbers for one edit; columns but the times begin with the edit's name.
 

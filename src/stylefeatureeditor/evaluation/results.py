@@ -119,8 +119,8 @@ def distances_to_photos(
         first, second = photos.features(extractor, indices), done.features(extractor)
         count = min(len(first), len(second))
         if count >= 2:
-            fid = frechet_inception_distance(*(statistics(s.chunks()) for s in (first, second)))
+            fid = frechet_inception_distance(*map(statistics, (first, second)))
             kid = kernel_inception_distance(first, second, seed=evaluation.seed)
             values[extractor.name] = Mean(fid, count=count)
-            values[kid_name(extractor.name)] = Mean(kid.mean, count=count)
+            values[kid_name(extractor.name)] = Mean(kid, count=count)
     return values

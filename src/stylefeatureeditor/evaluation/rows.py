@@ -23,12 +23,10 @@ from stylefeatureeditor.evaluation.bootstrap import Mean, bootstrap_mean
 from stylefeatureeditor.files import atomic_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
-
-CHUNK = 1024  # feature vectors read at a time
 
 
 @dataclass(frozen=True)
@@ -125,53 +123,35 @@ def save_table(folder: Path, rows: Sequence[Row], columns: Sequence[str]) -> Non
 
 
 class Features:
-    """Feature vectors of n images in one file of float32, image by image.
+    """Feature vectors of images in one file of float32, a place for each image of a set.
 
     The file is mapped only while it is read or written: pages of it are not kept in memory.
 
     Args:
         path: the file; made, and kept if it has the right size.
-        count: n.
+        count: images of the set.
         width: D.
+        indices: (n,) images that are read; None takes all.
     """
 
-    def __init__(self, path: Path, count: int, width: int) -> None:
+    def __init__(
+        self, path: Path, count: int, width: int, indices: np.ndarray | None = None
+    ) -> None:
         self.path, self.shape = path, (count, width)
+        self.indices = np.arange(count) if indices is None else indices
         path.touch()
         if path.stat().st_size != 4 * count * width:
             os.truncate(path, 4 * count * width)  # the same for every process that does it
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, places: np.ndarray) -> Tensor:
+        """Return the features of the images at some places of `indices`, (len(places), D)."""
+        mapped = np.memmap(self.path, "<f4", "r", shape=self.shape)
+        return torch.from_numpy(np.array(mapped[self.indices[places]], dtype=np.float32))
 
     def write(self, indices: Sequence[int], features: Tensor) -> None:
         """Store (B, D) features at their images' places."""
         mapped = np.memmap(self.path, "<f4", "r+", shape=self.shape)
         mapped[indices] = features.detach().float().cpu().numpy()
-
-    def read(self, indices: np.ndarray) -> Tensor:
-        """Return the features of some images, (len(indices), D)."""
-        mapped = np.memmap(self.path, "<f4", "r", shape=self.shape)
-        return torch.from_numpy(np.array(mapped[indices], dtype=np.float32))
-
-
-@dataclass(frozen=True)
-class FeatureSet:
-    """Some images' features of a file.
-
-    Attributes:
-        file: where they are.
-        indices: (n,) numbers of the images.
-    """
-
-    file: Features
-    indices: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def take(self, places: np.ndarray) -> Tensor:
-        """Return the features of the images at some places of `indices`."""
-        return self.file.read(self.indices[places])
-
-    def chunks(self) -> Iterator[Tensor]:
-        """Yield all of them, at most CHUNK at a time."""
-        for start in range(0, len(self), CHUNK):
-            yield self.file.read(self.indices[start : start + CHUNK])

@@ -31,7 +31,6 @@ from stylefeatureeditor.evaluation.photo_sets import READERS, content_of
 from stylefeatureeditor.evaluation.pictures import PictureKeeper
 from stylefeatureeditor.evaluation.rows import (
     Features,
-    FeatureSet,
     Row,
     append_rows,
     as_table,
@@ -162,13 +161,11 @@ class Pass:
     table: Table
     pictures: PictureKeeper | None
 
-    def features(
-        self, extractor: FeatureExtractor, indices: np.ndarray | None = None
-    ) -> FeatureSet:
+    def features(self, extractor: FeatureExtractor, indices: np.ndarray | None = None) -> Features:
         """Return an extractor's vectors of the images that were measured, or of some of these."""
         measured = self.table.indices
         some = measured if indices is None else np.intersect1d(indices, measured)
-        return FeatureSet(_feature_file(self.folder, self.photos, extractor), some)
+        return _features(self.folder, self.photos, extractor, some)
 
 
 def run_pass(
@@ -213,7 +210,7 @@ def run_pass(
         "batch size": evaluation.batch_size,
     }
     _claim(folder, content)
-    files = [(e, _feature_file(folder, photos, e)) for e in suite.extractors]
+    files = [(each, _features(folder, photos, each)) for each in suite.extractors]
     keeper = _picture_keeper(evaluation, folder, columns, numbers)
     done = read_rows(folder)
     batches = np.split(numbers, range(evaluation.batch_size, len(numbers), evaluation.batch_size))
@@ -273,9 +270,11 @@ def _picture_keeper(
     return PictureKeeper(folder / "pictures", ranking, numbers, count=count, seed=seed)
 
 
-def _feature_file(folder: Path, photos: PhotoSet, extractor: FeatureExtractor) -> Features:
-    """The file of an extractor's vectors, one place for every photo of the set."""
-    return Features(folder / f"features-{extractor.name}.f32", len(photos), extractor.width)
+def _features(
+    folder: Path, photos: PhotoSet, extractor: FeatureExtractor, some: np.ndarray | None = None
+) -> Features:
+    path = folder / f"features-{extractor.name}.f32"
+    return Features(path, len(photos), extractor.width, some)
 
 
 @torch.no_grad()
