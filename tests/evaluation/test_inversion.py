@@ -66,10 +66,10 @@ def test_the_page_shows_the_worst_the_best_and_some_at_random(tmp_path):
 
 
 def test_photos_of_another_side_are_refused(tmp_path):
-    method = Darker()
-    method.size = 16
-    with pytest.raises(ConfigError, match="takes photos of 16 px, but these are opened at 8 px"):
-        evaluate_inversion(method, toy_evaluation(tmp_path))
+    evaluation = toy_evaluation(tmp_path, photos=MemoryPhotos(tiny_photos(2), ["a", "b"]))
+    sides = f"takes photos of {SIDE} px, but these are opened at {SIZE} px"
+    with pytest.raises(ConfigError, match=sides):
+        evaluate_inversion(Darker(), evaluation)
 
 
 def test_fewer_images_than_photos_are_refused(tmp_path):
