@@ -114,7 +114,7 @@ def mirrored(
 def _open(args: argparse.Namespace, model: Model, folder: Path) -> ImageSet:
     """The photos of --data, if there is an E to encode them."""
     from stylefeatureeditor.data.images import open_images
-    from stylefeatureeditor.training.parts import read_record
+    from stylefeatureeditor.training.run_folder import read_record
 
     if "e4e" not in read_record(folder):
         raise ConfigError(f"{folder} has no trained e4e to encode photos: `sfe train e4e`")

@@ -124,13 +124,13 @@ def fit(args: argparse.Namespace) -> int:
     _check(args)
     from stylefeatureeditor.device import find_device
     from stylefeatureeditor.directions.labelled import classifier_score, measure_range
+    from stylefeatureeditor.runtimes.choose import open_model
     from stylefeatureeditor.training.loss_networks import load_classifier
-    from stylefeatureeditor.training.parts import model_folder
-    from stylefeatureeditor.weights.checkpoint import load_model
+    from stylefeatureeditor.training.run_folder import model_folder
 
     folder = model_folder(Path(args.model))
     target = find_device(args.device)
-    model = load_model(folder).to(target)
+    model = open_model(folder, target)
     score: Score | None = None
     classifier: AttributeClassifier | None = None
     if args.classifier:

@@ -37,7 +37,7 @@ def show_info(args: argparse.Namespace) -> int:
     """Run `sfe models info`."""
     from stylefeatureeditor.methods.converting import CONVERTED_FROM
     from stylefeatureeditor.methods.folder import MethodConfig, load_any_config
-    from stylefeatureeditor.weights.config_json import to_plain
+    from stylefeatureeditor.weights.configs import to_plain
     from stylefeatureeditor.weights.direction_files import load_own_directions
     from stylefeatureeditor.weights.local_models import find_model
 

@@ -58,8 +58,9 @@ from stylefeatureeditor.metrics.perceptual import (
 from stylefeatureeditor.metrics.pixel import MS_SSIM_SMALLEST, l2, ms_ssim, psnr, ssim
 from stylefeatureeditor.photo.image import to_uint8
 from stylefeatureeditor.pipeline import network_fingerprint
+from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.perceptual_keys import arcface_state, lpips_state
+from stylefeatureeditor.weights.released import arcface_state, lpips_state
 from stylefeatureeditor.weights.sources import SOURCES, find_sources
 from stylefeatureeditor.weights.unpickle import read_torch
 
@@ -274,7 +275,7 @@ def _face_network(path: Path, config: ArcFaceConfig) -> ArcFaceFeatures:
         network = ArcFaceFeatures(config)
     assign_state(network, arcface_state(content), str(path))
     network.freeze()
-    return network
+    return quicken(network)
 
 
 def _at_paper_side(compare: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:

@@ -1,4 +1,4 @@
-"""What one phase leaves for the next: networks in files, and a record of which are trained.
+"""What a phase reads, and what it leaves for the next: networks in files, a record of the trained.
 
     OUT/model/generator.safetensors      G; its config in the header, or in config.json
               discriminator.safetensors  D, its config in the header
@@ -12,27 +12,24 @@ elsewhere: all of its networks count as trained.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from pathlib import Path  # noqa: TC003 (fields' types are read)
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stylefeatureeditor.errors import ConfigError, DirectionError, WeightsError
+from stylefeatureeditor.errors import ConfigError, DirectionError, PhotoError, WeightsError
 from stylefeatureeditor.files import member
 from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.model import Model, ModelConfig
-from stylefeatureeditor.training.config import from_mapping, to_mapping
-from stylefeatureeditor.training.edit_pairs import TrainingDirection
-from stylefeatureeditor.training.networks import with_config
+from stylefeatureeditor.training.loop import Run, RunResult
 from stylefeatureeditor.weights.checkpoint import assign_state, load_config, load_model
+from stylefeatureeditor.weights.configs import from_plain, to_plain
 from stylefeatureeditor.weights.convert import read_discriminator, read_generator
 from stylefeatureeditor.weights.direction_files import (
-    PUBLISHED,
     copy_published_files,
-    load_directions,
     load_own_directions,
-    read_direction_file,
     save_own_directions,
 )
 from stylefeatureeditor.weights.local_models import find_model, model_at
@@ -40,8 +37,8 @@ from stylefeatureeditor.weights.storage import load_tensors, read_json, save_ten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
+    from stylefeatureeditor.data.images import DataConfig, ImageSet
 
 GENERATOR, DISCRIMINATOR = "generator.safetensors", "discriminator.safetensors"
 RECORD = "training.json"
@@ -52,6 +49,34 @@ COMMANDS = {  # part: what trains it
     "inverter": "sfe train inverter",
     "feature_editor": "sfe train editor",
 }
+MOST_HELD_OUT = 256  # photos that validation looks at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Networks that a run reads: files, model folders or other runs' folders.
+
+    Attributes:
+        model: model or run to start from: what it has is kept.
+        generator: the generator to start from, in place of the model: a run, our file, .pt or .pkl.
+        discriminator: its discriminator; None takes the one that lies beside, else a fresh one.
+        attributes: classifier for losses that have a weight for its features or ask it about edits.
+        tune_from: model or run whose network of this phase is trained on; None starts a fresh one.
+    """
+
+    model: Path | None = None
+    generator: Path | None = None
+    discriminator: Path | None = None
+    attributes: Path | None = None
+    tune_from: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRun(Run):
+    """What the runs of E, I and H have: the networks they read, and the sizes of the model."""
+
+    inputs: Inputs = field(default_factory=Inputs)
+    model: ModelConfig = field(default_factory=ModelConfig)
 
 
 @dataclass(frozen=True)
@@ -85,13 +110,36 @@ class Start:
             ConfigError: the config changes the sizes of a kept part.
         """
         kept = ("generator", *(part for part in keep if part in self.trained))
-        if self.model is not None:
-            return with_config(self.model, config, kept)
-        if config.generator != self.generator.config:
-            raise ConfigError("the sizes of the generator cannot change: it is trained already")
-        model = Model(config)
-        model.generator.load_state_dict(self.generator.state_dict())
-        return model
+        if self.model is None:
+            if config.generator != self.generator.config:
+                raise ConfigError("the sizes of the generator cannot change: it is trained already")
+            fresh = Model(config)
+            fresh.generator.load_state_dict(self.generator.state_dict())
+            return fresh
+        for name in kept:
+            if getattr(self.model.config, name) != getattr(config, name):
+                raise ConfigError(
+                    f"the sizes of the {name} cannot change: it is kept from the model"
+                )
+        fresh = Model(config)
+        for name in kept:
+            getattr(fresh, name).load_state_dict(getattr(self.model, name).state_dict())
+        return fresh
+
+    def discriminator(self, path: Path | None, *, needed: bool) -> Discriminator | None:
+        """Return D as `find_discriminator` does.
+
+        Raises:
+            WeightsError: there is none, but a loss looks through it.
+        """
+        found = find_discriminator(path, self.folder, self.generator.config.size)
+        if found is None and needed:
+            raise WeightsError(
+                "the loss looks through a trained D, but there is no discriminator.safetensors in "
+                f"{self.folder}: pass --discriminator, or set discriminator_features and realism "
+                "to 0"
+            )
+        return found
 
 
 def open_start(model: Path | None, generator: Path | None) -> Start:
@@ -143,7 +191,7 @@ def load_generator(file: Path) -> Generator:
         tensors, header = load_tensors(file)
         state = dict(tensors)
         if "config" in header:
-            config = _from_header(GeneratorConfig(), header, file)
+            config = _from_header(GeneratorConfig, header, file)
         else:
             config = load_config(file.parent).generator
     with torch.device("meta"):
@@ -158,7 +206,7 @@ def save_discriminator(discriminator: Discriminator, folder: Path) -> None:
     Raises:
         WeightsError: the file cannot be written.
     """
-    header = {"config": json.dumps(to_mapping(discriminator.config))}
+    header = {"config": json.dumps(to_plain(discriminator.config))}
     save_tensors(folder / DISCRIMINATOR, discriminator.state_dict(), header)
 
 
@@ -201,7 +249,7 @@ def find_discriminator(path: Path | None, start: Path, size: int) -> Discriminat
         tensors, header = load_tensors(file)
         if "config" not in header:
             raise WeightsError(f"{file} does not say its sizes; `sfe train generator` writes one")
-        config = _from_header(DiscriminatorConfig(), header, file)
+        config = _from_header(DiscriminatorConfig, header, file)
     if config.size != size:
         raise ConfigError(f"the discriminator in {file} looks at {config.size} px, G draws {size}")
     with torch.device("meta"):  # a header may claim any size: the tensors must have it first
@@ -256,21 +304,38 @@ def finish_model(
     write_json(folder / RECORD, {"steps": trained})
 
 
-def training_directions(
-    folder: Path, config: ModelConfig, strengths: Mapping[str, tuple[float, ...]]
-) -> list[TrainingDirection]:
-    """Return directions with the strengths they train with, read from a model folder.
+def finish_run(
+    result: RunResult, start: Start | None, part: str, discriminator: Discriminator | None
+) -> RunResult:
+    """Complete the model of a run if it has come to its end; return `result`."""
+    from accelerate import PartialState
+
+    if result.finished and PartialState().is_main_process:
+        finish_model(result.folder / "model", start, part, result.step, discriminator)
+    return result
+
+
+def open_data(data: DataConfig, size: int) -> ImageSet:
+    """Open the training images.
 
     Raises:
-        DirectionError: one is unknown, or its file is missing.
+        ConfigError: no source is named, or nothing is in it.
     """
-    known, layout = load_directions(folder, config.catalog), config.generator.style_layout()
-    found = []
-    for name, values in strengths.items():
-        entry = known.find(name)
-        direction = entry.load(folder / PUBLISHED, layout, read_direction_file)
-        found.append(TrainingDirection(direction, values, entry.attribute))
-    return found
+    if not data.source:
+        raise ConfigError("say which images to train on: --data FOLDER|ZIP|TAR")
+    return data.open(size, data.where)
+
+
+def held_out_photos(data: DataConfig, images: ImageSet) -> torch.Tensor:
+    """Return photos to validate on, evenly taken; without `test_where` from the training images."""
+    chosen = data.open(images.size, data.test_where) if data.test_where else images
+    step = max(1, -(-len(chosen) // MOST_HELD_OUT))
+    numbers, photos = chosen.readable_photos(range(0, len(chosen), step))
+    if not numbers:
+        raise PhotoError(
+            f"none of the photos to validate on can be read; first: {chosen.skipped[0]}"
+        )
+    return photos
 
 
 def own_strengths(folder: Path) -> dict[str, tuple[float, ...]]:
@@ -291,33 +356,6 @@ def own_strengths(folder: Path) -> dict[str, tuple[float, ...]]:
     }
 
 
-def sized(config: ModelConfig, generator: GeneratorConfig) -> ModelConfig:
-    """Return a config for another generator, encoders and heads fitted to it.
-
-    Raises:
-        ConfigError: the generator has no layer k of the side that the Inverter predicts.
-    """
-    styles, width = generator.num_styles, generator.style_dim
-    if config.feature_layer > generator.num_layers:
-        raise ConfigError(
-            f"this preset takes features at layer {config.feature_layer}, a {generator.size} px "
-            f"generator ends at {generator.num_layers}: use --preset small"
-        )
-    channels, _ = generator.layer_shape(config.feature_layer)
-    inverter = config.inverter
-    encoder = replace(
-        inverter.encoder, num_styles=styles, style_dim=width, feature_channels=channels
-    )
-    fuser = inverter.fuser and replace(inverter.fuser, channels=channels)
-    return replace(
-        config,
-        generator=generator,
-        e4e=replace(config.e4e, num_styles=styles, style_dim=width),
-        inverter=replace(inverter, encoder=encoder, fuser=fuser),
-        feature_editor=replace(config.feature_editor, channels=channels),
-    )
-
-
 def _file(path: Path, name: str) -> Path:
     """Return the file that a path means: itself, `name` in it, or in the model of a run in it."""
     for file in (path, path / name, path / "model" / name):
@@ -327,11 +365,9 @@ def _file(path: Path, name: str) -> Path:
     raise WeightsError(f"{path} holds no {name}: `sfe train generator` makes a {part}")
 
 
-def _from_header(default: Any, header: Mapping[str, str], file: Path) -> Any:
+def _from_header(kind: type[Any], header: Mapping[str, str], file: Path) -> Any:
     try:
         content = json.loads(header["config"])
-        if not isinstance(content, dict):
-            raise TypeError(f"expected an object, got {type(content).__name__}")
-        return from_mapping(default, content)
-    except (ValueError, TypeError, RecursionError) as error:  # ConfigError is a ValueError
-        raise WeightsError(f"{file}: its header holds no config of this kind: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{file}: its header holds no config: {error}") from error
+    return from_plain(kind, content, f"{file}: config")

@@ -7,10 +7,11 @@ import torch
 from torch.nn import functional
 
 from seeded import draw
-from stylefeatureeditor.generator.coarse import coarse_kernel, draw_coarsely
 from stylefeatureeditor.generator.layers import ModulatedConv
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.records import Codes, StyleSpace
+from stylefeatureeditor.runtimes.coarse import coarse_kernel, draw_coarsely
+from stylefeatureeditor.runtimes.quick import quicken
 from tiny import randomize
 
 CONFIG = GeneratorConfig(size=32, style_dim=12, mapping_layers=1, channel_base=128, channel_max=16)
@@ -19,7 +20,7 @@ LAYER = 3
 
 @pytest.fixture(scope="module")
 def generator():
-    network = randomize(Generator(CONFIG), "coarse")
+    network = quicken(randomize(Generator(CONFIG), "coarse"))
     return network.requires_grad_(requires_grad=False)
 
 
@@ -45,7 +46,7 @@ def test_a_coarse_kernel_does_to_a_plane_what_the_fine_one_does(upsample, factor
     conv.weight.data = draw("coarse.kernel", (1, 1, 3, 3))
     fine_side = 16 * factor
     source = ramp(fine_side // 2 if upsample else fine_side, 1)
-    fine = conv._convolve(source, conv.weight.data, None)
+    fine = conv.convolve(source)
     coarse = functional.conv2d(ramp(16, 1), coarse_kernel(conv, factor).detach(), padding=1)
     expected = functional.avg_pool2d(fine.detach(), factor)
     inside = (..., slice(3, -3), slice(3, -3))
@@ -62,7 +63,7 @@ def test_without_its_upper_layers_a_generator_draws_its_own_small_image(generato
 
 def test_it_is_nearer_to_the_picture_than_the_small_image_is():
     """Smooth noise-free features: what is left out matters little."""
-    generator = randomize(Generator(CONFIG), "coarse")
+    generator = quicken(randomize(Generator(CONFIG), "coarse"))
     for layer in generator.layers:
         layer.noise_strength.data.zero_()
     whole = functional.avg_pool2d(generator.synthesize(codes()).detach(), 2)

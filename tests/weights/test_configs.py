@@ -1,7 +1,9 @@
-"""Configs as JSON and back: strict, because the file may come from anywhere."""
+"""Configs as plain values and back, strictly from model files and as users write them."""
 
 import json
+import math
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -9,7 +11,14 @@ import torch
 
 from stylefeatureeditor.errors import ConfigError, SfeError, WeightsError
 from stylefeatureeditor.model import Framing, Model, ModelConfig
-from stylefeatureeditor.weights.config_json import from_plain, to_plain
+from stylefeatureeditor.weights.configs import (
+    changed,
+    changed_keys,
+    from_plain,
+    read_mapping,
+    to_plain,
+    write_config,
+)
 from tiny import tiny_config
 
 
@@ -123,3 +132,108 @@ def test_a_config_that_was_tampered_with_is_refused_or_can_be_built(value):
             continue
         with torch.device("meta"):
             assert Model(config).config == config, path
+
+
+# --- what a user writes over a preset ---------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    lpips: float = 0.8
+    identity: float = 0.1
+
+    def __post_init__(self):
+        if self.lpips < 0:
+            raise ConfigError("lpips cannot be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    steps: int = 10
+    loss: Loss = Loss()
+    source: tuple[str, ...] = ()
+    fit: Literal["crop", "pad"] = "crop"
+    limit: float | None = 1.0
+    extra: Loss | None = None
+    weights: Path | None = None
+    strengths: dict[str, tuple[float, ...]] = field(default_factory=lambda: {"age": (-3.0, 3.0)})
+
+
+@pytest.mark.parametrize("suffix", ["toml", "yaml", "json"])
+def test_a_file_changes_what_it_names(tmp_path, suffix):
+    text = {
+        "toml": 'steps = 1e3\nfit = "pad"\nsource = "a"\n[loss]\nlpips = 1\nidentity = 1e-4\n',
+        "yaml": "steps: 1e3\nfit: pad\nsource: a\nloss:\n  lpips: 1\n  identity: 1e-4\n",
+        "json": '{"steps":1e3,"fit":"pad","source":"a","loss":{"lpips":1,"identity":1e-4}}',
+    }[suffix]
+    file = tmp_path / f"run.{suffix}"
+    file.write_text(text)
+    loss = Loss(lpips=1.0, identity=1e-4)
+    expected = Run(limit=None, steps=1000, fit="pad", source=("a",), loss=loss)
+    assert changed(Run(limit=None), read_mapping(file)) == expected
+
+
+def test_keys_are_added_to_a_dictionary_and_none_takes_one_away():
+    assert changed(Run(), {"strengths": {"smile": [1]}}).strengths == {
+        "age": (-3.0, 3.0),
+        "smile": (1.0,),
+    }
+    assert changed(Run(), {"strengths": {"age": "none"}, "limit": "none"}) == Run(
+        strengths={}, limit=None
+    )
+
+
+def test_a_missing_branch_is_made_by_naming_a_leaf():
+    assert changed(Run(), {"extra": {"identity": 2}}).extra == Loss(identity=2.0)
+
+
+@pytest.mark.parametrize("suffix", ["toml", "json"])
+def test_a_written_config_reads_back_as_itself(tmp_path, suffix):
+    run = Run(
+        limit=math.inf,
+        source=('a "b"\\c.zip', "ü"),
+        weights=Path("x/y.pt"),
+        extra=Loss(lpips=1e-30),
+        strengths={"eye width": (1.0,), "age": ()},
+    )
+    write_config(run, tmp_path / f"run.{suffix}")
+    assert changed(Run(), read_mapping(tmp_path / f"run.{suffix}")) == run
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"loss": {"lpip": 1}}, r"settings.loss: unknown field 'lpip'.* did you mean lpips\?"),
+        ({"stepss": 1}, r"settings: unknown field 'stepss'.* did you mean steps"),
+        ({"loss": {"lpips": "abc"}}, r"settings.loss.lpips must be float, got 'abc'"),
+        ({"steps": 3.5}, r"settings.steps must be int, got 3.5"),
+        ({"fit": "stretch"}, r"settings.fit must be one of 'crop', 'pad', got 'stretch'"),
+        ({"loss": 3}, r"settings.loss must be an object"),
+        ({"loss": {"lpips": -1}}, r"settings.loss: lpips cannot be negative"),
+        ({"source": {"a": 1}}, r"settings.source must be a list, got dict"),
+    ],
+)
+def test_a_mistake_of_a_user_is_one_sentence(values, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        changed(Run(), values)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.toml", "steps = = 3"), ("a.yaml", "a: [1"), ("a.ini", "x"), ("a.json", "[1]")],
+)
+def test_a_mistake_in_the_file_is_one_sentence(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=r"a\.\w+") as caught:
+        read_mapping(tmp_path / name)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_mapping(tmp_path / "missing.toml")
+
+
+def test_changed_keys_are_named_by_path():
+    old, new = to_plain(Run()), to_plain(Run(steps=3, loss=Loss(identity=0.0)))
+    assert changed_keys(old, new) == ["loss.identity", "steps"]
+    assert changed_keys(old, old) == []
+    assert changed_keys({"extra": "none"}, {"extra": None}) == []

@@ -62,54 +62,22 @@ Affine = tuple["Tensor", "Tensor"]  # scale and shift per channel, (B or 1, C) e
 
 
 class Conv3x3(nn.Conv2d):
-    """A 3x3 convolution with zeros around, which runs as `convolve` does.
-
-    Args:
-        in_channels: C.
-        out_channels: O.
-        stride: 1 keeps the side.
-        bias: whether a bias is added.
-    """
-
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = False
-    ) -> None:
-        super().__init__(in_channels, out_channels, 3, stride, padding=1, bias=bias)
+    """A convolution that `is_3x3`, run as `convolve` does."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, S, S) -> (B, O, S / stride, S / stride)."""
         return convolve(x, self.weight, self.bias, self.stride[0])
 
 
-class Conv1x1(nn.Conv2d):
-    """A 1x1 convolution, the strided shortcut of residual layers.
-
-    Where C is no multiple of 8 it takes the cells that the stride keeps, and then all of them:
-    oneDNN's backward of a strided one (torch 2.13, AVX2, channels last) goes out of bounds there.
-    Where C is one, a strided convolution is right, and two to four times faster channels last.
-
-    Args:
-        in_channels: C.
-        out_channels: O.
-        stride: 1 keeps the side.
-        bias: whether a bias is added.
-    """
-
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = False
-    ) -> None:
-        super().__init__(in_channels, out_channels, 1, stride, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, S, S) -> (B, O, S / stride, S / stride), rounded up."""
-        step = self.stride[0]
-        if step > 1 and self.in_channels % 8:
-            return functional.conv2d(x[:, :, ::step, ::step], self.weight, self.bias)
-        return super().forward(x)
+def is_3x3(conv: nn.Conv2d) -> bool:
+    """Whether a convolution has 3x3 taps, zeros around, one group, and a stride of 1 or 2."""
+    sizes = (conv.kernel_size, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
+    is_small = conv.stride in ((1, 1), (2, 2))
+    return is_small and sizes == ((3, 3), (1, 1), (1, 1), 1, "zeros")
 
 
 def normalized(
-    x: Tensor, before: nn.BatchNorm2d | None, conv: Conv3x3, after: nn.BatchNorm2d | None
+    x: Tensor, before: nn.BatchNorm2d | None, conv: nn.Conv2d, after: nn.BatchNorm2d | None
 ) -> Tensor:
     """Return after(conv(before(x))), (B, O, S / stride, S / stride); None is no norm."""
     norms = [norm for norm in (before, after) if norm is not None]

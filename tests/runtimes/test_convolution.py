@@ -1,22 +1,17 @@
 """Winograd's tiles and the single product are the plain convolution, as far as float32 goes."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from seeded import draw
-from stylefeatureeditor import convolution
-from stylefeatureeditor.backbones.ir_se50 import IRBlock
-from stylefeatureeditor.backbones.iresnet import FeatureMerger
-from stylefeatureeditor.convolution import (
+from stylefeatureeditor.runtimes import convolution
+from stylefeatureeditor.runtimes.convolution import (
     Conv3x3,
     convolve,
     cpu_layout,
+    is_3x3,
     normalized,
     product_pays,
     winograd,
@@ -32,45 +27,6 @@ WIDE = 128
 def _no_grad():
     with torch.no_grad():
         yield
-
-
-HELD_TO_AVX2 = {
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-}
-# A sum of n terms, in two orders, differs by at most 2 n u of the sum of their sizes: u is 2^-24.
-GRADIENTS = """
-import torch
-from stylefeatureeditor.convolution import Conv1x1
-
-def gradients(layer, x, y, layout):
-    layer = layer.to(memory_format=layout)
-    x = x.contiguous(memory_format=layout).detach().requires_grad_()
-    layer.weight.grad = None
-    layer(x).backward(y.contiguous(memory_format=layout))
-    return x.grad, layer.weight.grad.clone()
-
-torch.manual_seed(0)
-for channels in (3, 4, 5, 7, 8, 12, 24):
-    for out in (4, 7, 8):
-        layer = Conv1x1(channels, out, 2)
-        x, y = torch.randn(3, channels, 9, 9), torch.randn(3, out, 5, 5)
-        plain = gradients(layer, x, y, torch.contiguous_format)
-        last = gradients(layer, x, y, torch.channels_last)
-        layer.weight.data.abs_()
-        sizes = gradients(layer, x.abs(), y.abs(), torch.contiguous_format)
-        for one, other, size, terms in zip(plain, last, sizes, (out, y[:, 0].numel())):
-            assert bool(((one - other).abs() <= 2 * terms * 2**-24 * size).all()), (channels, out)
-"""
-
-
-@pytest.mark.parametrize("held", [{}, HELD_TO_AVX2], ids=["this processor", "AVX2"])
-def test_the_gradients_of_a_strided_shortcut_are_those_of_either_layout(held):
-    """In a process of its own: the defect this is about ends the process, or never ends."""
-    command = [sys.executable, "-c", GRADIENTS]
-    ran = subprocess.run(command, env=os.environ | held, capture_output=True, timeout=120)
-    assert ran.returncode == 0, ran.stderr.decode()
 
 
 def case(batch, channels, out, height, width):
@@ -149,7 +105,7 @@ def norms(before, after):
 @pytest.mark.parametrize("side", [8, 32])  # plainly, and by tiles
 def test_a_frozen_norm_on_either_side_is_part_of_the_convolution(has_before, has_after, side):
     x, kernels = case(1, WIDE, 136, side, side)
-    conv = Conv3x3(WIDE, 136)
+    conv = Conv3x3(WIDE, 136, 3, padding=1, bias=False)
     conv.weight.copy_(kernels)
     before, after = norms(WIDE, 136)
     y = normalized(x, before if has_before else None, conv, after if has_after else None)
@@ -159,7 +115,7 @@ def test_a_frozen_norm_on_either_side_is_part_of_the_convolution(has_before, has
 
 def test_a_norm_in_training_takes_the_batch_as_measure_and_learns_from_it():
     x, kernels = case(1, WIDE, WIDE, 32, 32)
-    conv = Conv3x3(WIDE, WIDE)
+    conv = Conv3x3(WIDE, WIDE, 3, padding=1, bias=False)
     conv.weight.copy_(kernels)
     before, after = (norm.train() for norm in norms(WIDE, WIDE))
     known = after.running_mean.clone()
@@ -170,7 +126,7 @@ def test_a_norm_in_training_takes_the_batch_as_measure_and_learns_from_it():
 
 def test_a_change_of_weights_or_statistics_counts_at_once():
     x, kernels = case(1, WIDE, WIDE, 32, 32)
-    conv = Conv3x3(WIDE, WIDE)
+    conv = Conv3x3(WIDE, WIDE, 3, padding=1, bias=False)
     conv.weight.copy_(kernels)
     before, after = (norm.eval() for norm in norms(WIDE, WIDE))
     first = normalized(x, before, conv, after)
@@ -197,19 +153,16 @@ def test_gradients_other_dtypes_export_and_autocast_see_the_plain_convolution(mo
     assert not winograd_pays(x, kernels)
 
 
-@pytest.mark.parametrize(
-    "network", [FeatureMerger(WIDE, 2), IRBlock(WIDE, WIDE, 1, 16), IRBlock(WIDE, 132, 1, None)]
-)
-def test_a_network_draws_the_same_with_and_without_gradients(network):
-    network = randomize(network, "convolution.network").eval()
-    channels = 2 * WIDE if isinstance(network, FeatureMerger) else WIDE
-    x = draw("convolution.features", (2, channels, 32, 32))
-    with torch.enable_grad():
-        expected = network(x)
-    torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5 * float(expected.std()))
-
-
-def test_its_weights_are_named_as_a_plain_convolution_names_them():
-    for bias in (True, False):
-        plain_names = nn.Conv2d(3, 4, 3, bias=bias).state_dict().keys()
-        assert Conv3x3(3, 4, bias=bias).state_dict().keys() == plain_names
+def test_only_3x3_convolutions_with_zeros_around_are_taken_for_one():
+    assert is_3x3(nn.Conv2d(3, 4, 3, padding=1))
+    assert is_3x3(nn.Conv2d(3, 4, 3, 2, padding=1, bias=False))
+    for other in (
+        nn.Conv2d(3, 4, 3),
+        nn.Conv2d(3, 4, 3, 3, padding=1),
+        nn.Conv2d(3, 4, 3, padding=1, dilation=2),
+        nn.Conv2d(4, 4, 3, padding=1, groups=2),
+        nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(3, 4, 1),
+        nn.Conv2d(3, 4, 5, padding=1),
+    ):
+        assert not is_3x3(other)

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from phase_training import tiny_discriminator
+from phase_training import changed, snapshot, tiny_discriminator
 from seeded_critics import seeded_critic
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.errors import ConfigError, DirectionError, WeightsError
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.model import ModelConfig
+from stylefeatureeditor.training.feature_editor import training_directions
 from stylefeatureeditor.training.generator import GeneratorPhase, GeneratorTrainingConfig
-from stylefeatureeditor.training.parts import (
+from stylefeatureeditor.training.presets import sized
+from stylefeatureeditor.training.run_folder import (
     RECORD,
     find_discriminator,
     finish_model,
@@ -25,8 +27,6 @@ from stylefeatureeditor.training.parts import (
     own_strengths,
     read_record,
     save_discriminator,
-    sized,
-    training_directions,
 )
 from stylefeatureeditor.weights import local_models
 from stylefeatureeditor.weights.checkpoint import save_model
@@ -74,7 +74,7 @@ def test_a_generator_is_read_from_a_model_and_from_its_own_run(folder, tmp_path)
 
 def test_a_generator_of_no_known_kind_is_told(tmp_path):
     save_tensors(tmp_path / "generator.safetensors", {"x": torch.ones(1)}, {"config": "[3]"})
-    with pytest.raises(WeightsError, match="holds no config of this kind"):
+    with pytest.raises(WeightsError, match="config must be an object"):
         load_generator(tmp_path / "generator.safetensors")
     with pytest.raises(WeightsError, match="`sfe train generator` makes a generator"):
         open_start(None, tmp_path / "nowhere")
@@ -97,6 +97,19 @@ def test_what_is_trained_is_kept_and_the_rest_begins_anew(folder):
     assert not all(same)
     with pytest.raises(ConfigError, match="no trained inverter: `sfe train inverter` makes it"):
         start.need("e4e", "inverter")
+
+
+def test_another_config_keeps_the_networks_it_is_told_to(folder):
+    (folder / RECORD).unlink()  # all count as trained
+    start, model = open_start(folder, None), tiny_model()
+    config = replace(model.config, inverter=replace(model.config.inverter, fuser=None))
+    fresh = start.build(config, ("e4e",))
+    assert changed(fresh.generator, snapshot(model.generator)) == set()
+    assert changed(fresh.e4e, snapshot(model.e4e)) == set()
+    assert changed(fresh.feature_editor, snapshot(model.feature_editor))
+    assert fresh.inverter.fuser is None
+    with pytest.raises(ConfigError, match="inverter cannot change"):
+        start.build(config, ("inverter",))
 
 
 def test_a_bare_generator_gets_networks_of_its_sizes(folder):

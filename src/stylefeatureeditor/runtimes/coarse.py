@@ -13,23 +13,21 @@ Shapes: B batch, C and O input and output channels, s side of the picture.
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import TYPE_CHECKING
 
-import torch
 from torch.nn import functional
 
-from stylefeatureeditor.generator.layers import StyledLayer
+from stylefeatureeditor.generator.layers import StyledLayer, activate
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from stylefeatureeditor.generator.layers import ModulatedConv
-    from stylefeatureeditor.generator.stylegan2 import Generator, Halfway
+    from stylefeatureeditor.generator.stylegan2 import Generator, PartialImage
     from stylefeatureeditor.records import Codes
 
 
-def draw_coarsely(generator: Generator, start: Halfway, codes: Codes, first: int) -> Tensor:
+def draw_coarsely(generator: Generator, start: PartialImage, codes: Codes, first: int) -> Tensor:
     """Return a small picture X', (B, 3, s, s).
 
     Args:
@@ -43,8 +41,8 @@ def draw_coarsely(generator: Generator, start: Halfway, codes: Codes, first: int
     for index in range(first, generator.config.num_layers):
         layer, factor = generator.layers[index], generator.config.side(index + 1) // x.shape[-1]
         assert isinstance(layer, StyledLayer)
-        style = layer.conv.affine(codes.wplus[:, index])
-        x = _styled(layer, x, style if offset is None else style + offset.conv[index], factor)
+        added = None if offset is None else offset.conv[index]
+        x = _styled(layer, x, codes.wplus[:, index], added, factor)
         if clamp is not None:
             x = x.clamp(-clamp, clamp)
         if index % 2 == 0:
@@ -54,20 +52,19 @@ def draw_coarsely(generator: Generator, start: Halfway, codes: Codes, first: int
     return rgb
 
 
-def _styled(layer: StyledLayer, x: Tensor, style: Tensor, factor: int) -> Tensor:
+def _styled(
+    layer: StyledLayer, x: Tensor, code: Tensor, offset: Tensor | None, factor: int
+) -> Tensor:
     """One layer: (B, C, s, s) -> (B, O, s, s)."""
-    conv = layer.conv
-    style = style / sqrt(conv.weight[0].numel())
-    energy = style.square() @ conv.weight.square().sum(dim=(2, 3)).t()  # (B, O)
-    scale = torch.rsqrt(energy + 1e-8)
-    kernel = coarse_kernel(conv, factor).to(x.dtype)
+    style, scale = layer.conv.style(code, offset, gain=1.0)
+    kernel = coarse_kernel(layer.conv, factor).to(x.dtype)
     x = functional.conv2d(x * style.to(x.dtype)[:, :, None, None], kernel, padding=1)
     x = x * scale.to(x.dtype)[:, :, None, None]
     # a mean over an axis: other engines work it out before they run, a pooling they do not
     cells = layer.noise.unflatten(3, (-1, factor)).unflatten(2, (-1, factor))  # (1, 1, s, r, s, r)
     noise = cells.mean(dim=(3, 5)) * layer.noise_strength
     x = x + (noise + layer.bias[:, None, None]).to(x.dtype)
-    return functional.leaky_relu(x, 0.2) * sqrt(2)
+    return activate(x)
 
 
 def coarse_kernel(conv: ModulatedConv, factor: int) -> Tensor:
