@@ -13,7 +13,7 @@ from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )
-from stylefeatureeditor.training.parts import finish_model
+from stylefeatureeditor.training.run_folder import finish_model
 from tiny import WIDTH
 from toy_training import write_pictures
 

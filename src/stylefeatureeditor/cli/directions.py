@@ -293,12 +293,12 @@ def fit_directions(args: argparse.Namespace) -> int:
     from stylefeatureeditor.device import find_device
     from stylefeatureeditor.directions.find import POOR, DirectionSearch
     from stylefeatureeditor.directions.labelled import classifier_score, draw_strip, measure_range
+    from stylefeatureeditor.runtimes.choose import open_model
     from stylefeatureeditor.training.loss_networks import load_classifier
-    from stylefeatureeditor.training.parts import model_folder
-    from stylefeatureeditor.weights.checkpoint import load_model
+    from stylefeatureeditor.training.run_folder import model_folder
 
     folder, device = model_folder(Path(args.model)), find_device(args.device)
-    model = load_model(folder).to(device)
+    model = open_model(folder, device)
     classifier = load_classifier(args.classifier).to(device) if args.classifier else None
     score = classifier and classifier_score(classifier, request.attribute)
     found, faces = DirectionSearch(request, model, folder, classifier, Progress).find()

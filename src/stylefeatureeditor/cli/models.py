@@ -11,7 +11,8 @@ from stylefeatureeditor.cli.options import add_command, add_json, flag
 from stylefeatureeditor.cli.output import Progress, print_json, print_table
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.files import member, readable_size, sha256_file
-from stylefeatureeditor.weights.sources import GROUP_MODELS
+from stylefeatureeditor.weights import sources
+from stylefeatureeditor.weights.sources import GROUP_MODELS, find_sources
 
 if TYPE_CHECKING:
     import argparse
@@ -137,8 +138,7 @@ def _convert(args: argparse.Namespace) -> list[Path]:
         convert_to_folder,
     )
     from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
-    from stylefeatureeditor.weights.convert import ReleasedFiles
-    from stylefeatureeditor.weights.convert_parts import PARTS
+    from stylefeatureeditor.weights.convert import PARTS, ReleasedFiles
 
     given = {part: path for part in PARTS if (path := getattr(args, part)) is not None}
     _check_convert(args, given)
@@ -178,11 +178,10 @@ def list_models(args: argparse.Namespace) -> int:
     """Run `sfe models list`."""
     from stylefeatureeditor.methods.folder import local_methods
     from stylefeatureeditor.methods.methods import KINDS
-    from stylefeatureeditor.methods.published import published_files, published_groups
     from stylefeatureeditor.weights.local_models import local_models
 
     here, methods = local_models(), local_methods()
-    known, groups = published_files(), published_groups()
+    known, groups = sources.SOURCES, sources.GROUPS
     if args.json:
         print_json(
             {
@@ -213,43 +212,45 @@ def list_models(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_sources(sources: list[Source], indent: str = "  ") -> None:
-    from stylefeatureeditor.methods.published import licence_text
+def _print_sources(files: list[Source], indent: str = "  ") -> None:
+    print_table(
+        [(each.name, readable_size(each.size), each.what, each.terms) for each in files], indent
+    )
 
-    rows = [(s.name, readable_size(s.size), s.what, licence_text(s)) for s in sources]
-    print_table(rows, indent)
+
+def _source_row(source: Source) -> dict[str, Any]:
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(source).items()}
 
 
 def pull_files(args: argparse.Namespace) -> int:
     """Run `sfe models pull`: nothing is fetched before the user has seen what and whence."""
     from stylefeatureeditor.methods.methods import KINDS
-    from stylefeatureeditor.methods.published import find_published, licence_text
     from stylefeatureeditor.weights.download import fetch
     from stylefeatureeditor.weights.local_models import files_folder, local_models
 
-    sources = find_published(args.name)
+    wanted = find_sources(args.name)
     if args.name in (*GROUP_MODELS, *KINDS) and args.name in local_models():
         print(f"{args.name} is here already: {local_models()[args.name]}")
         return 0
     downloads = files_folder()
-    missing = [source for source in sources if not (downloads / source.file_name).exists()]
+    missing = [source for source in wanted if not (downloads / source.file_name).exists()]
     for source in missing:
         print(f"{source.name}: {source.what}")
         print(f"  from     {source.urls[0]}")
         print(f"  size     {readable_size(source.size)}")
-        print(f"  licence  {licence_text(source)}")
+        print(f"  licence  {source.terms}")
         print(f"  SHA-256  {source.sha256 or 'not stated, so it cannot be checked'}")
     if missing:
         print(f"to {downloads}", flush=True)
         if not args.yes and sys.stdin.isatty() and not _agrees():
             print("nothing was downloaded")
             return 0
-    for source in sources:
+    for source in wanted:
         with Progress(source.name, source.size, in_bytes=True) as bar:
             path = fetch(source, downloads, bar.update)
             if source in missing:
                 bar.say(str(path))
-    _install(args.name, sources)
+    _install(args.name, wanted)
     return 0
 
 
@@ -260,7 +261,7 @@ def _agrees() -> bool:
         return False
 
 
-def _install(name: str, sources: tuple[Source, ...]) -> None:
+def _install(name: str, pulled: tuple[Source, ...]) -> None:
     """Convert files that make a model, and give direction files to the models there are."""
     from stylefeatureeditor.methods.converting import (
         convert_method,
@@ -277,10 +278,10 @@ def _install(name: str, sources: tuple[Source, ...]) -> None:
         print(f"{name} is ready: {folder}")
     elif name in KINDS:
         folder = pulled_folder() / name
-        paths = [files_folder() / source.file_name for source in sources]
+        paths = [files_folder() / source.file_name for source in pulled]
         convert_method(name, paths, folder, name=name, catalog="ffhq", directions=directions)
         print(f"{name} is ready: {folder}")
-    elif any(source.feeds == "directions" for source in sources):
+    elif any(source.feeds == "directions" for source in pulled):
         for folder in (pulled_folder() / model for model in (*GROUP_MODELS, *KINDS)):
             if folder.is_dir():
                 copy_directions(directions, folder)
@@ -290,7 +291,7 @@ def show_info(args: argparse.Namespace) -> int:
     """Run `sfe models info`."""
     from stylefeatureeditor.methods.converting import CONVERTED_FROM
     from stylefeatureeditor.methods.folder import MethodConfig, load_any_config
-    from stylefeatureeditor.weights.config_json import to_plain
+    from stylefeatureeditor.weights.configs import to_plain
     from stylefeatureeditor.weights.direction_files import load_own_directions
     from stylefeatureeditor.weights.local_models import find_model
 

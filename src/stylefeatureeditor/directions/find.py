@@ -36,7 +36,7 @@ from stylefeatureeditor.directions.request import FACES_MEASURED
 from stylefeatureeditor.editing.direction import LinearDirection
 from stylefeatureeditor.editing.import_file import entry_for
 from stylefeatureeditor.errors import ConfigError, DirectionError
-from stylefeatureeditor.training.parts import read_record
+from stylefeatureeditor.training.run_folder import read_record
 from stylefeatureeditor.weights.checkpoint import load_config
 from stylefeatureeditor.weights.direction_files import add_own_direction, load_own_directions
 
