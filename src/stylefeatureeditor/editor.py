@@ -83,7 +83,7 @@ def align(
     pixels = (photo if isinstance(photo, Photo) else read_photo(photo)).pixels
     framing = framing or Framing()
     aligned = []
-    for found in choose_face(find_faces(pixels), face):
+    for found in choose_face(find_faces(pixels, all_sizes=face != "largest"), face):
         quad = ffhq_quad(found.landmarks, framing.scale, framing.shift)
         aligned.append(
             AlignedFace(to_tensor(crop(pixels, quad, size)), pixels, quad, found.landmarks)

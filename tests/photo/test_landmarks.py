@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from stylefeatureeditor.editor import align
 from stylefeatureeditor.errors import DependencyError, FaceError
 from stylefeatureeditor.photo import detector
 from stylefeatureeditor.photo.landmarks import Face, choose_face, find_faces
@@ -72,6 +73,24 @@ def test_a_small_face_is_found_on_the_second_look(astronaut):
 
 
 @needs_detector
+def test_small_faces_are_found_beside_a_large_one_where_all_are_asked_for(astronaut):
+    from PIL import Image
+
+    group = np.full((512, 900, 3), 128, dtype=np.uint8)
+    group[:, :512] = astronaut
+    for number in range(3):
+        small = np.asarray(Image.fromarray(astronaut).resize((150, 150)))
+        group[160 * number : 160 * number + 150, 600:750] = small
+    (large,) = find_faces(group)
+    faces = find_faces(group, all_sizes=True)
+    assert len(faces) == 4
+    assert np.array_equal(faces[0].landmarks, large.landmarks)
+    assert {int(face.landmarks[30, 1]) // 160 for face in faces[1:]} == {0, 1, 2}
+    assert all(600 < face.landmarks[30, 0] < 750 for face in faces[1:])
+    assert [len(align(group, face=which, size=64)) for which in ("all", 4, "largest")] == [4, 1, 1]
+
+
+@needs_detector
 def test_two_faces_come_largest_first_and_doubtful_ones_not_at_all(astronaut):
     from PIL import Image
 
@@ -113,7 +132,7 @@ def test_what_breaks_the_detector_costs_one_photo(monkeypatch):
     program = detector._PROGRAM.replace(
         "serve()",
         "import os, stylefeatureeditor.photo.detector as own\n"
-        "own.detect = lambda pixels, _: os.abort() if len(pixels) == 7 else [len(pixels)]\n"
+        "own.detect = lambda pixels, *_: os.abort() if len(pixels) == 7 else [len(pixels)]\n"
         "own.serve()",
     )
     monkeypatch.setattr(detector, "_PROGRAM", program)

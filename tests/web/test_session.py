@@ -191,7 +191,7 @@ def test_every_face_can_be_chosen_and_all_at_once(session, pixels, tmp_path):
 
 def test_an_aligned_crop_needs_no_detector(session, pixels, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "stylefeatureeditor.web.opened.find_faces", lambda _: pytest.fail("searched")
+        "stylefeatureeditor.web.opened.find_faces", lambda *_, **__: pytest.fail("searched")
     )
     Image.fromarray(pixels[:200, :200]).save(tmp_path / "crop.png")
     session.open(tmp_path / "crop.png", "crop.png", aligned=True)

@@ -165,7 +165,8 @@ def _cropper(args: argparse.Namespace) -> Crop:
     photo = read_photo(args.photo)
     if args.aligned:
         return lambda size, _: whole_photo_as_face(photo, size).pixels
-    (face,) = choose_face(find_faces(photo.pixels), args.face)
+    found = find_faces(photo.pixels, all_sizes=args.face != "largest")
+    (face,) = choose_face(found, args.face)
 
     def cut(size: int, framing: Framing) -> Tensor:
         quad = ffhq_quad(face.landmarks, framing.scale, framing.shift)

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from stylefeatureeditor.errors import FaceError
-from stylefeatureeditor.photo.detector import Detector
+from stylefeatureeditor.photo.detector import Detector, Look
 
 MIN_SCORE = 0.25  # on photos without people, dlib's false finds score below about 0.15
 _detector = Detector()
@@ -43,7 +43,9 @@ class Face:
         return (right - left) * (bottom - top)
 
 
-def find_faces(pixels: np.ndarray, *, min_score: float = MIN_SCORE) -> list[Face]:
+def find_faces(
+    pixels: np.ndarray, *, min_score: float = MIN_SCORE, all_sizes: bool = False
+) -> list[Face]:
     """Return the faces of a photo, the largest first; an empty list if there is none.
 
     Large photos are searched on a smaller copy; if nobody is found, once more on a larger one.
@@ -52,12 +54,14 @@ def find_faces(pixels: np.ndarray, *, min_score: float = MIN_SCORE) -> list[Face
     Args:
         pixels: (H, W, 3) uint8 RGB, upright.
         min_score: detections the detector trusts less than this are dropped.
+        all_sizes: look on the larger copy too when somebody was found: small faces beside large.
 
     Raises:
         DependencyError: dlib or its landmark model is not installed.
         FaceError: the detector broke on this photo.
     """
-    found = _detector.ask(np.ascontiguousarray(pixels), min_score)
+    look: Look = "at all sizes" if all_sizes else "until found"
+    found = _detector.ask(np.ascontiguousarray(pixels), min_score, look)
     faces = [
         Face((box[0], box[1], box[2], box[3]), score, np.array(points, dtype=np.float64))
         for box, score, points in found

@@ -99,7 +99,7 @@ def open_photo(source: Path | np.ndarray, name: str, limits: Limits, *, aligned:
         whole_photo_as_face(photo, 8)  # a photo that is not square is refused here
         return Opened(name, photo)
     try:
-        faces = choose_face(find_faces(photo.pixels), "all")
+        faces = choose_face(find_faces(photo.pixels, all_sizes=True), "all")
     except FaceError as error:
         raise FaceError(
             f"no face was found in {name}: use a photo that shows a whole face from the front, or "
