@@ -5,6 +5,7 @@ photo -> find and align a face -> invert (Eq. 3) -> edit (Eq. 5-7) -> paste back
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from numbers import Real
 from pathlib import Path
@@ -22,7 +23,7 @@ from stylefeatureeditor.masks.edit_mask import Region, find_region
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
 from stylefeatureeditor.photo.image import read_photo, to_tensor
-from stylefeatureeditor.photo.landmarks import choose_face, find_faces
+from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
 from stylefeatureeditor.photo.result import Blend, EditResult
 from stylefeatureeditor.photo_batch import Crops, edit_together, encode
 from stylefeatureeditor.pipeline import Pipeline
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     )
 
 Which = Literal["largest", "all"] | int
+logger = logging.getLogger(__name__)
 
 
 def align(
@@ -379,7 +381,10 @@ class Editor:
         source = photo if isinstance(photo, Photo) else read_photo(photo)
         if aligned:
             return Crops((whole_photo_as_face(source, self.size),), source)
-        return Crops(tuple(self.align(source, face=face)), source)
+        faces = self.align(source, face=face)
+        if faces[0].landmarks is not None and (said := turn_sentence(faces[0].landmarks)):
+            logger.warning("%s: %s", photo if isinstance(photo, (str, Path)) else "the photo", said)
+        return Crops(tuple(faces), source)
 
     def _result(
         self, inversion: Inversion, pixels: Tensor, region: Region, blend: Blend | None

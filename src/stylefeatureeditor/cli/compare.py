@@ -160,13 +160,15 @@ def _cropper(args: argparse.Namespace) -> Crop:
     """Read the photo and find its face once; return how to cut it for a method."""
     from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
     from stylefeatureeditor.photo.image import read_photo, to_tensor
-    from stylefeatureeditor.photo.landmarks import choose_face, find_faces
+    from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
 
     photo = read_photo(args.photo)
     if args.aligned:
         return lambda size, _: whole_photo_as_face(photo, size).pixels
     found = find_faces(photo.pixels, all_sizes=args.face != "largest")
     (face,) = choose_face(found, args.face)
+    if said := turn_sentence(face.landmarks):
+        warn(f"{args.photo}: {said}")
 
     def cut(size: int, framing: Framing) -> Tensor:
         quad = ffhq_quad(face.landmarks, framing.scale, framing.shift)

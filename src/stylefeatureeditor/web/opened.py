@@ -11,7 +11,7 @@ import numpy as np
 from stylefeatureeditor.errors import DependencyError, FaceError, PhotoError, WeightsError
 from stylefeatureeditor.photo.align import crop, ffhq_quad, outline, whole_photo_as_face
 from stylefeatureeditor.photo.image import read_photo, to_tensor
-from stylefeatureeditor.photo.landmarks import choose_face, find_faces
+from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
 from stylefeatureeditor.records import AlignedFace
 from stylefeatureeditor.weights.inversion_file import load_inversion
 
@@ -53,6 +53,12 @@ class Opened:
     def count(self) -> int:
         """How many faces can be edited."""
         return len(self.inversion) if self.inversion is not None else max(1, len(self.landmarks))
+
+    @property
+    def sentence(self) -> str:
+        """What the visitor should know of the photo; often nothing."""
+        said = turn_sentence(self.landmarks[0]) if self.landmarks else ""
+        return f"{self.name}: {said}." if said else ""
 
     def quads(self, framing: Framing) -> list[np.ndarray]:
         """Return the corners of each crop, (4, 2) in photo pixels, as `AlignedFace.quad`."""
