@@ -165,7 +165,7 @@ def add_to(commands: Commands) -> None:
         metavar="N",
         help="of a folder: photos in memory and faces in the networks at a time (%(default)s)",
     )
-    add_overwrite(parser)
+    add_batch_flags(parser)
     add_device(parser)
     add_backend(parser)
 
@@ -195,8 +195,9 @@ def add_face_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """Add --overwrite."""
+def add_batch_flags(parser: argparse.ArgumentParser) -> None:
+    """Add --recursive and --overwrite."""
+    flag(parser, "--recursive", "of a folder: the photos in folders below it too")
     flag(parser, "--overwrite", "in a batch, do photos again whose output is there already")
 
 
@@ -206,7 +207,12 @@ def edit_photos(args: argparse.Namespace) -> int:
     _check_edits(names, [words for words, _ in args.text])
     ending = "_grid" if args.grid else "_compare" if args.compare else "_edited"
     plan = plan_jobs(
-        args.photos, args.output, ending=ending, suffixes=SUFFIXES, with_inversions=True
+        args.photos,
+        args.output,
+        ending=ending,
+        suffixes=SUFFIXES,
+        with_inversions=True,
+        recursive=args.recursive,
     )
     if args.method is None or args.model != DEFAULT_MODEL:  # a method may bring its own model
         check_directions(args.model, names)
