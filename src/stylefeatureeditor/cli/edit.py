@@ -80,7 +80,7 @@ NAMED = r"(.*\S.*)="
 edit = reader("NAME=STRENGTH as in smile=2", NAMED + "([^=]*)", _strength)
 text_edit = reader("WORDS=STRENGTH as in 'a smiling face=5'", NAMED + "([^=]*)", _strength)
 grid = reader(
-    f"NAME=FROM:TO:COUNT as in smile=-3:3:7, with 2 to {MAX_GRID} strengths",
+    f"NAME=FROM:TO:COUNT as in smile=-2:2:5, with 2 to {MAX_GRID} strengths",
     NAMED + "([^=:]*):([^=:]*):([^=:]*)",
     _grid,
 )
@@ -99,9 +99,9 @@ def add_to(commands: Commands) -> None:
         edit_photos,
         text="edit the faces of photos\n"
         "A photo comes back at its own size; outside the edited region it keeps every pixel.",
-        example="sfe edit portrait.jpg -e smile=2 -e age=-3 -o out.png\n"
+        example="sfe edit portrait.jpg -e smile=2 -e age=-2 -o out.png\n"
         "sfe edit holiday/ -e smile=2 --face all -o smiling/\n"
-        'sfe edit portrait.jpg --grid "smile=-3:3:7" -o strip.png',
+        'sfe edit portrait.jpg --grid "smile=-2:2:5" -o strip.png',
     )
     parser.add_argument(
         "photos",
