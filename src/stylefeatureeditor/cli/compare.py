@@ -45,7 +45,7 @@ def add_to(commands: Commands) -> None:
         "name them beside it. METHOD is as in `sfe evaluate compare`: a method, a model, or\n"
         "METHOD@MODEL.",
         example="sfe compare portrait.jpg --methods all -e smile=2\n"
-        "sfe compare portrait.jpg --methods sfe psp hfgi -e smile=2 -e age=2.5 --difference -o c.png",
+        "sfe compare portrait.jpg --methods sfe psp hfgi -e smile=2 -e age=2 --difference -o c.png",
     )
     parser.add_argument("photo", metavar="PHOTO", type=Path, help="a photo")
     parser.add_argument(
