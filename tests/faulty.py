@@ -23,8 +23,8 @@ from stylefeatureeditor.methods.folder import load_method, save_method
 from stylefeatureeditor.photo.image import read_photo, save_photo
 from stylefeatureeditor.training import presets
 from stylefeatureeditor.training.checkpoints import load_checkpoint, save_checkpoint
-from stylefeatureeditor.training.config import load_config, write_config
 from stylefeatureeditor.weights.checkpoint import load_model, save_model
+from stylefeatureeditor.weights.configs import read_mapping, write_config
 from stylefeatureeditor.weights.direction_files import load_own_directions, save_own_directions
 from stylefeatureeditor.weights.inversion_file import load_inversion, save_inversion
 from stylefeatureeditor.weights.sources import Source
@@ -90,7 +90,7 @@ def _catalog(version: int) -> Catalog:
 
 
 def _run(version: int) -> object:
-    run = presets.paper_inverter()
+    run = presets.inverter_run("paper")
     return replace(run, loop=replace(run.loop, seed=version))
 
 
@@ -139,7 +139,7 @@ WRITERS = {
     ),
     "settings": Writer(
         lambda folder, version: write_config(_run(version), folder / "config.toml"),
-        lambda folder: str(load_config(presets.paper_inverter(), folder / "config.toml")),
+        lambda folder: str(read_mapping(folder / "config.toml")),
     ),
     "a table": Writer(
         lambda folder, version: write_json(

@@ -29,7 +29,6 @@ ORDER = (
     ("errors",),
     ("files",),
     ("device",),
-    ("convolution",),
     ("records",),
     ("backbones", "generator"),
     ("inversion",),
@@ -208,7 +207,16 @@ def test_every_room_has_its_place_in_the_order_and_in_the_document():
 
 def test_importing_the_package_asks_for_no_optional_package():
     """Asking counts even where the package is absent and the failure is caught."""
-    optional = {"torchvision", "gradio", "dlib", "skimage", "sklearn", "onnx", "transformers"}
+    optional = {
+        "torchvision",
+        "gradio",
+        "matplotlib",
+        "dlib",
+        "skimage",
+        "sklearn",
+        "onnx",
+        "transformers",
+    }
     program = f"""
 import sys, torch, PIL.Image, safetensors.torch
 class Watch:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylefeatureeditor.cli import model_info
-from stylefeatureeditor.cli.options import add_command, add_json
+from stylefeatureeditor.cli.options import add_command, add_json, flag
 from stylefeatureeditor.cli.output import Progress, print_json, print_table
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import readable_size
+from stylefeatureeditor.files import member, readable_size, sha256_file
 from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.sources import GROUP_MODELS, find_sources
 
 if TYPE_CHECKING:
     import argparse
+
+    from torch import nn
 
     from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.weights.sources import Source
@@ -46,7 +48,7 @@ def add_to(commands: Commands) -> None:
         example="sfe models pull ffhq\nsfe models pull psp\nsfe models pull mappers --yes",
     )
     pull.add_argument("name", metavar="NAME", help="a group or file that `sfe models list` shows")
-    pull.add_argument("--yes", action="store_true", help="do not ask before downloading")
+    flag(pull, "--yes", "do not ask before downloading")
 
     convert = add_command(
         group,
@@ -71,7 +73,18 @@ def add_to(commands: Commands) -> None:
         help="a method that the paper compares with, as `sfe models list` calls it, such as psp",
     )
     _add_convert_options(convert)
-    model_info.add_to(group)
+
+    info = add_command(
+        group,
+        "info",
+        show_info,
+        text="show a model's sizes, parameters, origin and SHA-256",
+        example="sfe models info my_model",
+    )
+    info.add_argument(
+        "model", metavar="NAME|DIR", help="a name that `sfe models list` shows, or a model folder"
+    )
+    add_json(info)
 
 
 def _add_convert_options(parser: argparse.ArgumentParser) -> None:
@@ -103,15 +116,11 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
         help="published directions that fit the generator; auto takes ffhq for one of 1024 px and "
         "18 styles, and none for any other (%(default)s)",
     )
-    parser.add_argument(
-        "--half", action="store_true", help="store float16: half the size, results move by 1e-3"
-    )
+    flag(parser, "--half", "store float16: half the size, results move by 1e-3")
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to make"
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the model that DIR holds already"
-    )
+    flag(parser, "--overwrite", "replace the model that DIR holds already")
 
 
 def convert_files(args: argparse.Namespace) -> int:
@@ -141,28 +150,17 @@ def _convert(args: argparse.Namespace) -> list[Path]:
         )
     if args.directions and not args.directions.is_dir():
         raise WeightsError(f"--directions must be a folder, there is none at {args.directions}")
-    name = args.name or args.output.resolve().name
-    catalog = None if args.catalog == "none" else args.catalog
-    directions = sorted(args.directions.iterdir()) if args.directions else ()
+    about = {
+        "name": args.name or args.output.resolve().name,
+        "catalog": None if args.catalog == "none" else args.catalog,
+        "directions": sorted(args.directions.iterdir()) if args.directions else (),
+        "half": args.half,
+    }
     if args.method is not None:
-        convert_method(
-            args.method,
-            args.files,
-            args.output,
-            name=name,
-            catalog=catalog,
-            directions=directions,
-            half=args.half,
-        )
+        convert_method(args.method, args.files, args.output, **about)
     else:
-        convert_to_folder(
-            ReleasedFiles(args.sfe, args.generator, args.e4e),
-            args.output,
-            name=name,
-            catalog=catalog,
-            directions=directions,
-            half=args.half,
-        )
+        files = ReleasedFiles(args.sfe, args.generator, args.e4e)
+        convert_to_folder(files, args.output, **about)
     return [args.output]
 
 
@@ -190,7 +188,7 @@ def list_models(args: argparse.Namespace) -> int:
                 "local": {name: str(folder) for name, folder in here.items()},
                 "methods": methods,
                 "groups": {name: list(files) for name, files in groups.items()},
-                "published": [_source_row(source) for source in known.values()],
+                "published": [vars(source) for source in known.values()],
             }
         )
         return 0
@@ -274,18 +272,123 @@ def _install(name: str, pulled: tuple[Source, ...]) -> None:
     from stylefeatureeditor.methods.methods import KINDS
     from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
 
+    directions = pulled_directions()
     if name in GROUP_MODELS:
         folder = convert_pulled(name, GROUP_MODELS[name])
+        print(f"{name} is ready: {folder}")
     elif name in KINDS:
         folder = pulled_folder() / name
         paths = [files_folder() / source.file_name for source in pulled]
-        convert_method(
-            name, paths, folder, name=name, catalog="ffhq", directions=pulled_directions()
-        )
+        convert_method(name, paths, folder, name=name, catalog="ffhq", directions=directions)
+        print(f"{name} is ready: {folder}")
+    elif any(source.feeds == "directions" for source in pulled):
+        for folder in (pulled_folder() / model for model in (*GROUP_MODELS, *KINDS)):
+            if folder.is_dir():
+                copy_directions(directions, folder)
+
+
+def show_info(args: argparse.Namespace) -> int:
+    """Run `sfe models info`."""
+    from stylefeatureeditor.methods.converting import CONVERTED_FROM
+    from stylefeatureeditor.methods.folder import MethodConfig, load_any_config
+    from stylefeatureeditor.weights.configs import to_plain
+    from stylefeatureeditor.weights.direction_files import load_own_directions
+    from stylefeatureeditor.weights.local_models import find_model
+
+    folder = find_model(args.model)
+    config = load_any_config(folder)
+    files, header = _files(folder)
+    content = {
+        "name": config.name,
+        "method": config.method if isinstance(config, MethodConfig) else "sfe",
+        "folder": str(folder),
+        "size": config.generator.size,
+        "own_directions": [entry.name for entry in load_own_directions(folder).entries],
+        "networks": files,
+        CONVERTED_FROM: _provenance(header.get(CONVERTED_FROM)),
+        "header": {key: value for key, value in header.items() if key != CONVERTED_FROM},
+        "config": to_plain(config),
+    }
+    if args.json:
+        print_json(content)
     else:
-        if any(source.feeds == "directions" for source in pulled):
-            for model in (*GROUP_MODELS, *KINDS):
-                if (pulled_folder() / model).is_dir():
-                    copy_directions(pulled_directions(), pulled_folder() / model)
-        return
-    print(f"{name} is ready: {folder}")
+        _print_info(content)
+    return 0
+
+
+def _networks(folder: Path) -> dict[str, nn.Module]:
+    """The networks of a folder without their weights, by the stem of their file."""
+    import torch
+
+    from stylefeatureeditor.methods.folder import NETWORK_FILE, method_of, network_of
+    from stylefeatureeditor.model import Model
+    from stylefeatureeditor.weights.checkpoint import load_config
+
+    with torch.device("meta"):
+        if method_of(folder) is not None:
+            return {NETWORK_FILE.partition(".")[0]: network_of(folder)}
+        return dict(Model(load_config(folder)).named_children())
+
+
+def _files(folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """A row for each file of weights, and the header of the last."""
+    from stylefeatureeditor.weights.storage import load_tensors
+
+    files: dict[str, dict[str, Any]] = {}
+    header: dict[str, str] = {}
+    networks = _networks(folder)
+    with Progress(f"reading {folder}", len(networks)) as bar:
+        for number, (name, network) in enumerate(networks.items()):
+            bar.update(number)
+            path = member(folder, f"{name}.safetensors")
+            tensors, header = load_tensors(path)
+            dtypes = {str(t.dtype)[6:] for t in tensors.values() if t.is_floating_point()}
+            files[name] = {
+                "parameters": sum(parameter.numel() for parameter in network.parameters()),
+                "stored_as": "+".join(sorted(dtypes)),
+                "bytes": path.stat().st_size,
+                "sha256": sha256_file(path),
+            }
+    return files, header
+
+
+def _provenance(text: str | None) -> list[dict[str, Any]]:
+    """The origin that a header states; empty if it states none that can be read."""
+    try:
+        rows = json.loads(text or "[]")
+    except ValueError:
+        return []
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _print_info(content: dict[str, Any]) -> None:
+    config = content["config"]
+    print(f"{content['name']}  {content['folder']}")
+    rows = [
+        ("method", content["method"]),
+        ("crop", f"{content['size']} x {content['size']} pixels"),
+    ]
+    if "feature_layer" in config:
+        side, layer = config["encoder_size"], config["feature_layer"]
+        rows += [
+            ("seen by the encoders", f"{side} x {side} pixels"),
+            ("feature layer", f"{layer}, Delta at layer {config['delta_layer']}"),
+        ]
+    rows += [
+        ("published directions", config["catalog"] or "none"),
+        ("own directions", ", ".join(content["own_directions"]) or "none"),
+        ("paste-back", config["blend"]),
+        *((key.replace("_", " "), value) for key, value in content["header"].items()),
+    ]
+    print_table(rows, "  ")
+    print("networks")
+    networks = []
+    for name, item in content["networks"].items():
+        count, size = f"{item['parameters']:,} parameters", readable_size(item["bytes"])
+        networks.append((name, count, item["stored_as"], size, item["sha256"]))
+    print_table(networks, "  ")
+    if content["converted_from"]:
+        print("converted from")
+        keys = ("role", "file", "sha256")
+        origin = [[str(row.get(key, "")) for key in keys] for row in content["converted_from"]]
+        print_table(origin, "  ")

@@ -17,7 +17,7 @@ import torch
 
 from stylefeatureeditor import __version__
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import together
+from stylefeatureeditor.files import sha256_file, together
 from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.checkpoint import save_model
 from stylefeatureeditor.weights.convert import (
@@ -28,7 +28,6 @@ from stylefeatureeditor.weights.convert import (
 )
 from stylefeatureeditor.weights.direction_files import copy_files
 from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
-from stylefeatureeditor.weights.storage import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

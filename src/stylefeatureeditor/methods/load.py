@@ -38,6 +38,7 @@ from stylefeatureeditor.methods.style_transformer import (
     StyleTransformerConfig,
 )
 from stylefeatureeditor.methods.styleres import StyleRes, StyleResConfig
+from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.convert import Checkpoint, read_checkpoint, read_generator
 from stylefeatureeditor.weights.key_maps import KeyMap, joined, split, under, without_prefix
@@ -373,4 +374,4 @@ def _assigned(kind: Callable[[Any], Network], config: object, state: State, path
     with torch.device("meta"):
         network = kind(config).eval()
     assign_state(network, state, str(path))
-    return network
+    return quicken(network)

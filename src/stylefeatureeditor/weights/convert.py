@@ -31,7 +31,7 @@ from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncod
 from stylefeatureeditor.inversion.inverter import InverterConfig
 from stylefeatureeditor.model import Model, ModelConfig
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.config_json import to_plain
+from stylefeatureeditor.weights.configs import to_plain
 from stylefeatureeditor.weights.key_maps import without_prefix
 from stylefeatureeditor.weights.released import (
     ada_discriminator_state,

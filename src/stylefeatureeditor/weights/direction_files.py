@@ -85,6 +85,22 @@ def load_own_directions(folder: Path) -> Catalog:
     return Catalog.from_table(read_json(table), tensors)
 
 
+def add_own_direction(entry: CatalogEntry, folder: Path, family: str | None) -> None:
+    """Add a direction to a model's own, or replace the one of its name.
+
+    Args:
+        entry: with its tensors.
+        folder: of the model.
+        family: as in `load_directions`.
+
+    Raises:
+        DirectionError: another direction answers to its name.
+        WeightsError: the folder cannot be written.
+    """
+    load_directions(folder, family).with_entry(entry)
+    save_own_directions(load_own_directions(folder).with_entry(entry), folder)
+
+
 def save_own_directions(catalog: Catalog, folder: Path) -> None:
     """Write a model's own directions, all or nothing; none leave no file of earlier ones.
 
