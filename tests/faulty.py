@@ -12,7 +12,7 @@ import signal
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
@@ -216,9 +216,17 @@ def unwritable(folder: Path, monkeypatch) -> Iterator[None]:
 
         return call
 
+    real_open = os.open
+
+    def open_to_read(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR) and folder in Path(path).parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real_open(path, flags, *args, **kwargs)
+
     with monkeypatch.context() as patch:
         for name in makers:
             patch.setattr(Path, name, guard(name, getattr(Path, name)))
+        patch.setattr(os, "open", open_to_read)
         yield
 
 

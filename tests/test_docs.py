@@ -22,7 +22,7 @@ import stylefeatureeditor as sfe
 from docs_world import make_world
 from stylefeatureeditor.cli.main import build_parser, main
 from stylefeatureeditor.cli.train import parsed_over, words_type
-from stylefeatureeditor.data.sources import name_column, parse_csv
+from stylefeatureeditor.data.image_sources import name_column, parse_csv
 from stylefeatureeditor.training import presets
 from stylefeatureeditor.weights.configs import changed, tomllib
 

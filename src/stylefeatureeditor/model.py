@@ -112,14 +112,14 @@ class Model(nn.Module):
     """G, E, I and H, in eval mode; `delta_downsampler` for models such as cars, else None.
 
     Attributes:
-        stands_for: fingerprint of the model whose work these networks do, where they hold no
-            weights of their own to tell it from (`runtimes/`); None where they do.
+        source_fingerprint: of the model whose work these networks do, where they hold no weights of
+            their own to tell it from (`runtimes/`); None where they do.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.stands_for: str | None = None
+        self.source_fingerprint: str | None = None
         self.generator = Generator(config.generator)
         self.e4e = E4e(config.e4e)
         self.inverter = Inverter(config.inverter)

@@ -175,8 +175,8 @@ class Pipeline:
         after = combine(before, edits)  # w_E'
         fresh = [after] if anchor else [after, before]
         if config.delta_layer == config.feature_layer:
-            halfway = model.generator.run_to(Codes.cat([codes, *fresh]), config.feature_layer)
-            rgb, drawn = halfway.rgb[: len(codes)], halfway.features[len(codes) :]
+            start = model.generator.run_to(Codes.cat([codes, *fresh]), config.feature_layer)
+            rgb, drawn = start.rgb[: len(codes)], start.features[len(codes) :]
         else:
             rgb = model.generator.run_to(codes, config.feature_layer).rgb
             drawn = model.generator.features(Codes.cat(fresh), config.delta_layer)
@@ -232,8 +232,8 @@ def check_region(region: Tensor, faces: int) -> None:
 
 def fingerprint(model: Model) -> str:
     """Return 16 hex digits that change with the config and the weights of a model."""
-    if model.stands_for is not None:
-        return model.stands_for
+    if model.source_fingerprint is not None:
+        return model.source_fingerprint
     return network_fingerprint(model, model.config)
 
 

@@ -245,8 +245,7 @@ def _read_direction_file(path: Path) -> None:
 
 
 def _read_torch(path: Path) -> None:
-    from stylefeatureeditor.weights.convert import read_checkpoint
-    from stylefeatureeditor.weights.convert_parts import convert_part
+    from stylefeatureeditor.weights.convert import convert_part, read_checkpoint
     from stylefeatureeditor.weights.unpickle import read_torch
 
     read_torch(path)

@@ -7,10 +7,10 @@ import pytest
 
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.methods.editor import MethodEditor
-from stylefeatureeditor.web.limits import Limits
-from stylefeatureeditor.web.models import Models, model_label
+from stylefeatureeditor.web.loaded_models import Models, model_label
 from stylefeatureeditor.web.session import Session
-from stylefeatureeditor.web.settings import Subject, as_command, as_python
+from stylefeatureeditor.web.sessions import Limits
+from stylefeatureeditor.web.settings import as_command, as_python
 from tiny_methods import tiny_method_editor
 
 
@@ -40,9 +40,10 @@ def test_what_the_page_shows_as_code_opens_the_method(psp, portrait):
     session.choose_model(psp)
     session.open(portrait, "portrait.png")
     session.change(edits={"smile": 1.0})
-    subject = Subject(photo="portrait.png", model=psp, editor=type(session.editor).__name__)
-    assert "sfe.MethodEditor.from_pretrained('psp')" in as_python(session.settings, subject)
-    assert "--model psp" in as_command(session.settings, subject)
+    subject = {"photo": "portrait.png", "model": psp}
+    python = as_python(session.settings, **subject, editor=type(session.editor).__name__)
+    assert "sfe.MethodEditor.from_pretrained('psp')" in python
+    assert "--model psp" in as_command(session.settings, **subject)
     assert isinstance(session.editor, MethodEditor)
 
 

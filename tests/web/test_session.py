@@ -16,8 +16,8 @@ from stylefeatureeditor.errors import (
     WeightsError,
 )
 from stylefeatureeditor.web.brush import read_painted
-from stylefeatureeditor.web.limits import Limits
 from stylefeatureeditor.web.session import Session
+from stylefeatureeditor.web.sessions import Limits
 
 
 def png(array: np.ndarray) -> bytes:

@@ -3,8 +3,7 @@ import threading
 import pytest
 
 from stylefeatureeditor.errors import ConfigError, PhotoError
-from stylefeatureeditor.web.limits import Limits
-from stylefeatureeditor.web.sessions import Sessions
+from stylefeatureeditor.web.sessions import Limits, Sessions
 
 
 def open_for(sessions: Sessions, visitor: str, pixels) -> None:

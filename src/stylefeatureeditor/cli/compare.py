@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.editor import Editor
-    from stylefeatureeditor.evaluation.beside import Row
+    from stylefeatureeditor.evaluation.one_photo import DrawnPhoto
     from stylefeatureeditor.model import Framing
 
     Crop = Callable[[int, Framing], Tensor]
@@ -81,7 +81,7 @@ def compare_photo(args: argparse.Namespace) -> int:
     import numpy as np
 
     from stylefeatureeditor.cli.method_words import Shelf
-    from stylefeatureeditor.evaluation.beside import draw_rows
+    from stylefeatureeditor.evaluation.one_photo import compare_in_picture
     from stylefeatureeditor.photo.image import save_photo
 
     output = args.output or args.photo.with_name(f"{args.photo.stem}_methods.png")
@@ -95,7 +95,7 @@ def compare_photo(args: argparse.Namespace) -> int:
             "models list` shows"
         )
     crop = _cropper(args)
-    rows: list[Row] = []
+    rows: list[DrawnPhoto] = []
     with Progress("methods", len(words)) as bar:
         for number, word in enumerate(words):
             bar.update(number)
@@ -109,7 +109,7 @@ def compare_photo(args: argparse.Namespace) -> int:
         raise ConfigError("no method could draw the photo; the lines above say why")
     for note in shelf.notes:
         warn(note)
-    picture = draw_rows(rows, differences=args.difference, tile=args.tile)
+    picture = compare_in_picture(rows, differences=args.difference, tile=args.tile)
     save_photo(np.asarray(picture), output)
     if args.json:
         print_json({"picture": str(output), "methods": [_seconds(row) for row in rows]})
@@ -122,9 +122,9 @@ def _words(word: str, shelf: Shelf) -> list[str]:
     return shelf.everything() if word == ALL else word.split(",") if "," in word else [word]
 
 
-def _row(word: str, shelf: Shelf, crop: Crop, named: Sequence[tuple[str, float]]) -> Row:
+def _row(word: str, shelf: Shelf, crop: Crop, named: Sequence[tuple[str, float]]) -> DrawnPhoto:
     """One method's row; its networks are let go afterwards, unless others work on them too."""
-    from stylefeatureeditor.evaluation.beside import make_row
+    from stylefeatureeditor.evaluation.one_photo import draw_photo
 
     found = shelf.entry(word)
     if found is None:
@@ -134,7 +134,7 @@ def _row(word: str, shelf: Shelf, crop: Crop, named: Sequence[tuple[str, float]]
         f"{name} {strength:+g}": (_direction(name, editor, shelf), strength)
         for name, strength in named
     }
-    row = make_row(method, crop(method.size, editor.model.config.framing), edits)
+    row = draw_photo(method, crop(method.size, editor.model.config.framing), edits)
     shelf.keep_only(shelf.model)
     return row
 
@@ -174,6 +174,6 @@ def _cropper(args: argparse.Namespace) -> Crop:
     return cut
 
 
-def _seconds(row: Row) -> dict[str, Any]:
+def _seconds(row: DrawnPhoto) -> dict[str, Any]:
     keys = ("name", "invert_seconds", "edit_seconds")
     return {key: getattr(row, key) for key in keys}

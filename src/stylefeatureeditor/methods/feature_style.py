@@ -34,7 +34,7 @@ from stylefeatureeditor.methods.pixels import halve
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.generator.stylegan2 import Halfway
+    from stylefeatureeditor.generator.stylegan2 import PartialImage
     from stylefeatureeditor.methods.inversion import Edits
 
 
@@ -65,7 +65,7 @@ class FeatureStyleInversion:
 
     codes: Codes
     features: Tensor
-    start: Halfway
+    start: PartialImage
     reconstruction: Tensor
 
 

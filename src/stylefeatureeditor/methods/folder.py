@@ -20,6 +20,7 @@ from stylefeatureeditor.files import member, together
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.methods.methods import KINDS, find_kind
 from stylefeatureeditor.model import Framing
+from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, FORMAT, assign_state, load_config
 from stylefeatureeditor.weights.configs import from_plain, to_plain
 from stylefeatureeditor.weights.local_models import find_model, local_models
@@ -55,7 +56,7 @@ class MethodModel(nn.Module):
         config: of the same generator.
     """
 
-    stands_for = None  # see `Model`
+    source_fingerprint = None  # see `Model`
 
     def __init__(self, network: nn.Module, config: MethodConfig) -> None:
         super().__init__()
@@ -136,7 +137,7 @@ def load_method(folder: Path) -> MethodModel:
     file = member(folder, NETWORK_FILE)
     tensors, _ = load_tensors(file)
     assign_state(network, tensors, str(file))
-    return MethodModel(network, config)
+    return MethodModel(quicken(network), config)
 
 
 def local_methods() -> dict[str, str]:

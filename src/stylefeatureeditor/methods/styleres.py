@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.convolution import Conv1x1
+from stylefeatureeditor.backbones.shortcut import Conv1x1
 from stylefeatureeditor.editing.direction import combine
 from stylefeatureeditor.editing.e4e import E4eConfig, PyramidEncoder, added_to_first
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
@@ -32,7 +32,7 @@ from stylefeatureeditor.methods.pixels import shrink
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.generator.stylegan2 import Halfway
+    from stylefeatureeditor.generator.stylegan2 import PartialImage
     from stylefeatureeditor.methods.inversion import Edits
 
 
@@ -170,7 +170,7 @@ class StyleRes(nn.Module):
         start = self.generator.run_to(codes, self.config.layer)
         return self._draw(codes, start, inversion.extracted)
 
-    def _draw(self, codes: Codes, start: Halfway, extracted: Tensor) -> Tensor:
+    def _draw(self, codes: Codes, start: PartialImage, extracted: Tensor) -> Tensor:
         delta, gate = self.gate(start.features, extracted)
         features = start.features + gate * delta
         return self.generator.synthesize_from(features, codes, self.config.layer, start.rgb)

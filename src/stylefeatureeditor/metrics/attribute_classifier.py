@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.convolution import Conv1x1
+from stylefeatureeditor.backbones.shortcut import Conv1x1
 from stylefeatureeditor.errors import (
     LARGEST_SIDE,
     MOST_LAYERS,

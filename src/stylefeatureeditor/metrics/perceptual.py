@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
-from stylefeatureeditor.convolution import Conv1x1
+from stylefeatureeditor.backbones.shortcut import Conv1x1
 from stylefeatureeditor.errors import ConfigError, ShapeError, check_shape
 
 # Mean and spread of the pixels of ImageNet on [-1, 1], as LPIPS defines them.

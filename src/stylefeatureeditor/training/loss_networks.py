@@ -20,7 +20,7 @@ from stylefeatureeditor.metrics.perceptual import (
 from stylefeatureeditor.training.image_losses import LossNetworks
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.local_models import files_folder, local_models
-from stylefeatureeditor.weights.perceptual_keys import arcface_state, lpips_state, moco_state
+from stylefeatureeditor.weights.released import arcface_state, lpips_state, moco_state
 from stylefeatureeditor.weights.sources import SOURCES
 from stylefeatureeditor.weights.unpickle import read_torch
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylefeatureeditor.errors import FaceError, PhotoError, WeightsError
-from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
+from stylefeatureeditor.errors import DependencyError, FaceError, PhotoError, WeightsError
+from stylefeatureeditor.photo.align import crop, ffhq_quad, outline, whole_photo_as_face
 from stylefeatureeditor.photo.image import read_photo, to_tensor
 from stylefeatureeditor.photo.landmarks import choose_face, find_faces
 from stylefeatureeditor.records import AlignedFace
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from stylefeatureeditor.inversion.record import Inversion
     from stylefeatureeditor.model import Framing
     from stylefeatureeditor.records import Photo
-    from stylefeatureeditor.web.limits import Limits
+    from stylefeatureeditor.web.sessions import Limits
+
+# NASA's portrait of Eileen Collins, public domain; scikit-image brings it
+SAMPLE_NAME = "astronaut.png"
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Opened:
         if self.landmarks:
             return [ffhq_quad(points, framing.scale, framing.shift) for points in self.landmarks]
         height, width = self.photo.pixels.shape[:2]
-        return [np.array([[0, 0], [0, height], [width, height], [width, 0]], dtype=np.float64)]
+        return [outline(width, height)]
 
     def face(self, index: int, size: int, framing: Framing) -> AlignedFace:
         """Return one crop of a photo.
@@ -131,3 +135,23 @@ def scaled(face: AlignedFace, photo: np.ndarray) -> AlignedFace:
     height, width = face.photo.shape[:2]
     factor = np.array([photo.shape[1] / width, photo.shape[0] / height])
     return replace(face, photo=photo, quad=face.quad * factor, landmarks=None)
+
+
+def has_sample() -> bool:
+    """Return whether there is a sample."""
+    return importlib.util.find_spec("skimage") is not None
+
+
+def sample_pixels() -> np.ndarray:
+    """Return the sample, (512, 512, 3) uint8.
+
+    Raises:
+        DependencyError: scikit-image is not installed.
+    """
+    try:
+        from skimage.data import astronaut
+    except ImportError as error:
+        raise DependencyError(
+            'the sample comes with scikit-image: run `pip install "stylefeatureeditor[demo]"`'
+        ) from error
+    return astronaut()

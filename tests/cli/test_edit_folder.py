@@ -1,0 +1,120 @@
+"""A folder of photos through `sfe edit`: together, whatever becomes of one of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stylefeatureeditor.editor import Editor
+from stylefeatureeditor.photo.image import read_photo
+
+SMILE = ("-e", "smile=2")
+
+
+@pytest.fixture
+def album(aligned):
+    folder = aligned.with_name("album")
+    folder.mkdir()
+    for name in ("a.png", "b.png", "d.png", "e.png"):
+        (folder / name).write_bytes(aligned.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def groups(monkeypatch):
+    """How many photos each call of the editor got."""
+    seen = []
+    together = Editor.edit_batch
+
+    def noted(self, photos, *args, **options):
+        seen.append(len(photos))
+        return together(self, photos, *args, **options)
+
+    monkeypatch.setattr(Editor, "edit_batch", noted)
+    return seen
+
+
+def made(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_photos_of_a_folder_go_together(album, model, sfe, groups):
+    out = album.with_name("out")
+    words = ("edit", album, "--aligned", *SMILE, "--model", model, "-o", out)
+    assert sfe(*words, "--batch-size", "3").code == 0
+    assert groups == [3, 1]
+    assert made(out) == ["a_edited.png", "b_edited.png", "d_edited.png", "e_edited.png"]
+    alone = album.with_name("alone.png")
+    assert sfe("edit", album / "d.png", *words[2:5], "--model", model, "-o", alone).code == 0
+    difference = read_photo(out / "d_edited.png").pixels.astype(int) - read_photo(alone).pixels
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("bad", ["a.png", "b.png", "e.png"])
+def test_a_bad_photo_takes_no_other_with_it(bad, album, model, sfe):
+    (album / bad).write_bytes((album / bad).read_bytes()[:300])
+    out = album.with_name("out")
+    words = ("--aligned", *SMILE, "--model", model, "-o", out, "--batch-size", "3")
+    ran = sfe("edit", album, *words)
+    assert ran.code == 2
+    expected = sorted({"a.png", "b.png", "d.png", "e.png"} - {bad})
+    assert made(out) == [name.replace(".png", "_edited.png") for name in expected]
+    assert ran.err.splitlines()[0].startswith(f"sfe: {album / bad}: {bad} is damaged")
+    assert ran.err.splitlines()[-1] == "sfe: 1 of 4 photos failed"
+
+
+def test_a_file_that_cannot_be_written_takes_no_other_with_it(album, model, sfe, monkeypatch):
+    from stylefeatureeditor.errors import PhotoError
+    from stylefeatureeditor.photo.result import EditResult
+
+    save = EditResult.save
+
+    def full(self, path, **options):
+        if path.name.startswith("b"):
+            raise PhotoError("the disk is full")
+        return save(self, path, **options)
+
+    monkeypatch.setattr(EditResult, "save", full)
+    ran = sfe("edit", album, "--aligned", *SMILE, "--model", model, "-o", album.with_name("out"))
+    assert ran.code == 2
+    assert made(album.with_name("out")) == ["a_edited.png", "d_edited.png", "e_edited.png"]
+    assert f"{album / 'b.png'}: the disk is full" in ran.err
+
+
+def test_inversions_in_a_folder_are_edited_like_photos(album, model, other_model, sfe):
+    kept = album.with_name("kept")
+    assert sfe("invert", album, "--aligned", "--model", model, "-o", kept).code == 0
+    (kept / "weights.safetensors").write_bytes((model / "e4e.safetensors").read_bytes())
+    out = album.with_name("out")
+    ran = sfe("edit", kept, *SMILE, "--model", model, "-o", out)
+    assert (ran.code, ran.err) == (0, "")
+    assert made(out) == ["a_edited.png", "b_edited.png", "d_edited.png", "e_edited.png"]
+    (kept / "b_inverted.safetensors").write_bytes(b"damaged")
+    ran = sfe("edit", kept, *SMILE, "--model", model, "-o", album.with_name("more"))
+    assert ran.code == 2
+    assert len(made(album.with_name("more"))) == 3
+    assert "b_inverted.safetensors" in ran.err
+    assert sfe("edit", kept, *SMILE, "--model", other_model, "-o", kept).code == 2
+
+
+def test_a_photo_beside_its_inversion_is_edited_once(album, model, sfe):
+    words = ("--aligned", "--model", model)
+    assert sfe("invert", album, *words, "-o", album).code == 0
+    ran = sfe("edit", album, *SMILE, *words, "-o", album.with_name("out"))
+    assert ran.code == 0
+    assert len(ran.out.splitlines()) == 4
+
+
+def test_a_batch_holds_one_photo_at_least(aligned, model, sfe):
+    ran = sfe("edit", aligned, *SMILE, "--batch-size", "0", "--model", model)
+    assert ran.code == 2
+    assert "whole number of at least 1" in ran.err
+
+
+def test_a_pattern_that_the_shell_left_alone_means_its_files(album, model, sfe):
+    words = ("--aligned", *SMILE, "--model", model, "-o", album.with_name("out"))
+    assert sfe("edit", album / "[ab].png", *words).code == 0
+    assert made(album.with_name("out")) == ["a_edited.png", "b_edited.png"]
+    (album / "[d].png").write_bytes((album / "d.png").read_bytes())  # a name, not a pattern
+    ran = sfe("edit", album / "[d].png", *words[:-1], album.with_name("one.png"))
+    assert ran.out == f"{album.with_name('one.png')}\n"
