@@ -73,9 +73,7 @@ def changed(result):
 def test_an_aligned_tensor_is_inverted_and_edited(editor):
     inversion = editor.invert(tiny_photos(2))
     assert inversion.pixels.shape == (2, 3, SIZE, SIZE)
-    assert_close(
-        inversion.pixels, editor.pipeline.reconstruct(editor.pipeline.invert(tiny_photos(2)))
-    )
+    assert_close(inversion.pixels, editor.method.reconstruct(editor.method.invert(tiny_photos(2))))
     result = editor.edit(inversion, EDITS)
     assert result.inversion is inversion
     assert_close(result.pixels, editor.edit(tiny_photos(2), EDITS).pixels)
@@ -339,11 +337,11 @@ def test_a_batch_without_edits_forgets_nothing_and_keeps_what_it_drew(editor):
     known = editor.invert(tiny_photos())
     editor.edit(known, EDITS)
     anchor = known.anchor
-    fresh = editor.pipeline.invert(tiny_photos(name="fresh"))
+    fresh = editor.method.invert(tiny_photos(name="fresh"))
     results = list(editor.edit_batch([known, fresh], {}))
     assert known.anchor is anchor
     assert_close(results[0].pixels, known.pixels)
-    assert_close(results[1].pixels, editor.pipeline.reconstruct(fresh))
+    assert_close(results[1].pixels, editor.method.reconstruct(fresh))
 
 
 def test_a_strip_has_one_result_per_strength_in_order(editor):

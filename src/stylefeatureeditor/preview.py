@@ -44,7 +44,7 @@ class Preview:
         self.inversion = inversion
         self.dtype = dtype
         self.size = preview_size(editor.model.config)
-        self._before = editor.pipeline.reconstruct(inversion)
+        self._before = editor.method.reconstruct(inversion)
         self._small = None if self.size is None else self._draw({}, None)
 
     @torch.no_grad()
@@ -57,7 +57,7 @@ class Preview:
         """
         region = edit_region(mask, self.inversion.faces)
         if self._small is None:  # a model so small that there is nothing to leave out
-            return self.editor.pipeline.edit(self.inversion, self.editor.resolve(edits), region)
+            return self.editor.method.edit(self.inversion, self.editor.resolve(edits), region)
         change = self._draw(edits, region) - self._small
         side = self._before.shape[-1]
         return self._before + functional.interpolate(
@@ -70,6 +70,6 @@ class Preview:
 
     def _draw(self, edits: Edits, region: Tensor | None) -> Tensor:
         resolved = self.editor.resolve(edits)
-        return self.editor.pipeline.edit(
+        return self.editor.method.edit(
             self.inversion, resolved, region, size=self.size, dtype=self.dtype
         )

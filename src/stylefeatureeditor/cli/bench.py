@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.evaluation.photo_sets import PhotoSet
     from stylefeatureeditor.evaluation.results import MethodResult, Plan
     from stylefeatureeditor.evaluation.runner import Team
-    from stylefeatureeditor.methods.evaluated import Method
+    from stylefeatureeditor.methods.method import Method
     from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
 
 
@@ -33,9 +33,9 @@ class Bench:
     """What the three commands share: photos, networks, models, and the report at the end."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        from stylefeatureeditor.cli.method_words import Shelf
         from stylefeatureeditor.evaluation.measures import find_networks
         from stylefeatureeditor.evaluation.runner import Team
+        from stylefeatureeditor.methods.loader import MethodLoader
         from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
         from stylefeatureeditor.weights.local_models import files_folder
 
@@ -50,14 +50,15 @@ class Bench:
         self.classifier: AttributeClassifier | None = None
         if args.classifier is not None:
             self.classifier = AttributeClassifier.load(args.classifier).to(self.device)
-        self.shelf = Shelf(
+        self.loader = MethodLoader(
             args.model,
             str(self.device),
-            networks=self.networks,
+            lpips=self.networks.lpips,
             classifier=self.classifier,
             steps={word: count for given in args.steps for word, count in given.items()},
+            progress=Progress,
         )
-        self.notes = self.shelf.notes
+        self.notes = self.loader.notes
         self._plan: Plan | None = None
 
     @property
@@ -81,21 +82,25 @@ class Bench:
 
     def methods(self, words: Sequence[str] | None) -> list[tuple[Method, Editor]]:
         """Return methods by their words; None means the one that --model holds."""
-        return [self.shelf.method(word) for word in dict.fromkeys(words or (None,))]
+        from stylefeatureeditor.editor import Editor
+
+        found = map(self.loader.method, dict.fromkeys(words or (None,)))
+        return [(method, Editor(method)) for method in found]
 
     def entries(
         self, words: Sequence[str]
     ) -> tuple[list[tuple[Method, Editor]], list[tuple[str, Path]]]:
         """Return the methods and the named folders that the entries of `compare` mean."""
+        from stylefeatureeditor.editor import Editor
         from stylefeatureeditor.weights.local_models import find_model
 
         methods: list[tuple[Method, Editor]] = []
         folders: list[tuple[str, Path]] = []
         for word in words:
             label, equals, place = word.partition("=")
-            found = None if equals else self.shelf.entry(word)
+            found = None if equals else self.loader.entry(word)
             if found is not None:
-                methods.append(found)
+                methods.append((found, Editor(found)))
             elif equals:
                 folders.append((label, Path(place)))
             elif Path(word).exists():
@@ -215,7 +220,7 @@ class Bench:
         given = getattr(self.args, "size", None)
         if given is not None:
             return given
-        sizes = {editor.size for editor in self.shelf.editors.values()}
+        sizes = self.loader.sizes()
         if len(sizes) > 1:
             raise ConfigError(
                 f"the models draw {' and '.join(map(str, sorted(sizes)))} px; compare models of "

@@ -18,7 +18,6 @@ from stylefeatureeditor.cli.options import (
     add_device,
     add_method,
     add_model,
-    load_editor,
     positive,
 )
 from stylefeatureeditor.cli.output import Progress, warn
@@ -220,6 +219,7 @@ def _number(text: str) -> float | None:
 
 def edit_photos(args: argparse.Namespace) -> int:
     """Run `sfe edit`."""
+    from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.photo.image import SUFFIXES
 
     edits = _edits(args)
@@ -228,7 +228,13 @@ def edit_photos(args: argparse.Namespace) -> int:
         args.photos, args.output, ending=ending, suffixes=SUFFIXES, with_inversions=True
     )
     with Progress("loading the model"):
-        editor = load_editor(args.model, args.device, args.method, args.backend, args.precision)
+        editor = Editor.from_pretrained(
+            args.model,
+            device=args.device,
+            method=args.method,
+            backend=args.backend,
+            precision=args.precision,
+        )
         edits.update({editor.text_direction(words): by for words, by in args.text})
     editor.resolve({**edits, **({args.grid.name: 0.0} if args.grid else {})})
     ends = ({args.grid.name: args.grid.low}, {args.grid.name: args.grid.high}) if args.grid else ()
@@ -256,7 +262,7 @@ def _settings(args: argparse.Namespace, editor: Editor, moved: Sequence[EditDire
             "blend": blend,
             "face": str(args.face),
             "aligned": args.aligned,
-            "model": editor.pipeline.fingerprint,
+            "model": editor.method.fingerprint,
             "precision": args.precision,
         }
     )

@@ -113,8 +113,8 @@ def read_source(path: Path, editor: Editor, args: argparse.Namespace) -> Path | 
         return path
     from stylefeatureeditor.weights.inversion_file import load_inversion
 
-    inversion = load_inversion(path).map(lambda tensor: tensor.to(editor.pipeline.device))
-    editor.pipeline.check(inversion)
+    inversion = load_inversion(path).map(lambda tensor: tensor.to(editor.method.device))
+    editor.method.take(inversion)
     if isinstance(args.face, str):
         return inversion  # with all the faces it was made of
     if not 1 <= args.face <= len(inversion):
@@ -142,7 +142,7 @@ def _strip(
     if len(inversion) > 1:
         raise FaceError("--grid shows one face: choose it with --face 1, 2 and so on")
     # An inversion of an aligned tensor does not keep it.
-    crops = [face.pixels for face in inversion.faces] or [editor.pipeline.reconstruct(inversion)]
+    crops = [face.pixels for face in inversion.faces] or [editor.method.reconstruct(inversion)]
     tiles = [("photo", Image.fromarray(to_uint8(crops[0])[0]))]
     strengths = args.grid.strengths()
     for first in range(0, len(strengths), GRID_BATCH):

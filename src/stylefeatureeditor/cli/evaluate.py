@@ -208,7 +208,7 @@ def _edit_words(args: argparse.Namespace) -> list[EditWords]:
 
 def _steps(text: str) -> dict[str, int]:
     """Read N, or METHOD=N."""
-    from stylefeatureeditor.evaluation.choose_method import FITTED
+    from stylefeatureeditor.methods.loader import FITTED
 
     method, _, number = text.rpartition("=")
     if method not in ("", *FITTED):

@@ -15,7 +15,6 @@ from stylefeatureeditor.cli.options import (
     add_device,
     add_method,
     add_model,
-    load_editor,
 )
 from stylefeatureeditor.cli.output import Progress
 
@@ -60,15 +59,23 @@ def add_to(commands: Commands) -> None:
 
 def invert_photos(args: argparse.Namespace) -> int:
     """Run `sfe invert`."""
+    from stylefeatureeditor.editor import Editor
+
     output = args.output.removesuffix(INVERSION_SUFFIX)
     plan = make_plan(args.photos, output, ending="_inverted", suffixes=(".png",))
     with Progress("loading the model"):
-        editor = load_editor(args.model, args.device, args.method, args.backend, args.precision)
+        editor = Editor.from_pretrained(
+            args.model,
+            device=args.device,
+            method=args.method,
+            backend=args.backend,
+            precision=args.precision,
+        )
     settings = Settings(
         {
             "face": str(args.face),
             "aligned": args.aligned,
-            "model": editor.pipeline.fingerprint,
+            "model": editor.method.fingerprint,
             "precision": args.precision,
         }
     )
@@ -78,13 +85,12 @@ def invert_photos(args: argparse.Namespace) -> int:
 
 def _invert_one(job: Job, editor: Editor, args: argparse.Namespace, settings: Settings) -> str:
     """Write both files of one photo and return the path of the inversion; a method's is no file."""
-    from stylefeatureeditor.methods.editor import MethodInversion
     from stylefeatureeditor.weights.inversion_file import save_inversion
 
     note = settings.note(job.photo)
     inversion = editor.invert(job.photo, face=args.face, aligned=args.aligned)
     assert inversion.pixels is not None
-    if isinstance(inversion, MethodInversion):
+    if inversion.features is None:
         return save_crops(inversion.pixels, job.output, inversion, note)
     file = save_inversion(inversion, job.output.with_suffix(INVERSION_SUFFIX))
     save_crops(inversion.pixels, job.output, inversion, note)

@@ -59,7 +59,7 @@ class Row:
 
 
 def make_row(
-    method: Method[Any],
+    method: Method,
     photo: Tensor,
     edits: Mapping[str, tuple[EditDirection, float]],
 ) -> Row:
@@ -71,17 +71,18 @@ def make_row(
         edits: label -> direction and strength, each by itself.
     """
     started = _now()
-    state = method.invert(photo)
+    inversion = method.invert(photo)
+    redrawn = method.reconstruct(inversion)
     inverted = _now()
     drawn = {
-        label: method.edit(state, direction, strength).cpu()
+        label: method.edit(inversion, {direction: strength}).cpu()
         for label, (direction, strength) in edits.items()
     }
     edited = _now()
     return Row(
         method.name,
         photo.cpu(),
-        state.reconstruction.detach().cpu(),
+        redrawn.cpu(),
         drawn,
         inverted - started,
         (edited - inverted) / len(edits) if edits else None,

@@ -19,7 +19,7 @@ that only the edit counts:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.evaluation.results import Plan
     from stylefeatureeditor.evaluation.rows import Table
     from stylefeatureeditor.evaluation.runner import Pass
-    from stylefeatureeditor.methods.evaluated import Method
+    from stylefeatureeditor.methods.method import Method
 
 MOST, LEAST = "changed most", "changed least"
 FLIP, LEAKAGE = "flip", "leakage"
@@ -89,7 +89,7 @@ class EditTask:
 class EditDrawer:
     """Draws X' and takes the time of an inversion with its edit, and of the edit alone."""
 
-    def __init__(self, method: Method[Any], task: EditTask, judge: Judge | None) -> None:
+    def __init__(self, method: Method, task: EditTask, judge: Judge | None) -> None:
         self.method, self.task = method, task
         moved = f"{task.name} {task.strength} along {task.direction.fingerprint}"
         self.identity = f"{moved} to {task.target} by {method.identity}"
@@ -103,16 +103,17 @@ class EditDrawer:
         """Return the edited photos."""
         del given
         start = timed(photos.device)
-        state = self.method.invert(photos)
+        inversion = self.method.invert(photos)
+        before = self.method.reconstruct(inversion)
         inverted = timed(photos.device)
-        pixels = self.method.edit(state, self.task.direction, self.task.strength)
+        pixels = self.method.edit(inversion, {self.task.direction: self.task.strength})
         end = timed(photos.device)
         values = {
             SECONDS: torch.full((len(photos),), (end - start) / len(photos)),
             SECONDS_EDIT: torch.full((len(photos),), (end - inverted) / len(photos)),
         }
         if self.judge is not None:
-            before = self.judge.logits(as_saved(state.reconstruction))  # (B, A)
+            before = self.judge.logits(as_saved(before))  # (B, A)
             after = self.judge.logits(as_saved(pixels))
             values[FLIP] = flips(before[:, self.column], after[:, self.column], self.task.target)
             values[LEAKAGE] = leakage(before, after, self.column)
@@ -181,7 +182,7 @@ def random_halves(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def evaluate_edit(
-    method: Method[Any],
+    method: Method,
     task: EditTask,
     plan: Plan,
     values: Tensor | None = None,

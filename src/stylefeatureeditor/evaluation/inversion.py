@@ -5,7 +5,7 @@ X -> method.invert -> X^         l2, LPIPS, SSIM, ... (X, X^);  FID and KID ({X}
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.evaluation.photo_sets import PhotoSet
     from stylefeatureeditor.evaluation.results import Plan
     from stylefeatureeditor.evaluation.runner import Drawer
-    from stylefeatureeditor.methods.evaluated import Method
+    from stylefeatureeditor.methods.method import Method
 
 SECONDS = "seconds_invert"
 
@@ -34,7 +34,7 @@ class Reconstructor:
 
     columns: tuple[str, ...] = (SECONDS,)
 
-    def __init__(self, method: Method[Any]) -> None:
+    def __init__(self, method: Method) -> None:
         self.method = method
         self.identity = f"reconstruction by {method.identity}"
 
@@ -42,12 +42,12 @@ class Reconstructor:
         """Return the reconstructions."""
         del given
         start = timed(photos.device)
-        pixels = self.method.invert(photos).reconstruction
+        pixels = self.method.reconstruct(self.method.invert(photos))
         seconds = (timed(photos.device) - start) / len(photos)
         return Drawn(pixels, {SECONDS: torch.full((len(photos),), seconds, dtype=torch.float64)})
 
 
-def evaluate_inversion(method: Method[Any], plan: Plan) -> MethodResult:
+def evaluate_inversion(method: Method, plan: Plan) -> MethodResult:
     """Return the row of a method.
 
     Raises:

@@ -53,12 +53,13 @@ from stylefeatureeditor.metrics.perceptual import (
     FeatureNetwork,
     Lpips,
     curricularface,
+    find_lpips,
 )
 from stylefeatureeditor.metrics.pixel import MS_SSIM_SMALLEST, l2, ms_ssim, psnr, ssim
+from stylefeatureeditor.model import network_fingerprint
 from stylefeatureeditor.photo.image import to_uint8
-from stylefeatureeditor.pipeline import network_fingerprint
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.perceptual_keys import arcface_state, lpips_state
+from stylefeatureeditor.weights.perceptual_keys import arcface_state
 from stylefeatureeditor.weights.sources import SOURCES, find_sources
 from stylefeatureeditor.weights.unpickle import read_torch
 
@@ -148,9 +149,11 @@ def find_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
             )
         return not lacking
 
-    alex = _lpips(folder, "alex").to(device) if there("LPIPS", "lpips-alex") else None
-    vgg = _lpips(folder, "vgg").to(device) if there("LPIPS with VGG", "lpips-vgg") else None
-    inception = identity = arcface = None
+    alex = vgg = inception = identity = arcface = None
+    if there("LPIPS", "lpips-alex") and (alex := find_lpips(folder, "alex")):
+        alex.to(device)
+    if there("LPIPS with VGG", "lpips-vgg") and (vgg := find_lpips(folder, "vgg")):
+        vgg.to(device)
     if there("FID", "inception"):
         inception = load_inception(folder / SOURCES["inception"].file_name).to(device)
     if there("Identity by CurricularFace", "curricularface"):
@@ -274,15 +277,6 @@ def protocol_notes(fewest: int | None) -> tuple[str, ...]:
             "side has."
         )
     return tuple(notes)
-
-
-def _lpips(folder: Path, net: Literal["alex", "vgg"]) -> Lpips:
-    trunk, lin = {"alex": ("alexnet", "lpips-alex-lin"), "vgg": ("vgg16", "lpips-vgg-lin")}[net]
-    states = [read_torch(folder / SOURCES[name].file_name) for name in (trunk, lin)]
-    network = Lpips(net)
-    assign_state(network, lpips_state(*states), str(folder / SOURCES[lin].file_name))
-    network.freeze()
-    return network
 
 
 def _face_network(path: Path, config: ArcFaceConfig) -> ArcFaceFeatures:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -115,7 +116,7 @@ def convert_method(
         ConfigError: there is no such method.
         WeightsError: a file is missing or not what it should be, or the folder cannot be written.
     """
-    from stylefeatureeditor.methods.folder import MethodConfig, MethodModel, save_method
+    from stylefeatureeditor.methods.folder import save_method
     from stylefeatureeditor.methods.methods import find_kind
 
     kind = find_kind(word)
@@ -126,18 +127,13 @@ def convert_method(
             f"{', '.join(kind.files)}; got {len(files)}"
         )
     origin = [_origin(what, path) for what, path in zip(kind.files, files, strict=True)]
-    network = kind.load(*files)
-    generator: Any = network.config.generator  # type: ignore[union-attr]
-    config = MethodConfig(
-        method=word,
-        name=name,
-        catalog=fitting_catalog(catalog, generator),
-        generator=generator,
-    )
-    model, dtype = MethodModel(network, config), torch.float16 if half else None
+    method, dtype = kind.load(*files), torch.float16 if half else None
+    fitting = fitting_catalog(catalog, method.config.generator)
+    named = {"method": word, "name": name, "catalog": fitting}
+    method.config = replace(method.config, **named)  # type: ignore[arg-type]
     with _whole(folder) as stage:
         copy_directions(directions, stage)
-        save_method(model, stage, header=_header(origin), float_dtype=dtype)
+        save_method(method, stage, header=_header(origin), float_dtype=dtype)
 
 
 def convert_parts(

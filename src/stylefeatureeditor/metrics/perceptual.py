@@ -20,7 +20,7 @@ Shapes: B batch, C channels, S side, R pixels of the image, D width of a feature
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,13 @@ from torch.nn import functional
 
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
 from stylefeatureeditor.errors import ConfigError, ShapeError, check_shape
+from stylefeatureeditor.weights.checkpoint import assign_state
+from stylefeatureeditor.weights.perceptual_keys import lpips_state
+from stylefeatureeditor.weights.sources import SOURCES
+from stylefeatureeditor.weights.unpickle import read_torch
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Mean and spread of the pixels of ImageNet on [-1, 1], as LPIPS defines them.
 LPIPS_SHIFT = (-0.030, -0.088, -0.188)
@@ -111,6 +118,22 @@ class Lpips(Frozen):
                 length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
                 taken.append(x / (length + 1e-10))
         return taken
+
+
+def find_lpips(folder: Path, net: Literal["alex", "vgg"]) -> Lpips | None:
+    """Return LPIPS of the published files in a folder; None if one is not there.
+
+    Raises:
+        WeightsError: a file is damaged or of another layout.
+    """
+    trunk, lin = {"alex": ("alexnet", "lpips-alex-lin"), "vgg": ("vgg16", "lpips-vgg-lin")}[net]
+    paths = [folder / SOURCES[name].file_name for name in (trunk, lin)]
+    if not all(path.is_file() for path in paths):
+        return None
+    network = Lpips(net)
+    assign_state(network, lpips_state(*map(read_torch, paths)), str(paths[1]))
+    network.freeze()
+    return network
 
 
 def alexnet_trunk() -> tuple[nn.Sequential, tuple[int, ...]]:

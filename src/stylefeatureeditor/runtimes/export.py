@@ -22,7 +22,6 @@ from torch.func import functional_call
 
 from stylefeatureeditor.errors import ConfigError, DependencyError, WeightsError
 from stylefeatureeditor.files import together
-from stylefeatureeditor.pipeline import fingerprint
 from stylefeatureeditor.runtimes.graphs import inference_graphs
 from stylefeatureeditor.runtimes.openvino_runtime import import_openvino
 from stylefeatureeditor.weights.storage import read_json, write_json
@@ -90,14 +89,14 @@ def export_graphs(
     """
     if kind not in SUFFIXES:
         raise ConfigError(f"a model is exported as {', '.join(SUFFIXES)}, got {kind!r}")
-    if model.stands_for is not None:
+    if model.original_fingerprint is not None:
         raise WeightsError("graphs are exported from the PyTorch model in float32, not from graphs")
     graphs = inference_graphs(model)
     manifest = {
         "version": FORMAT,
         "format": kind,
         "precision": precision,
-        "stands_for": fingerprint(model),
+        "stands_for": model.fingerprint,
         "latent_avg": model.generator.latent_avg.tolist(),
         "graphs": {
             graph.name: {

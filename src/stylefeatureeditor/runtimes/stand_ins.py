@@ -136,7 +136,7 @@ class StandInGenerator(Generator):
 
 
 def assemble(
-    config: ModelConfig, latent_avg: Tensor, runners: Mapping[str, Runner], stands_for: str
+    config: ModelConfig, latent_avg: Tensor, runners: Mapping[str, Runner], fingerprint: str
 ) -> Model:
     """Return a model whose networks are run by engines.
 
@@ -144,7 +144,7 @@ def assemble(
         config: of the model that the graphs come from.
         latent_avg: (D,); it says where tensors wait between graphs.
         runners: graph name -> runner, of every graph in `graphs.py`; `preview` may lack.
-        stands_for: fingerprint of that model, so that its inversions fit.
+        fingerprint: of that model, so that its inversions fit.
     """
     with torch.device("meta"):  # the networks that are replaced take no memory
         model = Model(config)
@@ -160,5 +160,5 @@ def assemble(
     ):
         if getattr(owner, name) is not None:
             setattr(owner, name, StandIn(runners[graph]))
-    model.stands_for = stands_for
+    model.original_fingerprint = fingerprint
     return model.eval()

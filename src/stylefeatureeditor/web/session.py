@@ -111,7 +111,7 @@ class Session:
             opened = open_inversion(source, name, self.limits)
             assert opened.inversion is not None
             try:
-                self.editor.pipeline.check(opened.inversion)
+                self.editor.method.take(opened.inversion)
             except ShapeError as error:
                 raise ShapeError(
                     f"{name} was made by another model than {self.model}: choose that model, or "
@@ -265,7 +265,7 @@ class Session:
         """Write the inversion of the chosen face, as `sfe invert` does; return its path."""
         name = edited_name(self._open().name).replace("_edited.png", "_inverted")
         inversion = self.inversion(self.settings.face)
-        self.editor.pipeline.reconstruct(inversion)
+        self.editor.method.reconstruct(inversion)
         return save_inversion(inversion, folder / (name + INVERSION_SUFFIX))
 
     def save_mask(self, folder: Path) -> Path:
@@ -296,7 +296,7 @@ class Session:
             size, framing = editor.size, editor.model.config.framing
             chosen = range(opened.count) if face == "all" else [face - 1]
             faces = tuple(opened.face(index, size, framing) for index in chosen)
-            inversion = editor.pipeline.invert(torch.cat([one.pixels for one in faces]))
+            inversion = editor.method.invert(torch.cat([one.pixels for one in faces]))
             inversion.faces, inversion.source = faces, opened.photo
         self._inversions[face] = inversion
         return inversion

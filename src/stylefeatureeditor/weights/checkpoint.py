@@ -51,7 +51,7 @@ def save_model(
     Raises:
         WeightsError: the folder cannot be written, or the networks hold no weights.
     """
-    if model.stands_for is not None:
+    if model.original_fingerprint is not None:
         raise WeightsError(
             "these networks are made to run, in another precision or as graphs, not to be saved: "
             "open the model with backend 'torch' in float32"
@@ -93,8 +93,8 @@ def load_config(folder: Path) -> ModelConfig:
     content = read_json(file)
     if "method" in content:
         raise WeightsError(
-            f"{folder} holds the method {content['method']}, not StyleFeatureEditor itself: in "
-            "Python, MethodEditor.from_pretrained opens it"
+            f"{folder} holds the method {content['method']}: this needs a model of "
+            "StyleFeatureEditor itself"
         )
     if content.get("format") != FORMAT:
         raise WeightsError(f"{file}: expected format {FORMAT}, got {content.get('format')!r}")
