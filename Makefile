@@ -6,14 +6,15 @@
 # Test processes, 3 GiB each:     make test JOBS=4
 
 PYTHON ?= python3
+VENV ?= .venv
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 WHEEL_ARGS ?=
 JOBS ?= 2
 
-BIN = .venv/bin
-DEMO_READY = .venv/installed-demo
-READY = .venv/installed
+BIN = $(VENV)/bin
+DEMO_READY = $(VENV)/installed-demo
+READY = $(VENV)/installed
 DEMO = $(BIN)/python examples/demo.py
 
 .PHONY: help demo test test-app test-chain fuzz wheel-check docs lint types format clean
@@ -83,8 +84,8 @@ define install
 			"name one that is, as in 'make test PYTHON=python3.12'."; exit 1; }
 	@sum=$$(cat pyproject.toml constraints.txt | cksum); \
 	if [ "$$(cat $@ 2>/dev/null)" != "$$sum" ]; then \
-		$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || exit 1; \
-		echo "Installing into .venv; this takes a minute or two."; \
+		$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || exit 1; \
+		echo "Installing into $(VENV); this takes a minute or two."; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
 			-c constraints.txt -e '.[$(1)]' || exit 1; \
 		echo "$$sum" > $@; \

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from PIL import Image
 from skimage.data import astronaut
-from stylefeatureeditor.cli.strip import draw_strip
 
 import stylefeatureeditor as sfe
 from stylefeatureeditor.cli.main import main
+from stylefeatureeditor.photo.contact_sheet import draw_strip
 
 OUT = Path("out")
 EDITS = {"smile": -3, "age": 3, "gender": 2.8, "makeup": 1.3, "blond_hair": 3}

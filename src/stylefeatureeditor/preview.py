@@ -11,6 +11,7 @@ Shapes: B faces, R rows of an edit, size the side of the model's images.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,11 +43,11 @@ class Preview:
     ) -> None:
         self.editor, self.inversion = editor, inversion
         self.size = preview_size(editor.model.config)
-        self._how = {"size": self.size, "dtype": dtype}
+        self._draw = partial(editor.method.edit, inversion, size=self.size, dtype=dtype)
         self._before = editor.method.reconstruct(inversion)
         self._small = None
         if self.size is not None:
-            self._small = editor.method.edit(inversion, {}, **self._how)
+            self._small = self._draw({})
 
     @torch.no_grad()
     def pixels(self, edits: Edits, *, mask: Mask | None = None) -> Tensor:
@@ -59,7 +60,7 @@ class Preview:
         region, resolved = edit_region(mask, self.inversion.faces), self.editor.resolve(edits)
         if self._small is None:  # a model so small that there is nothing to leave out
             return self.editor.method.edit(self.inversion, resolved, region)
-        drawn = self.editor.method.edit(self.inversion, resolved, region, **self._how)
+        drawn = self._draw(resolved, region)
         side = self._before.shape[-1]
         return self._before + functional.interpolate(
             drawn - self._small, (side, side), mode="bicubic", align_corners=False

@@ -16,7 +16,8 @@ def test_tells_versions_device_and_cache(sfe, tmp_path, monkeypatch):
     content = json.loads(ran.out)
     assert ran.code == 0
     assert content["versions"]["python"] == platform.python_version()
-    assert content["versions"]["torch"] == torch.__version__
+    installed = content["versions"]["torch"]  # "+cpu" or "+cu130" may be in one of the two alone
+    assert installed.partition("+")[0] == torch.__version__.partition("+")[0]
     assert content["machine"]["threads"] == torch.get_num_threads()
     assert content["machine"]["cache"] == str(tmp_path / "cache")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ def quick(monkeypatch):
 
 
 @pytest.mark.usefixtures("quick")
-def test_graphs_lie_in_the_model_folder(model, sfe):
+def test_graphs_lie_in_the_model_folder(model, sfe, tmp_path):
+    model = shutil.copytree(model, tmp_path / "model")
     ran = sfe("export", model, "--format", "pt2")
     assert (ran.code, ran.out, ran.err) == (0, f"{model / 'pt2'}\n", "")
     graphs = read_manifest(model / "pt2").graphs

@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from released import assert_close, golden
+from released import golden
 from released_comparisons import STRENGTH, assert_picture, direction
 from seeded import seeded_image
 from seeded_comparisons import comparison_state, part
@@ -247,7 +247,9 @@ def test_a_tuned_generator_draws_and_edits_as_released(released):
 def test_every_kind_of_weight_moves_as_released_and_the_mapping_stays(released):
     """Adam's first steps are near to signs: where a gradient is tiny, its rounding shows.
 
-    Weights whose gradient is above a ten-thousandth of the layer's largest agree to 1e-3.
+    A gradient g sums over a million cells, whose roundings walk at random: 1024 units in the last
+    place, 2^-24, of the layer's largest. Relative to g they move Adam's steps by at most twice
+    that, so the bound is 2 * 1024 * 2^-24 max|g| / |g| of the longest move.
     """
     numbers = golden("cmp_pti")
     before, after = released.generator.state_dict(), released.tuned.state_dict()
@@ -266,10 +268,9 @@ def test_every_kind_of_weight_moves_as_released_and_the_mapping_stays(released):
             )
         if expected.ndim == 4:
             moved, gradient = moved[:, ::64], gradient[:, ::64]
-        clear = gradient > 1e-4 * released.gradients[name].max()
-        assert clear.float().mean() > 0.9
-        assert_close(moved[clear], expected[clear], expected.abs().max(), tolerance=1e-3)
-        assert_close(moved, expected, expected.abs().max(), tolerance=2e-3)
+        bound = 2 * 1024 * 2**-24 * released.gradients[name].max() / gradient
+        assert bound.median() < 0.1
+        assert bool(((moved - expected).abs() <= bound * expected.abs().max()).all())
     assert numbers["mapping_changed"].max() == 0
     for name, value in before.items():
         if name.startswith("mapping.") or name.endswith(".noise"):

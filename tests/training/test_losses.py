@@ -81,11 +81,16 @@ def test_discriminator_loss_and_its_gradients_equal_the_release():
     assert_gradients(loss, discriminator, "adv", tolerance=5e-4)
 
 
-def test_lazy_r1_and_its_gradients_equal_the_release(discriminator):
-    photos = seeded_image("losses.real", 64, 4)
+def test_lazy_r1_and_its_gradients_equal_the_release():
+    """In float64: float32 moves by 2e-5 with the processor's kernels.
+
+    The golden float32 loss lies 3.5e-6 from the float64 one, its gradient 1.6e-4 of its std.
+    """
+    discriminator = ada_discriminator(64).double()
+    photos = seeded_image("losses.real", 64, 4).double()
     loss = lazy_r1(discriminator, photos, 32, R1Config())
     assert loss.item() == pytest.approx(golden("losses")["r1/step32"].item(), rel=1e-5)
-    assert_gradients(loss, discriminator, "r1")
+    assert_gradients(loss, discriminator, "r1", tolerance=2e-4)
     assert lazy_r1(discriminator, photos, 33, R1Config()).item() == golden("losses")["r1/step33"]
 
 

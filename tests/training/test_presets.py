@@ -44,8 +44,9 @@ def test_phase_2_has_the_numbers_of_both():
     assert (paper.loop.steps, released.loop.steps) == (20_000, 200_000)
     assert (paper.training.ranger.lr, released.training.ranger.lr) == (2e-4, 1e-4)
     assert (paper.training.adversarial.r1, released.training.adversarial.r1) == (None, R1Config())
-    for run in (paper, released):
-        assert run.training.adversarial.weight == 0.01
+    for run, share in ((paper, 1.0), (released, 0.5)):  # sum and mean of the halves
+        assert (run.training.edit_weight, run.training.inversion_weight) == (share, share)
+        assert run.training.inversion_weight * run.training.adversarial.weight == 0.01
         assert run.training.adversarial.start == 0
         assert run.training.edit == run.training.inversion
         assert run.directions == FACES

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.convolution import Conv3x3, cpu_layout, normalized
+from stylefeatureeditor.convolution import Conv1x1, Conv3x3, cpu_layout, normalized
 from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, ConfigError, check_sizes
 
 
@@ -77,7 +77,7 @@ class IRBlock(nn.Module):
             self.shortcut = nn.Identity() if stride == 1 else nn.MaxPool2d(1, stride)  # subsampling
         else:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                Conv1x1(in_channels, out_channels, stride),
                 nn.BatchNorm2d(out_channels),
             )
 

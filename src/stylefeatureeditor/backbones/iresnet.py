@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from stylefeatureeditor.convolution import Conv3x3, cpu_layout, normalized
+from stylefeatureeditor.convolution import Conv1x1, Conv3x3, cpu_layout, normalized
 from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, ConfigError, check_sizes
 
 
@@ -69,7 +69,7 @@ class IResNetLayer(nn.Module):
         self.skip: nn.Module = nn.Identity()
         if project or stride != 1 or in_channels != out_channels:
             self.skip = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False),
+                Conv1x1(in_channels, out_channels, stride),
                 nn.BatchNorm2d(out_channels),
             )
 

@@ -26,7 +26,13 @@ from stylefeatureeditor.errors import (
     check_side,
     check_sizes,
 )
-from stylefeatureeditor.generator.layers import EqualizedLinear, blur, blur_and_halve, blur_kernel
+from stylefeatureeditor.generator.layers import (
+    EqualizedLinear,
+    blur,
+    blur_and_halve,
+    blur_kernel,
+    normal,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +146,7 @@ class EqualizedConv(nn.Module):
         clamp: float | None = None,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(
-            torch.normal(0.0, 1.0, (out_channels, in_channels, kernel_size, kernel_size))
-        )
+        self.weight = nn.Parameter(normal(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if activation else None
         self.downsample = downsample
         self.clamp = clamp

@@ -19,6 +19,12 @@ from stylefeatureeditor.convolution import convolve, cpu_layout, winograd, winog
 BLUR_TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
+def normal(*size: int, std: float = 1.0) -> Tensor:
+    """Return N(0, std^2) draws; on the meta device only their shape, as no draw is needed there."""
+    weight = torch.empty(size)
+    return weight if weight.is_meta else weight.normal_(std=std)
+
+
 def activate(x: Tensor) -> Tensor:
     """Scaled leaky ReLU: sqrt(2) * max(x, 0.2 x)."""
     return functional.leaky_relu(x, 0.2) * sqrt(2)
@@ -75,9 +81,7 @@ class EqualizedLinear(nn.Module):
         activation: bool = False,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(
-            torch.normal(0.0, 1 / lr_multiplier, (out_features, in_features))
-        )
+        self.weight = nn.Parameter(normal(out_features, in_features, std=1 / lr_multiplier))
         self.bias = nn.Parameter(torch.full((out_features,), bias))
         self.lr_multiplier = lr_multiplier
         self.activation = activation
@@ -129,9 +133,7 @@ class ModulatedConv(nn.Module):
         demodulate: bool = True,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(
-            torch.normal(0.0, 1.0, (out_channels, in_channels, kernel_size, kernel_size))
-        )
+        self.weight = nn.Parameter(normal(out_channels, in_channels, kernel_size, kernel_size))
         self.affine = EqualizedLinear(style_dim, in_channels, bias=1.0)
         self.upsample = upsample
         self.demodulate = demodulate
@@ -224,7 +226,7 @@ class StyledLayer(nn.Module):
         super().__init__()
         self.conv = ModulatedConv(in_channels, out_channels, 3, style_dim, upsample=upsample)
         self.noise_strength = nn.Parameter(torch.zeros(()))
-        self.register_buffer("noise", torch.normal(0.0, 1.0, (1, 1, side, side)))
+        self.register_buffer("noise", normal(1, 1, side, side))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(

@@ -41,6 +41,7 @@ from stylefeatureeditor.generator.layers import (
     PixelNorm,
     StyledLayer,
     ToRGB,
+    normal,
     upsample_rgb,
 )
 from stylefeatureeditor.records import Codes, StyleLayout, StyleSpace
@@ -145,7 +146,7 @@ class Generator(nn.Module):
         )
         self.register_buffer("latent_avg", torch.zeros(width))
         shapes = [config.layer_shape(layer) for layer in range(config.num_layers + 1)]
-        self.constant = nn.Parameter(torch.normal(0.0, 1.0, (1, shapes[0][0], 4, 4)))
+        self.constant = nn.Parameter(normal(1, shapes[0][0], 4, 4))
         self.layers = nn.ModuleList(
             StyledLayer(before[0], after[0], after[1], width, upsample=after[1] > before[1])
             for before, after in pairwise(shapes)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stylefeatureeditor.convolution import Conv1x1
 from stylefeatureeditor.errors import ConfigError, check_shape
 from stylefeatureeditor.masks.layers import ConvNormReLU, standardise
 from stylefeatureeditor.masks.released_state import load_renamed, released_keys
@@ -61,7 +62,7 @@ class ResidualBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                Conv1x1(in_channels, out_channels, stride),
                 nn.BatchNorm2d(out_channels),
             )
 

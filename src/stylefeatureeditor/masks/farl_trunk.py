@@ -71,7 +71,7 @@ class FarlTrunk(nn.Module):
         self.grid = input_size // patch
         self.patches = nn.Conv2d(3, width, patch, stride=patch, bias=False)
         self.class_token = nn.Parameter(torch.zeros(width))
-        self.positions = nn.Parameter(torch.normal(0.0, width**-0.5, (self.grid**2 + 1, width)))
+        self.positions = nn.Parameter(torch.randn(self.grid**2 + 1, width) * width**-0.5)
         self.norm = nn.LayerNorm(width)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads) for _ in range(layers))
 

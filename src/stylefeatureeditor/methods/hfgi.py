@@ -31,7 +31,7 @@ from torch.nn import functional
 from stylefeatureeditor.backbones.ir_se50 import IRBlock
 from stylefeatureeditor.editing.e4e import E4e, E4eConfig
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.generator.layers import activate
+from stylefeatureeditor.generator.layers import activate, normal
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import sample, shrink
@@ -96,7 +96,7 @@ class EqualizedConv3(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.normal(0.0, 1.0, (out_channels, in_channels, 3, 3)))
+        self.weight = nn.Parameter(normal(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:

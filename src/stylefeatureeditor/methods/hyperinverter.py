@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from stylefeatureeditor.editing.e4e import E4eConfig, FeaturePyramid
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.generator.layers import normal
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import sample
@@ -106,9 +107,9 @@ class WeightRegressor(nn.Module):
             ]
         )
         std = latent**-0.5
-        self.w1 = nn.Parameter(torch.normal(0.0, std, (latent, in_channels * latent)))
+        self.w1 = nn.Parameter(normal(latent, in_channels * latent, std=std))
         self.b1 = nn.Parameter(torch.zeros(in_channels * latent))
-        self.w2 = nn.Parameter(torch.normal(0.0, std, (latent, out_channels * side**2)))
+        self.w2 = nn.Parameter(normal(latent, out_channels * side**2, std=std))
         self.b2 = nn.Parameter(torch.zeros(out_channels * side**2))
 
     def forward(self, own: Tensor, target: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stylefeatureeditor.convolution import Conv1x1
 from stylefeatureeditor.errors import ConfigError, check_shape
 from stylefeatureeditor.generator.layers import EqualizedLinear
 from stylefeatureeditor.inversion.record import Inversion
@@ -73,7 +74,7 @@ class BasicBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != out_channels:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                Conv1x1(in_channels, out_channels, stride),
                 nn.BatchNorm2d(out_channels),
             )
 

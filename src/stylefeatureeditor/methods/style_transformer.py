@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from stylefeatureeditor.editing.e4e import E4eConfig, FeaturePyramid
+from stylefeatureeditor.generator.layers import normal
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import shrink
@@ -45,7 +45,7 @@ class StyleTransformer(Method):
         super().__init__(config)
         width = config.generator.style_dim
         self.pyramid = FeaturePyramid(config.pyramid)
-        self.latents = nn.Parameter(torch.normal(0.0, 1.0, (1, config.generator.num_styles, width)))
+        self.latents = nn.Parameter(normal(1, config.generator.num_styles, width))
         self.coarse, self.middle, self.fine = (
             nn.TransformerDecoderLayer(width, config.heads, config.hidden, 0.0, batch_first=True)
             for _ in range(3)

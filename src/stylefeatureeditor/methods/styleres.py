@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stylefeatureeditor.convolution import Conv1x1
 from stylefeatureeditor.editing.e4e import E4eConfig, PyramidEncoder, added_to_first
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.inversion.record import Inversion
@@ -56,7 +57,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(out, out, 3, stride, padding=1)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or out != in_channels:
-            self.shortcut = nn.Conv2d(in_channels, out, 1, stride, bias=False)
+            self.shortcut = Conv1x1(in_channels, out, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, S, S) -> (B, C', S / stride, S / stride)."""

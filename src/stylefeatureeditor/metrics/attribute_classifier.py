@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stylefeatureeditor.convolution import Conv1x1
 from stylefeatureeditor.errors import (
     LARGEST_SIDE,
     MOST_LAYERS,
@@ -84,7 +85,7 @@ class Block(nn.Module):
         self.skip: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             self.skip = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                Conv1x1(in_channels, out_channels, stride),
                 nn.BatchNorm2d(out_channels),
             )
 

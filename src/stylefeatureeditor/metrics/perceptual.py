@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
+from stylefeatureeditor.convolution import Conv1x1
 from stylefeatureeditor.errors import ConfigError, ShapeError, check_shape
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.perceptual_keys import lpips_state
@@ -318,7 +319,7 @@ class Bottleneck(nn.Module):
         self.skip: nn.Module = nn.Identity()
         if stride != 1 or in_channels != 4 * inner:
             self.skip = nn.Sequential(
-                nn.Conv2d(in_channels, 4 * inner, 1, stride, bias=False),
+                Conv1x1(in_channels, 4 * inner, stride),
                 nn.BatchNorm2d(4 * inner),
             )
 

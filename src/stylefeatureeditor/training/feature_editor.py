@@ -186,7 +186,7 @@ class EditorPhase:
         return [self.repainting, self.adversary.prepare(accelerator)]
 
     def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
-        """Train H on an edit of drawn images and on the photos themselves, then D.
+        """Train H on the photos themselves and on an edit of drawn images, then D.
 
         Args:
             photos: X, (B, 3, S, S) in [-1, 1].
@@ -195,10 +195,11 @@ class EditorPhase:
         config = self.config
         metrics: dict[str, float] = {}
         fakes: list[Tensor] = []  # for D
-        if config.edit_weight:
-            metrics = self._add_edit_gradients(photos, step, fakes)
+        # H's running statistics weigh the later pass more: the edit's, as in the release
         if config.inversion_weight:
-            metrics |= self._add_inversion_gradients(photos, step, fakes)
+            metrics = self._add_inversion_gradients(photos, step, fakes)
+        if config.edit_weight:
+            metrics |= self._add_edit_gradients(photos, step, fakes)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if fakes and self.adversary.active(step):

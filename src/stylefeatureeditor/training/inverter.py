@@ -181,9 +181,9 @@ class InverterPhase:
         metrics = image.metrics() | image_codes.metrics("codes_")
         metrics |= {"features": regulariser.item(), "blend": blend}
         if self.adversary.active(step):
-            adversarial = self.adversary.ask(drawn)
-            adversarial_codes = self.adversary.ask(from_codes)
-            loss = loss + share * config.adversarial.weight * (adversarial + adversarial_codes)
+            # at once: D's minibatch spread compares both halves, here and where D learns
+            adversarial = self.adversary.ask(torch.cat([drawn, from_codes]))
+            loss = loss + 2 * share * config.adversarial.weight * adversarial
             metrics["adversarial"] = adversarial.item()
 
         self.accelerator.backward(loss)

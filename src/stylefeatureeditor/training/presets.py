@@ -3,7 +3,8 @@
     run = presets.released_inverter()
     run = presets.without_fuser(run)              an ablation changes a preset and returns another
 
-Where paper and release differ is in docs/adr/0002. Runs of small models are in `small_presets.py`.
+Where paper and release differ stands beside each preset and in docs/adr/0002. Runs of small models
+are in `small_presets.py`.
 """
 
 from __future__ import annotations
@@ -149,12 +150,22 @@ def psp_e4e() -> E4eRun:
 
 
 def paper_inverter() -> InverterRun:
-    """Return phase 1 as the paper describes it."""
+    """Return phase 1 as the paper describes it.
+
+    L = L_im(X, X^) + L_im(X, X^_w) + 0.01 ||F_k||_2 at full size, without blending; D and its loss
+    from step 14,000, no R1; 37,500 steps of Ranger at 2e-4.
+    """
     return InverterRun(loop=LoopConfig(steps=37_500, batch_size=BATCH))
 
 
 def released_inverter() -> InverterRun:
-    """Return phase 1 as the release runs it."""
+    """Return phase 1 as the release runs it.
+
+    L is a mean over the concatenated 2B batch of X^ and X^_w, half of the paper's sum, at 256 px,
+    with 0.01 MSE(F_k, F_w); F_k is blended in over 10,000 steps; D, its loss and R1 from step
+    45,000; 300,000 steps of Ranger at 1e-4. D is asked once about X^ and X^_w together: the paper
+    does not say, and both presets do so.
+    """
     run = paper_inverter()
     training = replace(
         run.training,
@@ -169,19 +180,30 @@ def released_inverter() -> InverterRun:
 
 
 def paper_editor() -> EditorRun:
-    """Return phase 2 as the paper describes it."""
+    """Return phase 2 as the paper describes it.
+
+    L = L_edit + L_inv at full size, 0.01 adv in L_inv, no R1; 20,000 steps of Ranger at 2e-4.
+    """
     loop = LoopConfig(steps=20_000, batch_size=BATCH)
     return EditorRun(directions=dict(FACE_DIRECTIONS), loop=loop)
 
 
 def released_editor() -> EditorRun:
-    """Return phase 2 as the release runs it."""
+    """Return phase 2 as the release runs it.
+
+    L2, LPIPS and ID are means over the concatenated 2B batch of X^ and X^', (L_edit + L_inv) / 2,
+    at 256 px; adv is a mean over X^ alone and keeps its 0.01, which is 0.02 within the half; R1;
+    200,000 steps of Ranger at 1e-4. H sees the inversion before the edit: the paper does not say,
+    and both presets do so.
+    """
     run = paper_editor()
     training = replace(
         run.training,
         edit=replace(run.training.edit, side=RELEASED_SIDE),
         inversion=replace(run.training.inversion, side=RELEASED_SIDE),
-        adversarial=replace(run.training.adversarial, r1=R1Config()),
+        adversarial=replace(run.training.adversarial, weight=0.02, r1=R1Config()),
+        edit_weight=0.5,
+        inversion_weight=0.5,
         ranger=replace(run.training.ranger, lr=1e-4),
     )
     return replace(run, training=training, loop=replace(run.loop, steps=200_000))
