@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from stylefeatureeditor.errors import (
     ShapeError,
     WeightsError,
 )
+from stylefeatureeditor.generator.stylegan2 import Generator
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.image import to_tensor, to_uint8
 from stylefeatureeditor.photo.landmarks import Face
@@ -561,3 +563,30 @@ def test_a_mask_drawn_on_the_photo_leaves_every_other_byte(blend):
     changed = (np.asarray(result.photo) != photo).any(axis=2)
     assert changed.any()
     assert not changed[mask == 0].any()
+
+
+def test_few_functions_lie_between_the_editor_and_the_generator(monkeypatch):
+    """Editor, method, generator: what docs/ARCHITECTURE.md says of every edit."""
+    walks = []
+
+    def draw(generator, *args, **options):
+        names = [frame.f_code.co_qualname for frame in package_frames()]
+        walks.append(names[names.index(started) :])
+        return drawn(generator, *args, **options)
+
+    def package_frames():
+        frame, found = sys._getframe(2), []
+        while frame is not None:
+            if frame.f_globals.get("__name__", "").startswith("stylefeatureeditor."):
+                found.append(frame)
+            frame = frame.f_back
+        return found[::-1]
+
+    drawn = Generator.synthesize_from
+    monkeypatch.setattr(Generator, "synthesize_from", draw)
+    editor = tiny_editor()
+    started = "Editor.edit"
+    editor.edit(tiny_photos(1), {"smile": 1.0})
+    started = "Editor.edit_batch"
+    list(editor.edit_batch([tiny_photos(1)], {"smile": 1.0}))
+    assert walks == [["Editor.edit", "Sfe.edit"], ["Editor.edit_batch", "Sfe.edit"]]

@@ -57,7 +57,7 @@ def attempts(method, seen):
     kept = []
     hook = method.hypernetwork.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
     for attempt in method.refine(seeded_image("cmp.x", 256)):
-        kept = [replace(old, deltas=()) for old in kept] + [attempt]
+        kept = [replace(old, kept=()) for old in kept] + [attempt]
     hook.remove()
     return kept
 
