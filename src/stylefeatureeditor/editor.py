@@ -279,7 +279,7 @@ class Editor:
             parts, pixels = [], []
             for first in range(0, len(whole), batch_size):
                 some = slice(first, first + batch_size)
-                parts.append(whole.rows(first, min(first + batch_size, len(whole))))
+                parts.append(whole.rows(first, first + batch_size))
                 act_on = None if crops is None else crops[some]
                 pixels.append(self.method.edit(parts[-1], resolved, act_on))
             learnt, drawn, end = _joined(parts), torch.cat(pixels), 0

@@ -25,7 +25,6 @@ from stylefeatureeditor.methods.pti import (
     average_code,
     noise_regularity,
     project,
-    shrink,
     tune,
 )
 from stylefeatureeditor.methods.reweighted import reweighted
@@ -168,10 +167,18 @@ def test_smooth_noise_is_penalised_at_every_scale():
     assert noise_regularity([flat]).item() == pytest.approx(4)  # two scales, two axes
 
 
-def test_small_images_are_not_enlarged():
-    pixels = tiny_photos(1)
-    assert shrink(pixels, 256) is pixels
-    assert shrink(pixels, SIZE // 2).shape[-1] == SIZE // 2
+def test_small_images_are_not_enlarged_and_large_ones_are_averaged(model):
+    sides = []
+
+    class Watching(Toy):
+        def __call__(self, pixels):
+            sides.append(pixels.shape[-1])
+            return super().__call__(pixels)
+
+    for side in (256, SIZE // 2):
+        few = replace(SHORT, projection_steps=1, projection_side=side)
+        project(model.generator, tiny_photos(1), Watching(), few)
+    assert sides == [SIZE, SIZE, SIZE // 2, SIZE // 2]
 
 
 def test_a_schedule_needs_steps():

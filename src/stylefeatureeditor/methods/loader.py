@@ -247,14 +247,10 @@ def fitted(word: str, model: Model, perceptual: PerceptualVector, steps: int | N
     from stylefeatureeditor.methods.pti import PivotalTuning, PivotalTuningConfig
 
     if word == "w+":
-        schedule = WOptimisationConfig() if steps is None else WOptimisationConfig(steps=steps)
-        name = f"W+ optimisation, {schedule.steps} steps"
-        return WOptimisation(model, perceptual, schedule, name)
-    tuning = PivotalTuningConfig()
-    if steps is not None:
-        tuning = PivotalTuningConfig(projection_steps=steps, tuning_steps=steps)
-    name = f"PTI, {tuning.projection_steps} + {tuning.tuning_steps} steps"
-    return PivotalTuning(model, perceptual, perceptual, tuning, name)
+        own = None if steps is None else WOptimisationConfig(steps=steps)
+        return WOptimisation(model, perceptual, own)
+    both = PivotalTuningConfig(projection_steps=steps, tuning_steps=steps) if steps else None
+    return PivotalTuning(model, perceptual, perceptual, both)
 
 
 def _label(named: str, model: str) -> str:

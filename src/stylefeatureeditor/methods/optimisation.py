@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -33,18 +33,10 @@ from stylefeatureeditor.model import network_fingerprint
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
+    from stylefeatureeditor.metrics.perceptual_vector import PerceptualVector
     from stylefeatureeditor.model import Model, ModelConfig
 
 RISE, FALL = 0.05, 0.25  # shares of the steps at both ends of the rate's schedule
-
-
-class Distance(Protocol):
-    """A perceptual distance with gradients."""
-
-    name: str
-
-    def distance(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return D per pair of images, two (B, 3, S, S) in [-1, 1] to (B,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +67,6 @@ class WOptimisation(Method):
         model: only its generator is used.
         perceptual: D; None leaves the term out.
         schedule: steps and loss.
-        name: row of the table.
     """
 
     config: ModelConfig
@@ -83,13 +74,13 @@ class WOptimisation(Method):
     def __init__(
         self,
         model: Model,
-        perceptual: Distance | None,
+        perceptual: PerceptualVector | None,
         schedule: WOptimisationConfig | None = None,
-        name: str = "W+ optimisation",
     ) -> None:
-        super().__init__(model.config, model.generator, name)
+        own = schedule or WOptimisationConfig()
+        super().__init__(model.config, model.generator, f"W+ optimisation, {own.steps} steps")
+        self.schedule = own
         self.perceptual = perceptual
-        self.schedule = schedule or WOptimisationConfig()
 
     @cached_property
     def identity(self) -> str:

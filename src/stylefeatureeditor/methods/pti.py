@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,27 +30,20 @@ from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.generator.layers import StyledLayer
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.methods.method import Method
-from stylefeatureeditor.methods.optimisation import Distance, rate_at, set_rate
+from stylefeatureeditor.methods.optimisation import rate_at, set_rate
+from stylefeatureeditor.methods.pixels import pool
 from stylefeatureeditor.methods.reweighted import draw_each
 from stylefeatureeditor.model import network_fingerprint
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
     from stylefeatureeditor.generator.stylegan2 import Generator
+    from stylefeatureeditor.metrics.perceptual_vector import PerceptualVector
     from stylefeatureeditor.model import Model, ModelConfig
 
 RISE, FALL = 0.05, 0.25
 NOISE_OF_W, NOISE_UNTIL = 0.05, 0.75  # in standard deviations of w; share of the steps
 SMALLEST_NOISE = 8  # side at which the noise pyramid ends
-
-
-class Features(Protocol):
-    """A vector whose squared distance is perceptual, with gradients."""
-
-    name: str
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """(1, 3, S, S) in [-1, 1] -> (1, any)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +87,6 @@ class PivotalTuning(Method):
         features: f of stage 1.
         perceptual: D of stage 2.
         schedule: of both stages.
-        name: row of the table.
     """
 
     config: ModelConfig
@@ -102,14 +94,15 @@ class PivotalTuning(Method):
     def __init__(
         self,
         model: Model,
-        features: Features,
-        perceptual: Distance,
+        features: PerceptualVector,
+        perceptual: PerceptualVector,
         schedule: PivotalTuningConfig | None = None,
-        name: str = "PTI",
     ) -> None:
+        own = schedule or PivotalTuningConfig()
+        name = f"PTI, {own.projection_steps} + {own.tuning_steps} steps"
         super().__init__(model.config, model.generator, name)
+        self.schedule = own
         self.features, self.perceptual = features, perceptual
-        self.schedule = schedule or PivotalTuningConfig()
 
     @cached_property
     def identity(self) -> str:
@@ -137,7 +130,7 @@ class PivotalTuning(Method):
 
 
 def project(
-    generator: Generator, photo: Tensor, features: Features, config: PivotalTuningConfig
+    generator: Generator, photo: Tensor, features: PerceptualVector, config: PivotalTuningConfig
 ) -> Codes:
     """Stage 1: return the pivot of one photo, the same vector for every style.
 
@@ -147,7 +140,7 @@ def project(
         features: f.
         config: the schedule.
     """
-    styles = generator.config.num_styles
+    styles, side = generator.config.num_styles, min(config.projection_side, photo.shape[-1])
     generator = copy.deepcopy(generator).requires_grad_(requires_grad=False)
     average, spread = average_code(generator, config)
     draw = torch.Generator().manual_seed(config.seed)
@@ -156,7 +149,7 @@ def project(
         buffer.copy_(torch.randn(buffer.shape, generator=draw))
         buffer.requires_grad_()
     with torch.no_grad():
-        target = features(shrink(photo, config.projection_side))
+        target = features(pool(photo, side))
     with torch.enable_grad():
         w = average.clone()[None, None].requires_grad_()  # (1, 1, D)
         optimiser = torch.optim.Adam([w, *buffers], lr=config.projection_rate)
@@ -166,7 +159,7 @@ def project(
             fading = max(0.0, 1 - progress / NOISE_UNTIL) ** 2
             noise = torch.randn(w.shape, generator=draw).to(w) * (spread * NOISE_OF_W * fading)
             drawn = generator.synthesize(Codes((w + noise).repeat(1, styles, 1)))
-            found = features(shrink(drawn, config.projection_side))
+            found = features(pool(drawn, side))
             loss = (found - target).square().sum()
             loss = loss + config.noise_penalty * noise_regularity(buffers)
             gradients = torch.autograd.grad(loss, [w, *buffers])
@@ -184,7 +177,7 @@ def tune(
     generator: Generator,
     photo: Tensor,
     pivot: Codes,
-    perceptual: Distance,
+    perceptual: PerceptualVector,
     config: PivotalTuningConfig,
 ) -> Generator:
     """Stage 2: return a copy of G that draws the photo at its pivot.
@@ -238,10 +231,3 @@ def noise_regularity(buffers: list[Tensor]) -> Tensor:
                 break
             noise = functional.avg_pool2d(noise, 2)
     return total
-
-
-def shrink(pixels: Tensor, side: int) -> Tensor:
-    """Average down to `side`; smaller images stay."""
-    if pixels.shape[-1] <= side:
-        return pixels
-    return functional.interpolate(pixels, (side, side), mode="area")
