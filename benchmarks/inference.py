@@ -17,6 +17,7 @@ from benchmarks.measure import Work, flop, peak_memory, run_process, timed
 from benchmarks.models import config_of, direction_of, random_model
 from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.records import Codes
+from stylefeatureeditor.runtimes.quick import quicken
 
 STRENGTHS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 BATCH = 8
@@ -97,7 +98,7 @@ def method_items(sfe: Sfe, photo: Tensor) -> list[Item]:
 
 def edit_again(size: int, device: str) -> Work:
     """Return a re-edit at one size, on a model of its own."""
-    sfe = Sfe(random_model(config_of(size)).to(device))
+    sfe = Sfe(quicken(random_model(config_of(size))).to(device))
     items = method_items(sfe, torch.rand(1, 3, size, size, device=device) * 2 - 1)
     return next(item.work for item in items if item.name == "re-edit")
 
@@ -120,7 +121,7 @@ def peak_of_fresh_edit(size: int, device: str) -> dict[str, float]:
 
 
 def _edit_once(size: int, device: str) -> dict[str, float]:
-    model = random_model(config_of(size)).to(device)
+    model = quicken(random_model(config_of(size))).to(device)
     sfe = Sfe(model)
     photo = torch.zeros(1, 3, size, size, device=device)
     sfe.edit(sfe.invert(photo), {direction_of(model.config): 1.0})

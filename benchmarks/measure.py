@@ -37,7 +37,7 @@ figures = [time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILD
 open(sys.argv[1], "w").write(json.dumps(figures))
 sys.exit(done.returncode if done.returncode >= 0 else 128 - done.returncode)
 """  # small, since a child's peak begins with its parent's
-PLAIN = ("convolution.is_plain_cpu", "generator.stylegan2.is_plain_cpu")  # what rearranges the sums
+PLAIN = ("convolution.is_plain_cpu", "quick.is_plain_cpu")  # what rearranges the sums
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def summary(samples: Sequence[float]) -> Timing:
 
 def flop(work: Work) -> int:
     """Return the floating-point operations of the work's matrix products and plain convolutions."""
-    off = [mock.patch(f"stylefeatureeditor.{name}", return_value=False) for name in PLAIN]
+    off = [mock.patch(f"stylefeatureeditor.runtimes.{name}", return_value=False) for name in PLAIN]
     with off[0], off[1], FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()

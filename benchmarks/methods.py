@@ -33,6 +33,7 @@ from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.metrics.perceptual import Lpips
 from stylefeatureeditor.metrics.perceptual_vector import PerceptualVector, lpips_vector
 from stylefeatureeditor.model import Model
+from stylefeatureeditor.runtimes.quick import quicken
 
 if TYPE_CHECKING:
     from stylefeatureeditor.editing.direction import EditDirection
@@ -159,9 +160,10 @@ def _network(word: str) -> Any:
     """The networks that a method uses, of published size."""
     if word in KINDS:
         kind = KINDS[word]
-        return random_network(lambda: kind.network(kind.config()))
+        return quicken(random_network(lambda: kind.network(kind.config())))
     unused = {"sfe": (), "e4e": ("inverter", "feature_editor")}
-    return random_network(lambda: _without(unused.get(word, ("inverter", "feature_editor", "e4e"))))
+    lacking = unused.get(word, ("inverter", "feature_editor", "e4e"))
+    return quicken(random_network(lambda: _without(lacking)))
 
 
 def _without(unused: tuple[str, ...]) -> Model:

@@ -232,9 +232,10 @@ NOTES = """## Why it is as fast as it is
 
 * What an inversion knows is not computed again: a re-edit runs H, G from layer k, and one pass of
   the low layers for both codes; E and I do not run.
-* On CPUs, 3x3 convolutions between at least 128 channels run as Winograd's F(4x4, 3x3), with a
-  quarter of the products (`convolution.py`). BatchNorm, style, demodulation and bias are done while
-  cells are copied into tiles and out of them. The rounding is that of float32.
+* A model that is opened gets quick modules in place of the plain ones (`runtimes/quick.py`). On
+  CPUs, 3x3 convolutions between at least 128 channels run as Winograd's F(4x4, 3x3), with a quarter
+  of the products. BatchNorm, style, demodulation and bias are done while cells are copied into
+  tiles and out of them. The rounding is that of float32.
 * The largest layers of G run 128 rows at a time, so that what stands between them stays in the
   processor's cache; only the image itself has the picture's size.
 * Convolutions with few cells, in e4e's heads and G's first layers, are one product with the kernel

@@ -29,15 +29,16 @@ from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.metrics.perceptual import ArcFaceConfig, ArcFaceFeatures, Lpips
 from stylefeatureeditor.photo.image import save_photo, to_uint8
-from stylefeatureeditor.training import recipes
+from stylefeatureeditor.training import presets
 from stylefeatureeditor.training.e4e import E4ePhase
 from stylefeatureeditor.training.edit_pairs import TrainingDirection
 from stylefeatureeditor.training.feature_editor import EditorPhase
 from stylefeatureeditor.training.generator import GeneratorPhase
 from stylefeatureeditor.training.image_losses import LossNetworks
 from stylefeatureeditor.training.inverter import InverterPhase
-from stylefeatureeditor.training.loop import LoopConfig, run
-from stylefeatureeditor.training.parts import fresh_discriminator
+from stylefeatureeditor.training.loop import LoopConfig, Run, fit
+from stylefeatureeditor.training.phase import Phase
+from stylefeatureeditor.training.run_folder import fresh_discriminator
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -49,7 +50,7 @@ SMALL = 64  # px, up to which the small presets are meant
 
 
 @dataclass
-class Measured:
+class Measured(Phase):
     """A phase that trains and nothing else, and keeps when its steps began and ended."""
 
     phase: Any
@@ -103,28 +104,28 @@ def make_phase(name: str, size: int) -> tuple[Any, LoopConfig]:
     """Return a phase by name, and the loop that its preset has."""
     is_small = size <= SMALL
     if name == "generator":
-        run_of_g = recipes.generator_run("small" if is_small else "standard", size)
+        run_of_g = presets.generator_run("small" if is_small else "standard", size)
         return GeneratorPhase(run_of_g.training), run_of_g.loop
     if is_small:
-        generator = recipes.generator_run("small", size).training.network
-        config, networks = recipes.model_config("small", generator), LossNetworks()
+        generator = presets.generator_run("small", size).training.network
+        config, networks = presets.model_config("small", generator), LossNetworks()
     else:
         config = config_of(size)
         networks = LossNetworks(Lpips("vgg"), ArcFaceFeatures(ArcFaceConfig()))
     model = random_model(config)
     discriminator = fresh_discriminator(config.generator)
     if name == "e4e":
-        e4e = recipes.e4e_run("small" if is_small else "paper", config)
+        e4e = presets.e4e_run("small" if is_small else "paper", config)
         training = replace(e4e.training, progressive_start=0, progressive_every=0, zero_heads=False)
         return E4ePhase(training, model, networks, discriminator), e4e.loop
     preset = "small" if is_small else "released"
     if name == "inverter":
-        inverter = recipes.inverter_run(preset, config)
+        inverter = presets.inverter_run(preset, config)
         adversarial = replace(inverter.training.adversarial, start=0)
         phase_1 = replace(inverter.training, adversarial=adversarial, blend_steps=0)
         return InverterPhase(phase_1, model, discriminator, networks), inverter.loop
     direction = EditDirection.linear(torch.randn(config.generator.style_dim) / 10, "direction")
-    editor = recipes.editor_run(preset, config, {"direction": (1.0,)})
+    editor = presets.editor_run(preset, config, {"direction": (1.0,)})
     # at random weights real steps would overflow, so these hardly move: the work is the same
     phase_2 = replace(
         editor.training,
@@ -156,7 +157,7 @@ def train(name: str, size: int, device: str, steps: int) -> dict[str, object]:
         for number in range(2 * batch):
             save_photo(to_uint8(smooth_picture(size, number))[0], photos / f"{number}.png")
         images = open_images([photos], size, memory_gib=0)
-        run(measured, loop, images, Path(folder, "run"), mirror=True)
+        fit(measured, images, Run(loop=loop), Path(folder, "run"))
     ends = [end for _, end in measured.times]
     timing = summary([end - before for before, end in pairwise(ends)])
     whole = ends[-1] - ends[0]

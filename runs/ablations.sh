@@ -21,7 +21,7 @@ train() { # PHASE STEPS NAME MODEL OPTION...
     local phase=$1 steps=$2 place="$out/$1-$3" from=$4
     shift 4
     [ -f "$place/model/training.json" ] || "$python" -m stylefeatureeditor train "$phase" \
-        --data "$data/celeba87.zip" --data.where.split train --data.where.black_frac "<=0.05" \
+        --data "$data/celeba87.zip" --data.where split=train "black_frac=<=0.05" \
         --model "$from" --out "$place" --preset small --resume --loop.steps "$steps" \
         --loop.precision bf16 --loop.channels-last --loop.log-every 50 --loop.sample-every 0 --loop.validate-every 0 \
         --training.adversarial.weight 0 "$@"

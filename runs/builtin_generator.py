@@ -22,11 +22,14 @@ from stylefeatureeditor.data.images import DataConfig
 from stylefeatureeditor.generator.discriminator import DiscriminatorConfig
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.training.checkpoints import load_checkpoint
-from stylefeatureeditor.training.generator import GeneratorPhase, GeneratorTrainingConfig
-from stylefeatureeditor.training.growing import grow_from
-from stylefeatureeditor.training.loop import LoopConfig, run
-from stylefeatureeditor.training.parts import finish_model
-from stylefeatureeditor.weights.storage import load_tensors
+from stylefeatureeditor.training.generator import (
+    GeneratorPhase,
+    GeneratorTrainingConfig,
+    begin_from,
+    read_networks,
+)
+from stylefeatureeditor.training.loop import LoopConfig, Run, fit
+from stylefeatureeditor.training.run_folder import finish_model
 
 CHANNEL_BASE, CHANNEL_MAX = 2048, 128
 R1_GAMMA = {32: 0.1, 64: 0.3, 128: 1.0}
@@ -52,22 +55,13 @@ def main() -> None:
     held_out = test.photos(range(0, len(test), 2))
     folder = given.out / f"generator-{given.size}"
     own, smaller = compact_networks(given.size), smaller_networks(given.out, given.size // 2)
-    if own is None and smaller is not None:
-        phase = grow_from(smaller, settings.phase, held_out)
-    else:
+    start = smaller if own is None else own
+    if start is None:
         phase = GeneratorPhase(settings.phase, held_out)
-        for name, state in (own or {}).items():
-            getattr(phase, name).load_state_dict(state)
-    result = run(
-        phase,
-        settings.loop,
-        data.open(given.size, data.where),
-        folder,
-        mirror=data.mirror,
-        workers=data.workers,
-        whole=settings,
-        resume=True,
-    )
+    else:
+        phase = begin_from(start, settings.phase, held_out)
+    images = data.open(given.size, data.where)
+    result = fit(phase, images, settings, folder, resume=True)
     if result.finished:  # the phases that follow go on with D
         finish_model(folder / "model", None, "generator", result.step, phase.discriminator)
 
@@ -81,27 +75,14 @@ def smaller_networks(out: Path, size: int) -> dict[str, Any] | None:
 def compact_networks(size: int) -> dict[str, Any] | None:
     """Return the networks that `compact_generator.py` has kept of a stage, or None."""
     compact = Path(__file__).parent / "checkpoints" / f"generator-{size}.safetensors"
-    if not compact.is_file():
-        return None
-    tensors, _ = load_tensors(compact)
-    state = {
-        name: {
-            key.removeprefix(f"{name}."): tensor.float()
-            for key, tensor in tensors.items()
-            if key.startswith(f"{name}.")
-        }
-        for name in ("average", "discriminator")
-    }
-    return state | {"generator": state["average"]}
+    return read_networks(compact) if compact.is_file() else None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class Stage(Run):
     """All settings of a stage; saved beside the run."""
 
-    data: DataConfig
     phase: GeneratorTrainingConfig
-    loop: LoopConfig
 
 
 def stage(size: int, steps: int, zips: list[str]) -> Stage:

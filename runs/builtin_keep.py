@@ -32,7 +32,7 @@ from stylefeatureeditor.training.checkpoints import (
     restore,
     save_checkpoint,
 )
-from stylefeatureeditor.training.parts import COMMANDS, DISCRIMINATOR, GENERATOR, RECORD
+from stylefeatureeditor.training.run_folder import COMMANDS, DISCRIMINATOR, GENERATOR, RECORD
 from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, load_config, save_model
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
 

@@ -13,9 +13,8 @@ import torch
 
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.model import Model
-from stylefeatureeditor.training.parts import fresh_discriminator
-from stylefeatureeditor.training.recipes import model_config
-from stylefeatureeditor.training.small_presets import small_model
+from stylefeatureeditor.training.presets import model_config, small_model
+from stylefeatureeditor.training.run_folder import fresh_discriminator
 
 
 def main(size: int, base: int, most: int, style: int, width: int) -> None:

@@ -46,8 +46,8 @@ train() { # PHASE STEPS OPTION... : into OUT/STAGE
     local phase=$1 steps=$2
     shift 2
     sfe train "$phase" --out "$out/$stage" --preset small --resume "$@" \
-        --data.where.split train --data.test-where.split test \
-        --data.where.black_frac "<=0.05" --data.test-where.black_frac "<=0.05" \
+        --data.where split=train "black_frac=<=0.05" \
+        --data.test-where split=test "black_frac=<=0.05" \
         ${steps:+--loop.steps "$steps"} ${TUNE_FROM:+--tune-from "$TUNE_FROM/$stage"} ${FLAGS:-} ||
         [ $? -eq 130 ] # stopped by a signal, and saved
 }

@@ -29,7 +29,7 @@ phase() { # NAME STEPS OPTION...
     shift 2
     [ -f "$out/$name/model/training.json" ] && { echo "$name is complete"; return; }
     sfe train "$name" --data "$zip" --out "$out/$name" --preset tiny --resume "$@" \
-        --data.where.split train --data.test-where.split test \
+        --data.where split=train --data.test-where split=test \
         --loop.steps "$steps" --loop.validate-every 500 --loop.sample-every 500 --loop.save-every 200
 }
 

@@ -12,7 +12,7 @@ import signal
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
@@ -23,8 +23,8 @@ from stylefeatureeditor.methods.folder import load_method, save_method
 from stylefeatureeditor.photo.image import read_photo, save_photo
 from stylefeatureeditor.training import presets
 from stylefeatureeditor.training.checkpoints import load_checkpoint, save_checkpoint
-from stylefeatureeditor.training.config import load_config, write_config
 from stylefeatureeditor.weights.checkpoint import load_model, save_model
+from stylefeatureeditor.weights.configs import read_mapping, write_config
 from stylefeatureeditor.weights.direction_files import load_own_directions, save_own_directions
 from stylefeatureeditor.weights.inversion_file import load_inversion, save_inversion
 from stylefeatureeditor.weights.sources import Source
@@ -90,7 +90,7 @@ def _catalog(version: int) -> Catalog:
 
 
 def _run(version: int) -> object:
-    run = presets.paper_inverter()
+    run = presets.inverter_run("paper")
     return replace(run, loop=replace(run.loop, seed=version))
 
 
@@ -139,7 +139,7 @@ WRITERS = {
     ),
     "settings": Writer(
         lambda folder, version: write_config(_run(version), folder / "config.toml"),
-        lambda folder: str(load_config(presets.paper_inverter(), folder / "config.toml")),
+        lambda folder: str(read_mapping(folder / "config.toml")),
     ),
     "a table": Writer(
         lambda folder, version: write_json(
@@ -216,9 +216,17 @@ def unwritable(folder: Path, monkeypatch) -> Iterator[None]:
 
         return call
 
+    real_open = os.open
+
+    def open_to_read(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR) and folder in Path(path).parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real_open(path, flags, *args, **kwargs)
+
     with monkeypatch.context() as patch:
         for name in makers:
             patch.setattr(Path, name, guard(name, getattr(Path, name)))
+        patch.setattr(os, "open", open_to_read)
         yield
 
 

@@ -27,6 +27,10 @@ class Server(http.server.ThreadingHTTPServer):
         self.pause = 0.0  # before the body is sent
         self.kind = "application/octet-stream"
         self.shift = 0  # a server that answers another range than was asked for
+        self.headers = {}  # in place of its own; None leaves one out
+        self.short = 0  # bytes of a range that are sent, and promised, once; 0 for all
+        self.moves = ""  # the address that answers 301 and 302 send on to
+        self.drip = 0.0  # seconds after each of the first bytes
         self.requests = []  # the Range header of each request
 
     @property
@@ -42,7 +46,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         asked = self.headers.get("Range")
         server.requests.append(asked)
         if server.statuses:
-            self.send_error(server.statuses.pop(0))
+            self.send_response(server.statuses.pop(0))
+            self.send_header("Location", server.moves)
+            self.end_headers()
             return
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
         unchanged = self.headers.get("If-Range", server.etag) == server.etag
@@ -52,16 +58,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         start = start + server.shift if partial else 0
         body = server.content[start:]
+        if partial and server.short:
+            body, server.short = body[: server.short], 0
         self.send_response(206 if partial else 200)
         if partial:
-            total = len(server.content)
-            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Type", server.kind)
+            end, total = start + len(body) - 1, len(server.content)
+            self.send_header("Content-Range", f"bytes {start}-{end}/{total}")
+        own = {"Content-Length": str(len(body)), "Content-Type": server.kind}
+        for name, value in {**own, **server.headers}.items():
+            if value is not None:
+                self.send_header(name, value)
         if server.etag:
             self.send_header("ETag", server.etag)
         self.end_headers()
         time.sleep(server.pause)
+        with contextlib.suppress(OSError):
+            for byte in body[:100] if server.drip else ():
+                self.wfile.write(bytes([byte]))
+                time.sleep(server.drip)
         self.wfile.write(body[: server.cuts.pop(0)] if server.cuts else body)
 
     def log_message(self, *_):

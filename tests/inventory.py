@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,18 +44,33 @@ def python_lines() -> Iterator[str]:
 
 def command_lines(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
     """Return every command with its words and flags."""
-    words, inner = [], []
-    for action in parser._actions:
+    words, inner, actions = [], [], parser._actions
+    if parser.get_default("takes_settings"):
+        actions = _cli_page().training_flags(name.split()[-1])
+    for action in actions:
         if isinstance(action, argparse._SubParsersAction):
             inner = sorted(action.choices.items())
         elif not isinstance(action, argparse._HelpAction):
             shown = "|".join(action.option_strings) or str(action.metavar or action.dest)
-            choices = f"={{{','.join(map(str, action.choices))}}}" if action.choices else ""
+            metavar = str(action.metavar)  # tyro's choices are a set: their order is here
+            choices = f"={metavar[5:]}" if metavar.startswith("none|{") else ""
+            if action.choices and not choices:
+                choices = f"={{{','.join(map(str, action.choices))}}}"
             words.append(f"{shown}{choices}")
     if words:
         yield f"{name}: {' '.join(words)}"
     for word, command in inner:
         yield from command_lines(command, f"{name} {word}")
+
+
+def _cli_page() -> Any:
+    path = Path(__file__).parents[1] / "docs" / "site" / "cli_page.py"
+    spec = importlib.util.spec_from_file_location("cli_page", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _members(thing: type) -> Iterator[str]:

@@ -22,9 +22,10 @@ from stylefeatureeditor.training.edit_pairs import TrainingDirection
 from stylefeatureeditor.training.feature_editor import EditorPhase, EditorTrainingConfig
 from stylefeatureeditor.training.image_losses import LossNetworks
 from stylefeatureeditor.training.inverter import InverterPhase, InverterTrainingConfig
-from stylefeatureeditor.training.loop import LoopConfig, run
+from stylefeatureeditor.training.loop import LoopConfig
 from stylefeatureeditor.training.losses import R1Config
 from tiny import SIZE, WIDTH, tiny_model
+from toy_training import run
 
 STEPS, BATCH = 5, 4
 ADVERSARIAL = AdversarialConfig(start=2, r1=R1Config(every=2))

@@ -11,7 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from released import TOLERANCE, assert_close, golden
 from seeded import seeded_input
 from stylefeatureeditor.editing.direction import EditDirection
-from stylefeatureeditor.methods import load
+from stylefeatureeditor.weights import convert
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,11 +28,11 @@ def load_from(loader, *contents):
     """Return what a loader makes of checkpoints that exist in memory only."""
     paths = [Path(f"{index}.pt") for index, _ in enumerate(contents)]
     known = dict(zip(paths, contents, strict=True))
-    original, load.read_torch = load.read_torch, known.__getitem__
+    original, convert.read_torch = convert.read_torch, known.__getitem__
     try:
         return loader(*paths)
     finally:
-        load.read_torch = original
+        convert.read_torch = original
         gc.collect()
 
 

@@ -19,14 +19,12 @@ from stylefeatureeditor.metrics.perceptual import (
     MocoFeatures,
     ResNetConfig,
 )
-from stylefeatureeditor.weights.discriminator_keys import (
+from stylefeatureeditor.weights.released import (
     ada_discriminator_state,
-    rosinality_discriminator_state,
-)
-from stylefeatureeditor.weights.perceptual_keys import (
     arcface_state,
+    lpips_state,
     moco_state,
-    released_lpips_state,
+    rosinality_discriminator_state,
 )
 
 PREFIXES = {
@@ -71,9 +69,24 @@ def rosinality_discriminator() -> Discriminator:
     return _filled(Discriminator, *rosinality_discriminator_state(seeded_critic("rosinality_256")))
 
 
+def released_lpips(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return an Lpips state from the release's module, which keeps trunk and weights together."""
+    trunk = {
+        key.replace("net.layers", "features"): value
+        for key, value in state.items()
+        if key.startswith("net.layers.")
+    }
+    weights = {
+        key.replace("lin.", "lin").replace(".1.", ".model.1."): value
+        for key, value in state.items()
+        if key.startswith("lin.")
+    }
+    return lpips_state(trunk, weights)
+
+
 def lpips(net: str) -> Lpips:
     """Return LPIPS with a seeded trunk."""
-    return _filled(Lpips, net, released_lpips_state(seeded_critic(f"lpips_{net}")))
+    return _filled(Lpips, net, released_lpips(seeded_critic(f"lpips_{net}")))
 
 
 def arcface() -> ArcFaceFeatures:

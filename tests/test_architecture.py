@@ -30,7 +30,6 @@ ORDER = (
     ("errors",),
     ("files",),
     ("device",),
-    ("convolution",),
     ("records",),
     ("backbones", "generator"),
     ("inversion",),
@@ -52,10 +51,6 @@ ORDER = (
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 NETWORKS = {"backbones", "generator", "inversion", "editing", "model"}
-CIRCLES = {  # known, and to be undone
-    ("generator.coarse", "generator.stylegan2"),
-    ("cli.batch", "cli.edit_record"),
-}
 
 
 def where(path: Path) -> str:
@@ -127,11 +122,9 @@ def loading_that_could_run_code(tree: ast.AST, place: str) -> Iterator[str]:
             continue
         called = ast.unparse(node.func)
         options = {word.arg: ast.unparse(word.value) for word in node.keywords}
-        if called == "torch.load" and not (inside and options.get("weights_only") == "True"):
-            yield "torch.load outside weights, or without weights_only=True"
         if options.get("allow_pickle", "False") != "False":
             yield f"{called}(allow_pickle=True)"
-        if called in ("eval", "exec", "pickle.load", "pickle.loads"):
+        if called in ("eval", "exec", "pickle.load", "pickle.loads", "torch.load"):
             yield called
 
 
@@ -186,7 +179,7 @@ def test_the_source_keeps_the_rule(rule: Rule, trees: dict[Path, ast.Module]):
         (logging_set_up_outside_commands, "editor", "import logging\nlogging.basicConfig()"),
         (printing_outside_the_command_line, "web", "print('hello')"),
         (printing_outside_the_command_line, "weights.x", "import sys\nsys.stderr.write('')"),
-        (loading_that_could_run_code, "training.loop", "torch.load(p, weights_only=True)"),
+        (loading_that_could_run_code, "weights.x", "torch.load(p, weights_only=True)"),
         (loading_that_could_run_code, "weights.x", "torch.load(p)"),
         (loading_that_could_run_code, "weights.x", "from torch import load"),
         (loading_that_could_run_code, "editing.x", "import pickle"),
@@ -237,7 +230,7 @@ def test_no_file_imports_one_that_imports_it(trees: dict[Path, ast.Module]):
             parts = name.split(".")[1:] if name.startswith(f"{PACKAGE}.") else []
             names = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
             imported[place] |= {name for name in names if name in places and name != place}
-    assert circles(imported) <= CIRCLES
+    assert not circles(imported)
 
 
 def test_a_circle_is_seen_however_long():

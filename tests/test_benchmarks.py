@@ -189,7 +189,7 @@ def test_a_fitted_method_takes_a_few_steps_of_each_stage():
 def test_the_arithmetic_counted_is_that_of_plain_convolutions():
     from benchmarks.measure import flop
 
-    from stylefeatureeditor.convolution import convolve, winograd_pays
+    from stylefeatureeditor.runtimes.convolution import convolve, winograd_pays
 
     x, kernels = torch.zeros(1, 128, 32, 32), torch.zeros(128, 128, 3, 3)
     with torch.no_grad():

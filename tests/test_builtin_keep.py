@@ -14,9 +14,12 @@ from stylefeatureeditor.generator.discriminator import DiscriminatorConfig
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.training.augment import AugmentConfig
 from stylefeatureeditor.training.checkpoints import load_checkpoint, save_checkpoint
-from stylefeatureeditor.training.generator import GeneratorPhase, GeneratorTrainingConfig
-from stylefeatureeditor.training.growing import grow_from
-from stylefeatureeditor.training.parts import (
+from stylefeatureeditor.training.generator import (
+    GeneratorPhase,
+    GeneratorTrainingConfig,
+    begin_from,
+)
+from stylefeatureeditor.training.run_folder import (
     find_discriminator,
     finish_model,
     load_generator,
@@ -48,7 +51,8 @@ def generator_config(size):
         ),
         discriminator=DiscriminatorConfig(size=size, channel_base=64, channel_max=8),
         path_weight=0.0,
-        augment=AugmentConfig(start=0.25),
+        augment="ada",
+        ada=AugmentConfig(start=0.25),
     )
 
 
@@ -114,7 +118,7 @@ def test_a_finished_generator_is_grown_from_and_then_left_behind(keeping, tmp_pa
     )
     step, state = load_checkpoint(tmp_path / "new" / "generator-8" / "checkpoints")
     assert step == 3
-    larger = prepared(grow_from(state["phase"], generator_config(16)))
+    larger = prepared(begin_from(state["phase"], generator_config(16)))
 
     checkpoint(out / "generator-16", 1, larger.state_dict())
     keeping.pack(out, tmp_path / "keep")

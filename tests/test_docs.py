@@ -21,9 +21,10 @@ import yaml
 import stylefeatureeditor as sfe
 from docs_world import make_world
 from stylefeatureeditor.cli.main import build_parser, main
-from stylefeatureeditor.data.sources import name_column, parse_csv
-from stylefeatureeditor.training import presets, recipes
-from stylefeatureeditor.training.config import load_config
+from stylefeatureeditor.cli.train import parsed_over, words_type
+from stylefeatureeditor.data.image_sources import name_column, parse_csv
+from stylefeatureeditor.training import presets
+from stylefeatureeditor.weights.configs import changed, tomllib
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -76,14 +77,15 @@ def check_sfe(words: list[str]) -> None:
         return
     args, rest = build_parser().parse_known_args(words)
     if getattr(args, "takes_settings", False):
-        start = {
-            "generator": recipes.generator_run("small", 64),
-            "attributes": recipes.attributes_run("small"),
-            "e4e": presets.published_e4e(),
-            "inverter": presets.paper_inverter(),
-            "editor": presets.paper_editor(),
-        }[args.train_command]
-        load_config(start, None, rest)
+        phase = args.train_command
+        run = {
+            "generator": lambda: presets.generator_run("small", 64),
+            "attributes": lambda: presets.attributes_run("small"),
+            "e4e": lambda: presets.e4e_run("paper"),
+            "inverter": lambda: presets.inverter_run("paper"),
+            "editor": lambda: presets.editor_run("paper"),
+        }[phase]()
+        parsed_over(run, words_type(phase)(), rest, phase)
     else:
         assert not rest, f"unknown words: {rest}"
 
@@ -163,9 +165,7 @@ def test_every_block_of_a_page_is_understood(page):
         elif block.kind == "toml":
             path = "mine.toml"
             assert f"--config {path}" in read(page)
-            from stylefeatureeditor.training.config import from_mapping, tomllib
-
-            from_mapping(presets.paper_inverter(), tomllib.loads(block.text))
+            changed(presets.inverter_run("paper"), tomllib.loads(block.text))
         elif block.kind == "csv":
             header, rows = parse_csv(block.text.encode(), Path(page))
             assert (name_column(header), "" in rows[0].values()) == ("file", False)
@@ -235,8 +235,8 @@ def test_flags_and_commands_in_running_text_exist(page):
         code = code.replace("\n", " ")
         for flag in re.findall(r"(?<![\w-])--[a-z][\w.-]*", code):
             if "." in flag:
-                settings = [presets.paper_inverter(), presets.paper_editor()]
-                settings.append(recipes.generator_run("small", 64))
+                settings = [presets.inverter_run("paper"), presets.editor_run("paper")]
+                settings.append(presets.generator_run("small", 64))
                 assert any(has_setting(one, flag) for one in settings), flag
             elif not code.startswith(("pip ", "python ")):
                 assert flag in known_flags(), flag

@@ -23,6 +23,7 @@ from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncod
 from stylefeatureeditor.inversion.fuser import FuserConfig
 from stylefeatureeditor.inversion.inverter import InverterConfig
 from stylefeatureeditor.model import Model, ModelConfig
+from stylefeatureeditor.runtimes.quick import quicken
 
 SIZE = 32
 STYLES = 8  # N
@@ -132,9 +133,9 @@ def tiny_directions() -> Catalog:
 
 
 def tiny_editor(directions: Catalog | None = None, model: Model | None = None) -> Editor:
-    """Return an editor that knows `directions`; None gives it "smile" and "age"."""
+    """Return an editor as it is opened, of known `directions`; None is "smile" and "age"."""
     known = tiny_directions() if directions is None else directions
-    return Editor(tiny_model() if model is None else model, known)
+    return Editor(quicken(tiny_model() if model is None else model), known)
 
 
 def tiny_photos(batch: int = 1, name: str = "tiny.photo") -> Tensor:

@@ -19,8 +19,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from stylefeatureeditor.data.images import ImageSet, open_images
-from stylefeatureeditor.training.loop import LoopConfig, RunResult, run
+from stylefeatureeditor.data.images import DataConfig, ImageSet, open_images
+from stylefeatureeditor.training.loop import LoopConfig, Run, RunResult, fit
+from stylefeatureeditor.training.phase import Phase
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -29,7 +30,7 @@ SIDE = 4
 
 
 @dataclass
-class ToyPhase:
+class ToyPhase(Phase):
     """Fits the mean of each colour from noisy ones, and does something drastic at a step.
 
     Attributes:
@@ -119,6 +120,20 @@ def toy_config(**changes: Any) -> LoopConfig:
         **changes,
     }
     return LoopConfig(**settings)
+
+
+def run(
+    phase: Any,
+    loop: LoopConfig,
+    images: ImageSet,
+    folder: Path,
+    *,
+    mirror: bool = False,
+    resume: bool = False,
+) -> RunResult:
+    """Train a phase on images that are open."""
+    config = Run(loop=loop, data=DataConfig(mirror=mirror))
+    return fit(phase, images, config, folder, resume=resume)
 
 
 def toy_images(folder: Path) -> ImageSet:

@@ -8,10 +8,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+import warnings
+from dataclasses import fields
 from pathlib import Path
 
+import tyro
+
+from stylefeatureeditor.cli import train
 from stylefeatureeditor.cli.main import build_parser
+from stylefeatureeditor.training import presets
 
 INTRO = """# Command line
 
@@ -25,6 +32,7 @@ SETTINGS = """
 Every setting of the run is a flag of its own, such as `--loop.steps`; `--help` lists them with
 their values, and [Training and evaluation](api_training.md) says what they mean.
 """
+FIRST = ("--data", "--out", "--config", "--preset", "--resume")
 
 
 def page() -> str:
@@ -52,7 +60,10 @@ def section(name: str, parser: argparse.ArgumentParser) -> str:
         lines += [SETTINGS.strip(), ""]
     elif rest:
         lines += [rest[:1].upper() + rest[1:], ""]
-    shown = [a for a in parser._actions if a.help != argparse.SUPPRESS and a.dest != "help"]
+    actions = parser._actions
+    if parser.get_default("takes_settings"):
+        actions = training_flags(name.split()[-1])
+    shown = [a for a in actions if a.help != argparse.SUPPRESS and "--help" not in a.option_strings]
     lines += [f"- {words(action)}: {meaning(action, parser)}" for action in shown]
     example = (parser.epilog or "").removeprefix("example:").strip("\n")
     lines += ["", "<!-- parsed: examples of the help -->"]
@@ -60,9 +71,31 @@ def section(name: str, parser: argparse.ArgumentParser) -> str:
     return "\n".join(lines)
 
 
+def training_flags(phase: str) -> list[argparse.Action]:
+    """Return the flags of `sfe train PHASE` that have no dot: its words, and some settings."""
+    run = {
+        "generator": lambda: presets.generator_run("small", 64),
+        "e4e": lambda: presets.e4e_run("paper"),
+        "inverter": lambda: presets.inverter_run("paper"),
+        "editor": lambda: presets.editor_run("paper"),
+        "attributes": lambda: presets.attributes_run("small"),
+    }[phase]()
+    words = train.words_type(phase)
+    kind = train.options_type(words, type(run))
+    settings = {f.name: getattr(run, f.name) for f in fields(run) if f.name != "inputs"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        default = kind(words=words(), **settings)
+        parser = tyro.extras.get_parser(kind, default=default, **train.reading())
+    flags = [a for a in parser._actions if a.option_strings and "." not in a.option_strings[0]]
+    return sorted(flags, key=lambda action: action.option_strings[0] not in FIRST)
+
+
 def words(action: argparse.Action) -> str:
     """Return how an argument is written."""
     value = action.metavar or ("|".join(action.choices) if action.choices else action.dest.upper())
+    value = str(value).removeprefix("none|").strip("{}").replace(",", "|")  # tyro's way
+    value = "SOURCE" if value.startswith("[STR") else value
     value += " ..." if action.nargs in ("+", "*") else ""
     if not action.option_strings:
         return f"`{value}`"
@@ -72,7 +105,7 @@ def words(action: argparse.Action) -> str:
 
 def meaning(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
     """Return an argument's help as one line."""
-    text = (action.help or "").replace("\n", " ")
+    text = re.sub(r"\.? \(default: [^)]*\)$", "", (action.help or "").replace("\n", " "))
     return text % {**vars(action), "prog": parser.prog}
 
 

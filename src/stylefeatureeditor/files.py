@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -25,6 +26,8 @@ REPLACE_ATTEMPTS = 5
 REPLACE_PAUSE_SECONDS = 0.1
 STALE_SECONDS = 86_400  # after which a folder of unfinished files belongs to a dead process
 
+CONFIG_FILE = "config.json"  # of a model folder
+HASH_CHUNK_BYTES = 1 << 20
 SAVED = ".saved"  # in a folder: files that count already and are not yet moved
 STAGE = re.compile(r"\.saving-[0-9a-f]{16}")  # beside or in a folder: files being written
 # suffixes of what is saved into folders: networks, tables, published directions, graphs
@@ -197,6 +200,19 @@ def replace(source: Path, target: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def readable_size(count: int | None) -> str:

@@ -114,14 +114,14 @@ class Model(nn.Module):
     """G, E, I and H, in eval mode; `delta_downsampler` for models such as cars, else None.
 
     Attributes:
-        original_fingerprint: that of the model whose work these networks do, where they hold no
-            weights of their own to tell it from (`runtimes/`); None where they do.
+        source_fingerprint: of the model whose work these networks do, where they hold no weights of
+            their own to tell it from (`runtimes/`); None where they do.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.original_fingerprint: str | None = None
+        self.source_fingerprint: str | None = None
         self.generator = Generator(config.generator)
         self.e4e = E4e(config.e4e)
         self.inverter = Inverter(config.inverter)
@@ -133,7 +133,7 @@ class Model(nn.Module):
     @property
     def fingerprint(self) -> str:
         """16 hex digits that change with the config and the weights."""
-        return self.original_fingerprint or network_fingerprint(self, self.config)
+        return self.source_fingerprint or network_fingerprint(self, self.config)
 
 
 def network_fingerprint(network: nn.Module, config: object = None) -> str:

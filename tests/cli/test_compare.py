@@ -231,4 +231,7 @@ def test_every_method_is_listed_with_its_files_sizes_and_licences(sfe):
     for words in ("research only", "NVIDIA Source Code License (non-commercial)", "none stated"):
         assert words in text
     assert set(TINY) <= set(methods.KINDS)
-    assert not set(methods.KINDS) & {*sources.GROUPS, *sources.SOURCES}
+    assert not set(methods.KINDS) & {*sources.SOURCES}
+    without = {kind.word for kind in methods.METHODS if not kind.sources}
+    assert without == {"padinv"}
+    assert all(len(kind.sources) == len(kind.files) for kind in methods.METHODS if kind.sources)

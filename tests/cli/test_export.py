@@ -14,7 +14,7 @@ from stylefeatureeditor.photo.image import read_photo
 from stylefeatureeditor.runtimes import export
 from stylefeatureeditor.runtimes.export import MANIFEST, read_manifest
 from stylefeatureeditor.weights.checkpoint import load_config, save_model
-from tiny import tiny_model
+from tiny import tiny_editor, tiny_model
 
 SMILE = ("-e", "smile=2")
 
@@ -98,7 +98,7 @@ def test_an_edit_in_bfloat16_is_near_the_one_in_float32(portrait, model, sfe):
 
 
 def test_a_backend_without_graphs_says_how_to_make_them(portrait, tmp_path, sfe):
-    save_model(tiny_model(), tmp_path / "bare")
+    tiny_editor().save_pretrained(tmp_path / "bare")
     ran = sfe("edit", portrait, *SMILE, "--model", tmp_path / "bare", "--backend", "onnx")
     assert ran.code == 2
     assert "sfe export" in ran.err

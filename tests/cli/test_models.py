@@ -13,7 +13,6 @@ from faulty import visible
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.methods import converting
 from stylefeatureeditor.methods.converting import convert_to_folder, copy_directions
-from stylefeatureeditor.methods.published import published_files
 from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.convert import ReleasedFiles
 from stylefeatureeditor.weights.local_models import files_folder
@@ -92,7 +91,7 @@ class TestList:
         (cache / "models" / "mine" / "config.json").write_text("{}")
         content = json.loads(sfe("models", "list", "--json").out)
         assert content["local"] == {"mine": str(cache / "models" / "mine")}
-        assert {row["name"] for row in content["published"]} == set(published_files())
+        assert {row["name"] for row in content["published"]} == set(sources.SOURCES)
 
 
 class TestPull:

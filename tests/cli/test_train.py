@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from PIL import Image
 
 from drawn_faces import SIDE, write_faces
 from stylefeatureeditor.cli.main import main
-from stylefeatureeditor.cli.train import ABLATIONS, PRESETS
+from stylefeatureeditor.cli.train import _sentence, options
 from stylefeatureeditor.editor import Editor
-from stylefeatureeditor.training.config import read_mapping
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.training.presets import ABLATIONS, PRESETS
+from stylefeatureeditor.weights.configs import read_mapping
 from stylefeatureeditor.weights.storage import load_tensors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -25,8 +28,8 @@ QUICK = (
     "--loop.no-tensorboard",
     "--loop.device=cpu",
     "--loop.log-every=1",
-    "--data.where.split=train",
-    "--data.test-where.split=test",
+    "--data.where=split=train",
+    "--data.test-where=split=test",
     "--data.workers=1",
 )
 NARROW = (
@@ -144,7 +147,7 @@ class TestRun:
         config = tmp_path / "mine.toml"
         config.write_text(f'[inputs]\ngenerator = "{runs / "generator"}"\n[loop]\nsteps = 1\n')
         words = ("--config", config, "--model", runs / "e4e", "--out", tmp_path / "i")
-        flags = ("--inputs.tune-from", runs / "inverter", "--identity", "moco")
+        flags = ("--tune-from", runs / "inverter", "--identity", "moco")
         assert self.train(sfe, runs, "inverter", *words, *flags).code == 0
         saved = read_mapping(tmp_path / "i" / "config.toml")
         assert saved["inputs"] == {
@@ -205,9 +208,9 @@ class TestMistakes:
             ("generator --size 33 --out x", "size must be a power of two"),
             ("generator --size 32 --out x", "say which images to train on: --data"),
             ("generator --size 32 --out x --data nothing.zip", "nothing.zip is not there"),
-            ("generator --out x --preset huge", "invalid choice: 'huge'"),
-            ("generator --out x --data . --loop.stepps 3", "did you mean steps?"),
-            ("generator --out x --prset tiny", "there is no option --prset"),
+            ("generator --out x --preset huge", "invalid choice 'huge'"),
+            ("generator --out x --data . --loop.stepps 3", "did you mean --loop.steps?"),
+            ("generator --out x --prset tiny", "did you mean --preset?"),
             ("e4e --out x", "either --model DIR or --generator DIR_OR_FILE"),
             ("e4e --out x --generator nowhere", "`sfe train generator` makes a generator"),
             ("editor --out x", "the run of `sfe train inverter`"),
@@ -245,6 +248,51 @@ class TestMistakes:
         assert ran.code == 2
         assert "no discriminator.safetensors" in ran.err
         assert not (tmp_path / "x").exists()
+
+
+class TestFlags:
+    """What a flag may hold, beside the words of the tests above."""
+
+    def run(self, *words):
+        return options("attributes", words)[1]
+
+    def test_numbers_names_and_none(self):
+        run = self.run("--loop.steps", "1e3", "--loop.precision", "none", "--labels", "a b.csv")
+        assert (run.loop.steps, run.loop.precision, run.labels) == (1000, None, Path("a b.csv"))
+        run = self.run("--data.where", "split=train", "black_frac=<=0.05", "--no-resume")
+        assert run.data.where == {"split": "train", "black_frac": "<=0.05"}
+        _, run = options("generator", ["--augment", "diff", "--training.ada.every", "2"])
+        assert (run.training.augment, run.training.ada.every) == ("diff", 2)
+
+    def test_flags_win_over_the_file_and_the_file_over_the_preset(self, tmp_path):
+        (tmp_path / "a.toml").write_text('labels = "x"\n[loop]\nsteps = 5\nseed = 3\n')
+        run = self.run("--config", str(tmp_path / "a.toml"), "--loop.steps=7")
+        assert (run.loop.steps, run.loop.seed, run.labels) == (7, 3, Path("x"))
+
+    @pytest.mark.parametrize(
+        ("words", "sentence"),
+        [
+            ("--loop.steps 2.5", "--loop.steps: expected a whole number, got '2.5'"),
+            ("--loop.steps", "Missing value for argument '--loop.steps'"),
+            ("--data.where split", "expected NAME=VALUE, got 'split'"),
+            ("--training.lr -1", "lr and steps must be positive"),
+            ("--training.balanse 1", "did you mean --training.balance?"),
+            ("more", "Unrecognized options: more"),
+        ],
+    )
+    def test_a_mistake_is_one_sentence(self, words, sentence):
+        with pytest.raises(ConfigError) as caught:
+            self.run(*words.split())
+        assert sentence in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("frame", ["╭─ Bad ─╮\n│ %s │\n│ ───── │\n│ %s │\n╰───╯", None])
+    def test_a_sentence_is_found_in_either_kind_of_box(self, frame):
+        frame = frame or " Bad  \n ---- \n %s \n ---- \n %s \n"
+        assert _sentence(frame % ("it is so.", "For help see this")) == "it is so"
+        assert _sentence(frame % ("no --x", "Perhaps you meant:")) == "no --x"
+        guess = frame % ("no --x", "Perhaps you meant:\n --xy INT\n help")
+        assert _sentence(guess) == "no --x; did you mean --xy?"
 
 
 class TestHelp:

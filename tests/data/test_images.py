@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stylefeatureeditor.data import sources
+from stylefeatureeditor.data import image_sources
 from stylefeatureeditor.data.images import DataConfig, ImageSet, batches, decode, open_images
 from stylefeatureeditor.errors import ConfigError, PhotoError
 from toy_training import SIDE, write_pictures
@@ -316,17 +316,17 @@ BOMBS = {
 
 @pytest.mark.parametrize("what", BOMBS)
 def test_a_table_of_an_archive_takes_little_memory_or_is_refused(what, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MADE_BYTES", 8 << 20)
+    monkeypatch.setattr(image_sources, "MADE_BYTES", 8 << 20)
     member, text = BOMBS[what]
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("0.png", b"")
         archive.writestr(member, text)
     tracemalloc.start()
     with pytest.raises(ConfigError, match=r"too large|a row of more than|a label has 9001 numbers"):
-        sources.open_sources(tmp_path / "a.zip")
+        image_sources.open_sources(tmp_path / "a.zip")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < sources.MADE_BYTES + 3 * len(text) + (6 << 20)
+    assert peak < image_sources.MADE_BYTES + 3 * len(text) + (6 << 20)
 
 
 @pytest.mark.parametrize("size", [(80, 50), (50, 80), (7, 5), (5, 7), (333, 40), (40, 333)])

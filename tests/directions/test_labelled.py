@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,12 +11,13 @@ from stylefeatureeditor.directions.labelled import (
     CHANGE,
     MOST_DEVIATIONS,
     SHORTEST,
+    UsefulRange,
     classifier_score,
+    draw_strip,
     drawn_labels,
     encoded_codes,
     mapped_codes,
     measure_range,
-    strip_rows,
     table_labels,
 )
 from stylefeatureeditor.editing.direction import LinearDirection
@@ -24,6 +26,7 @@ from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )
+from stylefeatureeditor.photo.image import read_photo
 from stylefeatureeditor.records import Codes
 from tiny import SIZE, STYLES, WIDTH, tiny_model
 from toy_training import write_pictures
@@ -50,7 +53,7 @@ BOUND = CHANGE * (4 * 1 + 4) / 5
 
 def test_without_a_classifier_the_change_of_the_picture_bounds_the_range():
     found = measure_range(Flat(), FACES, ALONG, None)
-    assert found.ends == pytest.approx((-BOUND, BOUND), rel=0.05)
+    assert found[:2] == pytest.approx((-BOUND, BOUND), rel=0.05)
     assert found.scores is None
 
 
@@ -60,13 +63,13 @@ def test_with_a_classifier_the_range_ends_where_half_of_the_faces_score_95_perce
 
     found = measure_range(Flat(), FACES, ALONG, score)
     crossing = math.log(19) / 10
-    assert found.ends == pytest.approx((-crossing, crossing), rel=0.05)
+    assert found[:2] == pytest.approx((-crossing, crossing), rel=0.05)
     assert found.scores == pytest.approx((0.05, 0.95), abs=0.01)
 
 
 def test_a_score_that_is_never_reached_leaves_the_bound():
     found = measure_range(Flat(), FACES, ALONG, lambda images: images[:, 0, 0, 0] * 0)
-    assert found.ends == pytest.approx((-BOUND, BOUND), rel=0.05)
+    assert found[:2] == pytest.approx((-BOUND, BOUND), rel=0.05)
     assert found.scores == (0.5, 0.5)
 
 
@@ -77,7 +80,7 @@ def test_a_score_that_is_there_already_leaves_a_slider():
 
 def test_no_range_leaves_the_codes():
     faint = LinearDirection("level", torch.tensor([0.05, 0.0]))
-    assert measure_range(Flat(), FACES, faint, None).ends == (-MOST_DEVIATIONS, MOST_DEVIATIONS)
+    assert measure_range(Flat(), FACES, faint, None)[:2] == (-MOST_DEVIATIONS, MOST_DEVIATIONS)
 
 
 def test_a_direction_that_changes_nothing_is_refused():
@@ -88,10 +91,15 @@ def test_a_direction_that_changes_nothing_is_refused():
         measure_range(Flat(), FACES[:1], ALONG, None)
 
 
-def test_strips_have_a_row_per_face_and_a_picture_per_strength():
-    rows = strip_rows(Flat(), FACES[:2], ALONG, [-1, 0, 3])
-    assert [row.shape for row in rows] == [(3, 3, 4, 4)] * 2
-    assert rows[0][:, 0, 0, 0].tolist() == pytest.approx([-0.3, -0.2, 0.1])
+def test_strips_go_from_one_end_of_the_range_to_the_other(tmp_path):
+    useful = UsefulRange(-2.0, 6.0, None)
+    path = draw_strip(Flat(), FACES[1:3], ALONG, useful, tmp_path / "strips")
+    assert path == tmp_path / "strips" / "level.png"
+    sheet = read_photo(path).pixels[-96:, :, 0]  # the row of the face at 0
+    shown = np.unique(sheet[48], return_counts=True)
+    levels = [value for value, count in zip(*shown, strict=True) if count >= 90]
+    strengths = [-2, -4 / 3, -2 / 3, 0, 2, 4, 6]
+    assert levels == [round((s / 10 + 1) * 127.5) for s in strengths]
 
 
 def test_generated_codes_are_labelled_by_what_they_draw():
@@ -160,6 +168,6 @@ def test_a_score_is_one_logit_and_can_be_turned_round():
     images = torch.rand(3, 3, 16, 16)
     logits = classifier(images)
     assert torch.equal(classifier_score(classifier, "Male")(images), logits[:, 1])
-    assert torch.equal(classifier_score(classifier, "Young", reverse=True)(images), -logits[:, 0])
+    assert torch.equal(classifier_score(classifier, "-Young")(images), -logits[:, 0])
     with pytest.raises(ConfigError, match="knows no attribute 'Old'"):
         classifier_score(classifier, "Old")

@@ -85,15 +85,6 @@ def test_pca_on_style_0_reaches_the_coordinate():
     torch.testing.assert_close(reached, torch.tensor([3.0, 3.0]))
 
 
-def test_the_additive_form_of_pca_adds_standard_deviations():
-    additive = PCA.additive()
-    assert torch.equal(moved(additive, 0.0), CODES.wplus)
-    step = moved(additive, 2.0) - CODES.wplus
-    torch.testing.assert_close(step[0, 3], 2.0 * 0.4 * PCA.component)
-    assert not step[:, :2].any()
-    assert not step[:, 5:].any()
-
-
 def test_stylespace_moves_named_channels_by_three_per_strength():
     direction = StyleSpaceDirection.of_channels("channels", ((0, 3), (3, 1)), LAYOUT)
     codes = direction.apply(CODES, 2.0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from stylefeatureeditor.methods.evaluated import E4eMethod
 
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.compare import match_by_name
 from stylefeatureeditor.evaluation.inversion import evaluate_images, evaluate_inversion
 from stylefeatureeditor.evaluation.measures import Suite
 from stylefeatureeditor.evaluation.photo_sets import MemoryPhotos
+from stylefeatureeditor.methods.e4e import E4eMethod
 from tiny import SIZE, tiny_model, tiny_photos
 from toy_methods import SIDE, Darker, toy_photos, toy_plan, toy_suite, write_photos
 

@@ -10,12 +10,13 @@ import torch
 
 from fuzz.seeds import pictures
 from stylefeatureeditor.cli.main import main
+from stylefeatureeditor.cli.train import options
 from stylefeatureeditor.data.attribute_table import read_attribute_table
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.errors import ConfigError, PhotoError
 from stylefeatureeditor.photo.image import read_photo, save_photo
 from stylefeatureeditor.training import presets
-from stylefeatureeditor.training.config import load_config, write_config
+from stylefeatureeditor.weights.configs import changed, read_mapping, write_config
 from synthetic_face import soft_photo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -38,14 +39,14 @@ def test_the_command_line_names_it_whole(tmp_path, monkeypatch, capsys):
 def test_settings_keep_backslashes(suffix, tmp_path):
     from dataclasses import replace
 
-    run = presets.paper_inverter()
+    run = presets.inverter_run("paper")
     run = replace(run, data=replace(run.data, source=(WINDOWS, r"\\server\share\new\table")))
     write_config(run, tmp_path / f"config{suffix}")
-    assert load_config(presets.paper_inverter(), tmp_path / f"config{suffix}") == run
+    assert changed(run, read_mapping(tmp_path / f"config{suffix}")) == run
 
 
 def test_flags_keep_backslashes():
-    run = load_config(presets.paper_inverter(), None, ["--data.source", WINDOWS])
+    _, run = options("attributes", ["--data", WINDOWS])
     assert run.data.source == (WINDOWS,)
 
 

@@ -24,10 +24,10 @@ from torch import nn
 
 import nvidia_pickle
 from seeded import draw
-from stylefeatureeditor.training import presets, recipes
+from stylefeatureeditor.training import presets
 from stylefeatureeditor.training.checkpoints import save_checkpoint
-from stylefeatureeditor.training.config import _toml, to_mapping
-from stylefeatureeditor.training.parts import finish_model, save_discriminator
+from stylefeatureeditor.training.run_folder import finish_model, save_discriminator
+from stylefeatureeditor.weights.configs import to_plain, to_toml
 from stylefeatureeditor.weights.inversion_file import save_inversion
 from tiny import SIZE, STYLES, WIDTH, tiny_config, tiny_editor, tiny_photos
 
@@ -111,7 +111,6 @@ def model() -> Files:
 def configs() -> tuple[dict, ...]:
     """The content of config.json of several models."""
     from stylefeatureeditor.model import ModelConfig
-    from stylefeatureeditor.weights.config_json import to_plain
 
     kinds = (tiny_config(), tiny_config(cars=True), ModelConfig(catalog="ffhq"))
     return tuple({"format": 1, "model": to_plain(config)} for config in kinds)
@@ -167,7 +166,7 @@ def trained_parts() -> Files:
     sizes = DiscriminatorConfig(size=SIZE, channel_base=128, channel_max=8)
 
     def write(folder: Path) -> None:
-        header = {"config": json.dumps(to_mapping(generator.config))}
+        header = {"config": json.dumps(to_plain(generator.config))}
         save_tensors(folder / "generator.safetensors", generator.state_dict(), header)
         save_discriminator(Discriminator(sizes), folder)
         finish_model(folder, None, "generator", 10, None)
@@ -182,8 +181,8 @@ def settings() -> Files:
 
     files: Files = {}
     for name, run in training_runs().items():
-        values = to_mapping(run)
-        files[f"{name}.toml"] = _toml(values).encode()
+        values = to_plain(run)
+        files[f"{name}.toml"] = to_toml(values).encode()
         files[f"{name}.json"] = json.dumps(values, indent=1).encode()
         files[f"{name}.yaml"] = yaml.safe_dump(values).encode()
     return files
@@ -193,9 +192,9 @@ def settings() -> Files:
 def training_runs() -> dict[str, object]:
     """Runs of three kinds of training, from presets."""
     return {
-        "generator": recipes.generator_run("small", 64),
-        "inverter": presets.paper_inverter(),
-        "editor": presets.released_editor(),
+        "generator": presets.generator_run("small", 64),
+        "inverter": presets.inverter_run("paper"),
+        "editor": presets.editor_run("released"),
     }
 
 

@@ -245,8 +245,7 @@ def _read_direction_file(path: Path) -> None:
 
 
 def _read_torch(path: Path) -> None:
-    from stylefeatureeditor.weights.convert import read_checkpoint
-    from stylefeatureeditor.weights.convert_parts import convert_part
+    from stylefeatureeditor.weights.convert import convert_part, read_checkpoint
     from stylefeatureeditor.weights.unpickle import read_torch
 
     read_torch(path)
@@ -256,7 +255,7 @@ def _read_torch(path: Path) -> None:
 
 def _read_generator(path: Path) -> None:
     from stylefeatureeditor.records import Codes
-    from stylefeatureeditor.training.parts import load_generator
+    from stylefeatureeditor.training.run_folder import load_generator
 
     generator = load_generator(path)
     mean = generator.latent_avg.expand(1, generator.config.num_styles, -1)
@@ -286,16 +285,16 @@ def _read_inversion(path: Path) -> None:
 
 
 def _read_settings(path: Path) -> None:
-    from stylefeatureeditor.training.config import load_config, to_mapping, write_config
+    from stylefeatureeditor.weights.configs import changed, read_mapping, to_plain, write_config
 
     run = seeds.training_runs()[path.stem]
-    whole = load_config(run, path)
+    whole = changed(run, read_mapping(path))
     for suffix in (".toml", ".json"):  # a run keeps its settings beside its checkpoints
         kept = path.with_name(f"kept{suffix}")
         write_config(whole, kept)
-        again = to_mapping(load_config(run, kept))
+        again = to_plain(changed(run, read_mapping(kept)))
         kept.unlink()
-        assert repr(again) == repr(to_mapping(whole))
+        assert repr(again) == repr(to_plain(whole))
 
 
 def _read_table(path: Path) -> None:
@@ -329,7 +328,11 @@ def _read_checkpoint(path: Path) -> None:
 
 
 def _read_parts(path: Path) -> None:
-    from stylefeatureeditor.training.parts import find_discriminator, load_generator, read_record
+    from stylefeatureeditor.training.run_folder import (
+        find_discriminator,
+        load_generator,
+        read_record,
+    )
 
     read_record(path.parent)
     load_generator(path.parent / "generator.safetensors")

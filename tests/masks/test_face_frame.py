@@ -10,7 +10,6 @@ from stylefeatureeditor.masks.face_frame import (
     LAPA_POINTS,
     FaceFrame,
     average_points,
-    celebamask_hq_frame,
     five_points,
     into_crop,
     lapa_frame,
@@ -36,13 +35,6 @@ def test_lapa_points_land_on_their_places():
     torch.testing.assert_close(transform(frame.matrix, points)[0], targets, rtol=1e-4, atol=1e-2)
 
 
-def test_the_two_models_differ_in_squeeze_and_framing():
-    points = average_points(torch.zeros(1, 3, 64, 64))
-    lapa, celebamask_hq = lapa_frame(points, 448), celebamask_hq_frame(points, 448)
-    assert (lapa.warp, celebamask_hq.warp) == (0.8, 0.0)
-    assert lapa.matrix[0, 0, 0] < celebamask_hq.matrix[0, 0, 0]  # the face is smaller
-
-
 def test_points_that_do_not_fit_are_laid_nearest_in_the_least_squares_sense():
     points = average_points(torch.zeros(1, 3, 64, 64)) + torch.rand(
         1, 5, 2, generator=torch.Generator().manual_seed(0)
@@ -60,25 +52,6 @@ def test_points_that_do_not_fit_are_laid_nearest_in_the_least_squares_sense():
         other[0, row, column] += step
         assert error(other) > best
     assert torch.linalg.det(frame.matrix[0, :2, :2]) > 0  # no reflection
-
-
-def test_celebamask_hq_frame_of_an_average_ffhq_crop_is_nearly_the_crop():
-    points = average_points(torch.zeros(2, 3, 1024, 1024))
-    matrix = celebamask_hq_frame(points, 448).matrix
-    corners = torch.tensor([[0.0, 0.0], [1024.0, 0.0], [1024.0, 1024.0]])
-    mapped = transform(matrix, corners.expand(2, -1, -1))
-    expected = (corners * 448 / 1024).expand(2, -1, -1)
-    torch.testing.assert_close(mapped, expected, rtol=0, atol=10.0)
-
-
-def test_celebamask_hq_frame_follows_the_ffhq_recipe_for_upright_points():
-    # Eyes 40 apart at height 50, mouth 44.5 below: half the square's edge is max(80, 80.1).
-    points = torch.tensor([[[30.0, 50.0], [70.0, 50.0], [50.0, 70.0], [35.0, 94.5], [65.0, 94.5]]])
-    matrix = celebamask_hq_frame(points, 100).matrix
-    centre = torch.tensor([[[50.5, 50.5 + 4.45]]])
-    corner = centre - 80.1
-    torch.testing.assert_close(transform(matrix, centre), torch.full((1, 1, 2), 50.0))
-    torch.testing.assert_close(transform(matrix, corner), torch.zeros(1, 1, 2), rtol=0, atol=1e-4)
 
 
 def test_without_squeeze_a_frame_of_the_same_size_changes_nothing():
@@ -142,9 +115,8 @@ def test_points_go_into_a_turned_crop():
     torch.testing.assert_close(into_crop(points, quad, 64), expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("make", [lapa_frame, celebamask_hq_frame])
-def test_coinciding_points_and_wrong_shapes_are_refused(make):
+def test_coinciding_points_and_wrong_shapes_are_refused():
     with pytest.raises(FaceError, match="coinciding"):
-        make(torch.ones(1, 5, 2), 64)
+        lapa_frame(torch.ones(1, 5, 2), 64)
     with pytest.raises(ShapeError, match="points"):
-        make(torch.ones(1, 4, 2), 64)
+        lapa_frame(torch.ones(1, 4, 2), 64)

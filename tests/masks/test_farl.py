@@ -6,14 +6,8 @@ from torch import nn
 from torch.nn import functional as f
 
 from stylefeatureeditor.errors import ConfigError, ShapeError, WeightsError
-from stylefeatureeditor.masks.farl import (
-    FarlConfig,
-    FarlNetwork,
-    farl_celebamask_hq,
-    farl_lapa,
-    load_released_farl,
-    released_farl_keys,
-)
+from stylefeatureeditor.masks.farl import FarlConfig, FarlNetwork, farl_state
+from stylefeatureeditor.weights.checkpoint import assign_state
 
 TINY = FarlConfig(
     num_classes=5,
@@ -74,6 +68,7 @@ def random_state(config, seed=0):
         else torch.randn(shape, generator=random) * 0.3
         for key, shape in published_layout(config).items()
     }
+    state |= {key: torch.tensor(7) for key in state if key.endswith("num_batches_tracked")}
     state["backbone.image_mean"] = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(
         1, 3, 1, 1
     )
@@ -160,31 +155,21 @@ def published_logits(state, pixels, config):
 def loaded():
     state = random_state(TINY)
     network = FarlNetwork(TINY)
-    load_released_farl(network, state)
+    assign_state(network, farl_state(state), "test")
     return network.eval(), state
 
 
-@pytest.mark.parametrize("config", [farl_lapa(), farl_celebamask_hq()])
-def test_the_full_network_has_the_published_names_and_shapes(config):
+def test_the_full_network_has_the_published_names_and_shapes():
     with torch.device("meta"):
-        network = FarlNetwork(config)
-    unused = {"image_mean", "image_std", "ln_post.weight", "ln_post.bias", "proj"}
-    layout = {
-        key: shape
-        for key, shape in published_layout(config).items()
-        if not key.endswith("num_batches_tracked")
-        and key.removeprefix(f"{VISUAL}.").removeprefix("backbone.") not in unused
+        network = FarlNetwork(FarlConfig())
+        layout = {k: torch.empty(shape) for k, shape in published_layout(FarlConfig()).items()}
+    layout = {k: v for k, v in layout.items() if "image_" not in k}
+    needed = {key: tuple(value.shape) for key, value in farl_state(layout).items()}
+    assert {key: tuple(value.shape) for key, value in network.state_dict().items()} == needed
+    assert set(layout) - {f"{p}{k}" for k in needed for p in ("backbone.", "head.")} == {
+        f"{VISUAL}.{name}" for name in ("ln_post.weight", "ln_post.bias", "proj")
     }
-    ours = network.state_dict()
-    keys = released_farl_keys(network)
-    assert {key: tuple(ours[name].shape) for key, name in keys.items()} == layout
-    assert layout[f"{VISUAL}.positional_embedding"] == (785, 768)
-
-
-def test_the_key_map_reaches_every_tensor_once():
-    network = FarlNetwork(TINY)
-    ours = {name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
-    assert sorted(released_farl_keys(network).values()) == sorted(ours)
+    assert needed["visual.positional_embedding"] == (785, 768)
 
 
 @torch.no_grad()
@@ -197,49 +182,11 @@ def test_published_weights_give_the_published_logits(loaded):
     torch.testing.assert_close(logits, published_logits(state, pixels, TINY), rtol=1e-4, atol=1e-4)
 
 
-@torch.no_grad()
-def test_a_block_equals_one_made_of_torch_attention(loaded):
-    network, state = loaded
-    block = network.trunk.blocks[2]
-    x = torch.randn(2, 7, 8, generator=torch.Generator().manual_seed(2))
-    expected = published_block(state, f"{VISUAL}.transformer.resblocks.2", x, heads=2)
-    torch.testing.assert_close(block(x), expected, rtol=1e-5, atol=1e-5)
-
-
-@torch.no_grad()
-def test_the_trunk_stops_after_its_last_tap(loaded):
-    network, _ = loaded
-    calls = []
-    hook = network.trunk.blocks[3].register_forward_hook(lambda *_: calls.append(1))
-    x = torch.zeros(1, 3, 24, 24)
-    early = network.trunk(x, (0, 2))
-    assert not calls
-    late = network.trunk(x, (0, 2, 3))
-    hook.remove()
-    assert calls
-    torch.testing.assert_close(early, late[:2], rtol=0, atol=0)
-    assert early[0].shape == (1, 8, 6, 6)
-
-
-def test_a_missing_and_an_unknown_name_are_refused():
-    state = random_state(TINY)
-    state["decoder.weight"] = state.pop("head.head.conv_seg.bias")
-    with pytest.raises(WeightsError, match=r"1 keys missing \(head.head.conv_seg.bias\)"):
-        load_released_farl(FarlNetwork(TINY), state)
-
-
-def test_an_archive_of_the_other_model_is_refused_by_shape():
-    state = random_state(TINY)
-    other = FarlConfig(**{**TINY.__dict__, "num_classes": 7})
-    with pytest.raises(WeightsError, match=r"conv_seg.weight of shape \(7, 6, 1, 1\)"):
-        load_released_farl(FarlNetwork(other), state)
-
-
 @pytest.mark.parametrize("mean", [torch.zeros(1, 3, 1, 1), torch.zeros(4)])
 def test_an_archive_with_another_standardisation_is_refused(mean):
     state = random_state(TINY) | {"backbone.image_mean": mean}
     with pytest.raises(WeightsError, match=r"backbone\.image_mean"):
-        load_released_farl(FarlNetwork(TINY), state)
+        farl_state(state)
 
 
 def test_wrong_input_and_wrong_sizes_are_refused():

@@ -5,7 +5,6 @@ import pytest
 from stylefeatureeditor.errors import ConfigError, MaskError
 from stylefeatureeditor.masks.labels import (
     CELEBAMASK_HQ,
-    FARL_CELEBAMASK_HQ,
     LAPA,
     FaceLabels,
 )
@@ -16,16 +15,7 @@ def test_published_indices_are_where_users_of_the_models_expect_them():
     assert CELEBAMASK_HQ.names.index("hat") == 18
     assert CELEBAMASK_HQ.names.index("earrings") == 9
     assert LAPA.names.index("hair") == 10
-    assert FARL_CELEBAMASK_HQ.names.index("hair") == 14
-    assert [len(labels.names) for labels in (CELEBAMASK_HQ, LAPA, FARL_CELEBAMASK_HQ)] == [
-        19,
-        11,
-        19,
-    ]
-
-
-def test_both_celebamask_hq_models_know_the_same_classes():
-    assert set(CELEBAMASK_HQ.names) == set(FARL_CELEBAMASK_HQ.names)
+    assert [len(labels.names) for labels in (CELEBAMASK_HQ, LAPA)] == [19, 11]
 
 
 def test_a_group_is_the_union_of_its_classes():
@@ -39,7 +29,7 @@ def test_a_group_leaves_out_what_the_parser_cannot_see():
 
 
 def test_every_offered_region_can_be_asked_for():
-    for labels in (CELEBAMASK_HQ, LAPA, FARL_CELEBAMASK_HQ):
+    for labels in (CELEBAMASK_HQ, LAPA):
         assert all(labels.indices((region,)) for region in labels.regions)
 
 

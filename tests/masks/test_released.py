@@ -5,14 +5,8 @@ import torch
 
 from stylefeatureeditor.errors import MaskError, WeightsError
 from stylefeatureeditor.masks import released as face_parsers
-from stylefeatureeditor.masks.bisenet import (
-    BiSeNet,
-    BiSeNetConfig,
-    released_bisenet_keys,
-)
-from stylefeatureeditor.masks.bisenet_parser import BiSeNetParser
-from stylefeatureeditor.masks.farl import FarlConfig, FarlNetwork, released_farl_keys
-from stylefeatureeditor.masks.farl_parser import FarlParser
+from stylefeatureeditor.masks.bisenet import BiSeNet, BiSeNetConfig, BiSeNetParser
+from stylefeatureeditor.masks.farl import FarlConfig, FarlNetwork, FarlParser
 from stylefeatureeditor.masks.released import find_face_parser, load_face_parser
 from stylefeatureeditor.weights.local_models import files_folder
 from stylefeatureeditor.weights.sources import find_sources
@@ -32,11 +26,14 @@ SMALL_FARL = FarlConfig(
 )
 
 
-def published(network, keys, path):
+def published(network, prefix, path, further=()):
     """Write a file of the published layout; every tensor is one number, repeated."""
-    sizes = network.state_dict()
-    state = {key: torch.tensor(0.5).expand(sizes[ours].shape) for key, ours in keys.items()}
-    torch.save(state, path)
+    state = {
+        f"{prefix(key)}{key}": torch.tensor(0.5).expand(value.shape)
+        for key, value in network.state_dict().items()
+        if value.is_floating_point()  # some files lack the counters of batch norms
+    }
+    torch.save({**state, **dict.fromkeys(further, torch.zeros(3))}, path)
     return path
 
 
@@ -44,15 +41,22 @@ def published(network, keys, path):
 def bisenet(tmp_path):
     with torch.device("meta"):
         network = BiSeNet(BiSeNetConfig())
-    return published(network, released_bisenet_keys(network), tmp_path / "bisenet.pth")
+    return published(
+        network, lambda _: "", tmp_path / "bisenet.pth", ["conv_out16.conv_out.weight"]
+    )
 
 
 @pytest.fixture
 def farl(tmp_path, monkeypatch):
-    monkeypatch.setattr(face_parsers, "farl_lapa", lambda: SMALL_FARL)
+    monkeypatch.setattr(face_parsers, "FarlConfig", lambda: SMALL_FARL)
     with torch.device("meta"):
         network = FarlNetwork(SMALL_FARL)
-    return published(network, released_farl_keys(network), tmp_path / "farl.pt")
+    return published(
+        network,
+        lambda key: "head." if key.startswith("head.") else "backbone.",
+        tmp_path / "farl.pt",
+        ["backbone.visual.proj"],
+    )
 
 
 def test_each_file_becomes_its_parser(bisenet, farl):
@@ -82,8 +86,9 @@ def test_the_releases_parser_serves_if_both_are_there(bisenet, farl):
         ([torch.zeros(1)], "no table of tensors"),
         ({"epoch": 3}, "no table of tensors"),
         ({0: torch.zeros(1)}, "no table of tensors"),
-        ({"cp.resnet.conv1.weight": torch.zeros(64, 3, 7, 7)}, "keys missing"),
-        ({"g_ema": torch.zeros(1)}, "check that this is the right file"),
+        ({"cp.resnet.conv1.weight": torch.zeros(64, 3, 7, 7)}, "tensors are missing"),
+        ({"g_ema": torch.zeros(1)}, "not a published face parser"),
+        ({"cp.resnet.fc.weight": torch.zeros(1)}, "and 1 unknown"),
     ],
 )
 @pytest.mark.usefixtures("farl")

@@ -12,11 +12,11 @@ from seeded_comparisons import comparison_state, part
 from stylefeatureeditor.editing.e4e import E4eConfig
 from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.generator.stylegan2 import Generator
-from stylefeatureeditor.methods import hyper_keys, load
+from stylefeatureeditor.methods import load
 from stylefeatureeditor.methods.hyperinverter import HyperInverterConfig
 from stylefeatureeditor.methods.load import load_hyperinverter
 from stylefeatureeditor.methods.pixels import sample
-from stylefeatureeditor.weights.nvidia import nvidia_generator_state
+from stylefeatureeditor.weights.released import nvidia_generator_state
 
 NUMBERS = golden("cmp_hyperinverter")
 
@@ -100,18 +100,18 @@ def test_the_encoders_own_file_wins_and_one_of_the_two_is_needed():
     one = {"hypernet.weight_regressors.b4_conv1_weight.b1": torch.ones(1)}
     one["w_bar_encoder.latlayer1.bias"] = torch.ones(1)
     with pytest.raises(WeightsError, match="no encoder to W"):
-        hyper_keys.hyperinverter_state(one, None, {})
+        load.hyperinverter_state(one, None)
     inside = {**one, "w_encoder.linear.bias": torch.ones(1)}
-    assert hyper_keys.hyperinverter_state(inside, None, {})["encoder.linear.bias"] == 1
+    assert load.hyperinverter_state(inside, None)["encoder.linear.bias"] == 1
     own = {"linear.bias": torch.zeros(1)}
-    assert hyper_keys.hyperinverter_state(inside, own, {})["encoder.linear.bias"] == 0
+    assert load.hyperinverter_state(inside, own)["encoder.linear.bias"] == 0
 
 
 def test_an_unknown_tensor_of_a_regressor_is_an_error():
     state = {"hypernet.weight_regressors.b4_conv1_weight.w3": torch.ones(1)}
     state["w_bar_encoder.latlayer1.bias"] = torch.ones(1)
     with pytest.raises(WeightsError, match="w3"):
-        hyper_keys.hyperinverter_state(state, {"linear.bias": torch.ones(1)}, {})
+        load.hyperinverter_state(state, {"linear.bias": torch.ones(1)})
 
 
 def test_sizes_that_cannot_work_are_refused():

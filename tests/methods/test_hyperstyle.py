@@ -12,9 +12,8 @@ from released_comparisons import STRENGTH, assert_picture, direction, load_from
 from seeded import seeded_image
 from seeded_comparisons import comparison_state, part, repeated_latent_avg, with_aliases
 from stylefeatureeditor.errors import ConfigError, WeightsError
-from stylefeatureeditor.methods import hyper_keys
 from stylefeatureeditor.methods.hyperstyle import HyperStyleConfig
-from stylefeatureeditor.methods.load import load_hyperstyle
+from stylefeatureeditor.methods.load import _HYPERSTYLE, check_copies, load_hyperstyle
 from stylefeatureeditor.methods.pixels import pool
 
 NUMBERS = golden("cmp_hyperstyle")
@@ -120,12 +119,12 @@ def test_a_head_with_another_hyper_layer_than_the_shared_one_is_refused():
     for own in ({f"{SHARED}.w1": 2 * one}, {}):
         state = {"hypernet.refinement_blocks.0.hypernet.w1": one, "decoder.style.1.bias": one}
         with pytest.raises(WeightsError, match=r"0\.hypernet\.w1' differs"):
-            hyper_keys._check_aliases(part({**state, **own}, "hypernet."))
+            check_copies(part({**state, **own}, "hypernet."))
 
 
 def test_an_rgb_layer_among_the_changed_ones_is_refused():
-    with pytest.raises(WeightsError, match="layer 4, which draws RGB"):
-        hyper_keys._layer(4)
+    with pytest.raises(WeightsError, match=r"refinement_blocks\.4"):
+        _HYPERSTYLE({"refinement_blocks.4.linear.weight": torch.ones(1)})
 
 
 def test_sizes_that_cannot_work_are_refused():

@@ -11,15 +11,17 @@ import torch
 from released_comparisons import load_from
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.generator.layers import blur_kernel
-from stylefeatureeditor.methods import hyper_keys, load
-from stylefeatureeditor.methods.load import load_padinv, load_restyle
+from stylefeatureeditor.methods import load
+from stylefeatureeditor.methods.load import load_hyperstyle, load_padinv, load_restyle
+from stylefeatureeditor.weights.convert import Checkpoint
+from stylefeatureeditor.weights.released import hammer_generator_state
 
 ONE = torch.ones(1)
 
 
 def test_data_parallels_part_of_a_key_is_taken_out_and_nothing_like_it():
     keys = ("encoder.module.z", "module.encoder.x", "encoder.modulation.y", "submodule.a")
-    cleaned = load._tensors(dict.fromkeys(keys, ONE), Path("file"))
+    cleaned = Checkpoint(Path("file"), dict.fromkeys(keys, ONE)).tensors(None)
     assert list(cleaned) == ["encoder.z", "encoder.x", "encoder.modulation.y", "submodule.a"]
 
 
@@ -36,12 +38,11 @@ def test_padinv_takes_the_generators_mean_unless_the_file_has_one_of_the_encoder
 ):
     taken = []
 
-    def stop(encoder, generator):
-        del encoder
+    def stop(generator):
         taken.append(generator["w_avg"])
         raise WeightsError("far enough")
 
-    monkeypatch.setattr(load.keys, "padinv_state", stop)
+    monkeypatch.setattr(load, "hammer_generator_state", stop)
     generator = {"w_avg": torch.ones(4)}
     models = {"encoder": {"x": ONE}, "generator_smooth": generator}
     with pytest.raises(WeightsError, match="far enough"):
@@ -52,10 +53,10 @@ def test_padinv_takes_the_generators_mean_unless_the_file_has_one_of_the_encoder
 def test_filters_of_half_precision_are_compared_too():
     state = {"synthesis.filter": blur_kernel().half(), "synthesis.layer0.extra": ONE}
     with pytest.raises(WeightsError, match=r"'synthesis\.layer0\.extra'"):
-        load.keys.hammer_generator_state(state)
+        hammer_generator_state(state)
 
 
 def test_a_copy_of_the_encoder_in_hyperstyles_file_is_left_out():
     state = {"w_encoder.x": ONE, "hypernet.y": ONE}
     with pytest.raises(WeightsError, match=r"nothing under 'decoder\.'"):
-        hyper_keys.hyperstyle_state(state, ONE, {})
+        load_from(load_hyperstyle, {"state_dict": state, "latent_avg": ONE}, {})

@@ -31,7 +31,7 @@ from stylefeatureeditor.methods.reweighted import reweighted
 from stylefeatureeditor.metrics.pixel import l2
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.nvidia import nvidia_generator_state
+from stylefeatureeditor.weights.released import nvidia_generator_state
 from tiny import SIZE, tiny_editor, tiny_model, tiny_photos
 
 SHORT = PivotalTuningConfig(projection_steps=3, average_samples=20, tuning_steps=5)

@@ -18,7 +18,7 @@ from stylefeatureeditor.metrics.perceptual import (
     ResNetConfig,
     curricularface,
 )
-from stylefeatureeditor.weights.perceptual_keys import arcface_state
+from stylefeatureeditor.weights.released import arcface_state
 
 TINY_ARCFACE = ArcFaceConfig(
     trunk=IRConfig(channels=(4, 4, 8, 8), depths=(1, 1, 1, 1), squeeze=2), side=32, width=6

@@ -13,9 +13,9 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 
 from stylefeatureeditor.errors import DependencyError, PhotoError, SfeError, ShapeError
+from stylefeatureeditor.photo import SUFFIXES, modes
 from stylefeatureeditor.photo import image as image_module
-from stylefeatureeditor.photo import modes
-from stylefeatureeditor.photo.image import SUFFIXES, read_photo, save_photo, to_tensor, to_uint8
+from stylefeatureeditor.photo.image import read_photo, save_photo, to_tensor, to_uint8
 from stylefeatureeditor.records import Photo
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)
@@ -270,7 +270,7 @@ def test_reading_takes_at_most_12_bytes_a_pixel_and_200_mib(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from stylefeatureeditor.data.decode import decode
+from stylefeatureeditor.data.images import decode
 from stylefeatureeditor.photo.image import read_photo
 
 def spent(work):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from stylefeatureeditor.photo.paste_faces import paste_faces
+from stylefeatureeditor.photo.paste_back import paste_faces
 from stylefeatureeditor.records import AlignedFace
 from synthetic_face import soft_photo, square
 

@@ -16,9 +16,14 @@ from seeded import draw
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.training import presets
 from stylefeatureeditor.training.checkpoints import load_checkpoint, save_checkpoint
-from stylefeatureeditor.training.config import load_config, write_config
 from stylefeatureeditor.weights.checkpoint import load_config as load_model_config
-from stylefeatureeditor.weights.config_json import from_plain, to_plain
+from stylefeatureeditor.weights.configs import (
+    changed,
+    from_plain,
+    read_mapping,
+    to_plain,
+    write_config,
+)
 from stylefeatureeditor.weights.inversion_file import load_inversion, save_inversion
 from stylefeatureeditor.weights.storage import load_tensors, save_tensors
 from tiny import tiny_config, tiny_editor, tiny_photos
@@ -135,13 +140,13 @@ words = st.text(max_size=8).filter(lambda text: text.lower() != "none")
 )
 @settings(max_examples=15)
 def test_the_settings_of_a_run_come_back(suffix, source, where, memory, seed, mirror):
-    run = presets.paper_inverter()
+    run = presets.inverter_run("paper")
     data = replace(run.data, source=source, where=where, memory_gib=memory, mirror=mirror)
     run = replace(run, data=data, loop=replace(run.loop, seed=seed))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"config{suffix}"
         write_config(run, path)
-        assert load_config(presets.paper_inverter(), path) == run
+        assert changed(presets.inverter_run("paper"), read_mapping(path)) == run
 
 
 @pytest.fixture(scope="module")

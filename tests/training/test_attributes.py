@@ -20,7 +20,6 @@ from stylefeatureeditor.training.attributes import (
     rate,
     shifted,
 )
-from stylefeatureeditor.training.phase import LabelledPhase
 from tiny import tiny_photos
 
 CONFIG = AttributeTrainingConfig(
@@ -56,12 +55,8 @@ def train(phase, start, end):
     metrics = []
     for step in range(start, end):
         torch.manual_seed(step)
-        metrics.append(phase.train_labelled_step(photos, torch.arange(16), step))
+        metrics.append(phase.train_step(photos, step, phase.labels))
     return metrics
-
-
-def test_is_a_phase_that_looks_up_labels():
-    assert isinstance(make(), LabelledPhase)
 
 
 def test_learns_what_can_be_seen():
@@ -87,8 +82,8 @@ def test_validation_leaves_the_network_as_it_is():
 def test_labels_are_those_of_the_indices():
     photos, _ = bright_and_warm(16)
     phases = [prepared(make()), prepared(make())]
-    right = phases[0].train_labelled_step(photos[4:8], torch.arange(4, 8), 0)
-    wrong = phases[1].train_labelled_step(photos[4:8], torch.arange(5, 9), 0)
+    right = phases[0].train_step(photos[4:8], 0, phases[0].labels[4:8])
+    wrong = phases[1].train_step(photos[4:8], 0, phases[1].labels[5:9])
     assert right["loss"] != wrong["loss"]
 
 
@@ -100,7 +95,7 @@ def test_unknown_answers_count_nothing():
     logits = torch.zeros(16, 2)
     logits[:, 1] = 100.0
     assert phase._loss(logits, phase.labels).item() == pytest.approx(0.6931, abs=1e-3)
-    found = prepared(phase).train_labelled_step(photos, torch.arange(16), 0)
+    found = prepared(phase).train_step(photos, 0, phase.labels)
     assert 0 <= found["accuracy"] <= 1
 
 
@@ -157,7 +152,7 @@ def test_resumes_exactly():
 
     class Labelled(AttributePhase):
         def train_step(self, photos, step):
-            return self.train_labelled_step(photos, torch.arange(len(photos)), step)
+            return super().train_step(photos, step, self.labels[: len(photos)])
 
     def fresh():
         config = replace(CONFIG, jitter=2, network=replace(CONFIG.network, dropout=0.5))

@@ -11,6 +11,7 @@ from stylefeatureeditor.training.augment import (
     AugmentConfig,
     Draws,
     colour_map,
+    diff_augment,
     geometry_map,
     recolour,
     resample,
@@ -157,3 +158,38 @@ def test_a_wrong_setting_or_shape_is_refused():
         AugmentConfig(speed=0)
     with pytest.raises(ShapeError, match="images: expected shape"):
         AdaptiveAugment(AugmentConfig())(torch.zeros(1, 4, 8, 8))
+
+
+class TestDiffAugment:
+    def test_moves_by_an_eighth_and_cuts_a_square_out(self):
+        torch.manual_seed(0)
+        ones = torch.ones(64, 3, 32, 32)
+        drawn = diff_augment(ones)
+        for image in drawn:
+            assert (image[0] == image[1]).all()  # grey stays grey
+            seen = image[0][image[0] != 0]
+            assert seen.unique().numel() == 1  # one brightness
+            assert 0.5 <= seen[0] <= 1.5
+            gone = (image[0] == 0).sum()
+            assert 8 * 8 <= gone <= 16 * 16 + 32 * 32 - 28 * 28
+
+    def test_a_place_tells_where_it_came_from(self):
+        torch.manual_seed(1)
+        places = torch.arange(256.0).reshape(1, 1, 16, 16).expand(32, 3, 16, 16) + 1
+        colour = {"rand": lambda *_, **__: torch.full((3, 32, 1, 1, 1), 0.5)}  # but saturation: x 1
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "rand", colour["rand"])
+            drawn = diff_augment(places)
+        for image in drawn[:, 0]:
+            kept = image.nonzero()
+            moved = {
+                tuple((torch.tensor([(v - 1) // 16, (v - 1) % 16]) - p).tolist())
+                for p, v in ((p, round(image[tuple(p)].item())) for p in kept)
+            }
+            assert len(moved) == 1  # all by the same whole pixels
+            assert max(map(abs, moved.pop())) <= 2
+
+    def test_the_gradient_passes(self):
+        images = torch.rand(4, 3, 16, 16, requires_grad=True)
+        diff_augment(images).sum().backward()
+        assert images.grad.abs().sum() > 0

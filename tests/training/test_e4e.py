@@ -159,7 +159,7 @@ def test_validates_and_shows_the_stage_it_is_in():
 def test_codes_start_from_latent_avg():
     phase = prepared(make())
     with torch.no_grad():
-        _, wplus = phase.encoding(tiny_photos(2), 1)
+        _, wplus = phase.forward(tiny_photos(2), 1)
         _, moved = _with_other_average(phase)
     torch.testing.assert_close(moved - wplus, torch.ones(2, STYLES, WIDTH))
 
@@ -167,7 +167,7 @@ def test_codes_start_from_latent_avg():
 def _with_other_average(phase):
     phase = prepared(make())
     phase.model.generator.latent_avg.add_(1.0)
-    return phase.encoding(tiny_photos(2), 1)
+    return phase.forward(tiny_photos(2), 1)
 
 
 def test_refuses_negative_settings():

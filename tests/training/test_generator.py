@@ -20,10 +20,9 @@ from stylefeatureeditor.training.augment import AugmentConfig
 from stylefeatureeditor.training.generator import (
     GeneratorPhase,
     GeneratorTrainingConfig,
-    heuristic_gamma,
-    preset,
 )
 from stylefeatureeditor.training.loop import LoopConfig, make_accelerator
+from stylefeatureeditor.training.presets import generator_run
 from stylefeatureeditor.weights.storage import load_tensors
 
 if TYPE_CHECKING:
@@ -45,6 +44,10 @@ def ready(config: GeneratorTrainingConfig = TINY, accumulate: int = 1, seed: int
     config = LoopConfig(device="cpu", precision="fp32", accumulate=accumulate)
     phase.prepare(make_accelerator(config))
     return phase
+
+
+def standard(size: int) -> GeneratorTrainingConfig:
+    return generator_run("standard", size).training
 
 
 def photos(count: int = 4) -> torch.Tensor:
@@ -147,10 +150,21 @@ def test_r1_asks_for_no_second_derivative_of_the_augmentation(monkeypatch):
 
     taken = functional.grid_sample
     monkeypatch.setattr(functional, "grid_sample", lambda x, grid, **_: OnceOnly.apply(x, grid))
-    phase = ready(replace(TINY, augment=AugmentConfig(start=1.0, fixed=True), path_weight=2.0))
+    phase = ready(
+        replace(TINY, augment="ada", ada=AugmentConfig(start=1.0, fixed=True), path_weight=2.0)
+    )
     metrics = phase.train_step(photos(), 0)
     assert metrics["r1"] > 0
     assert metrics["augment_p"] == 1
+
+
+def test_diff_augment_is_what_d_sees_of_photos_and_of_drawn_images(monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "diff_augment", lambda images: seen.append(len(images)) or images)
+    phase = ready(replace(TINY, augment="diff"))
+    phase.train_step(photos(), 0)
+    assert seen == [4, 4, 4]  # drawn and photos for D, drawn for G
+    assert "augment" not in phase.state_dict()
 
 
 def test_the_average_is_half_way_after_its_half_life():
@@ -192,7 +206,7 @@ def test_mixing_takes_late_styles_from_a_second_code(mixing):
 
 
 def test_a_restored_phase_goes_on_bit_by_bit():
-    config = replace(TINY, augment=AugmentConfig(start=0.5, every=1), path_weight=2.0)
+    config = replace(TINY, augment="ada", ada=AugmentConfig(start=0.5, every=1), path_weight=2.0)
     whole, first = ready(config), ready(config)
     batches = [photos() for _ in range(4)]
 
@@ -225,11 +239,11 @@ def test_two_half_batches_accumulate_to_one_whole():
     x = photos(8)
     torch.manual_seed(3)
     draws = torch.randn(2, 8, 8)
-    whole._draw = lambda _: whole.drawing(draws, torch.zeros(8, 4, dtype=torch.bool))
+    whole._draw = lambda _: whole.forward(draws, torch.zeros(8, 4, dtype=torch.bool))
     whole.train_step(x, 0)
     parts = ready(config, accumulate=2)  # accelerate keeps this number for all its objects
     for half in (slice(0, 4), slice(4, 8)):
-        parts._draw = lambda _, half=half: parts.drawing(
+        parts._draw = lambda _, half=half: parts.forward(
             draws[:, half], torch.zeros(4, 4, dtype=torch.bool)
         )
         with parts.accelerator.accumulate(parts.discriminator):
@@ -276,14 +290,14 @@ def test_the_saved_model_is_the_average(tmp_path: Path):
 
 
 def test_presets_follow_the_published_heuristic():
-    assert preset(256).r1_gamma == pytest.approx(0.0002 * 256**2 / 16)
-    assert heuristic_gamma(64, 32) == pytest.approx(0.0256)
+    assert standard(256).r1_gamma == pytest.approx(0.0002 * 256**2 / 16)
+    assert standard(64).r1_gamma == pytest.approx(0.0256)
     for size in (64, 128, 256, 512, 1024):
-        config = preset(size)
+        config = standard(size)
         assert config.network.size == config.discriminator.size == size
         assert (config.path_weight > 0) == (size >= 256)
     with pytest.raises(ConfigError, match="presets for 64, 128"):
-        preset(48)
+        standard(48)
 
 
 def test_contradictory_settings_are_refused():

@@ -1,4 +1,4 @@
-"""From a small G and D to ones of twice the size."""
+"""From a trained G and D to ones of their size, and to ones of twice the size."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import pytest
 import torch
 
 from phase_training import prepared
-from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.generator.discriminator import DiscriminatorConfig
 from stylefeatureeditor.generator.layers import upsample_rgb
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
-from stylefeatureeditor.training.generator import GeneratorPhase, GeneratorTrainingConfig
-from stylefeatureeditor.training.growing import grow_from
+from stylefeatureeditor.training.generator import (
+    GeneratorPhase,
+    GeneratorTrainingConfig,
+    begin_from,
+    read_networks,
+)
+from stylefeatureeditor.weights.storage import save_tensors
 
 pytest.importorskip("accelerate")
 
@@ -38,7 +43,7 @@ def small() -> GeneratorPhase:
 
 
 def test_the_first_images_are_the_small_ones_upsampled(small):
-    grown = grow_from(small.state_dict(), config(16))
+    grown = begin_from(small.state_dict(), config(16))
     z = torch.randn(3, 8)
     for name in ("generator", "average"):
         before, after = getattr(small, name), getattr(grown, name)
@@ -47,7 +52,7 @@ def test_the_first_images_are_the_small_ones_upsampled(small):
 
 
 def test_the_layers_of_d_keep_their_side(small):
-    grown = grow_from(small.state_dict(), config(16))
+    grown = begin_from(small.state_dict(), config(16))
     old, new = small.discriminator, grown.discriminator
     features = torch.randn(4, 8, 8, 8)
     torch.testing.assert_close(new.blocks[1](features), old.blocks[0](features))
@@ -56,7 +61,7 @@ def test_the_layers_of_d_keep_their_side(small):
 
 
 def test_the_grown_phase_trains_all_its_layers(small):
-    grown = grow_from(small.state_dict(), config(16))
+    grown = begin_from(small.state_dict(), config(16))
     prepared(grown)
     for step in range(2):  # the new layer learns once its RGB has left zero
         before = {name: p.clone() for name, p in grown.generator.named_parameters()}
@@ -68,8 +73,43 @@ def test_the_grown_phase_trains_all_its_layers(small):
 
 def test_networks_that_differ_in_more_than_size_are_refused(small):
     with pytest.raises(ConfigError, match="only the size may differ"):
-        grow_from(small.state_dict(), config(16, base=16))
+        begin_from(small.state_dict(), config(16, base=16))
     deeper = config(16)
     shallow = replace(deeper, network=replace(deeper.network, mapping_layers=1))
     with pytest.raises(ConfigError, match="missing in the larger"):
-        grow_from(small.state_dict(), shallow)
+        begin_from(small.state_dict(), shallow)
+
+
+def test_networks_of_its_size_are_taken_as_they_are(small):
+    state = small.state_dict()
+    kept = {name: state[name] for name in ("average", "discriminator")}
+    same = begin_from(kept, config(8))
+    for name, source in (("generator", "average"), ("average", "average")):
+        for key, tensor in getattr(same, name).state_dict().items():
+            assert torch.equal(tensor, state[source][key]), key
+    for key, tensor in same.discriminator.state_dict().items():
+        assert torch.equal(tensor, state["discriminator"][key]), key
+
+
+def test_networks_double_once_at_a_time(small):
+    with pytest.raises(ConfigError, match="twice its size at a time, not to 32 px"):
+        begin_from(small.state_dict(), config(32))
+
+
+def test_a_compact_file_holds_both_networks(small, tmp_path):
+    state = small.state_dict()
+    tensors = {
+        f"{name}.{key}": tensor
+        for name in ("average", "discriminator")
+        for key, tensor in state[name].items()
+    }
+    save_tensors(tmp_path / "g.safetensors", tensors, {}, torch.float16)
+    read = read_networks(tmp_path / "g.safetensors")
+    grown = begin_from(read, config(16))
+    assert torch.equal(grown.average.constant, state["average"]["constant"].half().float())
+    save_tensors(tmp_path / "h.safetensors", {"average.x": torch.ones(1)}, {})
+    with pytest.raises(WeightsError, match="both average"):
+        read_networks(tmp_path / "h.safetensors")
+    save_tensors(tmp_path / "i.safetensors", {"x": torch.ones(1)}, {})
+    with pytest.raises(WeightsError, match=r"should hold average\.\* .*, got x"):
+        read_networks(tmp_path / "i.safetensors")

@@ -118,9 +118,9 @@ def test_features_are_blended_in():
     photos = tiny_photos(2)
     phase = prepared(make(replace(config, batch_norm="frozen")))
     with torch.no_grad():
-        drawn, from_codes, _, _ = phase.redrawing(photos, 0.0)
+        drawn, from_codes, _, _ = phase.forward(photos, 0.0)
         assert torch.equal(drawn, from_codes)
-        assert not torch.allclose(phase.redrawing(photos, 1.0)[0], from_codes, atol=1e-2)
+        assert not torch.allclose(phase.forward(photos, 1.0)[0], from_codes, atol=1e-2)
     assert run_steps(phase, photos, 5, 6)[0]["blend"] == 0.5
 
 

@@ -18,9 +18,17 @@ import phase_processes
 import toy_training
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.errors import ConfigError, TrainingError
-from stylefeatureeditor.training.loop import LoopConfig, run
+from stylefeatureeditor.training.loop import LoopConfig
 from tiny import SIZE
-from toy_training import ToyPhase, final_model, read_log, toy_config, toy_images, write_pictures
+from toy_training import (
+    ToyPhase,
+    final_model,
+    read_log,
+    run,
+    toy_config,
+    toy_images,
+    write_pictures,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,7 +194,7 @@ def test_changed_settings_are_named_on_resuming(
     run(ToyPhase(), toy_config(steps=2), images, tmp_path)
     with caplog.at_level(logging.WARNING):
         run(ToyPhase(), toy_config(steps=3), images, tmp_path, resume=True)
-    assert "settings changed since the run was last started: steps" in caplog.text
+    assert "settings changed since the run was last started: loop.steps" in caplog.text
 
 
 def test_validation_samples_and_curves_are_written(images: ImageSet, tmp_path: Path):
@@ -201,14 +209,14 @@ def test_validation_samples_and_curves_are_written(images: ImageSet, tmp_path: P
     assert any((tmp_path / "tensorboard").iterdir())
 
 
-def test_a_labelled_phase_gets_the_numbers_of_its_photos(images: ImageSet, tmp_path: Path):
+def test_a_labelled_phase_gets_the_labels_of_its_photos(images: ImageSet, tmp_path: Path):
     class Labelled(ToyPhase):
-        train_step = None  # type: ignore[assignment]
+        labels = torch.arange(len(images))
 
-        def train_labelled_step(
-            self, photos: torch.Tensor, indices: torch.Tensor, step: int
+        def train_step(
+            self, photos: torch.Tensor, step: int, labels: torch.Tensor
         ) -> dict[str, float]:
-            torch.testing.assert_close(photos, images.photos(indices.tolist()))
+            torch.testing.assert_close(photos, images.photos(labels.tolist()))
             return ToyPhase.train_step(self, photos, step)
 
     assert run(Labelled(), toy_config(accumulate=2), images, tmp_path).finished

@@ -14,7 +14,7 @@ PIXELS = ImageLossConfig(lpips=0.0, identity=0.0)
 
 
 def test_a_loss_of_pixels_reads_nothing(tmp_path):
-    found = load_loss_networks((PIXELS,), tmp_path / "nowhere", None)
+    found = load_loss_networks((PIXELS,), None, tmp_path / "nowhere")
     assert (found.perceptual, found.identity, found.attributes) == (None, None, None)
 
 
@@ -35,13 +35,13 @@ def test_a_loss_of_pixels_reads_nothing(tmp_path):
 )
 def test_a_missing_network_says_how_to_get_it(tmp_path, config, sentence):
     with pytest.raises(WeightsError, match=sentence):
-        load_loss_networks((PIXELS, config), tmp_path, None)
+        load_loss_networks((PIXELS, config), None, tmp_path)
 
 
 def test_two_losses_cannot_compare_different_identities(tmp_path):
     losses = [ImageLossConfig(lpips=0.0, identity_features=name) for name in ("arcface", "moco")]
     with pytest.raises(ConfigError, match="share their identity_features"):
-        load_loss_networks(tuple(losses), tmp_path, None)
+        load_loss_networks(tuple(losses), None, tmp_path)
 
 
 def test_a_classifier_is_found_by_its_file_and_by_its_run(tmp_path):

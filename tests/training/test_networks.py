@@ -1,21 +1,17 @@
 """What the phases share: frozen and training networks, measures and pictures."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
 
 from phase_training import changed, snapshot
-from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.training.networks import (
     freeze,
     likeness,
     picture,
     set_training,
-    with_config,
 )
-from tiny import tiny_model, tiny_photos
+from tiny import tiny_photos
 
 
 def normalising():
@@ -38,18 +34,6 @@ def test_batch_norm_of_a_training_network_follows_its_mode(mode, drifts):
     network(tiny_photos(2))
     assert network[2].training
     assert bool(changed(network, before)) is drifts
-
-
-def test_another_config_keeps_the_networks_it_is_told_to():
-    model = tiny_model()
-    config = replace(model.config, inverter=replace(model.config.inverter, fuser=None))
-    fresh = with_config(model, config, ("generator", "e4e"))
-    assert changed(fresh.generator, snapshot(model.generator)) == set()
-    assert changed(fresh.e4e, snapshot(model.e4e)) == set()
-    assert changed(fresh.feature_editor, snapshot(model.feature_editor))
-    assert fresh.inverter.fuser is None
-    with pytest.raises(ConfigError, match="inverter cannot change"):
-        with_config(model, config, ("inverter",))
 
 
 def test_likeness_is_measured_on_what_can_be_shown():

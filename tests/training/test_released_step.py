@@ -104,7 +104,7 @@ def inverted(model, photos):
 @pytest.mark.parametrize("step", [STEP, 5_000])
 def test_a_step_of_phase_1(networks, step):
     (own, own_critic), (model, critic) = networks
-    config = replace(presets.released_inverter().training, image=IMAGE)
+    config = replace(presets.inverter_run("released").training, image=IMAGE)
     phase = prepared(InverterPhase(config, own, own_critic, LossNetworks()))
     found = take_step(phase, own.inverter, step)
 
@@ -129,7 +129,7 @@ def test_a_step_of_phase_1(networks, step):
 
 def test_a_step_of_phase_2(networks):
     (own, own_critic), (model, critic) = networks
-    config = replace(presets.released_editor().training, edit=IMAGE, inversion=IMAGE)
+    config = replace(presets.editor_run("released").training, edit=IMAGE, inversion=IMAGE)
     phase = prepared(EditorPhase(config, own, (AGE,), own_critic, LossNetworks()))
     found = take_step(phase, own.feature_editor, STEP)
 

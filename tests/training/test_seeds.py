@@ -6,7 +6,7 @@ import itertools
 
 import torch
 
-from stylefeatureeditor.training.seeds import seed_of, shared_generator
+from stylefeatureeditor.training.loop import seed_of, shared_generator
 
 
 def test_seeds_differ_by_every_part_and_their_order():

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.web.limits import Limits
-from stylefeatureeditor.web.models import Models, model_label
+from stylefeatureeditor.web.loaded_models import Models, model_label
+from stylefeatureeditor.web.opened import Limits
 from stylefeatureeditor.web.session import Session
-from stylefeatureeditor.web.settings import Subject, as_command, as_python
+from stylefeatureeditor.web.settings import as_command, as_python
 from tiny_methods import tiny_method_editor
 
 
@@ -39,9 +39,10 @@ def test_what_the_page_shows_as_code_opens_the_method(psp, portrait):
     session.choose_model(psp)
     session.open(portrait, "portrait.png")
     session.change(edits={"smile": 1.0})
-    subject = Subject(photo="portrait.png", model=psp, editor=type(session.editor).__name__)
-    assert "sfe.Editor.from_pretrained('psp')" in as_python(session.settings, subject)
-    assert "--model psp" in as_command(session.settings, subject)
+    subject = {"photo": "portrait.png", "model": psp}
+    python = as_python(session.settings, **subject, editor=type(session.editor).__name__)
+    assert "sfe.Editor.from_pretrained('psp')" in python
+    assert "--model psp" in as_command(session.settings, **subject)
     assert session.editor.method.name == "pSp"
 
 

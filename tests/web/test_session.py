@@ -16,7 +16,7 @@ from stylefeatureeditor.errors import (
     WeightsError,
 )
 from stylefeatureeditor.web.brush import read_painted
-from stylefeatureeditor.web.limits import Limits
+from stylefeatureeditor.web.opened import Limits
 from stylefeatureeditor.web.session import Session
 
 

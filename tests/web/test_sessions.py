@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from stylefeatureeditor.errors import ConfigError, PhotoError
-from stylefeatureeditor.web.limits import Limits
+from stylefeatureeditor.web.opened import Limits
 from stylefeatureeditor.web.sessions import Sessions
 
 

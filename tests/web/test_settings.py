@@ -4,14 +4,14 @@ import pytest
 
 from stylefeatureeditor.cli.main import build_parser
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.web.settings import Settings, Subject, as_command, as_python
+from stylefeatureeditor.web.settings import Settings, as_command, as_python
 
 SMILE = Settings(edits={"smile": 2.0, "age": -3.5})
 
 
 def words_of(settings: Settings, **subject) -> list[str]:
     subject = {"photo": "portrait.jpg", "model": "faces", **subject}
-    return shlex.split(as_command(settings, Subject(**subject)))
+    return shlex.split(as_command(settings, **subject))
 
 
 def test_the_command_line_understands_the_command():
@@ -42,14 +42,14 @@ def test_an_aligned_crop_has_no_face_to_choose():
 def test_a_mask_that_was_never_painted_is_no_mask():
     settings = Settings(edits={"smile": 1.0}, mask="painted")
     assert "--mask" not in words_of(settings)
-    assert "mask" not in as_python(settings, Subject(photo="a.png", model="faces"))
+    assert "mask" not in as_python(settings, photo="a.png", model="faces")
 
 
 @pytest.mark.parametrize("photo", ["portrait.jpg", "portrait.safetensors", 'a"b\\.png'])
 @pytest.mark.parametrize("face", [1, 2, "all"])
 def test_the_lines_of_python_compile(photo: str, face):
     settings = Settings(edits={"smile": 2.0}, face=face, mask="face", blend="none")
-    lines = as_python(settings, Subject(photo=photo, model="faces"))
+    lines = as_python(settings, photo=photo, model="faces")
     compile(lines, "lines", "exec")
     assert ("load_inversion" in lines) == photo.endswith(".safetensors")
 

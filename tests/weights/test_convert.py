@@ -212,7 +212,7 @@ def without(table, key):
         ({"state_dict": PHASE_1}, GENERATOR, E4E, "phase-1 file .Inverter only.; take the phase-2"),
         ({"state_dict": {}}, GENERATOR, E4E, "no StyleFeatureEditor checkpoint: expected keys"),
         (E4E, GENERATOR, E4E, "no StyleFeatureEditor checkpoint"),
-        (GENERATOR, GENERATOR, E4E, "not a checkpoint of the expected kind"),
+        (GENERATOR, GENERATOR, E4E, "a checkpoint of another method or kind"),
         ([1, 2], GENERATOR, E4E, "holds list, expected a checkpoint's table"),
         ({"state_dict": {"inverter.a": 3}}, GENERATOR, E4E, "no table of tensors"),
         ({"state_dict": {3: MEAN}}, GENERATOR, E4E, "no table of tensors"),
@@ -232,7 +232,7 @@ def without(table, key):
             {"state_dict": LIGHT},
             {**GENERATOR, "latent_avg": torch.stack([MEAN, MEAN + 1])},
             E4E,
-            "the rows of latent_avg differ",
+            "latent_avg differs between styles",
         ),
         (
             {"state_dict": LIGHT},

@@ -8,7 +8,7 @@ from seeded import fixed_w, latent_avg
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
 from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.records import Codes
-from stylefeatureeditor.training.parts import load_generator
+from stylefeatureeditor.training.run_folder import load_generator
 from stylefeatureeditor.weights.storage import load_tensors
 
 

@@ -9,7 +9,7 @@ from seeded_critics import seeded_critic
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
 from stylefeatureeditor.weights.convert import read_discriminator
-from stylefeatureeditor.weights.discriminator_keys import (
+from stylefeatureeditor.weights.released import (
     ada_discriminator_state,
     rosinality_discriminator_state,
 )

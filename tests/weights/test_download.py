@@ -89,7 +89,7 @@ def test_a_download_goes_on_after_the_program_ended(server, source, tmp_path):
         fetch(source, tmp_path, stop)
     assert not (tmp_path / "model.bin").exists()
     kept = (tmp_path / "model.bin.part").stat().st_size
-    assert kept == 2000
+    assert kept >= 2000
     assert fetch(source, tmp_path).read_bytes() == CONTENT
     assert server.requests == [None, f"bytes={kept}-"]
 
@@ -161,6 +161,50 @@ def test_a_web_page_is_not_a_model(server, source, tmp_path):
     server.kind = "text/html; charset=utf-8"
     with pytest.raises(DownloadError, match="web page"):
         fetch(replace(source, size=None, sha256=None), tmp_path)
+
+
+@pytest.mark.parametrize("body", [b"version https://git-lfs.github.com/spec/v1\n", b"\n<HTML>"])
+def test_what_stands_for_a_file_is_not_taken_for_it(body, server, source, tmp_path):
+    server.content = body
+    with pytest.raises(DownloadError, match=r"LFS pointer|web page"):
+        fetch(replace(source, size=None, sha256=None), tmp_path)
+    assert left(tmp_path) == []
+
+
+def test_a_packed_body_is_not_taken_for_the_file(server, source, tmp_path):
+    server.headers = {"Content-Encoding": "gzip"}
+    with pytest.raises(DownloadError, match="packed"):
+        fetch(replace(source, size=None, sha256=None), tmp_path)
+
+
+def test_reading_stops_at_the_known_size(server, source, tmp_path):
+    server.content, server.headers = CONTENT + bytes(5000), {"Content-Length": None}
+    assert fetch(source, tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("length", ["\xb2", "-1", "9" * 5000, "many"])
+def test_a_length_that_is_no_number_is_passed_over(length, server, source, tmp_path):
+    server.headers = {"Content-Length": length}
+    assert fetch(source, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_range_that_ends_early_is_not_the_whole(server, source, tmp_path):
+    server.cuts, server.short = [3000], 100
+    assert fetch(replace(source, size=None, sha256=None), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [None, "bytes=3000-", "bytes=3100-"]
+
+
+def test_a_redirection_to_no_address_is_one_sentence(server, source, tmp_path):
+    server.statuses, server.moves = [302], "http://[::1"
+    with pytest.raises(DownloadError, match="no address"):
+        fetch(source, tmp_path)
+
+
+def test_a_server_that_drips_is_left(server, source, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "DRIP_SECONDS", 0.05)
+    server.drip = 0.02
+    with pytest.raises(DownloadError, match="bytes came in"):
+        fetch(source, tmp_path)
 
 
 def test_a_full_disk_is_named_before_the_download(source, tmp_path, monkeypatch):
@@ -268,10 +312,10 @@ def test_a_read_only_folder_is_one_sentence(source, tmp_path):
 def test_a_read_only_folder_with_the_file_is_enough(source, tmp_path, monkeypatch):
     (tmp_path / "model.bin").write_bytes(CONTENT)
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(download, "_locked", refuse)
+    monkeypatch.setattr(download, "FileLock", refuse)
     assert fetch(source, tmp_path) == tmp_path / "model.bin"
     (tmp_path / "model.bin").unlink()
     with pytest.raises(DownloadError, match="SFE_CACHE"):

@@ -14,11 +14,11 @@ from stylefeatureeditor.generator.layers import blur_kernel
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.nvidia import nvidia_generator_state
 from stylefeatureeditor.weights.released import (
     generator_state,
     ir_trunk_state,
     iresnet_trunk_state,
+    nvidia_generator_state,
 )
 
 

@@ -19,7 +19,7 @@ def test_every_source_is_well_formed(source):
         parts = urlsplit(url)
         assert parts.scheme == "https"
         assert parts.path.count("//") == 0
-        assert not parts.query
+        assert not parts.query or parts.hostname == "drive.usercontent.google.com"
     assert source.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", source.sha256)
     assert source.size is None or source.size > 0
     assert source.what
@@ -75,3 +75,9 @@ def test_a_name_is_a_group_or_a_file_or_an_error_with_the_nearest():
         find_sources("fhq")
     with pytest.raises(WeightsError, match="did you mean"):
         find_sources("zzzzzz")
+
+
+def test_what_has_no_licence_says_so():
+    unlicensed = {source.name for source in SOURCES.values() if source.licence is None}
+    assert unlicensed >= {"style-transformer-ffhq", "hfgi-ffhq"}
+    assert all(SOURCES[name].terms.startswith("none stated") for name in unlicensed)

@@ -8,14 +8,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from stylefeatureeditor import files
 from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.files import sha256_file
 from stylefeatureeditor.weights import storage
 from stylefeatureeditor.weights.storage import (
     ALIGNMENT,
     load_tensors,
     read_json,
     save_tensors,
-    sha256_file,
     write_json,
 )
 
@@ -151,7 +152,7 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
 
 
 def test_sha256_is_that_of_the_whole_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "HASH_CHUNK_BYTES", 7)
+    monkeypatch.setattr(files, "HASH_CHUNK_BYTES", 7)
     path = tmp_path / "a"
     path.write_bytes(bytes(range(100)))
     assert sha256_file(path) == hashlib.sha256(bytes(range(100))).hexdigest()

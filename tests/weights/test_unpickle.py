@@ -17,6 +17,7 @@ import hostile
 import nvidia_pickle
 from hostile import Call
 from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.weights import restricted
 from stylefeatureeditor.weights.unpickle import (
     read_array,
     read_numpy_pickle,
@@ -169,6 +170,7 @@ BAD_PROGRAMS = {
     "too much": b"NN.",
     "open group": b"(N.",
     "claims more bytes than there are": b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b"a.",
+    "claims more of an array than there is": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b"a.",
     "claims a longer string than there is": b"X\xff\xff\xff\x7fa.",
 }
 
@@ -243,6 +245,82 @@ def test_a_tensor_beyond_its_memory_is_refused(offset, size, stride, tmp_path):
         nvidia_pickle.dump({"G": nvidia_pickle.SynthesisLayer(1), "x": _view(offset, size, stride)})
     )
     refuses(read_nvidia_pickle, path, "damaged")
+
+
+def test_a_shared_argument_makes_no_copies_without_end(tmp_path):
+    text = b"X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20) + b"q\x000"
+    name = _global("_codecs", "encode") + b"q\x010"
+    path = tmp_path / "bomb.pkl"
+    path.write_bytes(b"\x80\x02" + text + name + b"](" + b"h\x01h\x00\x85R" * 5_000 + b"e.")
+    for reader in READERS.values():  # 5 GB
+        refuses(reader, path, "more data than it holds")
+
+
+def test_a_pickle_of_endlessly_many_steps_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(restricted, "MAX_STEPS", 1_000)
+    path = tmp_path / "bomb.pkl"
+    path.write_bytes(b"\x80\x04" + b"\x8f" * 2_000 + b".")
+    for reader in READERS.values():
+        refuses(reader, path, "too long")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_number_too_long_to_be_printed_is_refused(zipped, tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save({"conv_clamp": 10**400}, path, _use_new_zipfile_serialization=zipped)
+    refuses(read_torch, path, "too many digits")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.eye(3).to_sparse(),
+        lambda: torch.eye(3).to_sparse_csr(),
+        lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+        lambda: torch.ones(3, device="meta"),
+        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        lambda: torch.ones(1).expand(1 << 40),
+        lambda: torch.ones(3, dtype=torch.complex64),
+    ],
+)
+def test_a_tensor_that_is_not_dense_is_refused(make, zipped, tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save({"weight": make()}, path, _use_new_zipfile_serialization=zipped)
+    refuses(read_torch, path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_every_dtype_and_shared_memory_come_out_as_torch_reads_them(zipped, tmp_path):
+    base = torch.randn(4, 6)
+    content = {"a": base, "b": base[1:, ::2], "c": base.t(), "p": nn.Parameter(base)}
+    kinds = (torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16)
+    for kind in (*kinds, torch.int8, torch.uint8, torch.bool):
+        content[str(kind)] = base.to(kind)
+    content["empty"], content["number"] = torch.empty(0, 3), torch.tensor(2.5)
+    path = tmp_path / "model.pt"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    read = read_torch(path)
+    for name, want in content.items():
+        torch.testing.assert_close(read[name], want.data, rtol=0, atol=0, check_stride=True)
+    assert read["a"].data_ptr() == read["c"].data_ptr()
+    assert read["a"].data_ptr() % 64 == 0
+    read["a"].zero_()
+    torch.testing.assert_close(read_torch(path)["a"], base, rtol=0, atol=0)
+
+
+def test_what_one_directory_of_a_zip_hides_is_not_read_by_another(tmp_path):
+    """The end of a file decides; a directory in front of it stands for nothing."""
+    path = tmp_path / "model.pt"
+    torch.save({"weight": torch.ones(3)}, path)
+    hidden = io.BytesIO()
+    with zipfile.ZipFile(hidden, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({"weight": [0] * 100_000}))
+    path.write_bytes(hidden.getvalue() + path.read_bytes())
+    assert read_torch(path)["weight"].tolist() == [1, 1, 1]
+    path.write_bytes(path.read_bytes() + hidden.getvalue())
+    refuses(read_torch, path, "compressed")
 
 
 def _view(offset, size, stride):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.convolution import Conv1x1, Conv3x3, cpu_layout, normalized
+from stylefeatureeditor.backbones.shortcut import Conv1x1
 from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, ConfigError, check_sizes
 
 
@@ -67,9 +67,9 @@ class IRBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(in_channels)
-        self.conv1 = Conv3x3(in_channels, out_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.activation = nn.PReLU(out_channels)
-        self.conv2 = Conv3x3(out_channels, out_channels, stride)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, stride, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.excite = nn.Identity() if squeeze is None else SqueezeExcitation(out_channels, squeeze)
         self.shortcut: nn.Module
@@ -83,9 +83,8 @@ class IRBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, S, S) -> (B, C', S / stride, S / stride)."""
-        branch = self.activation(normalized(x, self.norm1, self.conv1, None))
-        branch = normalized(branch, None, self.conv2, self.norm2)
-        return self.shortcut(x) + self.excite(branch)
+        branch = self.activation(self.conv1(self.norm1(x)))
+        return self.shortcut(x) + self.excite(self.norm2(self.conv2(branch)))
 
 
 class IRTrunk(nn.Module):
@@ -109,7 +108,7 @@ class IRTrunk(nn.Module):
 
     def forward(self, photos: Tensor) -> list[Tensor]:
         """(B, 3, S, S) -> the four stage outputs: sides S/2, S/4, S/8, S/16."""
-        x, outputs = self.stem(cpu_layout(photos)), []
+        x, outputs = self.stem(photos), []
         for index, block in enumerate(self.blocks):
             x = block(x)
             if index in self.config.stage_ends:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from stylefeatureeditor.convolution import Conv1x1, Conv3x3, cpu_layout, normalized
+from stylefeatureeditor.backbones.shortcut import Conv1x1
 from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, ConfigError, check_sizes
 
 
@@ -46,16 +46,16 @@ class IResNetBranch(nn.Module):
         super().__init__()
         out = out_channels or in_channels
         self.norm1 = nn.BatchNorm2d(in_channels)
-        self.conv1 = Conv3x3(in_channels, out)
+        self.conv1 = nn.Conv2d(in_channels, out, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(out)
         self.activation = nn.PReLU(out)
-        self.conv2 = Conv3x3(out, out, stride)
+        self.conv2 = nn.Conv2d(out, out, 3, stride, padding=1, bias=False)
         self.norm3 = nn.BatchNorm2d(out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the branch, to be added to the skip."""
-        x = self.activation(normalized(x, self.norm1, self.conv1, self.norm2))
-        return normalized(x, None, self.conv2, self.norm3)
+        x = self.activation(self.norm2(self.conv1(self.norm1(x))))
+        return self.norm3(self.conv2(x))
 
 
 class IResNetLayer(nn.Module):
@@ -101,7 +101,7 @@ class IResNetTrunk(nn.Module):
 
     def forward(self, photos: Tensor) -> list[Tensor]:
         """(B, 3, S, S) in [-1, 1] -> the four stage outputs, each (B, channels[i], ...)."""
-        x, outputs = self.stem(cpu_layout(photos)), []
+        x, outputs = self.stem(photos), []
         for stage in self.stages:
             x = stage(x)
             outputs.append(x)
@@ -125,7 +125,7 @@ class FeatureMerger(nn.Module):
 
     def forward(self, pair: Tensor) -> Tensor:
         """(B, 2C, S, S) -> (B, C, S, S)."""
-        x = self.merge(cpu_layout(pair))
+        x = self.merge(pair)
         for branch in self.branches:
             x = x + branch(x)
         return x

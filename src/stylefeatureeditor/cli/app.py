@@ -10,7 +10,7 @@ import webbrowser
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.options import add_command, add_device
+from stylefeatureeditor.cli.options import add_command, add_device, flag
 from stylefeatureeditor.cli.output import Progress, warn
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ def add_to(commands: Commands) -> None:
         "--host", default=HOST, help="address to listen on; others than %(default)s are warned of"
     )
     parser.add_argument("--port", type=int, help="a free one from 7860 on if left out")
-    parser.add_argument("--browser", action="store_true", help="open the page in the browser")
+    flag(parser, "--browser", "open the page in the browser")
     add_device(parser)
 
 
 def serve_page(args: argparse.Namespace) -> int:
     """Run `sfe app` until it is interrupted or asked to end."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch asks Linux for large pages
-    from stylefeatureeditor.web.models import Models
+    from stylefeatureeditor.web.loaded_models import Models
     from stylefeatureeditor.web.serve import LOOPBACK, serving
 
     models = Models(args.model, args.device)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylefeatureeditor.cli import fitting
 from stylefeatureeditor.cli.options import (
     add_command,
+    add_device,
     add_json,
     add_layers,
-    pair,
+    flag,
+    reader,
+    row_rule,
 )
-from stylefeatureeditor.cli.output import print_json, print_table
+from stylefeatureeditor.cli.output import Progress, print_json, print_table, warn
+from stylefeatureeditor.directions.request import FitRequest
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    import argparse
+
     from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry
+
+STRIPS = "strips"  # folder of pictures in the model's
+FACES_SHOWN = 4
+WEAK = 0.3  # rise of the score from end to end that is no edit
 
 
 def add_to(commands: Commands) -> None:
@@ -61,7 +69,11 @@ def add_to(commands: Commands) -> None:
         "sfe directions import pca.pt --component 10 --layers 7:8 --name beard --model my_model",
     )
     _add_import_options(importing)
-    fitting.add_to(group)
+    _add_fit(group)
+
+
+def _ends(low: str, high: str) -> tuple[float, float]:
+    return float(low), float(high)
 
 
 def _add_import_options(parser: argparse.ArgumentParser) -> None:
@@ -87,19 +99,11 @@ def _add_import_options(parser: argparse.ArgumentParser) -> None:
     add_layers(parser)
     parser.add_argument(
         "--range",
-        type=_range,
+        type=reader("two numbers as in -5:5", "([^:]*):([^:]*)", _ends),
         default=(-5.0, 5.0),
         metavar="LOW:HIGH",
         help="useful strengths, written --range=-3:3 (-5:5)",
     )
-
-
-def _range(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(number) for number in pair(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected two numbers as in -5:5, got '{text}'") from None
-    return low, high
 
 
 def list_directions(args: argparse.Namespace) -> int:
@@ -134,12 +138,7 @@ def import_direction(args: argparse.Namespace) -> int:
     """Run `sfe directions import`."""
     from stylefeatureeditor.editing.import_file import direction_from_tensor, entry_for
     from stylefeatureeditor.methods.folder import load_any_config
-    from stylefeatureeditor.weights.direction_files import (
-        load_directions,
-        load_own_directions,
-        read_direction_file,
-        save_own_directions,
-    )
+    from stylefeatureeditor.weights.direction_files import add_own_direction, read_direction_file
     from stylefeatureeditor.weights.local_models import find_model
 
     folder = find_model(args.model)
@@ -155,16 +154,15 @@ def import_direction(args: argparse.Namespace) -> int:
         component=args.component,
         layers=args.layers,
     )
-    entry = entry_for(direction, args.range)
-    load_directions(folder, config.catalog).with_entry(entry)  # refuses a name in use
-    save_own_directions(load_own_directions(folder).with_entry(entry), folder)
+    add_own_direction(entry_for(direction, args.range), folder, config.catalog)
     print(f"{args.name} is now a direction of {folder}")
     return 0
 
 
 def _directions_of(model: str | None) -> tuple[Catalog, Path | None]:
     """The directions of a model and its folder; those of a published family have none."""
-    from stylefeatureeditor.editing.catalog import FAMILIES, load_catalog
+    from stylefeatureeditor.editing.catalog import load_catalog
+    from stylefeatureeditor.editing.direction_names import FAMILIES
     from stylefeatureeditor.methods.folder import load_any_config
     from stylefeatureeditor.weights.direction_files import load_directions
     from stylefeatureeditor.weights.local_models import find_model, local_models
@@ -198,3 +196,130 @@ def _text(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(_text, value)) if value else "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _add_fit(group: Commands) -> None:
+    """Add `sfe directions fit`."""
+    parser = add_command(
+        group,
+        "fit",
+        fit_directions,
+        text="find directions: from labelled photos, with a classifier, or without any label\n"
+        "Each is stored in the model folder with its useful range; strength 1 is one standard "
+        "deviation.\nA strip of pictures is written to its folder `strips`.",
+        example="sfe directions fit --model runs/e4e --name smile --data celeba.zip "
+        "--labels list_attr_celeba.txt --column Smiling\n"
+        "sfe directions fit --model runs/e4e --name smile --classifier runs/attributes "
+        "--column Smiling --without gender\n"
+        "sfe directions fit --model runs/e4e --name smile --method learned --classifier "
+        "runs/attributes --column Smiling --data celeba.zip --per-style\n"
+        "sfe directions fit --model runs/e4e --name turn --mirror 1 --data celeba.zip\n"
+        "sfe directions fit --model runs/e4e --pca 8\n"
+        "sfe directions fit --model runs/e4e --sefa 8 --layers 4:8",
+    )
+    parser.add_argument(
+        "--model", metavar="NAME|DIR", required=True, help="the model, or the run that made it"
+    )
+    parser.add_argument(
+        "--name", help="what -e will call it; for --mirror, --pca and --sefa what it begins with"
+    )
+    parser.add_argument("--data", nargs="+", metavar="SOURCE", help="photos to find it in")
+    parser.add_argument(
+        "--where",
+        type=row_rule,
+        action="append",
+        default=[],
+        metavar="COLUMN=RULE",
+        help="which photos, as split=train or black_frac=<=0.05; may be given again",
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="table of attributes, .csv or CelebA's .txt; left out, the one beside the photos",
+    )
+    parser.add_argument(
+        "--column",
+        metavar="NAME",
+        help="the attribute: a column of the table or a name that the classifier knows; words are "
+        "asked for as hair=blond, numbers are split at their median",
+    )
+    parser.add_argument(
+        "--classifier",
+        type=Path,
+        metavar="NAME|DIR|FILE",
+        help="measures the range, and teaches --method learned; without --data it labels generated "
+        "faces too",
+    )
+    flag(parser, "--reverse", "towards those without it: Young becomes old")
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="directions of the model that the new one leaves alone",
+    )
+    parser.add_argument(
+        "--method",
+        choices=("logistic", "svm", "mean", "learned"),
+        default="logistic",
+        help="boundary, difference of the means for weak encoders, or learned: what --classifier "
+        "sees bringing the attribute, and nothing else, without labels (%(default)s)",
+    )
+    flag(
+        parser,
+        "--per-style",
+        "a vector for each style vector (W+) instead of one for all; needs --data",
+    )
+    parser.add_argument(
+        "--mirror",
+        type=int,
+        metavar="N",
+        help="the N widest components of what mirroring the photos of --data changes in their W+ "
+        "codes: of faces, where they look",
+    )
+    parser.add_argument("--pca", type=int, metavar="N", help="the N widest components of w")
+    parser.add_argument("--sefa", type=int, metavar="N", help="the N that G's layers amplify most")
+    add_layers(parser)
+    parser.add_argument(
+        "--samples", type=int, default=4000, metavar="N", help="generated codes (%(default)s)"
+    )
+    add_device(parser)
+
+
+def fit_directions(args: argparse.Namespace) -> int:
+    """Run `sfe directions fit`."""
+    request = FitRequest.of(vars(args))
+    from stylefeatureeditor.device import find_device
+    from stylefeatureeditor.directions.find import POOR, DirectionSearch
+    from stylefeatureeditor.directions.labelled import classifier_score, draw_strip, measure_range
+    from stylefeatureeditor.runtimes.choose import open_model
+    from stylefeatureeditor.training.loss_networks import load_classifier
+    from stylefeatureeditor.training.run_folder import model_folder
+
+    folder, device = model_folder(Path(args.model)), find_device(args.device)
+    model = open_model(folder, device)
+    classifier = load_classifier(args.classifier).to(device) if args.classifier else None
+    score = classifier and classifier_score(classifier, request.attribute)
+    found, faces = DirectionSearch(request, model, folder, classifier, Progress).find()
+    for one in found:
+        direction, name = one.direction, one.direction.name
+        with Progress(f"measuring {name}"):
+            useful = measure_range(model.generator, faces, direction, score)
+        one.store(useful, folder)
+        strip = draw_strip(model.generator, faces[:FACES_SHOWN], direction, useful, folder / STRIPS)
+        note = ""
+        if one.accuracy is not None:
+            note = f"; {one.accuracy:.0%} of held-out codes lie on the right side"
+            if one.accuracy < POOR:
+                warn(f"{name}: the boundary tells only {one.accuracy:.0%} apart, chance is 50%")
+        print(f"{name}: {useful.low:g} to {useful.high:g}{note}; {strip}")
+        if useful.scores is not None:
+            low, high = useful.scores
+            print(f"  the classifier's median score goes from {low:.0%} to {high:.0%}")
+            if high - low < WEAK:
+                warn(
+                    f"{name} hardly moves the classifier: try --method learned or mean, or train "
+                    "longer first"
+                )
+    return 0

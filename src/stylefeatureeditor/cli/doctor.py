@@ -49,12 +49,10 @@ def examine(args: argparse.Namespace) -> int:
     if args.json:
         print_json(content)
         return 0
-    print("versions")
-    print_table([(name, found or "missing") for name, found in content["versions"].items()], "  ")
-    print("machine")
-    print_table([(key, str(value)) for key, value in content["machine"].items()], "  ")
-    print("models")
-    print_table(list(content["models"].items()) or [("none",)], "  ")
+    for heading in ("versions", "machine", "models"):
+        print(heading)
+        rows = [(key, str(value or "missing")) for key, value in content[heading].items()]
+        print_table(rows or [("none", "")], "  ")
     print("missing" if content["missing"] else "nothing is missing")
     print_table([(item["what"], item["command"]) for item in content["missing"]], "  ")
     return 0
@@ -77,8 +75,7 @@ def _findings() -> dict[str, Any]:
         found = next((name for name in names if _version(name)), None)
         versions[found or names[0]] = found and _version(found)
         if found is None:
-            command = f'pip install "stylefeatureeditor[{extra}]"'
-            missing.append({"what": what, "command": command})
+            missing.append({"what": what, "command": f'pip install "stylefeatureeditor[{extra}]"'})
     models = {name: str(folder) for name, folder in local_models().items()}
     if not models:
         missing.append({"what": "a model", "command": "sfe models pull ffhq"})

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.batch import make_plan, one_by_one, run_plan
-from stylefeatureeditor.cli.edit_record import Settings, file_word
-from stylefeatureeditor.cli.edit_work import draw_one_strip, edit_all
+from stylefeatureeditor.cli.batch import (
+    INVERSION_SUFFIX,
+    file_word,
+    note_of,
+    numbered,
+    plan_jobs,
+)
 from stylefeatureeditor.cli.options import (
     add_backend,
     add_command,
     add_device,
     add_method,
     add_model,
+    finite,
+    flag,
     positive,
+    reader,
 )
 from stylefeatureeditor.cli.output import Progress, warn
-from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.cli.refusals import check_directions, check_mask, check_text
+from stylefeatureeditor.errors import ConfigError, FaceError, SfeError
+from stylefeatureeditor.photo import SUFFIXES
+from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
+    from collections.abc import Callable, Iterator
 
+    from PIL import Image
+    from torch import Tensor
+
+    from stylefeatureeditor.cli.batch import Job, MadeWith, Outcome
     from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.editing.direction import EditDirection
-    from stylefeatureeditor.editor import Editor
+    from stylefeatureeditor.editor import Editor, Edits
+    from stylefeatureeditor.inversion.record import Inversion
+    from stylefeatureeditor.photo.result import EditResult
 
 MAX_GRID = 25
 BATCH = 4
@@ -47,6 +62,32 @@ class Grid:
         """Return the strengths, the ends included."""
         step = (self.high - self.low) / (self.count - 1)
         return [round(self.low + step * number, 6) for number in range(self.count)]
+
+
+def _strength(name: str, number: str) -> tuple[str, float]:
+    return name.strip(), finite(number)
+
+
+def _grid(name: str, low: str, high: str, count: str) -> Grid:
+    made = Grid(name.strip(), finite(low), finite(high), int(finite(count)))
+    if not (made.low < made.high and made.count == finite(count) and 2 <= made.count <= MAX_GRID):
+        raise ValueError
+    return made
+
+
+NAMED = r"(.*\S.*)="
+edit = reader("NAME=STRENGTH as in smile=2", NAMED + "([^=]*)", _strength)
+text_edit = reader("WORDS=STRENGTH as in 'a smiling face=5'", NAMED + "([^=]*)", _strength)
+grid = reader(
+    f"NAME=FROM:TO:COUNT as in smile=-3:3:7, with 2 to {MAX_GRID} strengths",
+    NAMED + "([^=:]*):([^=:]*):([^=:]*)",
+    _grid,
+)
+which_face: Callable[[str], str | int] = reader(
+    "largest, all or a number",
+    r"(largest|all|\d+)",
+    lambda word: int(word) if word.isdecimal() else word,
+)
 
 
 def add_to(commands: Commands) -> None:
@@ -115,9 +156,7 @@ def add_to(commands: Commands) -> None:
         type=grid,
         help="write a labelled strip of the crop with several strengths; -e holds for all of them",
     )
-    kind.add_argument(
-        "--compare", action="store_true", help="write the photo before and after, side by side"
-    )
+    flag(kind, "--compare", "write the photo before and after, side by side")
     parser.add_argument(
         "--batch-size",
         type=positive,
@@ -145,9 +184,7 @@ def add_edits(parser: argparse.ArgumentParser, several: str) -> None:
 
 def add_face_options(parser: argparse.ArgumentParser) -> None:
     """Add --aligned and --face."""
-    parser.add_argument(
-        "--aligned", action="store_true", help="the photo is a square aligned crop already"
-    )
+    flag(parser, "--aligned", "the photo is a square aligned crop already")
     parser.add_argument(
         "--face",
         metavar="largest|all|N",
@@ -159,74 +196,25 @@ def add_face_options(parser: argparse.ArgumentParser) -> None:
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
     """Add --overwrite."""
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="in a batch, do photos again whose output is there already",
-    )
-
-
-def edit(text: str) -> tuple[str, float]:
-    """Read NAME=STRENGTH."""
-    name, _, number = text.rpartition("=")
-    strength = _number(number)
-    if not name.strip() or strength is None:
-        raise argparse.ArgumentTypeError(f"expected NAME=STRENGTH as in smile=2, got '{text}'")
-    return name.strip(), strength
-
-
-def text_edit(text: str) -> tuple[str, float]:
-    """Read WORDS=STRENGTH."""
-    words, _, number = text.rpartition("=")
-    strength = _number(number)
-    if not words.strip() or strength is None:
-        raise argparse.ArgumentTypeError(
-            f"expected WORDS=STRENGTH as in 'a smiling face=5', got '{text}'"
-        )
-    return words.strip(), strength
-
-
-def grid(text: str) -> Grid:
-    """Read NAME=FROM:TO:COUNT."""
-    name, _, span = text.rpartition("=")
-    parts = [_number(part) for part in span.split(":")]
-    if name.strip() and len(parts) == 3 and None not in parts:
-        low, high, count = (part for part in parts if part is not None)
-        if low < high and count == int(count) and 2 <= count <= MAX_GRID:
-            return Grid(name.strip(), low, high, int(count))
-    raise argparse.ArgumentTypeError(
-        f"expected NAME=FROM:TO:COUNT as in smile=-3:3:7, with 2 to {MAX_GRID} strengths, "
-        f"got '{text}'"
-    )
-
-
-def which_face(text: str) -> str | int:
-    """Read largest, all or a number."""
-    if text in ("largest", "all"):
-        return text
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected largest, all or a number, got '{text}'")
-    return int(text)
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if isfinite(number) else None
+    flag(parser, "--overwrite", "in a batch, do photos again whose output is there already")
 
 
 def edit_photos(args: argparse.Namespace) -> int:
-    """Run `sfe edit`."""
-    from stylefeatureeditor.editor import Editor
-    from stylefeatureeditor.photo.image import SUFFIXES
-
-    edits = _edits(args)
+    """Run `sfe edit`: refuse what can be refused without torch, edit, write."""
+    names = [name for name, _ in args.edit] + ([args.grid.name] if args.grid else [])
+    _check_edits(names, [words for words, _ in args.text])
     ending = "_grid" if args.grid else "_compare" if args.compare else "_edited"
-    plan = make_plan(
+    plan = plan_jobs(
         args.photos, args.output, ending=ending, suffixes=SUFFIXES, with_inversions=True
     )
+    if args.method is None or args.model != DEFAULT_MODEL:  # a method may bring its own model
+        check_directions(args.model, names)
+    check_mask(args.mask)
+    if args.text:
+        check_text(args.model)
+
+    from stylefeatureeditor.editor import Editor  # brings torch
+
     with Progress("loading the model"):
         editor = Editor.from_pretrained(
             args.model,
@@ -235,47 +223,153 @@ def edit_photos(args: argparse.Namespace) -> int:
             backend=args.backend,
             precision=args.precision,
         )
+        edits: dict[str | EditDirection, float] = dict(args.edit)
         edits.update({editor.text_direction(words): by for words, by in args.text})
-    editor.resolve({**edits, **({args.grid.name: 0.0} if args.grid else {})})
-    ends = ({args.grid.name: args.grid.low}, {args.grid.name: args.grid.high}) if args.grid else ()
+    ends = [{args.grid.name: by} for by in (args.grid.low, args.grid.high)] if args.grid else []
     for some in (edits, *ends):
         for sentence in editor.warnings(some):
             warn(sentence)
-    moved = [*editor.resolve(edits), *([editor.direction(args.grid.name)] if args.grid else [])]
-    settings = _settings(args, editor, moved)
-    if args.grid:
-        work = one_by_one(lambda job: draw_one_strip(job, editor, edits, args, settings))
-    else:
-        work = partial(edit_all, editor=editor, edits=edits, args=args, settings=settings)
-    return run_plan(plan, work, overwrite=args.overwrite, settings=settings)
+    moved = [*editor.resolve(edits), *(editor.direction(name) for name in names[len(args.edit) :])]
+    settings = {
+        "edits": {**dict(args.edit), **dict(args.text)},
+        "directions": " ".join(direction.fingerprint for direction in moved),
+        "grid": args.grid and vars(args.grid),
+        "mask": file_word(args.mask),
+        "blend": None if args.grid else args.blend or editor.model.config.blend,
+        **common_settings(args, editor),
+    }
+    left = plan.left(settings, overwrite=args.overwrite)
+    make = _strips if args.grid else _edited
+    return plan.report(make(left, editor, edits, args, settings), left)
 
 
-def _settings(args: argparse.Namespace, editor: Editor, moved: Sequence[EditDirection]) -> Settings:
-    """What decides how an output looks, but for the photo."""
-    blend = None if args.grid else args.blend or editor.model.config.blend
-    return Settings(
-        {
-            "edits": {**dict(args.edit), **dict(args.text)},
-            "directions": " ".join(direction.fingerprint for direction in moved),
-            "grid": args.grid and vars(args.grid),
-            "mask": file_word(args.mask),
-            "blend": blend,
-            "face": str(args.face),
-            "aligned": args.aligned,
-            "model": editor.method.fingerprint,
-            "precision": args.precision,
-        }
-    )
-
-
-def _edits(args: argparse.Namespace) -> dict[str | EditDirection, float]:
-    """The edits of -e; those of --text are checked only: they need the model."""
-    edits: dict[str | EditDirection, float] = dict(args.edit)
-    names = [name for name, _ in args.edit] + ([args.grid.name] if args.grid else [])
-    prompts = [words for words, _ in args.text]
+def _check_edits(names: list[str], prompts: list[str]) -> None:
     if not names + prompts:
         raise ConfigError("nothing to edit: give -e NAME=STRENGTH; `sfe directions list` has names")
     twice = {name for some in (names, prompts) for name in some if some.count(name) > 1}
     if twice:
         raise ConfigError(f"{min(twice)} is given twice; one strength per direction")
-    return edits
+
+
+def common_settings(args: argparse.Namespace, editor: Editor) -> MadeWith:
+    """Return what `sfe edit` and `sfe invert` both note of how an output was made."""
+    return {
+        "face": str(args.face),
+        "aligned": args.aligned,
+        "model": editor.method.fingerprint,
+        "precision": args.precision,
+    }
+
+
+def _edited(
+    jobs: list[Job], editor: Editor, edits: Edits, args: argparse.Namespace, settings: MadeWith
+) -> Iterator[Outcome]:
+    """Edit photos, --batch-size at a time, and write the output of each."""
+
+    def read(job: Job) -> Path | Inversion | SfeError:
+        try:
+            return _read_source(job.photo, editor, args)
+        except SfeError as error:
+            return error
+
+    for first in range(0, len(jobs), args.batch_size):
+        group = jobs[first : first + args.batch_size]
+        notes = {job: note_of(settings, job.photo) for job in group}
+        sources = {job: read(job) for job in group}
+        outcomes: dict[Job, str | SfeError] = {
+            job: source for job, source in sources.items() if isinstance(source, SfeError)
+        }
+        known = {job: s for job, s in sources.items() if not isinstance(s, SfeError)}
+        readable = list(known)
+        results = editor.edit_batch(
+            list(known.values()),
+            edits,
+            batch_size=args.batch_size,
+            mask=args.mask,
+            blend=args.blend,
+            face=args.face,
+            aligned=args.aligned,
+            on_error=lambda place, error: outcomes.update({readable[place]: error}),  # noqa: B023
+        )
+        for result in results:  # of the first photo that has neither failed nor been written
+            job = next(job for job in readable if job not in outcomes)
+            save = partial(_save, result=result, is_pair=args.compare, note=notes[job])
+            outcomes[job] = job.attempt(save)
+        yield from ((job, outcomes[job]) for job in group)
+
+
+def _save(job: Job, *, result: EditResult, is_pair: bool, note: str) -> str:
+    """Write the output of one photo and return its path."""
+    if is_pair:
+        return _save_picture(result.comparison(), job.output, result.inversion, note)
+    if result.blend == "none":
+        return save_crops(result.pixels, job.output, result.inversion, note)
+    return str(result.save(job.output, note=note))
+
+
+def _strips(
+    jobs: list[Job], editor: Editor, edits: Edits, args: argparse.Namespace, settings: MadeWith
+) -> Iterator[Outcome]:
+    """Write the strip of each photo: its crop, and what the strengths of --grid make of it."""
+    from stylefeatureeditor.directions.strip import strip_of
+
+    def make(job: Job) -> str:
+        note = note_of(settings, job.photo)
+        source = _read_source(job.photo, editor, args)
+        if isinstance(source, Path):
+            source = editor.invert(source, face=args.face, aligned=args.aligned)
+        name, strengths = args.grid.name, args.grid.strengths()
+        strip = strip_of(editor, source, name, strengths, edits=edits, mask=args.mask)
+        return _save_picture(strip, job.output, source, note)
+
+    return ((job, job.attempt(make)) for job in jobs)
+
+
+def _read_source(path: Path, editor: Editor, args: argparse.Namespace) -> Path | Inversion:
+    """Return a photo's path, or the inversion that a file holds, on the editor's device.
+
+    Raises:
+        WeightsError: the inversion file is damaged.
+        ShapeError: it was made by another model.
+        FaceError: it does not hold the face that --face numbers.
+    """
+    if path.suffix.lower() != INVERSION_SUFFIX:
+        return path
+    from stylefeatureeditor.weights.inversion_file import load_inversion
+
+    inversion = load_inversion(path).map(lambda tensor: tensor.to(editor.method.device))
+    editor.method.take(inversion)
+    if isinstance(args.face, str):
+        return inversion  # with all the faces it was made of
+    if not 1 <= args.face <= len(inversion):
+        raise FaceError(f"{path} holds {len(inversion)} of a photo's faces, not face {args.face}")
+    return inversion[args.face - 1]
+
+
+def _save_picture(picture: Image.Image, path: Path, inversion: Inversion, note: str) -> str:
+    """Write a picture made from a photo, with the photo's colour profile; return its path."""
+    import numpy as np
+
+    from stylefeatureeditor.photo.image import save_photo
+
+    source = inversion.source
+    like = source and replace(source, alpha=None, exif=None)
+    return str(save_photo(np.asarray(picture), path, like=like, note=note))
+
+
+def save_crops(pixels: Tensor, path: Path, inversion: Inversion, note: str) -> str:
+    """Write the crop of each face, that of `path` last, when all others are there; return `path`.
+
+    Args:
+        pixels: (B, 3, S, S) in [-1, 1].
+        path: of face 1; the others lie beside it.
+        inversion: brings the photo's colour profile.
+        note: kept in each file.
+    """
+    from PIL import Image
+
+    from stylefeatureeditor.photo.image import to_uint8
+
+    for number, crop in reversed(list(enumerate(to_uint8(pixels), start=1))):
+        written = _save_picture(Image.fromarray(crop), numbered(path, number), inversion, note)
+    return written

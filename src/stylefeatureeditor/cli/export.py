@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.options import add_command
+from stylefeatureeditor.cli.options import add_command, flag
 from stylefeatureeditor.cli.output import Progress, warn
 from stylefeatureeditor.errors import ConfigError, DirectionError, WeightsError
 
@@ -60,7 +60,7 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="a model folder to make, of the graphs alone; the model's own folder if left out",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    flag(parser, "--overwrite", "replace an earlier export")
 
 
 def export_model(args: argparse.Namespace) -> int:
@@ -111,8 +111,7 @@ def _crops(paths: list[Path], editor: Editor) -> Iterator[Tensor]:
     from stylefeatureeditor.photo.image import read_photo
 
     for path in paths:
-        inside = sorted(path.iterdir()) if path.is_dir() else [path]
-        for photo in inside:
+        for photo in sorted(path.iterdir()) if path.is_dir() else [path]:
             if photo == path or photo.suffix.lower() in PHOTO_SUFFIXES:
                 yield whole_photo_as_face(read_photo(photo), editor.size).pixels
 

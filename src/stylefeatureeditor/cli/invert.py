@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, make_plan, one_by_one, run_plan
-from stylefeatureeditor.cli.edit import add_face_options, add_overwrite
-from stylefeatureeditor.cli.edit_record import Settings
-from stylefeatureeditor.cli.edit_work import save_crops
+from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, note_of, plan_jobs
+from stylefeatureeditor.cli.edit import (
+    add_face_options,
+    add_overwrite,
+    common_settings,
+    save_crops,
+)
 from stylefeatureeditor.cli.options import (
     add_backend,
     add_command,
@@ -17,13 +20,13 @@ from stylefeatureeditor.cli.options import (
     add_model,
 )
 from stylefeatureeditor.cli.output import Progress
+from stylefeatureeditor.weights.local_models import find_model
 
 if TYPE_CHECKING:
     import argparse
 
     from stylefeatureeditor.cli.batch import Job
     from stylefeatureeditor.cli.options import Commands
-    from stylefeatureeditor.editor import Editor
 
 
 def add_to(commands: Commands) -> None:
@@ -59,10 +62,11 @@ def add_to(commands: Commands) -> None:
 
 def invert_photos(args: argparse.Namespace) -> int:
     """Run `sfe invert`."""
-    from stylefeatureeditor.editor import Editor
-
     output = args.output.removesuffix(INVERSION_SUFFIX)
-    plan = make_plan(args.photos, output, ending="_inverted", suffixes=(".png",))
+    plan = plan_jobs(args.photos, output, ending="_inverted", suffixes=(".png",))
+    find_model(args.model)  # refuses at once
+    from stylefeatureeditor.editor import Editor  # brings torch
+
     with Progress("loading the model"):
         editor = Editor.from_pretrained(
             args.model,
@@ -71,27 +75,20 @@ def invert_photos(args: argparse.Namespace) -> int:
             backend=args.backend,
             precision=args.precision,
         )
-    settings = Settings(
-        {
-            "face": str(args.face),
-            "aligned": args.aligned,
-            "model": editor.method.fingerprint,
-            "precision": args.precision,
-        }
-    )
-    work = one_by_one(lambda job: _invert_one(job, editor, args, settings))
-    return run_plan(plan, work, overwrite=args.overwrite, settings=settings)
+    settings = common_settings(args, editor)
+    left = plan.left(settings, overwrite=args.overwrite)
 
+    def make(job: Job) -> str:
+        """Write both files and return the path of the inversion; a method's is no file."""
+        from stylefeatureeditor.weights.inversion_file import save_inversion
 
-def _invert_one(job: Job, editor: Editor, args: argparse.Namespace, settings: Settings) -> str:
-    """Write both files of one photo and return the path of the inversion; a method's is no file."""
-    from stylefeatureeditor.weights.inversion_file import save_inversion
+        note = note_of(settings, job.photo)
+        inversion = editor.invert(job.photo, face=args.face, aligned=args.aligned)
+        assert inversion.pixels is not None
+        if inversion.features is None:
+            return save_crops(inversion.pixels, job.output, inversion, note)
+        file = save_inversion(inversion, job.output.with_suffix(INVERSION_SUFFIX))
+        save_crops(inversion.pixels, job.output, inversion, note)
+        return str(file)
 
-    note = settings.note(job.photo)
-    inversion = editor.invert(job.photo, face=args.face, aligned=args.aligned)
-    assert inversion.pixels is not None
-    if inversion.features is None:
-        return save_crops(inversion.pixels, job.output, inversion, note)
-    file = save_inversion(inversion, job.output.with_suffix(INVERSION_SUFFIX))
-    save_crops(inversion.pixels, job.output, inversion, note)
-    return str(file)
+    return plan.report(((job, job.attempt(make)) for job in left), left)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylefeatureeditor.cli import model_info
-from stylefeatureeditor.cli.options import add_command, add_json
+from stylefeatureeditor.cli.options import add_command, add_json, flag
 from stylefeatureeditor.cli.output import Progress, print_json, print_table
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import readable_size
-from stylefeatureeditor.weights.sources import GROUP_MODELS
+from stylefeatureeditor.files import member, readable_size, sha256_file
+from stylefeatureeditor.weights import sources
+from stylefeatureeditor.weights.sources import GROUP_MODELS, find_sources
 
 if TYPE_CHECKING:
     import argparse
+
+    from torch import nn
 
     from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.weights.sources import Source
@@ -45,7 +48,7 @@ def add_to(commands: Commands) -> None:
         example="sfe models pull ffhq\nsfe models pull psp\nsfe models pull mappers --yes",
     )
     pull.add_argument("name", metavar="NAME", help="a group or file that `sfe models list` shows")
-    pull.add_argument("--yes", action="store_true", help="do not ask before downloading")
+    flag(pull, "--yes", "do not ask before downloading")
 
     convert = add_command(
         group,
@@ -70,7 +73,18 @@ def add_to(commands: Commands) -> None:
         help="a method that the paper compares with, as `sfe models list` calls it, such as psp",
     )
     _add_convert_options(convert)
-    model_info.add_to(group)
+
+    info = add_command(
+        group,
+        "info",
+        show_info,
+        text="show a model's sizes, parameters, origin and SHA-256",
+        example="sfe models info my_model",
+    )
+    info.add_argument(
+        "model", metavar="NAME|DIR", help="a name that `sfe models list` shows, or a model folder"
+    )
+    add_json(info)
 
 
 def _add_convert_options(parser: argparse.ArgumentParser) -> None:
@@ -102,15 +116,11 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
         help="published directions that fit the generator; auto takes ffhq for one of 1024 px and "
         "18 styles, and none for any other (%(default)s)",
     )
-    parser.add_argument(
-        "--half", action="store_true", help="store float16: half the size, results move by 1e-3"
-    )
+    flag(parser, "--half", "store float16: half the size, results move by 1e-3")
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to make"
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the model that DIR holds already"
-    )
+    flag(parser, "--overwrite", "replace the model that DIR holds already")
 
 
 def convert_files(args: argparse.Namespace) -> int:
@@ -128,8 +138,7 @@ def _convert(args: argparse.Namespace) -> list[Path]:
         convert_to_folder,
     )
     from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
-    from stylefeatureeditor.weights.convert import ReleasedFiles
-    from stylefeatureeditor.weights.convert_parts import PARTS
+    from stylefeatureeditor.weights.convert import PARTS, ReleasedFiles
 
     given = {part: path for part in PARTS if (path := getattr(args, part)) is not None}
     _check_convert(args, given)
@@ -141,28 +150,17 @@ def _convert(args: argparse.Namespace) -> list[Path]:
         )
     if args.directions and not args.directions.is_dir():
         raise WeightsError(f"--directions must be a folder, there is none at {args.directions}")
-    name = args.name or args.output.resolve().name
-    catalog = None if args.catalog == "none" else args.catalog
-    directions = sorted(args.directions.iterdir()) if args.directions else ()
+    about = {
+        "name": args.name or args.output.resolve().name,
+        "catalog": None if args.catalog == "none" else args.catalog,
+        "directions": sorted(args.directions.iterdir()) if args.directions else (),
+        "half": args.half,
+    }
     if args.method is not None:
-        convert_method(
-            args.method,
-            args.files,
-            args.output,
-            name=name,
-            catalog=catalog,
-            directions=directions,
-            half=args.half,
-        )
+        convert_method(args.method, args.files, args.output, **about)
     else:
-        convert_to_folder(
-            ReleasedFiles(args.sfe, args.generator, args.e4e),
-            args.output,
-            name=name,
-            catalog=catalog,
-            directions=directions,
-            half=args.half,
-        )
+        files = ReleasedFiles(args.sfe, args.generator, args.e4e)
+        convert_to_folder(files, args.output, **about)
     return [args.output]
 
 
@@ -180,18 +178,17 @@ def list_models(args: argparse.Namespace) -> int:
     """Run `sfe models list`."""
     from stylefeatureeditor.methods.folder import local_methods
     from stylefeatureeditor.methods.methods import KINDS
-    from stylefeatureeditor.methods.published import published_files, published_groups
     from stylefeatureeditor.weights.local_models import local_models
 
     here, methods = local_models(), local_methods()
-    known, groups = published_files(), published_groups()
+    known, groups = sources.SOURCES, sources.GROUPS
     if args.json:
         print_json(
             {
                 "local": {name: str(folder) for name, folder in here.items()},
                 "methods": methods,
                 "groups": {name: list(files) for name, files in groups.items()},
-                "published": [_source_row(source) for source in known.values()],
+                "published": [vars(source) for source in known.values()],
             }
         )
         return 0
@@ -215,15 +212,9 @@ def list_models(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_sources(sources: list[Source], indent: str = "  ") -> None:
-    from stylefeatureeditor.methods.published import licence_text
-
+def _print_sources(files: list[Source], indent: str = "  ") -> None:
     print_table(
-        [
-            (source.name, readable_size(source.size), source.what, licence_text(source))
-            for source in sources
-        ],
-        indent,
+        [(each.name, readable_size(each.size), each.what, each.terms) for each in files], indent
     )
 
 
@@ -234,33 +225,32 @@ def _source_row(source: Source) -> dict[str, Any]:
 def pull_files(args: argparse.Namespace) -> int:
     """Run `sfe models pull`: nothing is fetched before the user has seen what and whence."""
     from stylefeatureeditor.methods.methods import KINDS
-    from stylefeatureeditor.methods.published import find_published, licence_text
     from stylefeatureeditor.weights.download import fetch
     from stylefeatureeditor.weights.local_models import files_folder, local_models
 
-    sources = find_published(args.name)
+    wanted = find_sources(args.name)
     if args.name in (*GROUP_MODELS, *KINDS) and args.name in local_models():
         print(f"{args.name} is here already: {local_models()[args.name]}")
         return 0
     downloads = files_folder()
-    missing = [source for source in sources if not (downloads / source.file_name).exists()]
+    missing = [source for source in wanted if not (downloads / source.file_name).exists()]
     for source in missing:
         print(f"{source.name}: {source.what}")
         print(f"  from     {source.urls[0]}")
         print(f"  size     {readable_size(source.size)}")
-        print(f"  licence  {licence_text(source)}")
+        print(f"  licence  {source.terms}")
         print(f"  SHA-256  {source.sha256 or 'not stated, so it cannot be checked'}")
     if missing:
         print(f"to {downloads}", flush=True)
         if not args.yes and sys.stdin.isatty() and not _agrees():
             print("nothing was downloaded")
             return 0
-    for source in sources:
+    for source in wanted:
         with Progress(source.name, source.size, in_bytes=True) as bar:
             path = fetch(source, downloads, bar.update)
             if source in missing:
                 bar.say(str(path))
-    _install(args.name, sources)
+    _install(args.name, wanted)
     return 0
 
 
@@ -271,7 +261,7 @@ def _agrees() -> bool:
         return False
 
 
-def _install(name: str, sources: tuple[Source, ...]) -> None:
+def _install(name: str, pulled: tuple[Source, ...]) -> None:
     """Convert files that make a model, and give direction files to the models there are."""
     from stylefeatureeditor.methods.converting import (
         convert_method,
@@ -282,18 +272,123 @@ def _install(name: str, sources: tuple[Source, ...]) -> None:
     from stylefeatureeditor.methods.methods import KINDS
     from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
 
+    directions = pulled_directions()
     if name in GROUP_MODELS:
         folder = convert_pulled(name, GROUP_MODELS[name])
+        print(f"{name} is ready: {folder}")
     elif name in KINDS:
         folder = pulled_folder() / name
-        paths = [files_folder() / source.file_name for source in sources]
-        convert_method(
-            name, paths, folder, name=name, catalog="ffhq", directions=pulled_directions()
-        )
+        paths = [files_folder() / source.file_name for source in pulled]
+        convert_method(name, paths, folder, name=name, catalog="ffhq", directions=directions)
+        print(f"{name} is ready: {folder}")
+    elif any(source.feeds == "directions" for source in pulled):
+        for folder in (pulled_folder() / model for model in (*GROUP_MODELS, *KINDS)):
+            if folder.is_dir():
+                copy_directions(directions, folder)
+
+
+def show_info(args: argparse.Namespace) -> int:
+    """Run `sfe models info`."""
+    from stylefeatureeditor.methods.converting import CONVERTED_FROM
+    from stylefeatureeditor.methods.folder import MethodConfig, load_any_config
+    from stylefeatureeditor.weights.configs import to_plain
+    from stylefeatureeditor.weights.direction_files import load_own_directions
+    from stylefeatureeditor.weights.local_models import find_model
+
+    folder = find_model(args.model)
+    config = load_any_config(folder)
+    files, header = _files(folder)
+    content = {
+        "name": config.name,
+        "method": config.method if isinstance(config, MethodConfig) else "sfe",
+        "folder": str(folder),
+        "size": config.generator.size,
+        "own_directions": [entry.name for entry in load_own_directions(folder).entries],
+        "networks": files,
+        CONVERTED_FROM: _provenance(header.get(CONVERTED_FROM)),
+        "header": {key: value for key, value in header.items() if key != CONVERTED_FROM},
+        "config": to_plain(config),
+    }
+    if args.json:
+        print_json(content)
     else:
-        if any(source.feeds == "directions" for source in sources):
-            for model in (*GROUP_MODELS, *KINDS):
-                if (pulled_folder() / model).is_dir():
-                    copy_directions(pulled_directions(), pulled_folder() / model)
-        return
-    print(f"{name} is ready: {folder}")
+        _print_info(content)
+    return 0
+
+
+def _networks(folder: Path) -> dict[str, nn.Module]:
+    """The networks of a folder without their weights, by the stem of their file."""
+    import torch
+
+    from stylefeatureeditor.methods.folder import NETWORK_FILE, method_of, network_of
+    from stylefeatureeditor.model import Model
+    from stylefeatureeditor.weights.checkpoint import load_config
+
+    with torch.device("meta"):
+        if method_of(folder) is not None:
+            return {NETWORK_FILE.partition(".")[0]: network_of(folder)}
+        return dict(Model(load_config(folder)).named_children())
+
+
+def _files(folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """A row for each file of weights, and the header of the last."""
+    from stylefeatureeditor.weights.storage import load_tensors
+
+    files: dict[str, dict[str, Any]] = {}
+    header: dict[str, str] = {}
+    networks = _networks(folder)
+    with Progress(f"reading {folder}", len(networks)) as bar:
+        for number, (name, network) in enumerate(networks.items()):
+            bar.update(number)
+            path = member(folder, f"{name}.safetensors")
+            tensors, header = load_tensors(path)
+            dtypes = {str(t.dtype)[6:] for t in tensors.values() if t.is_floating_point()}
+            files[name] = {
+                "parameters": sum(parameter.numel() for parameter in network.parameters()),
+                "stored_as": "+".join(sorted(dtypes)),
+                "bytes": path.stat().st_size,
+                "sha256": sha256_file(path),
+            }
+    return files, header
+
+
+def _provenance(text: str | None) -> list[dict[str, Any]]:
+    """The origin that a header states; empty if it states none that can be read."""
+    try:
+        rows = json.loads(text or "[]")
+    except ValueError:
+        return []
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _print_info(content: dict[str, Any]) -> None:
+    config = content["config"]
+    print(f"{content['name']}  {content['folder']}")
+    rows = [
+        ("method", content["method"]),
+        ("crop", f"{content['size']} x {content['size']} pixels"),
+    ]
+    if "feature_layer" in config:
+        side, layer = config["encoder_size"], config["feature_layer"]
+        rows += [
+            ("seen by the encoders", f"{side} x {side} pixels"),
+            ("feature layer", f"{layer}, Delta at layer {config['delta_layer']}"),
+        ]
+    rows += [
+        ("published directions", config["catalog"] or "none"),
+        ("own directions", ", ".join(content["own_directions"]) or "none"),
+        ("paste-back", config["blend"]),
+        *((key.replace("_", " "), value) for key, value in content["header"].items()),
+    ]
+    print_table(rows, "  ")
+    print("networks")
+    networks = []
+    for name, item in content["networks"].items():
+        count, size = f"{item['parameters']:,} parameters", readable_size(item["bytes"])
+        networks.append((name, count, item["stored_as"], size, item["sha256"]))
+    print_table(networks, "  ")
+    if content["converted_from"]:
+        print("converted from")
+        keys = ("role", "file", "sha256")
+        origin = [[str(row.get(key, "")) for key in keys] for row in content["converted_from"]]
+        print_table(origin, "  ")

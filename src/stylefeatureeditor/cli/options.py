@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TYPE_CHECKING, NoReturn
+from math import isfinite
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
     Run = Callable[[argparse.Namespace], int]
+
+Value = TypeVar("Value")
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,6 +52,52 @@ def add_command(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def reader(expected: str, pattern: str, make: Callable[..., Value]) -> Callable[[str], Value]:
+    """Return what reads the text of an argument.
+
+    Args:
+        expected: what a text that cannot be read is told to be.
+        pattern: of the whole text.
+        make: gets the groups of the pattern; ValueError says that they mean nothing.
+    """
+
+    def read(text: str) -> Value:
+        match = re.fullmatch(pattern, text, re.DOTALL)
+        try:
+            if match:
+                return make(*match.groups())
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"expected {expected}, got '{text}'")
+
+    return read
+
+
+def finite(text: str) -> float:
+    """Return a number; ValueError for text, infinity and NaN."""
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError
+    return number
+
+
+def _layers(first: str, end: str) -> tuple[int, int]:
+    if not int(first) < int(end):
+        raise ValueError
+    return int(first), int(end)
+
+
+device = reader("auto, cpu, cuda, cuda:N or mps", r"(auto|cpu|mps|cuda(?::\d+)?)", str)
+positive = reader("a whole number of at least 1", r"(0*[1-9]\d*)", int)
+layer_range = reader("two whole numbers as in 0:7", r"(\d+):(\d+)", _layers)
+row_rule = reader("COLUMN=RULE as in split=test", r"([^=]+)=(.+)", lambda *words: words)
+
+
+def flag(parser: argparse._ActionsContainer, name: str, text: str) -> None:
+    """Add an option that is on or off; `text` says what it does."""
+    parser.add_argument(name, action="store_true", help=text)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -110,42 +159,4 @@ def add_layers(parser: argparse.ArgumentParser) -> None:
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
-    parser.add_argument("--json", action="store_true", help="write JSON")
-
-
-def device(text: str) -> str:
-    """Read a device's name."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"expected auto, cpu, cuda, cuda:N or mps, got '{text}'")
-    return text
-
-
-def positive(text: str) -> int:
-    """Read a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got '{text}'")
-    return int(text)
-
-
-def pair(text: str) -> tuple[str, str]:
-    """Split "a:b" at its only colon."""
-    first, colon, second = text.partition(":")
-    if not colon or ":" in second:
-        raise argparse.ArgumentTypeError(f"expected two numbers as in 1:2, got '{text}'")
-    return first, second
-
-
-def layer_range(text: str) -> tuple[int, int]:
-    """Read "a:b", style vectors from a up to b."""
-    first, end = pair(text)
-    if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
-        raise argparse.ArgumentTypeError(f"expected two whole numbers as in 0:7, got '{text}'")
-    return int(first), int(end)
-
-
-def row_rule(text: str) -> tuple[str, str]:
-    """Read COLUMN=RULE, a rule on the table beside the photos."""
-    column, equals, rule = text.partition("=")
-    if not equals or not column or not rule:
-        raise argparse.ArgumentTypeError(f"expected COLUMN=RULE as in split=test, got '{text}'")
-    return column, rule
+    flag(parser, "--json", "write JSON")

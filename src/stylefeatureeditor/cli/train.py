@@ -1,14 +1,19 @@
-"""`sfe train`: every phase, from a folder of images to a working editor."""
+"""`sfe train`: every phase, from a folder of images to a working editor.
+
+A phase's settings are one dataclass (`InverterRun` and the like). tyro makes the flags and their
+help of it, beside those of `Words`; a file of --config fills the same fields.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import redirect_stderr, suppress
+from dataclasses import dataclass, fields, make_dataclass, replace
+from io import StringIO
+from pathlib import Path  # noqa: TC003 (fields' types are read)
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_hints
 
 from stylefeatureeditor.cli.options import add_command
 from stylefeatureeditor.errors import ConfigError, DependencyError
@@ -18,306 +23,345 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stylefeatureeditor.cli.options import Commands
-    from stylefeatureeditor.training.parts import Start
-    from stylefeatureeditor.training.presets import Inputs
 
 STOPPED = 130  # as after Ctrl-C: the run is saved, but not done
-PRESETS = {  # the same names as in training/recipes.py, which is slow to import
-    "generator": ("standard", "small", "tiny"),
-    "e4e": ("paper", "psp", "cars", "small", "tiny"),
-    "inverter": ("paper", "released", "cars", "cars-released", "small", "tiny"),
-    "editor": ("paper", "released", "cars", "cars-released", "small", "tiny"),
-    "attributes": ("small", "tiny"),
-}
-ABLATIONS = {
-    "inverter": ("without-fuser", "coarser-layer"),
-    "editor": ("without-inversion-loss", "without-e4e", "few-directions"),
-}
-SETTINGS = (
-    "every other setting is a flag of its own, such as --loop.steps 5000; after this page --help "
-    "lists them all"
-)
 LAUNCH = "accelerate launch --num_processes 4 -m stylefeatureeditor train"
+COMMANDS = {  # what each does, and an example
+    "generator": (
+        "train StyleGAN2, from nothing or grown from a run of half the size",
+        "sfe train generator --data faces.zip --out runs/g64 --size 64\n"
+        "sfe train generator --data faces.zip --out runs/g128 --size 128 --grow-from runs/g64",
+    ),
+    "e4e": (
+        "train the encoder E whose codes can be edited",
+        "sfe train e4e --data faces.zip --out runs/e4e --generator runs/g64",
+    ),
+    "inverter": (
+        "phase 1: train the Inverter, which redraws photos",
+        "sfe train inverter --data faces.zip --out runs/inverter --model runs/e4e\n"
+        f"{LAUNCH} inverter --data faces.zip --out runs/inverter --model runs/e4e",
+    ),
+    "editor": (
+        "phase 2: train the Feature Editor; what it leaves is a whole model",
+        "sfe train editor --data faces.zip --out runs/editor --model runs/inverter\n"
+        "sfe edit portrait.jpg -e smile=2 --model runs/editor/model",
+    ),
+    "attributes": (
+        "train a classifier of attributes: it finds directions and judges edits",
+        "sfe train attributes --data celeba.zip --out runs/attributes\n"
+        "sfe train attributes --data photos/ --labels list_attr_celeba.txt --out runs/attributes",
+    ),
+}
 
 
 def add_to(commands: Commands) -> None:
-    """Add `sfe train` and its commands."""
+    """Add `sfe train` and its commands; their words are for tyro, which `train` calls."""
     group = commands.add_parser(
         "train", help="train every part on your own images", allow_abbrev=False
     ).add_subparsers(metavar="PHASE", required=True, dest="train_command")
-
-    generator = _add_phase(
-        group,
-        "generator",
-        text="train StyleGAN2, from nothing or grown from a run of half the size",
-        example="sfe train generator --data faces.zip --out runs/g64 --size 64\n"
-        "sfe train generator --data faces.zip --out runs/g128 --size 128 --grow-from runs/g64",
-    )
-    generator.add_argument(
-        "--size", type=int, default=64, metavar="PX", help="side of the images (%(default)s)"
-    )
-    generator.add_argument(
-        "--grow-from", type=Path, metavar="RUN", help="folder of a run of half the size"
-    )
-
-    e4e = _add_phase(
-        group,
-        "e4e",
-        text="train the encoder E whose codes can be edited",
-        example="sfe train e4e --data faces.zip --out runs/e4e --generator runs/g64",
-    )
-    inverter = _add_phase(
-        group,
-        "inverter",
-        text="phase 1: train the Inverter, which redraws photos",
-        example="sfe train inverter --data faces.zip --out runs/inverter --model runs/e4e\n"
-        f"{LAUNCH} inverter --data faces.zip --out runs/inverter --model runs/e4e",
-    )
-    editor = _add_phase(
-        group,
-        "editor",
-        text="phase 2: train the Feature Editor; what it leaves is a whole model",
-        example="sfe train editor --data faces.zip --out runs/editor --model runs/inverter\n"
-        "sfe edit portrait.jpg -e smile=2 --model runs/editor/model",
-    )
-    for parser in (e4e, inverter, editor):
-        _add_parts(parser, only_model=parser is editor)
-
-    attributes = _add_phase(
-        group,
-        "attributes",
-        text="train a classifier of attributes: it finds directions and judges edits",
-        example="sfe train attributes --data celeba.zip --out runs/attributes\n"
-        "sfe train attributes --data photos/ --labels list_attr_celeba.txt --out runs/attributes",
-    )
-    attributes.add_argument(
-        "--labels",
-        type=Path,
-        metavar="FILE",
-        help="table of attributes, .csv or CelebA's .txt; left out, the one beside the images",
-    )
+    for phase, (text, example) in COMMANDS.items():
+        parser = add_command(group, phase, train, text=text, example=example, add_help=False)
+        parser.set_defaults(takes_settings=True)
 
 
-def _add_phase(group: Commands, name: str, *, text: str, example: str) -> argparse.ArgumentParser:
-    def run(args: argparse.Namespace) -> int:
-        return train(args, name)
-
-    parser = add_command(
-        group, name, run, text=f"{text}\n{SETTINGS}", example=example, add_help=False
-    )
-    parser.add_argument("-h", "--help", action="store_true", help="show this page and all settings")
-    parser.set_defaults(takes_settings=True, parser=parser)
-    parser.add_argument(
-        "--data",
-        nargs="+",
-        metavar="SOURCE",
-        help="folders, zip files or tar shards of images",
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run")
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="settings: .toml, .yaml or .json"
-    )
-    parser.add_argument(
-        "--preset",
-        choices=PRESETS[name],
-        help="settings to start from; left out, the one that suits the size",
-    )
-    if name in ABLATIONS:
-        parser.add_argument(
-            "--ablation", choices=ABLATIONS[name], help="change the preset as in Table 3"
-        )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint in --out"
-    )
-    return parser
-
-
-def _add_parts(parser: argparse.ArgumentParser, *, only_model: bool) -> None:
-    parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="model or run to start from: what it has is kept"
-    )
-    if not only_model:
-        parser.add_argument(
-            "--generator",
-            type=Path,
-            metavar="DIR|FILE",
-            help="the generator to start from, in place of --model: a run, our file, .pt or .pkl",
-        )
-    parser.add_argument(
-        "--discriminator",
-        type=Path,
-        metavar="DIR|FILE",
-        help="its discriminator; left out, the one that lies beside, else a fresh one",
-    )
-    parser.add_argument(
-        "--attributes",
-        type=Path,
-        metavar="NAME|DIR|FILE",
-        help="attribute classifier for losses that have a weight for its features or ask it about "
-        "edits",
-    )
-    parser.add_argument(
-        "--tune-from",
-        type=Path,
-        metavar="DIR",
-        help="model or run whose network of this phase is trained on; left out, a fresh one",
-    )
-    parser.add_argument(
-        "--identity",
-        choices=("arcface", "moco"),
-        help="identity features of the loss, moco for other things than faces; left out, the "
-        "preset's",
-    )
-
-
-def train(args: argparse.Namespace, phase: str) -> int:
+def train(args: argparse.Namespace) -> int:
     """Run `sfe train PHASE`."""
-    if args.help:
-        return _show_help(args, phase)
-    if args.out is None:
+    phase, first = args.train_command, int(os.environ.get("RANK", "0")) == 0
+    asked = options(phase, args.settings)
+    if asked is None:
+        return 0
+    words, run = asked
+    if words.out is None:
         raise ConfigError("say where to write the run: --out DIR")
-    if int(os.environ.get("RANK", "0")) == 0:
+    if first:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-
-    from stylefeatureeditor.training import jobs
-
-    if phase == "generator":
-        result = jobs.train_generator(_generator_settings(args), args.out, resume=args.resume)
-    elif phase == "attributes":
-        result = jobs.train_attributes(_attributes_settings(args), args.out, resume=args.resume)
-    else:
-        inputs, steps = _early(args)
-        start = _start(inputs, phase)
-        settings = replace(_method_settings(args, phase, start, steps), inputs=inputs)
-        job: Callable[..., Any] = getattr(jobs, f"train_{phase}")
-        result = job(settings, start, args.out, resume=args.resume)
-    if int(os.environ.get("RANK", "0")) == 0:
-        if not result.finished:
-            print(f"stopped after step {result.step}; the same command with --resume goes on")
-        else:
-            print(args.out / "model")
+    result = job(phase)(run, words.out, resume=words.resume)
+    if first and result.finished:
+        print(words.out / "model")
+    elif first:
+        print(f"stopped after step {result.step}; the same command with --resume goes on")
     return 0 if result.finished else STOPPED
 
 
-def _generator_settings(args: argparse.Namespace) -> Any:
-    from stylefeatureeditor.training import recipes
+def job(phase: str) -> Callable[..., Any]:
+    """Return the function that trains a phase."""
+    from stylefeatureeditor.training import attributes, e4e, feature_editor, generator, inverter
 
-    name = args.preset or recipes.default_preset("generator", args.size)
-    return _changed(recipes.generator_run(name, args.size), args)
-
-
-def _attributes_settings(args: argparse.Namespace) -> Any:
-    from stylefeatureeditor.training import recipes
-
-    return _changed(recipes.attributes_run(args.preset or "small"), args)
-
-
-def _early(args: argparse.Namespace) -> tuple[Inputs, int | None]:
-    """Return what is needed before there is a preset: the networks to read, and the steps.
-
-    The schedules of small presets are shares of the steps; None leaves them to the preset.
-    """
-    from stylefeatureeditor.training.config import from_mapping, parse_flags, read_mapping
-    from stylefeatureeditor.training.presets import E4eRun
-
-    run, steps = E4eRun(), None
-    given = [read_mapping(args.config)] if args.config else []
-    for values in [*given, parse_flags(run, _joined(args.settings))]:
-        run = from_mapping(run, {key: values[key] for key in ("inputs", "loop") if key in values})
-        if "steps" in values.get("loop", {}):
-            steps = run.loop.steps
-    named: dict[str, Path | None] = {
-        name: path for name in vars(run.inputs) if (path := getattr(args, name, None))
+    jobs: dict[str, Callable[..., Any]] = {
+        "generator": generator.train_generator,
+        "e4e": e4e.train_e4e,
+        "inverter": inverter.train_inverter,
+        "editor": feature_editor.train_editor,
+        "attributes": attributes.train_attributes,
     }
-    if named.keys() & {"model", "generator"}:  # the file may have named the other
-        named = {"model": None, "generator": None, **named}
-    return replace(run.inputs, **named), steps
+    return jobs[phase]
 
 
-def _start(inputs: Inputs, phase: str) -> Start:
-    from stylefeatureeditor.training.parts import open_start
-
-    if phase == "editor" and inputs.model is None:
-        raise ConfigError(
-            "say which model to start from: --model DIR, the run of `sfe train inverter`"
-        )
-    return open_start(inputs.model, inputs.generator)
+# --- from words to a run ----------------------------------------------------------------------
 
 
-def _method_settings(args: argparse.Namespace, phase: str, start: Start, steps: int | None) -> Any:
-    from stylefeatureeditor.training import recipes
-    from stylefeatureeditor.training.parts import own_strengths
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What a command takes beside the settings of its run.
 
-    generator = start.generator.config
-    name = args.preset or recipes.default_preset(phase, generator.size)
-    known = None if start.model is None else start.model.config
-    config = recipes.model_config(name, generator, known)
-    settings: Any
-    if phase == "e4e":
-        settings = recipes.e4e_run(name, config, steps)
-    elif phase == "inverter":
-        settings = recipes.inverter_run(name, config, args.ablation, steps)
-    else:
-        start.need("inverter", *(() if args.ablation == "without-e4e" else ("e4e",)))
-        published = config.catalog is not None and name not in ("small", "tiny")
-        directions = {} if published else own_strengths(start.folder)
-        settings = recipes.editor_run(name, config, directions, args.ablation, steps)
-    return _changed(settings, args)
+    Attributes:
+        out: folder of the run.
+        config: settings, .toml, .yaml or .json: they change the preset, the flags change both.
+        resume: go on from the last checkpoint in --out.
+        data: folders, zip files or tar shards of images.
+    """
+
+    out: Path | None = None
+    config: Path | None = None
+    resume: bool = False
+    data: tuple[str, ...] = ()
 
 
-def _changed(settings: Any, args: argparse.Namespace) -> Any:
-    """Apply --config, then options that stand for a setting, then the dotted flags."""
-    from stylefeatureeditor.training.config import load_config
-    from stylefeatureeditor.training.presets import compared_by
+def options(phase: str, args: Sequence[str]) -> tuple[Any, Any] | None:
+    """Return the words and the run that a command line asks for; None if it asked for help.
 
-    settings = load_config(settings, args.config)
-    if args.data:
-        settings = replace(settings, data=replace(settings.data, source=tuple(args.data)))
-    if getattr(args, "identity", None):
-        settings = compared_by(settings, args.identity)
-    for name in ("grow_from", "labels"):
-        if getattr(args, name, None):
-            settings = replace(settings, **{name: getattr(args, name)})
-    return load_config(settings, None, _joined(args.settings))
+    The preset depends on the model that the run starts from, and so on some of the words: they are
+    read first, then all of them once more over the preset and the file.
+
+    Raises:
+        SfeError: a word or a file does not fit, or the networks to start from cannot be read.
+    """
+    from stylefeatureeditor.weights.configs import changed, read_mapping
+
+    kind, whole = words_type(phase), dict[str, Any]()
+    found, rest = _parse(early_type(kind), args, phase, return_unknown_args=True, add_help=False)
+    words, steps = found.words, found.steps
+    if words.config:
+        whole = dict(read_mapping(words.config))
+    loop = whole.get("loop", {})
+    steps = steps or (loop.get("steps") if isinstance(loop, dict) else None)
+    asks_help = "--help" in rest or "-h" in rest
+
+    inputs = _inputs(words, whole.pop("inputs", {}))
+    run = changed(_preset(phase, words, inputs, steps, asks_help=asks_help), whole)
+    if words.data:
+        run = changed(run, {"data": {"source": list(words.data)}})
+    if getattr(words, "identity", None):
+        from stylefeatureeditor.training.presets import compared_by
+
+        run = compared_by(run, words.identity)
+    if getattr(words, "augment", None):
+        run = changed(run, {"training": {"augment": words.augment}})
+
+    run = parsed_over(run, words, ["--help"] if asks_help else args, phase)
+    if run is None:
+        return None
+    return words, run if inputs is None else replace(run, inputs=inputs)
 
 
-def _joined(words: Sequence[str]) -> list[str]:
-    """Check that what the parser did not know are settings: --a.b."""
-    for word in words:
-        if word.startswith("--") and "." not in word:
-            raise ConfigError(f"there is no option {word}; settings have a dot, as --loop.steps")
-    return list(words)
+def parsed_over(run: Any, words: Any, args: Sequence[str], phase: str) -> Any:
+    """Return a run changed by the flags of a command line; None if that asks for help."""
+    names = [f.name for f in fields(run) if f.name != "inputs"]  # those are among the words
+    kind = options_type(type(words), type(run))
+    default = kind(words=words, **{name: getattr(run, name) for name in names})
+    found = _parse(kind, args, phase, default=default)
+    return found and replace(run, **{name: getattr(found, name) for name in names})
 
 
-def _show_help(args: argparse.Namespace, phase: str) -> int:
-    """Print the options, then the settings with the values they have so far."""
-    from stylefeatureeditor.training import recipes
-    from stylefeatureeditor.training.config import load_config
+def words_type(phase: str) -> Any:
+    """Return `Words` with what a phase adds, as a dataclass."""
+    from stylefeatureeditor.training.presets import ABLATIONS, PRESETS
+    from stylefeatureeditor.training.run_folder import Inputs
 
-    args.parser.print_help()
-    print("\nsettings:\n", flush=True)
-    size = getattr(args, "size", None) or 1024
-    name = args.preset or recipes.default_preset(phase, size)
-    settings: Any
+    def choice(names: Sequence[str], text: str) -> Any:
+        return Annotated[Literal[tuple(names)] | None, _tyro().conf.arg(help=text)]
+
+    asked = "settings to start from; left out, the one that suits the size"
+    added: list[Any] = [("preset", choice(PRESETS[phase], asked), None)]
+    if phase in ABLATIONS:
+        text = "change the preset as in Table 3"
+        added += [("ablation", choice(tuple(ABLATIONS[phase]), text), None)]
     if phase == "generator":
-        settings = recipes.generator_run(name, size)
-    elif phase == "attributes":
-        settings = recipes.attributes_run(name)
-    else:
-        in_small = name in ("small", "tiny")
-        side = 64 if in_small else 512 if name.startswith("cars") else 1024
-        generator = recipes.generator_run(name if in_small else "standard", side)
-        config = recipes.model_config(name, generator.training.network)
-        settings = {
-            "e4e": lambda: recipes.e4e_run(name, config),
-            "inverter": lambda: recipes.inverter_run(name, config, args.ablation),
-            "editor": lambda: recipes.editor_run(
-                name, config, {"smile": (-2.0, 2.0)}, args.ablation
-            ),
-        }[phase]()
+        text = "side of the images in pixels"
+        added += [("size", Annotated[int, _tyro().conf.arg(help=text)], 64)]
+        text = "what D sees of a small set, as --training.augment"
+        added += [("augment", choice(("none", "ada", "diff"), text), None)]
+    if phase in ("generator", "attributes"):
+        return make_dataclass("Words", added, bases=(Words,), frozen=True, kw_only=True)
+    text = "identity features of the loss, moco for other things than faces"
+    added += [("identity", choice(("arcface", "moco"), text), None)]
+    return make_dataclass("Words", added, bases=(Words, Inputs), frozen=True, kw_only=True)
+
+
+def early_type(words: Any) -> Any:
+    """Return the dataclass of what must be known before there is a preset."""
+    conf = _tyro().conf
+    steps = Annotated[int, conf.arg(name="loop.steps")]
+    whole = [("words", Annotated[words, conf.arg(name="")], words()), ("steps", steps, 0)]
+    return make_dataclass("Early", whole, frozen=True, kw_only=True)
+
+
+def options_type(words: Any, run: type) -> Any:
+    """Return the dataclass of all flags: the words, and the fields of a run by their names."""
+    hints = get_type_hints(run)
+    settings = [(f.name, hints[f.name]) for f in fields(run) if f.name != "inputs"]
+    whole = [("words", Annotated[words, _tyro().conf.arg(name="")]), *settings]
+    about = {"__doc__": run.__doc__}
+    return make_dataclass("Options", whole, namespace=about, frozen=True, kw_only=True)
+
+
+def _inputs(words: Any, in_file: Any) -> Any:
+    """Return the networks that words and file name; None for a phase that reads none."""
+    from stylefeatureeditor.training.run_folder import Inputs
+    from stylefeatureeditor.weights.configs import changed
+
+    if not isinstance(words, Inputs):
+        return None
+    inputs = changed(Inputs(), in_file, "settings.inputs")
+    given = {f.name: getattr(words, f.name) for f in fields(Inputs) if getattr(words, f.name)}
+    if given.keys() & {"model", "generator"}:  # the file may have named the other
+        given = {"model": None, "generator": None, **given}
+    return replace(inputs, **given)
+
+
+def _preset(phase: str, words: Any, inputs: Any, steps: int | None, *, asks_help: bool) -> Any:
+    """Return the run that the words begin with."""
+    from stylefeatureeditor.training import presets
+    from stylefeatureeditor.training.run_folder import open_start, own_strengths
+
+    ablation = getattr(words, "ablation", None)
+    if phase == "generator":
+        name = words.preset or presets.default_preset(phase, words.size)
+        return presets.generator_run(name, words.size)
+    if phase == "attributes":
+        return presets.attributes_run(words.preset or "small")
+    model, name, directions = None, words.preset or "paper", None
+    if not asks_help:
+        if phase == "editor" and inputs.model is None:
+            raise ConfigError(
+                "say which model to start from: --model DIR, the run of `sfe train inverter`"
+            )
+        start = open_start(inputs.model, inputs.generator)
+        generator = start.generator.config
+        known = None if start.model is None else start.model.config
+        name = words.preset or presets.default_preset(phase, generator.size)
+        model = presets.model_config(name, generator, known)
+        if phase == "editor":
+            start.need("inverter", *(() if ablation == "without-e4e" else ("e4e",)))
+            if model.catalog is None or name in presets.STEPS:
+                directions = own_strengths(start.folder)
+    if phase == "e4e":
+        return presets.e4e_run(name, model, steps)
+    if phase == "inverter":
+        return presets.inverter_run(name, model, ablation, steps)
+    return presets.editor_run(name, model, directions, ablation, steps)
+
+
+# --- tyro -------------------------------------------------------------------------------------
+
+
+def _tyro() -> Any:
     try:
-        with suppress(SystemExit):
-            load_config(settings, args.config, ["--help"], prog=f"sfe train {phase}")
-    except DependencyError as error:
-        print(error)
-    return 0
+        import tyro
+    except ImportError as error:
+        raise DependencyError(
+            "training needs tyro: run `pip install 'stylefeatureeditor[train]'`"
+        ) from error
+    return tyro
+
+
+def reading() -> dict[str, Any]:
+    """Return how tyro reads our dataclasses: an optional part shows the fields it has."""
+    tyro = _tyro()
+    registry = tyro.constructors.ConstructorRegistry()
+    registry.primitive_rule(_plain_values)
+    return {"config": (tyro.conf.AvoidSubcommands,), "registry": registry}
+
+
+def _parse(kind: Any, args: Sequence[str], phase: str, **more: Any) -> Any:
+    """Return what tyro makes of words, or None after it has printed the help.
+
+    Raises:
+        ConfigError: a word does not fit; the text of tyro's box as a sentence.
+    """
+    told = StringIO()
+    text, example = COMMANDS[phase]
+    try:
+        with redirect_stderr(told):
+            return _tyro().cli(
+                kind,
+                args=list(args),
+                prog=f"sfe train {phase}",
+                description="\n\n".join([f"{text}; example:", *example.splitlines()]),
+                **reading(),
+                **more,
+            )
+    except SystemExit as end:
+        if not end.code:
+            return None
+        said = _sentence(told.getvalue())
+        see = " See" if said.endswith("?") else "; see"
+        raise ConfigError(f"{said}{see} `sfe train {phase} --help`") from None
+
+
+def _plain_values(info: Any) -> Any:
+    """Return how a flag's words are read where tyro's way differs from a file's."""
+    spec = _tyro().constructors.PrimitiveConstructorSpec
+    if info.type is int:
+        return spec(
+            nargs=1,
+            metavar="INT",
+            instance_from_str=lambda words: _whole(words[0]),
+            is_instance=lambda value: type(value) is int,
+            str_from_instance=lambda value: [str(value)],
+        )
+    if info.type is type(None):
+        return spec(
+            nargs=1,
+            metavar="none",
+            instance_from_str=lambda _: None,
+            is_instance=lambda value: value is None,
+            str_from_instance=lambda _: ["none"],
+            choices=("none",),
+        )
+    if get_origin(info.type) is dict:  # of text, or of several numbers
+        of_text = info.type.__args__[1] is str
+        return spec(
+            nargs="*",
+            metavar="NAME=RULE" if of_text else "NAME=NUMBER,...",
+            instance_from_str=lambda words: dict(_named(word, of_text=of_text) for word in words),
+            is_instance=lambda value: isinstance(value, dict),
+            str_from_instance=lambda value: [
+                f"{name}={item if of_text else ','.join(map(str, item))}"
+                for name, item in value.items()
+            ],
+        )
+    return None
+
+
+def _whole(word: str) -> int:
+    """Return 100000 for "100000" and "1e5"."""
+    with suppress(ValueError):
+        return int(word)
+    with suppress(ValueError, OverflowError):
+        if float(word).is_integer():
+            return int(float(word))
+    raise ValueError(f"expected a whole number, got {word!r}")
+
+
+def _named(word: str, *, of_text: bool) -> tuple[str, Any]:
+    name, equals, value = word.partition("=")
+    if not name or not equals:
+        raise ValueError(f"expected NAME=VALUE, got {word!r}")
+    return name, value if of_text else tuple(map(float, value.split(",")))
+
+
+def _sentence(box: str) -> str:
+    """Return the message in a box of tyro's, and the flags that it thinks were meant."""
+    lines = [line.strip(" │╰╯") for line in box.splitlines()]
+    lines = lines[1:] if lines[0].startswith("╭") else lines[2:]  # its title
+    parts: list[list[str]] = [[]]
+    for line in filter(None, lines):
+        if line.strip("─-"):
+            parts[-1].append(line)
+        else:
+            parts.append([])
+    said = " ".join(parts[0]).rstrip(".")
+    guesses = next((part for part in parts if part and part[0].startswith("Perhaps")), [])
+    near = [line.split()[0] for line in guesses if line.startswith("--")]
+    return f"{said}; did you mean {' or '.join(near[:3])}?" if near else said

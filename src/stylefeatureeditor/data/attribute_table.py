@@ -26,12 +26,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from stylefeatureeditor.data.image_sources import (
+    TableRow,
+    forward,
+    name_column,
+    open_sources,
+    parse_csv,
+)
 from stylefeatureeditor.data.row_filter import nearest
-from stylefeatureeditor.data.sources import TableRow, forward, name_column, open_sources, parse_csv
 from stylefeatureeditor.errors import ConfigError, check_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,12 @@ class AttributeTable:
 
     def __post_init__(self) -> None:
         check_shape("values", self.values, (len(self.names), len(self.attributes)))
-        _refuse_twice("image", self.names)
-        _refuse_twice("attribute", self.attributes)
-
-    def __len__(self) -> int:
-        return len(self.names)
+        for what, names in (("image", self.names), ("attribute", self.attributes)):
+            name, times = Counter(names).most_common(1)[0] if names else ("", 1)
+            if times > 1:
+                raise ConfigError(
+                    f"every {what} should be in the table once, but {name!r} is repeated"
+                )
 
     @property
     def binary(self) -> tuple[str, ...]:
@@ -94,13 +101,16 @@ class AttributeTable:
         Raises:
             ConfigError: no name has a row, or a name is there twice.
         """
-        lookups = [(key, _lookup(self.names, key)) for key in (forward, _base, _stem)]
-        found = [
-            next((rows[key(name)] for key, rows in lookups if key(name) in rows), None)
-            for name in names
-        ]
+        found: list[int | None] = [None] * len(names)
+        for key in (forward, _base, _stem):
+            times = Counter(map(key, self.names))
+            rows = {key(name): i for i, name in enumerate(self.names) if times[key(name)] == 1}
+            found = [
+                rows.get(key(name)) if row is None else row
+                for name, row in zip(names, found, strict=True)
+            ]
         if not names or not self.names:
-            raise ConfigError(f"{len(names)} images cannot be matched with {len(self)} rows")
+            raise ConfigError(f"{len(names)} images cannot be matched with {len(self.names)} rows")
         if all(row is None for row in found):
             raise ConfigError(
                 f"no image has a row in the table: images are named like {names[0]!r}, "
@@ -114,17 +124,16 @@ class AttributeTable:
 
 
 def read_attribute_table(
-    path: str | Path, attributes: Sequence[str] | None = None, name: str | None = None
+    path: str | Path, attributes: Sequence[str] | None = None
 ) -> AttributeTable:
     """Read a table from a CSV file, a CelebA text file, or from beside the images of a source.
 
     Args:
         path: .csv, .txt, or a zip file, folder or tar shards of images with a table.
         attributes: what to keep, in that order; None keeps every column of numbers.
-        name: the CSV column of file names; None takes the usual words, else the first.
 
     Raises:
-        ConfigError: the file is missing or malformed, or an attribute or name is not what it says.
+        ConfigError: the file is missing or malformed, or an attribute is not there.
     """
     path = Path(path)
     if path.suffix.lower() not in (".csv", ".txt"):
@@ -137,11 +146,9 @@ def read_attribute_table(
     if path.suffix.lower() == ".txt":
         return table_of(*_parse_celeba(path), attributes, str(path))
     header, rows = parse_csv(path.read_bytes(), path)
-    if name is not None and name not in header:
-        raise ConfigError(f"{path} has no column {name!r}; {nearest(name, header)}")
     if not rows:
         raise ConfigError(f"{path} has a header but no row")
-    key = name or name_column(header)
+    key = name_column(header)
     others = {column: place for column, place in rows[0].places.items() if column != key}
     named = [row[key] for row in rows]
     return table_of(named, [TableRow(others, row.cells) for row in rows], attributes, str(path))
@@ -190,14 +197,11 @@ def _asked(
             raise ConfigError(f"no {column} is {word!r} in {source}; {nearest(word, set(cells))}")
         return [0.0 if cell == "" else 1.0 if cell == word else -1.0 for cell in cells]
     values = _numbers(cells)
-    if values is None:
-        words = sorted(set(cells) - {""})
-        if not words:
-            raise ConfigError(f"column {column!r} of {source} is empty")
-        raise ConfigError(
-            f"column {column!r} of {source} holds words; ask for one, like {column}={words[0]}"
-        )
-    return values
+    if values is not None:
+        return values
+    words = sorted(set(cells) - {""})
+    what = f"holds words; ask for one, like {column}={words[0]}" if words else "is empty"
+    raise ConfigError(f"column {column!r} of {source} {what}")
 
 
 def _numbers(cells: Iterable[str]) -> list[float] | None:
@@ -207,13 +211,10 @@ def _numbers(cells: Iterable[str]) -> list[float] | None:
     except ValueError:
         return None
     there = {value for value in values if not math.isnan(value)}
-    if not there:
-        return None
-    if there <= {0.0, 1.0}:
-        return [0.0 if math.isnan(value) else 2 * value - 1 for value in values]
-    if there <= {-1.0, 0.0, 1.0}:
-        return [0.0 if math.isnan(value) else value for value in values]
-    return values
+    if not there or not there <= {-1.0, 0.0, 1.0}:
+        return values if there else None
+    turned = [2 * value - 1 for value in values] if there <= {0.0, 1.0} else values
+    return [0.0 if math.isnan(value) else value for value in turned]
 
 
 def _parse_celeba(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -236,20 +237,9 @@ def _parse_celeba(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     return [line[0] for line in lines[2:]], rows
 
 
-def _lookup(names: Sequence[str], key: Callable[[str], str]) -> dict[str, int]:
-    times = Counter(map(key, names))
-    return {key(name): i for i, name in enumerate(names) if times[key(name)] == 1}
-
-
 def _base(name: str) -> str:
     return PurePosixPath(forward(name)).name
 
 
 def _stem(name: str) -> str:
     return PurePosixPath(forward(name)).stem
-
-
-def _refuse_twice(what: str, names: Sequence[str]) -> None:
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise ConfigError(f"every {what} should be in the table once, but {twice[0]!r} is repeated")

@@ -24,17 +24,18 @@ import threading
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from stylefeatureeditor.data.decode import Fit, decode
+from stylefeatureeditor.data.image_sources import ImageSource, open_sources
 from stylefeatureeditor.data.order import Order
 from stylefeatureeditor.data.row_filter import row_filter
-from stylefeatureeditor.data.sources import Source, open_sources
 from stylefeatureeditor.errors import ConfigError, PhotoError
+from stylefeatureeditor.photo.image import read_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -42,7 +43,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Fit = Literal["crop", "pad"]
+Value = TypeVar("Value")
 Gathered = tuple[np.ndarray, np.ndarray]  # numbers (B,) and pixels (B, 3, S, S) uint8
+PAD_ROWS = 64  # padded and resized at a time
 BATCHES_AHEAD = 3  # decoded before they are due; more only costs memory
 
 
@@ -116,7 +120,7 @@ class ImageSet:
     """
 
     def __init__(
-        self, sources: Sequence[Source], keep: Sequence[Sequence[int]], size: int, fit: Fit
+        self, sources: Sequence[ImageSource], keep: Sequence[Sequence[int]], size: int, fit: Fit
     ) -> None:
         self.size = size
         self.fit: Fit = fit
@@ -153,11 +157,7 @@ class ImageSet:
         """
         if self._pixels is not None:
             return self._pixels[index].tobytes()
-        source, place = self._places[index]
-        try:
-            return source.read(place)
-        except Exception as error:  # an archive's reader raises almost anything on damaged data
-            raise PhotoError(f"{source.path}: {self.names[index]}: {_reason(error)}") from error
+        return self._read(index, bytes)
 
     def photos(self, indices: Sequence[int]) -> Tensor:
         """Return several images for a network, (B, 3, S, S) float32 in [-1, 1]."""
@@ -197,27 +197,23 @@ class ImageSet:
         log.info("decoding %d images", len(self))
         pixels = np.empty((len(self), 3, self.size, self.size), dtype=np.uint8)
 
-        def fill(index: int) -> str | None:
+        def fill(index: int) -> str:
             try:
                 pixels[index] = self._image(index)
             except PhotoError as error:
                 return str(error)
-            return None
+            return ""
 
         with ThreadPoolExecutor(_threads(workers)) as pool:
-            reasons = list(pool.map(fill, range(len(self)), chunksize=16))
-        good = [i for i, reason in enumerate(reasons) if reason is None]
-        self.skipped += [reason for reason in reasons if reason is not None]
-        if self.skipped:
-            log.warning(
-                "skipped %d of %d images that cannot be decoded; first: %s",
-                len(self.skipped),
-                len(self),
-                self.skipped[0],
-            )
+            reasons = list(pool.map(fill, range(len(self))))
+        good = [i for i, reason in enumerate(reasons) if not reason]
+        self.skipped += filter(None, reasons)
         if not good:
-            raise PhotoError(
-                f"none of the {len(self)} images can be decoded; first: {self.skipped[0]}"
+            raise self._none_readable()
+        if self.skipped:
+            count, first = len(self.skipped), self.skipped[0]
+            log.warning(
+                "skipped %d of %d images that cannot be decoded; first: %s", count, len(self), first
             )
         if len(good) < len(self):
             for target, index in enumerate(good):  # in place: a second copy may not fit
@@ -229,12 +225,16 @@ class ImageSet:
     def _image(self, index: int) -> np.ndarray:
         if self._pixels is not None:
             return self._pixels[index]
-        content = self.content(index)
+        return self._read(index, lambda content: decode(content, self.size, self.fit))
+
+    def _read(self, index: int, work: Callable[[bytes], Value]) -> Value:
+        """What `work` makes of one file; readers raise almost anything on damaged data."""
+        source, place = self._places[index]
         try:
-            return decode(content, self.size, self.fit)
-        except Exception as error:  # Pillow's readers raise almost anything on damaged data
-            path = self._places[index][0].path
-            raise PhotoError(f"{path}: {self.names[index]}: {_reason(error)}") from error
+            return work(source.read(place))
+        except Exception as error:
+            kind = "" if isinstance(error, PhotoError) else f"{type(error).__name__}: "
+            raise PhotoError(f"{source.path}: {self.names[index]}: {kind}{error}") from error
 
     def _readable(self, index: int) -> np.ndarray | None:
         """Return one image, None if it cannot be decoded; that is reported once."""
@@ -255,7 +255,11 @@ class ImageSet:
             pixels = self._readable(candidate)
             if pixels is not None:
                 return candidate, pixels
-        raise PhotoError(f"none of the {len(self)} images can be decoded; first: {self.skipped[0]}")
+        raise self._none_readable()
+
+    def _none_readable(self) -> PhotoError:
+        first = self.skipped[0]
+        return PhotoError(f"none of the {len(self)} images can be decoded; first: {first}")
 
 
 def open_images(
@@ -270,7 +274,7 @@ def open_images(
     """Open images of one or several sources at side `size`, and decode them if they fit memory.
 
     Args:
-        source: folders, zip files or tar shards, as in `sources.py`.
+        source: folders, zip files or tar shards, as in `image_sources.py`.
         size: S in pixels.
         where: rules on table columns, as in `row_filter.py`; None takes all images.
         fit: "crop" cuts a picture to its middle square, "pad" makes it square with black.
@@ -352,22 +356,47 @@ def to_photos(pixels: Tensor) -> Tensor:
     return pixels.float().mul_(2 / 255).sub_(1)
 
 
-def _kept(source: Source, where: Mapping[str, str | float]) -> list[int]:
+def decode(data: bytes, size: int, fit: Fit) -> np.ndarray:
+    """Turn the bytes of an image file into (3, size, size) uint8 RGB, upright.
+
+    What is transparent comes out on black.
+
+    Raises:
+        PhotoError: the bytes are no picture, damaged, or too large.
+    """
+    photo = read_photo(data)
+    picture = Image.fromarray(photo.pixels)
+    if photo.alpha is not None:
+        black = Image.new("RGB", picture.size)
+        picture = Image.composite(picture, black, Image.fromarray(photo.alpha))
+    width, height = picture.size
+    side = min(width, height) if fit == "crop" else max(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    if fit == "pad" and width != height:  # by rows: the square may be huge
+        rows = Image.new("RGB", (size, height))
+        for y in range(0, height, PAD_ROWS):
+            band = picture.crop((left, y, left + side, min(y + PAD_ROWS, height)))
+            rows.paste(band.resize((size, band.height), Image.Resampling.LANCZOS), (0, y))
+        picture = rows.crop((0, top, size, top + side))  # outside is black
+    elif width != height:
+        picture = picture.crop((left, top, left + side, top + side))
+    if picture.size != (size, size):
+        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
+    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+
+
+def _kept(source: ImageSource, where: Mapping[str, str | float]) -> list[int]:
     fits = row_filter(where, source.columns, str(source.path))
     return [i for i, entry in enumerate(source.entries) if fits(entry.row)]
 
 
-def _unique_names(places: Sequence[tuple[Source, int]]) -> tuple[str, ...]:
+def _unique_names(places: Sequence[tuple[ImageSource, int]]) -> tuple[str, ...]:
     plain = [source.entries[i].name for source, i in places]
     times = Counter(plain)
     return tuple(
         name if times[name] == 1 else f"{source.path.stem}/{name}"
         for name, (source, _) in zip(plain, places, strict=True)
     )
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, PhotoError) else f"{type(error).__name__}: {error}"
 
 
 def _threads(workers: int) -> int:

@@ -13,18 +13,23 @@ Shapes: M codes, N styles, D their width, n faces that a range is measured on, S
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.errors import ConfigError, PhotoError
+from stylefeatureeditor.photo.contact_sheet import draw_grid
+from stylefeatureeditor.photo.image import save_photo, to_uint8
 from stylefeatureeditor.records import Codes
+from stylefeatureeditor.training.attribute_edits import find_attribute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+    from pathlib import Path
 
     from stylefeatureeditor.data.images import ImageSet
     from stylefeatureeditor.editing.direction import EditDirection
@@ -41,11 +46,11 @@ LONGEST = 1000.0  # strengths that the search does not pass
 SHORTEST = 0.25  # of the range that the change allows: less is no slider
 HALVINGS = 7  # steps of the search for a strength
 BATCH = 16
+SHOWN = 3  # pictures of a strip on either side of 0
 RAREST = 0.05  # share of codes that count as having an attribute, if the classifier sees none
 
 
-@dataclass(frozen=True)
-class UsefulRange:
+class UsefulRange(NamedTuple):
     """Strengths that give plausible pictures.
 
     Attributes:
@@ -56,12 +61,7 @@ class UsefulRange:
 
     low: float
     high: float
-    scores: tuple[float, float] | None
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """(low, high)."""
-        return self.low, self.high
+    scores: tuple[float, float] | None = None
 
 
 @torch.no_grad()
@@ -123,7 +123,7 @@ def drawn_labels(
     logits = []
     for first in range(0, len(codes), BATCH):
         part = codes[first : first + BATCH]
-        logits.append(score(draw(generator, as_wplus(part, generator))).cpu())
+        logits.append(score(draw(generator, part)).cpu())
         if progress is not None:
             progress(first + len(part))
     found = torch.cat(logits)
@@ -140,15 +140,17 @@ def table_labels(values: Tensor, *, binary: bool) -> Tensor:
     return torch.where(known, (values - values[known].median()).sign(), 0.0)
 
 
-def classifier_score(
-    classifier: AttributeClassifier, attribute: str, *, reverse: bool = False
-) -> Score:
+def classifier_score(classifier: AttributeClassifier, attribute: str) -> Score:
     """Return the function from images to the logits of one attribute, or of its absence.
 
+    Args:
+        classifier: on the device of the images.
+        attribute: that it knows; "-Young" for its absence.
+
     Raises:
-        ConfigError: the classifier does not know the attribute.
+        ConfigError: the classifier does not know it.
     """
-    column, sign = classifier.column(attribute), -1 if reverse else 1
+    column, sign = find_attribute(classifier, attribute)
     return lambda images: sign * classifier(images)[:, column]
 
 
@@ -198,27 +200,42 @@ def measure_range(
 
 
 @torch.no_grad()
-def strip_rows(
-    generator: Generator, wplus: Tensor, direction: EditDirection, strengths: Sequence[float]
-) -> list[Tensor]:
-    """Return one row of images per face, (number of strengths, 3, S, S) each, in [-1, 1].
+def draw_strip(
+    generator: Generator,
+    wplus: Tensor,
+    direction: EditDirection,
+    useful: UsefulRange,
+    folder: Path,
+) -> Path:
+    """Write a row of pictures a face, from one end of the useful range to the other.
 
     Args:
         generator: G.
         wplus: codes of the faces, (n, N, D).
         direction: what changes along a row.
-        strengths: how far, from left to right.
+        useful: its range.
+        folder: where the picture, called like the direction, goes; made if it is not there.
+
+    Returns:
+        Its file.
+
+    Raises:
+        PhotoError: it cannot be written.
     """
-    steps = torch.tensor(list(strengths))
-    return [
-        draw(generator, direction.apply(Codes(row[None]), steps.to(row)).wplus).clamp(-1, 1).cpu()
-        for row in wplus
-    ]
+    steps = [step / SHOWN for step in range(-SHOWN, SHOWN + 1)]
+    strengths = torch.tensor([s * (useful.high if s > 0 else -useful.low) for s in steps])
+    rows = []
+    for face in wplus:
+        codes = direction.apply(Codes(face[None]), strengths.to(face))
+        rows.append([Image.fromarray(tile) for tile in to_uint8(draw(generator, codes.wplus))])
+    labels = [f"{strength:+.2g}" if strength else "0" for strength in strengths.tolist()]
+    folder.mkdir(exist_ok=True)
+    return save_photo(np.asarray(draw_grid(labels, rows)), folder / f"{direction.name}.png")
 
 
-def draw(generator: Generator, wplus: Tensor) -> Tensor:
-    """Return G(w) of codes (M, N, D), a few at a time."""
-    parts = wplus.to(generator.latent_avg.device).split(BATCH)
+def draw(generator: Generator, codes: Tensor) -> Tensor:
+    """Return G(w) of codes (M, N, D), or (M, D) for all styles, a few at a time."""
+    parts = as_wplus(codes, generator).to(generator.latent_avg.device).split(BATCH)
     return torch.cat([generator.synthesize(Codes(part)) for part in parts])
 
 

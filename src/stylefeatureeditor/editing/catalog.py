@@ -8,11 +8,8 @@ the table of the package: the caller hands in the function that reads a directio
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
-from importlib.resources import files
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +24,7 @@ from stylefeatureeditor.editing.direction import (
     PcaDirection,
     StyleSpaceDirection,
 )
+from stylefeatureeditor.editing.direction_names import find_name, published_rows, spelling
 from stylefeatureeditor.editing.styleclip import LEVELS, StyleClipMapper, StyleMapper
 from stylefeatureeditor.errors import DirectionError
 from stylefeatureeditor.files import member
@@ -34,13 +32,7 @@ from stylefeatureeditor.files import member
 if TYPE_CHECKING:
     from stylefeatureeditor.records import StyleLayout
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 Reader = Callable[[Path], object]  # a direction file -> tensor, array or table of tensors
-FAMILIES = ("ffhq", "cars")
 KINDS = {  # kind: the parameter without which it cannot be built
     "linear": None,
     "pca": "component",
@@ -200,10 +192,10 @@ class Catalog:
     def __post_init__(self) -> None:
         seen: set[str] = set()
         for entry in self.entries:
-            taken = seen & {_spelling(name) for name in entry.names}
+            taken = seen & {spelling(name) for name in entry.names}
             if taken:
                 raise DirectionError(f"two directions answer to the name '{min(taken)}'")
-            seen |= {_spelling(name) for name in entry.names}
+            seen |= {spelling(name) for name in entry.names}
 
     def find(self, name: str) -> CatalogEntry:
         """Return the entry of a name or alias; case, blanks and hyphens do not matter.
@@ -211,16 +203,9 @@ class Catalog:
         Raises:
             DirectionError: there is none; the message offers the nearest names.
         """
-        known = {_spelling(alias): entry for entry in self.entries for alias in entry.names}
-        found = known.get(_spelling(name))
-        if found is None:
-            near = get_close_matches(_spelling(name), known, n=3, cutoff=0.5)
-            names = list(dict.fromkeys(known[match].name for match in near))
-            hint = f"did you mean {' or '.join(names)}? " if names else ""
-            raise DirectionError(
-                f"unknown direction '{name}': {hint}`sfe directions list` shows all"
-            )
-        return found
+        entries = {entry.name: entry for entry in self.entries}
+        known = {spelling(alias): entry.name for entry in self.entries for alias in entry.names}
+        return entries[find_name(name, known)]
 
     def groups(self) -> dict[str, list[CatalogEntry]]:
         """Return the entries under their headings, in order of appearance."""
@@ -244,13 +229,13 @@ class Catalog:
         that an own direction has means the own one.
         """
         new = {entry.name: entry for entry in own.entries}
-        taken = {_spelling(name) for entry in own.entries for name in entry.names}
+        taken = {spelling(name) for entry in own.entries for name in entry.names}
         kept = []
         for entry in self.entries:
             if entry.name in new:
                 kept.append(new.pop(entry.name))
-            elif _spelling(entry.name) not in taken:
-                aliases = tuple(name for name in entry.aliases if _spelling(name) not in taken)
+            elif spelling(entry.name) not in taken:
+                aliases = tuple(name for name in entry.aliases if spelling(name) not in taken)
                 kept.append(replace(entry, aliases=aliases))
         return Catalog((*kept, *new.values()))
 
@@ -289,12 +274,7 @@ def load_catalog(family: str) -> Catalog:
     Raises:
         DirectionError: nothing was published for that family.
     """
-    if family not in FAMILIES:
-        raise DirectionError(
-            f"directions were published for {' and '.join(FAMILIES)}, not for '{family}'"
-        )
-    text = files("stylefeatureeditor.editing").joinpath("catalog.toml").read_text("utf-8")
-    return Catalog.from_table({"directions": tomllib.loads(text)[family]}, {})
+    return Catalog.from_table({"directions": published_rows(family)}, {})
 
 
 def range_warning(entry: CatalogEntry, strength: float) -> str | None:
@@ -390,7 +370,3 @@ def _frozen(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _spelling(name: str) -> str:
-    return re.sub(r"[\s_-]+", "_", name.strip().lower())

@@ -142,10 +142,6 @@ class PcaDirection(EditDirection):
         step = on_layers(self.name, component * self.std, codes, self.layers)
         return CodeShift(times(target - coordinate, step[None]))
 
-    def additive(self) -> LinearDirection:
-        """Return the plain form, d = strength * std * c: strength 0 leaves the code alone."""
-        return LinearDirection(self.name, self.component, scale=self.std, layers=self.layers)
-
 
 @dataclass(frozen=True, eq=False)
 class StyleSpaceDirection(EditDirection):

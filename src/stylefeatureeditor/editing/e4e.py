@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
-from stylefeatureeditor.convolution import Conv3x3
 from stylefeatureeditor.errors import (
     MOST_LAYERS,
     WIDEST,
@@ -66,7 +65,7 @@ class StyleHead(nn.Module):
         super().__init__()
         widths = [in_channels] + [style_dim] * int(log2(side))
         self.convs = nn.ModuleList(
-            Conv3x3(before, after, stride=2, bias=True) for before, after in pairwise(widths)
+            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairwise(widths)
         )
         self.linear = EqualizedLinear(style_dim, style_dim)
 
@@ -128,7 +127,6 @@ class PyramidEncoder(FeaturePyramid):
     def styles(self, levels: Levels, num_styles: int | None = None) -> Tensor:
         """Return what the first `num_styles` heads give, (B, num_styles, D); None means all."""
         maps = {16: levels.coarse, 8: levels.middle, 4: levels.fine}
-        maps = {divisor: level.contiguous() for divisor, level in maps.items()}
         count = self.config.num_styles if num_styles is None else num_styles
         heads = list(enumerate(self.heads))[:count]
         return torch.stack([head(maps[self._divisor(style)]) for style, head in heads], dim=1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from stylefeatureeditor.data.sources import open_sources
+from stylefeatureeditor.data.image_sources import open_sources
 from stylefeatureeditor.errors import ConfigError, PhotoError
 from stylefeatureeditor.photo.image import read_photo
 

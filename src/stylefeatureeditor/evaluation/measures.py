@@ -58,8 +58,9 @@ from stylefeatureeditor.metrics.perceptual import (
 from stylefeatureeditor.metrics.pixel import MS_SSIM_SMALLEST, l2, ms_ssim, psnr, ssim
 from stylefeatureeditor.model import network_fingerprint
 from stylefeatureeditor.photo.image import to_uint8
+from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.perceptual_keys import arcface_state
+from stylefeatureeditor.weights.released import arcface_state
 from stylefeatureeditor.weights.sources import SOURCES, find_sources
 from stylefeatureeditor.weights.unpickle import read_torch
 
@@ -287,7 +288,7 @@ def _face_network(path: Path, config: ArcFaceConfig) -> ArcFaceFeatures:
         network = ArcFaceFeatures(config)
     assign_state(network, arcface_state(content), str(path))
     network.freeze()
-    return network
+    return quicken(network)
 
 
 def _at_paper_side(compare: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:

@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.convolution import convolve, cpu_layout, winograd, winograd_pays
-
 BLUR_TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
@@ -36,11 +34,11 @@ def blur_kernel(gain: float = 1.0) -> Tensor:
     return torch.tensor([[a * b * scale for b in BLUR_TAPS] for a in BLUR_TAPS])
 
 
-def blur(x: Tensor, kernel: Tensor, bias: Tensor | None = None, padding: int = 1) -> Tensor:
+def blur(x: Tensor, kernel: Tensor, padding: int = 1) -> Tensor:
     """Filter every channel with one 4x4 kernel: (B, C, S, S) -> side S - 3 + 2 `padding`."""
     channels = x.shape[1]
     kernel = kernel.to(x.dtype).expand(channels, 1, -1, -1)
-    return functional.conv2d(x, kernel, bias, padding=padding, groups=channels)
+    return functional.conv2d(x, kernel, padding=padding, groups=channels)
 
 
 def blur_and_halve(x: Tensor, kernel: Tensor) -> Tensor:
@@ -107,9 +105,7 @@ class ModulatedConv(nn.Module):
         y = gain * demod * conv(style * x, W / sqrt(fan_in)) + bias,
         demod_o = 1 / sqrt(sum_{i,kl} (style_i W_oikl)^2 / fan_in + 1e-8)
 
-    Style, demod and gain scale the activations, so that one convolution serves the whole batch. For
-    a single picture without gradients they scale the kernel where that is the smaller tensor: the
-    same numbers, and no pass over the pixels.
+    Style, demod and gain scale the activations, so that one convolution serves the whole batch.
 
     Args:
         in_channels: C_in.
@@ -163,46 +159,37 @@ class ModulatedConv(nn.Module):
             border: (B, C_in, S + 2, S + 2), whose outermost ring stands around x where zeros
                 would; the style does not scale it. Not for a layer that upsamples.
         """
-        style = self.affine(code)
-        if style_offset is not None:
-            style = style + style_offset
-        style = style * (1 / sqrt(self.weight[0].numel()))
-        scale = self._demodulation(style) * gain  # (B, C_out) or (B, 1)
-        weight = self.weight
-        if border is not None:
-            assert not self.upsample
-            x = _framed(x * style.to(x.dtype)[:, :, None, None], border / sqrt(weight[0].numel()))
-            x = functional.conv2d(x, weight.to(x.dtype))
-            return x * scale.to(x.dtype)[:, :, None, None] + bias.to(x.dtype)[:, None, None]
-        if self._is_plain() and winograd_pays(x, weight):
-            return winograd(x, weight, (style, torch.zeros_like(style)), (scale, bias[None]))
-        if x.shape[0] == 1 and weight.numel() < x.numel() and not torch.is_grad_enabled():
-            weight = weight * style[0, :, None, None] * scale[0, :, None, None, None]
-            return self._convolve(x, weight.to(x.dtype), bias.to(x.dtype))
-        x = self._convolve(x * style.to(x.dtype)[:, :, None, None], weight.to(x.dtype), None)
+        style, scale = self.style(code, style_offset, gain)
+        x = self.convolve(x * style.to(x.dtype)[:, :, None, None], border)
         bias = bias.to(x.dtype)[:, None, None]
         return torch.addcmul(bias, x, scale.to(x.dtype)[:, :, None, None])
 
-    def _is_plain(self) -> bool:
-        return self.weight.shape[2] == 3 and not self.upsample
-
-    def _demodulation(self, style: Tensor) -> Tensor:
+    def style(self, code: Tensor, offset: Tensor | None, gain: float) -> tuple[Tensor, Tensor]:
+        """Return what scales the input's channels, (B, C_in), and the output's, (B, C_out or 1)."""
+        style = self.affine(code)
+        if offset is not None:
+            style = style + offset
+        style = style * (1 / sqrt(self.weight[0].numel()))
         if not self.demodulate:
-            return style.new_ones(style.shape[0], 1)
-        squares = self.weight.flatten(2).square()
-        squares = squares @ squares.new_ones(squares.shape[2])  # a product is faster than a sum
-        return torch.rsqrt(style.square() @ squares.t() + 1e-8)
+            return style, style.new_full((style.shape[0], 1), gain)
+        energy = style.square() @ self.energy().t()
+        return style, torch.rsqrt(energy + 1e-8) * gain
 
-    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if self._is_plain():
-            return convolve(x, weight, bias)
-        if not self.upsample:
-            return functional.conv2d(x, weight, bias)
-        x = cpu_layout(x)
-        layout = memory_format(x)
-        weight = weight.transpose(0, 1).contiguous(memory_format=layout)
-        x = functional.conv_transpose2d(x, weight, stride=2)  # side 2S + 1
-        return blur(x, self.blur_kernel, bias)
+    def energy(self) -> Tensor:
+        """Return the sum of squares of each kernel, (C_out, C_in)."""
+        return self.weight.square().sum(dim=(2, 3))
+
+    def convolve(self, x: Tensor, border: Tensor | None = None) -> Tensor:
+        """Return conv(x, W), blurred if it upsamples; arguments as `forward`."""
+        weight = self.weight.to(x.dtype)
+        if self.upsample:
+            x = functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # side 2S + 1
+            return blur(x, self.blur_kernel)
+        if border is None:
+            return functional.conv2d(x, weight, padding=weight.shape[2] // 2)
+        framed = (border / sqrt(weight[0].numel())).to(x.dtype).expand(len(x), -1, -1, -1).clone()
+        framed[:, :, 1:-1, 1:-1] = x
+        return functional.conv2d(framed, weight)
 
 
 class StyledLayer(nn.Module):
@@ -237,14 +224,19 @@ class StyledLayer(nn.Module):
         *,
         random_noise: bool = False,
         border: Tensor | None = None,
-        rows: slice = slice(None),
     ) -> Tensor:
-        """Return (B, C_out, side, side); the noise is the stored one unless `random_noise`.
+        """Return (B, C_out, side, side); the noise is the stored one unless `random_noise`."""
+        x = self.convolve(x, code, style_offset, border)
+        return self.finish(x, torch.randn_like(x[:, :1]) if random_noise else self.noise)
 
-        `rows` of the noise are added: those of the output, if x is a band of the picture.
-        """
-        x = self.conv(x, code, style_offset, self.bias * sqrt(2), sqrt(2), border)
-        noise = torch.randn_like(x[:, :1]) if random_noise else self.noise[:, :, rows]
+    def convolve(
+        self, x: Tensor, code: Tensor, style_offset: Tensor | None, border: Tensor | None = None
+    ) -> Tensor:
+        """Return the convolution with its bias, times the activation's gain."""
+        return self.conv(x, code, style_offset, self.bias * sqrt(2), sqrt(2), border)
+
+    def finish(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Add noise, (B or 1, 1, side, side), to what the convolution gives, and activate it."""
         noise = (noise * (self.noise_strength * sqrt(2))).to(x.dtype)
         return functional.leaky_relu_(x.add_(noise), 0.2)  # in place: no second picture in memory
 
@@ -282,17 +274,3 @@ def upsample_rgb(rgb: Tensor, kernel: Tensor) -> Tensor:
     channels = rgb.shape[1]
     kernel = kernel.to(rgb.dtype).expand(channels, 1, -1, -1)
     return functional.conv_transpose2d(rgb, kernel, stride=2, padding=1, groups=channels)
-
-
-def _framed(x: Tensor, border: Tensor) -> Tensor:
-    """Return x (B, C, S, S) inside the outermost ring of a border of side S + 2."""
-    framed = border.to(x.dtype).expand(len(x), -1, -1, -1).clone()
-    framed[:, :, 1:-1, 1:-1] = x
-    return framed
-
-
-def memory_format(x: Tensor) -> torch.memory_format:
-    """Return the layout a picture has: channels last, which CPUs convolve faster, or contiguous."""
-    if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
-        return torch.channels_last
-    return torch.contiguous_format

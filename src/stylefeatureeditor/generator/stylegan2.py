@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from stylefeatureeditor.convolution import cpu_layout, is_plain_cpu
 from stylefeatureeditor.errors import (
     MOST_LAYERS,
     WIDEST,
@@ -35,22 +35,17 @@ from stylefeatureeditor.errors import (
     check_side,
     check_sizes,
 )
-from stylefeatureeditor.generator.coarse import draw_coarsely
 from stylefeatureeditor.generator.layers import (
     EqualizedLinear,
     PixelNorm,
     StyledLayer,
     ToRGB,
     normal,
-    upsample_rgb,
 )
 from stylefeatureeditor.records import Codes, StyleLayout, StyleSpace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-BAND = 128  # rows of the largest layers that a CPU draws at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +97,7 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
-class Halfway:
+class PartialImage:
     """What a pass through the layers 0..k leaves for the rest.
 
     Attributes:
@@ -171,7 +166,7 @@ class Generator(nn.Module):
 
     def synthesize(self, codes: Codes, *, random_noise: bool = False) -> Tensor:
         """Return X = G(w), (B, 3, size, size)."""
-        return self._draw(codes, None, 0, self.config.num_layers, random_noise=random_noise)
+        return self._draw(codes, None, 0, random_noise=random_noise)
 
     def synthesize_from(
         self,
@@ -193,21 +188,20 @@ class Generator(nn.Module):
             layer: k.
             rgb: the image that the codes draw up to `layer`, `run_to(codes, layer).rgb`; None
                 draws it now.
-            size: side of the picture; one smaller than the generator's is drawn quickly and
-                without the finest detail, see `coarse.py`. None is the generator's.
+            size: side of the picture, one that a layer above k has; a smaller one than the
+                generator's is the picture averaged down. None is the generator's.
         """
         self._check_layer(layer)
         channels, side = self.config.layer_shape(layer)
         check_shape("features", features, (codes.wplus.shape[0], channels, side, side))
         if rgb is None:
             rgb = self.run_to(codes, layer).rgb
-        start = Halfway(features, rgb)
+        start = PartialImage(features, rgb)
         if size is None or size == self.config.size:
-            return self._draw(codes, start, layer, self.config.num_layers)
-        last = self._last_layer(size, layer)
-        return draw_coarsely(self, self._run(codes, start, layer, last), codes, last)
+            return self._draw(codes, start, layer)
+        return self._draw_small(codes, start, layer, self._last_layer(size, layer))
 
-    def run_to(self, codes: Codes, layer: int, padding: Padding | None = None) -> Halfway:
+    def run_to(self, codes: Codes, layer: int, padding: Padding | None = None) -> PartialImage:
         """Run the layers up to and including `layer`, and their RGB layers.
 
         Args:
@@ -261,20 +255,19 @@ class Generator(nn.Module):
     def _run(
         self,
         codes: Codes,
-        start: Halfway | None,
+        start: PartialImage | None,
         first: int,
         last: int,
         *,
         random_noise: bool = False,
         padding: Padding | None = None,
-    ) -> Halfway:
+    ) -> PartialImage:
         check_shape("codes", codes.wplus, (None, self.config.num_styles, self.config.style_dim))
         if start is None:
             constant = self.constant if padding is None else padding.constant
             x, rgb = constant.expand(codes.wplus.shape[0], -1, -1, -1), None
         else:
             x, rgb = start.features, start.rgb
-        x = cpu_layout(x)
         if codes.styles is not None:
             self._check_offset(codes.styles)
         for index in range(first, last):  # the layer's style; its output is index + 1
@@ -283,53 +276,19 @@ class Generator(nn.Module):
             if index % 2 == 0:
                 rgb = self._rgb(index, x, codes, rgb)
         assert rgb is not None
-        return Halfway(x, rgb)
+        return PartialImage(x, rgb)
 
     def _draw(
-        self,
-        codes: Codes,
-        start: Halfway | None,
-        first: int,
-        last: int,
-        *,
-        random_noise: bool = False,
+        self, codes: Codes, start: PartialImage | None, first: int, *, random_noise: bool = False
     ) -> Tensor:
-        """Return the image that the layers up to `last` draw, without their features."""
-        up = last - 2
-        is_large = up % 2 == 1 and up >= first and self.config.side(last) > BAND
-        if random_noise or not is_large or not is_plain_cpu(codes.wplus):
-            return self._run(codes, start, first, last, random_noise=random_noise).rgb
-        return self._draw_in_bands(up, self._run(codes, start, first, up), codes)
+        """Return the image that the layers after `first` draw."""
+        return self._run(codes, start, first, self.config.num_layers, random_noise=random_noise).rgb
 
-    def _draw_in_bands(self, up: int, start: Halfway, codes: Codes) -> Tensor:
-        """Run an upsampling layer, the one after it and their RGB layer, BAND rows at a time.
-
-        What stands between the layers then stays in the processor's cache, and only the image has
-        the picture's size (docs/LOG.md). A row needs one more row of the layer before on either
-        side, and the upsampling two rows of its input.
-
-        Args:
-            up: the upsampling layer.
-            start: what the layers before have drawn, (B, C, S, S) and (B, 3, S, S).
-            codes: w.
-
-        Returns:
-            the image, (B, 3, 2S, 2S).
-        """
-        x, side = start.features, 2 * start.features.shape[2]
-        to_rgb = self.to_rgb[up // 2 + 1]
-        assert isinstance(to_rgb, ToRGB)
-        rgb = upsample_rgb(start.rgb, to_rgb.conv.blur_kernel)
-        for top in range(0, side, BAND):
-            bottom = min(side, top + BAND)
-            first, last = max(0, top // 2 - 2), min(side // 2, bottom // 2 + 2)  # rows of x
-            upper, lower = max(0, top - 1), min(side, bottom + 1)  # rows between the layers
-            band = self._layer(up, x[:, :, first:last], codes, rows=slice(2 * first, 2 * last))
-            band = band[:, :, upper - 2 * first : lower - 2 * first]
-            band = self._layer(up + 1, band, codes, rows=slice(upper, lower))
-            band = band[:, :, top - upper : bottom - upper]
-            rgb[:, :, top:bottom] += self._rgb(up + 1, band, codes, None)
-        return rgb
+    def _draw_small(self, codes: Codes, start: PartialImage, first: int, last: int) -> Tensor:
+        """Return that image at the side of the layer `last`."""
+        return functional.adaptive_avg_pool2d(
+            self._draw(codes, start, first), self.config.side(last)
+        )
 
     def _layer(
         self,
@@ -339,16 +298,10 @@ class Generator(nn.Module):
         *,
         random_noise: bool = False,
         border: Tensor | None = None,
-        rows: slice = slice(None),
     ) -> Tensor:
         offset = None if codes.styles is None else codes.styles.conv[index]
         x = self.layers[index](
-            x,
-            codes.wplus[:, index],
-            offset,
-            random_noise=random_noise,
-            border=border,
-            rows=rows,
+            x, codes.wplus[:, index], offset, random_noise=random_noise, border=border
         )
         return x if self.config.clamp is None else x.clamp(-self.config.clamp, self.config.clamp)
 

@@ -13,19 +13,15 @@ C and S_F channels and side of F_k (512 x 64 x 64).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.iresnet import IResNetConfig, IResNetTrunk
-from stylefeatureeditor.convolution import Conv3x3, normalized
 from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, check_shape, check_sizes
 
 POOLED_SIDE = 3
-Norm = nn.BatchNorm2d
-ContentLayers = tuple[Norm, Conv3x3, Norm, nn.PReLU, Conv3x3, Norm]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +48,10 @@ class FeatureStyleEncoder(nn.Module):
         middle, channels = config.trunk.channels[2], config.feature_channels
         self.content = nn.Sequential(
             nn.BatchNorm2d(middle),
-            Conv3x3(middle, channels),
+            nn.Conv2d(middle, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
             nn.PReLU(channels),
-            Conv3x3(channels, channels),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )
         pooled = sum(config.trunk.channels) * POOLED_SIDE**2
@@ -77,9 +73,4 @@ class FeatureStyleEncoder(nn.Module):
         pooled = [functional.adaptive_avg_pool2d(stage, POOLED_SIDE) for stage in stages]
         flat = torch.cat(pooled, dim=1).flatten(1)  # (B, 960 * 9)
         offsets = torch.stack([style(flat) for style in self.styles], dim=1)
-        return offsets, self._predict_features(stages[2])
-
-    def _predict_features(self, x: Tensor) -> Tensor:
-        norm1, conv1, norm2, activation, conv2, norm3 = cast("ContentLayers", self.content)
-        x = activation(normalized(x, norm1, conv1, norm2))
-        return normalized(x, None, conv2, norm3)
+        return offsets, self.content(stages[2])

@@ -24,7 +24,7 @@ from stylefeatureeditor.inversion.fuser import Fuser, FuserConfig
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.generator.stylegan2 import Generator, Halfway
+    from stylefeatureeditor.generator.stylegan2 import Generator, PartialImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class InverterOutput:
     codes: Codes
     features: Tensor
     predicted: Tensor
-    start: Halfway
+    start: PartialImage
 
 
 class Inverter(nn.Module):

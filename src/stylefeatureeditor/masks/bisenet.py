@@ -1,11 +1,13 @@
 """BiSeNet face parser: 19 classes of CelebAMask-HQ from a photo.
 
 Paper: Yu et al., "BiSeNet: Bilateral Segmentation Network", ECCV 2018 (Sec. 3.2 attention
-refinement, feature fusion). Layout of the weights: zllrunning/face-parsing.PyTorch (`model.py`,
-file `79999_iter.pth`; code MIT; trained on CelebAMask-HQ, which is for non-commercial research).
-That version has no spatial path: the stride-8 output of its ResNet-18 stands in for it.
+refinement, feature fusion). Modules are named as in zllrunning/face-parsing.PyTorch (`model.py`,
+file `79999_iter.pth`; code MIT; trained on CelebAMask-HQ, which is for non-commercial research), so
+that its weights need no other names. That version has no spatial path: the stride-8 output of its
+ResNet-18 stands in for it. Its two further heads serve training alone and are left out.
 
-Shapes: B batch, K classes, H x W input (any size; 512 x 512 in training), C context channels.
+Shapes: B batch, K classes, H x W input (any size; 512 x 512 in training), C context channels,
+S side of a crop.
 """
 
 from __future__ import annotations
@@ -17,19 +19,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.convolution import Conv1x1
 from stylefeatureeditor.errors import ConfigError, check_shape
-from stylefeatureeditor.masks.layers import ConvNormReLU, standardise
-from stylefeatureeditor.masks.released_state import load_renamed, released_keys
+from stylefeatureeditor.masks.face_parser import ConvNormReLU, FaceParser, standardise
+from stylefeatureeditor.masks.labels import CELEBAMASK_HQ
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-_BLOCKS_PER_STAGE = 2
-_STAGES = 4
+TRAINING_ONLY = ("conv_out16.", "conv_out32.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +39,9 @@ class BiSeNetConfig:
     width: int = 64  # channels of the first of four ResNet stages; each next one doubles
     context_channels: int = 128
     fused_channels: int = 256
-    auxiliary_channels: int = 64  # of the two heads that only training looks at
 
     def __post_init__(self) -> None:
-        smallest = min(self.num_classes, self.width, self.context_channels, self.auxiliary_channels)
+        smallest = min(self.num_classes, self.width, self.context_channels)
         if smallest < 1 or self.fused_channels < 4:
             raise ConfigError(
                 f"BiSeNet: expected sizes of at least 1 and 4 fused channels, got {self}"
@@ -56,20 +54,20 @@ class ResidualBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(out_channels)
-        self.shortcut: nn.Module = nn.Identity()
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.downsample: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                Conv1x1(in_channels, out_channels, stride),
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
                 nn.BatchNorm2d(out_channels),
             )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) -> (B, C_out, H / stride, W / stride), rounded up."""
-        y = functional.relu(self.norm1(self.conv1(x)))
-        return functional.relu(self.shortcut(x) + self.norm2(self.conv2(y)))
+        y = functional.relu(self.bn1(self.conv1(x)))
+        return functional.relu(self.downsample(x) + self.bn2(self.conv2(y)))
 
 
 class ResNet18(nn.Module):
@@ -77,25 +75,27 @@ class ResNet18(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
-        self.norm = nn.BatchNorm2d(width)
-        self.stages = nn.ModuleList()
-        channels = width
-        for stage in range(_STAGES):
-            wider = width * 2**stage
-            first = ResidualBlock(channels, wider, stride=1 if stage == 0 else 2)
-            rest = (ResidualBlock(wider, wider, stride=1) for _ in range(_BLOCKS_PER_STAGE - 1))
-            self.stages.append(nn.Sequential(first, *rest))
-            channels = wider
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = _stage(width, width, stride=1)
+        self.layer2 = _stage(width, 2 * width, stride=2)
+        self.layer3 = _stage(2 * width, 4 * width, stride=2)
+        self.layer4 = _stage(4 * width, 8 * width, stride=2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the features at stride 8, 16 and 32 of standardised pixels (B, 3, H, W)."""
-        x = functional.relu(self.norm(self.conv(x)))
+        x = functional.relu(self.bn1(self.conv1(x)))
         x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1)  # stride 4
-        x = self.stages[0](x)
-        eighth = self.stages[1](x)
-        sixteenth = self.stages[2](eighth)
-        return eighth, sixteenth, self.stages[3](sixteenth)
+        eighth = self.layer2(self.layer1(x))
+        sixteenth = self.layer3(eighth)
+        return eighth, sixteenth, self.layer4(sixteenth)
+
+
+def _stage(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        ResidualBlock(in_channels, out_channels, stride=stride),
+        ResidualBlock(out_channels, out_channels, stride=1),
+    )
 
 
 class AttentionRefinement(nn.Module):
@@ -104,37 +104,36 @@ class AttentionRefinement(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = ConvNormReLU(in_channels, out_channels, kernel_size=3)
-        self.gate_conv = nn.Conv2d(out_channels, out_channels, 1, bias=False)
-        self.gate_norm = nn.BatchNorm2d(out_channels)
+        self.conv_atten = nn.Conv2d(out_channels, out_channels, 1, bias=False)
+        self.bn_atten = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, h, w) -> (B, C, h, w)."""
         x = self.conv(x)
         mean = x.mean(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
-        return x * torch.sigmoid(self.gate_norm(self.gate_conv(mean)))
+        return x * torch.sigmoid(self.bn_atten(self.conv_atten(mean)))
 
 
 class ContextPath(nn.Module):
-    """ResNet-18 and its way back up: (B, 3, H, W) -> detail, context at stride 8, at stride 16."""
+    """ResNet-18 and its way back up: (B, 3, H, W) -> detail and context at stride 8."""
 
     def __init__(self, config: BiSeNetConfig) -> None:
         super().__init__()
         width, channels = config.width, config.context_channels
-        self.trunk = ResNet18(width)
-        self.refine16 = AttentionRefinement(4 * width, channels)
-        self.refine32 = AttentionRefinement(8 * width, channels)
-        self.smooth16 = ConvNormReLU(channels, channels, kernel_size=3)
-        self.smooth32 = ConvNormReLU(channels, channels, kernel_size=3)
-        self.summary = ConvNormReLU(8 * width, channels, kernel_size=1)
+        self.resnet = ResNet18(width)
+        self.arm16 = AttentionRefinement(4 * width, channels)
+        self.arm32 = AttentionRefinement(8 * width, channels)
+        self.conv_head16 = ConvNormReLU(channels, channels, kernel_size=3)
+        self.conv_head32 = ConvNormReLU(channels, channels, kernel_size=3)
+        self.conv_avg = ConvNormReLU(8 * width, channels, kernel_size=1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return detail (stride 8), context (stride 8) and context (stride 16)."""
-        eighth, sixteenth, last = self.trunk(x)
-        whole = self.summary(last.mean(dim=(2, 3), keepdim=True))  # (B, C, 1, 1)
-        up = functional.interpolate(self.refine32(last) + whole, sixteenth.shape[2:])  # nearest
-        context16 = self.smooth32(up)
-        up = functional.interpolate(self.refine16(sixteenth) + context16, eighth.shape[2:])
-        return eighth, self.smooth16(up), context16
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return detail, (B, 2 width, h, w), and context, (B, C, h, w)."""
+        eighth, sixteenth, last = self.resnet(x)
+        whole = self.conv_avg(last.mean(dim=(2, 3), keepdim=True))  # (B, C, 1, 1)
+        up = functional.interpolate(self.arm32(last) + whole, sixteenth.shape[2:])  # nearest
+        up = self.arm16(sixteenth) + self.conv_head32(up)
+        return eighth, self.conv_head16(functional.interpolate(up, eighth.shape[2:]))
 
 
 class FeatureFusion(nn.Module):
@@ -142,28 +141,28 @@ class FeatureFusion(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.merge = ConvNormReLU(in_channels, out_channels, kernel_size=1)
-        self.squeeze = nn.Conv2d(out_channels, out_channels // 4, 1, bias=False)
-        self.excite = nn.Conv2d(out_channels // 4, out_channels, 1, bias=False)
+        self.convblk = ConvNormReLU(in_channels, out_channels, kernel_size=1)
+        self.conv1 = nn.Conv2d(out_channels, out_channels // 4, 1, bias=False)
+        self.conv2 = nn.Conv2d(out_channels // 4, out_channels, 1, bias=False)
 
     def forward(self, detail: Tensor, context: Tensor) -> Tensor:
         """Return (B, C_out, h, w) of two maps of one size."""
-        x = self.merge(torch.cat([detail, context], dim=1))
+        x = self.convblk(torch.cat([detail, context], dim=1))
         mean = x.mean(dim=(2, 3), keepdim=True)
-        return x + x * torch.sigmoid(self.excite(functional.relu(self.squeeze(mean))))
+        return x + x * torch.sigmoid(self.conv2(functional.relu(self.conv1(mean))))
 
 
 class SegmentationHead(nn.Module):
-    """3x3 convolution and a 1x1 classifier without bias: features -> (B, K, h, w)."""
+    """3x3 convolution and a 1x1 classifier without bias: (B, C_in, h, w) -> (B, K, h, w)."""
 
     def __init__(self, in_channels: int, channels: int, num_classes: int) -> None:
         super().__init__()
         self.conv = ConvNormReLU(in_channels, channels, kernel_size=3)
-        self.classify = nn.Conv2d(channels, num_classes, 1, bias=False)
+        self.conv_out = nn.Conv2d(channels, num_classes, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, h, w) -> (B, K, h, w)."""
-        return self.classify(self.conv(x))
+        """Return a logit per class and cell."""
+        return self.conv_out(self.conv(x))
 
 
 class BiSeNet(nn.Module):
@@ -172,16 +171,10 @@ class BiSeNet(nn.Module):
     def __init__(self, config: BiSeNetConfig) -> None:
         super().__init__()
         self.config = config
-        context, fused, classes = (
-            config.context_channels,
-            config.fused_channels,
-            config.num_classes,
-        )
-        self.context = ContextPath(config)
-        self.fusion = FeatureFusion(2 * config.width + context, fused)
-        self.head = SegmentationHead(fused, fused, classes)
-        self.head8 = SegmentationHead(context, config.auxiliary_channels, classes)
-        self.head16 = SegmentationHead(context, config.auxiliary_channels, classes)
+        fused = config.fused_channels
+        self.cp = ContextPath(config)
+        self.ffm = FeatureFusion(2 * config.width + config.context_channels, fused)
+        self.conv_out = SegmentationHead(fused, fused, config.num_classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits (B, K, H, W) of `pixels` (B, 3, H, W) in [-1, 1].
@@ -189,67 +182,36 @@ class BiSeNet(nn.Module):
         Raises:
             ShapeError: `pixels` is not (B, 3, H, W).
         """
-        detail, context8, _ = self._features(pixels)
-        return self._enlarge(self.head(self.fusion(detail, context8)), pixels)
-
-    def supervised(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the logits of `forward` and of both auxiliary heads, which training adds."""
-        detail, context8, context16 = self._features(pixels)
-        main = self._enlarge(self.head(self.fusion(detail, context8)), pixels)
-        eighth = self._enlarge(self.head8(context8), pixels)
-        return main, eighth, self._enlarge(self.head16(context16), pixels)
-
-    def _features(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         check_shape("pixels", pixels, (None, 3, None, None))
-        features: tuple[Tensor, Tensor, Tensor] = self.context(
-            standardise(pixels, IMAGENET_MEAN, IMAGENET_STD)
-        )
-        return features
-
-    def _enlarge(self, logits: Tensor, pixels: Tensor) -> Tensor:
-        """From stride 8 to the input's size; corner to corner, as published."""
+        detail, context = self.cp(standardise(pixels, IMAGENET_MEAN, IMAGENET_STD))
+        logits = self.conv_out(self.ffm(detail, context))  # stride 8
         return functional.interpolate(logits, pixels.shape[2:], mode="bilinear", align_corners=True)
 
 
-def released_bisenet_keys(network: BiSeNet) -> dict[str, str]:
-    """Map the keys of `79999_iter.pth` to those of `network`."""
-    modules = {"context.trunk.conv": "cp.resnet.conv1", "context.trunk.norm": "cp.resnet.bn1"}
-    layers = {"conv1": "conv1", "norm1": "bn1", "conv2": "conv2", "norm2": "bn2"}
-    layers |= {"shortcut.0": "downsample.0", "shortcut.1": "downsample.1"}
-    for stage in range(_STAGES):
-        for block in range(_BLOCKS_PER_STAGE):
-            ours = f"context.trunk.stages.{stage}.{block}"
-            theirs = f"cp.resnet.layer{stage + 1}.{block}"
-            modules |= {f"{ours}.{a}": f"{theirs}.{b}" for a, b in layers.items()}
-    for stride in (16, 32):
-        modules[f"context.refine{stride}.gate_conv"] = f"cp.arm{stride}.conv_atten"
-        modules[f"context.refine{stride}.gate_norm"] = f"cp.arm{stride}.bn_atten"
-    pairs = {
-        "context.refine16.conv": "cp.arm16.conv",
-        "context.refine32.conv": "cp.arm32.conv",
-        "context.smooth16": "cp.conv_head16",
-        "context.smooth32": "cp.conv_head32",
-        "context.summary": "cp.conv_avg",
-        "fusion.merge": "ffm.convblk",
-        "head.conv": "conv_out.conv",
-        "head8.conv": "conv_out16.conv",
-        "head16.conv": "conv_out32.conv",
-    }
-    for ours, theirs in pairs.items():
-        modules |= {f"{ours}.conv": f"{theirs}.conv", f"{ours}.norm": f"{theirs}.bn"}
-    modules |= {"fusion.squeeze": "ffm.conv1", "fusion.excite": "ffm.conv2"}
-    modules |= {
-        "head.classify": "conv_out.conv_out",
-        "head8.classify": "conv_out16.conv_out",
-        "head16.classify": "conv_out32.conv_out",
-    }
-    return released_keys(network, modules)
+def bisenet_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of `79999_iter.pth` that inference needs."""
+    return {key: value for key, value in state.items() if not key.startswith(TRAINING_ONLY)}
 
 
-def load_released_bisenet(network: BiSeNet, state: Mapping[str, Tensor]) -> None:
-    """Copy the tensors of `79999_iter.pth` (key -> tensor) into `network`.
+class BiSeNetParser(FaceParser):
+    """BiSeNet on aligned crops; it needs no points of the face.
 
-    Raises:
-        WeightsError: a key is missing or unknown, or a tensor has another shape.
+    As published (`test.py`): the crop is seen at 512, resized bilinearly with antialiasing, as PIL
+    does it.
+
+    Args:
+        network: with 19 classes.
+        input_size: side that the network sees the crop at.
     """
-    load_renamed(network, state, released_bisenet_keys(network))
+
+    def __init__(self, network: BiSeNet, *, input_size: int = 512) -> None:
+        super().__init__(network, CELEBAMASK_HQ)
+        self.input_size = input_size
+
+    def logits(self, pixels: Tensor, points: Tensor | None = None) -> Tensor:
+        """Return class logits (B, K, S, S) of crops (B, 3, S, S) in [-1, 1]."""
+        del points
+        seen = functional.interpolate(
+            pixels, (self.input_size, self.input_size), mode="bilinear", antialias=True
+        )
+        return functional.interpolate(self.network(seen), pixels.shape[2:], mode="bilinear")

@@ -110,32 +110,6 @@ def lapa_frame(points: Tensor, side: int) -> FaceFrame:
     return FaceFrame(_similarity(points, targets / 512 * (side - 1)), side, warp=0.8)
 
 
-def celebamask_hq_frame(points: Tensor, side: int) -> FaceFrame:
-    """Frame of the CelebAMask-HQ model for `points` (B, 5, 2): the FFHQ square, not squeezed.
-
-    Raises:
-        FaceError: the points of a face coincide.
-    """
-    check_shape("points", points, (None, 5, 2))
-    eyes = points[:, :2].mean(dim=1) + 0.5
-    mouth = points[:, 3:].mean(dim=1) + 0.5
-    across, down = points[:, 1] - points[:, 0], mouth - eyes
-    # Half an edge of the square: along the eyes and across the line to the mouth, averaged.
-    half = across + torch.stack([down[:, 1], -down[:, 0]], dim=1)
-    length = torch.maximum(2.0 * across.norm(dim=1), 1.8 * down.norm(dim=1))
-    half = half / half.norm(dim=1, keepdim=True) * length[:, None]
-    turned = torch.stack([-half[:, 1], half[:, 0]], dim=1)
-    centre = eyes + 0.1 * down
-    corners = [
-        centre - half - turned,
-        centre + half - turned,
-        centre + half + turned,
-        centre - half + turned,
-    ]
-    targets = points.new_tensor([(0, 0), (side, 0), (side, side), (0, side)])
-    return FaceFrame(_similarity(torch.stack(corners, dim=1), targets), side, warp=0.0)
-
-
 def _similarity(points: Tensor, targets: Tensor) -> Tensor:
     """Rotation, scale and shift (B, 3, 3) that takes `points` nearest to `targets` (N, 2)."""
     check_shape("points", points, (None, len(targets), 2))

@@ -1,42 +1,41 @@
 """FaRL face parser: a CLIP-like transformer read at four depths, and a UPerNet head.
 
-Paper: Zheng et al., "General Facial Representation Learning in a Visual-Linguistic Manner" (FaRL),
-CVPR 2022. Network: FacePerceiver/FaRL (`farl/network/transformers.py`, `mmseg.py`,
-`experiments/face_parsing/`; MIT). Weights: the TorchScript archives of FacePerceiver/facer (MIT),
-`face_parsing.farl.lapa.main_ema_136500_jit191.pt`, which the release of StyleFeatureEditor uses,
-and `face_parsing.farl.celebm.main_ema_181500_jit.pt`. LaPa and CelebAMask-HQ are for
-non-commercial research.
+Papers: Zheng et al., "General Facial Representation Learning in a Visual-Linguistic Manner" (FaRL),
+CVPR 2022; Radford et al. (CLIP), 2021, for the block; Xiao et al., "Unified Perceptual Parsing for
+Scene Understanding" (UPerNet), ECCV 2018, Sec. 3.1. Facts from FacePerceiver/FaRL
+(`farl/network/`, `experiments/face_parsing/`; MIT) and open-mmlab/mmsegmentation (`UPerHead`;
+Apache 2.0). Weights: `face_parsing.farl.lapa.main_ema_136500_jit191.pt` of FacePerceiver/facer
+(MIT), which the release of StyleFeatureEditor uses; LaPa is for non-commercial research. Modules
+are named as in that archive, but for the prefixes "backbone." and "head.".
 
-Shapes: B batch, K classes, S input side (448), G = S / 16 tokens a side, D width, T output side.
+    x <- x + attention(norm(x));  x <- x + c_proj(gelu(c_fc(norm(x))))
+
+Shapes: B batch, K classes, S input side (448), G = S / 16 tokens a side, L = 1 + G G tokens,
+D width, T output side, C head channels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.errors import ConfigError, WeightsError
-from stylefeatureeditor.masks.farl_trunk import FarlTrunk
-from stylefeatureeditor.masks.layers import standardise
-from stylefeatureeditor.masks.released_state import load_renamed, released_keys
-from stylefeatureeditor.masks.uper_head import UperHead
+from stylefeatureeditor.errors import ConfigError, WeightsError, check_shape
+from stylefeatureeditor.masks.face_frame import average_points, lapa_frame
+from stylefeatureeditor.masks.face_parser import ConvNormReLU, FaceParser, standardise
+from stylefeatureeditor.masks.labels import LAPA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-_STATISTICS = {"backbone.image_mean": CLIP_MEAN, "backbone.image_std": CLIP_STD}
-_UNUSED = (
-    *_STATISTICS,
-    "backbone.visual.ln_post.weight",  # CLIP's way to its embedding; parsing does not take it
-    "backbone.visual.ln_post.bias",
-    "backbone.visual.proj",
-)
+STATISTICS = {"backbone.image_mean": CLIP_MEAN, "backbone.image_std": CLIP_STD}
+EMBEDDING = ("backbone.visual.ln_post.", "backbone.visual.proj")  # CLIP's, which parsing skips
+POOL_SIDES = (1, 2, 3, 6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,34 +64,87 @@ class FarlConfig:
             )
 
 
-def farl_lapa() -> FarlConfig:
-    """The 11-class model, which the release takes the background from."""
-    return FarlConfig()
+class TransformerBlock(nn.Module):
+    """Pre-norm block of CLIP, whose GELU is the approximation x * sigmoid(1.702 x)."""
 
-
-def farl_celebamask_hq() -> FarlConfig:
-    """The 19-class model: also ears, neck, clothes, glasses, hat, earrings, necklace."""
-    return replace(FarlConfig(), num_classes=19)
-
-
-class TokenPyramid(nn.Module):
-    """Four maps of one size -> strides 4, 8, 16 and 32 of a patch-16 transformer."""
-
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.enlarge4 = nn.Sequential(
-            nn.ConvTranspose2d(width, width, 2, stride=2),
-            nn.BatchNorm2d(width),
-            nn.GELU(),
-            nn.ConvTranspose2d(width, width, 2, stride=2),
+        self.ln_1 = nn.LayerNorm(width)
+        self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.ln_2 = nn.LayerNorm(width)
+        self.mlp = nn.ModuleDict(
+            {"c_fc": nn.Linear(width, 4 * width), "c_proj": nn.Linear(4 * width, width)}
         )
-        self.enlarge2 = nn.ConvTranspose2d(width, width, 2, stride=2)
 
-    def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        """(B, D, G, G) x 4 -> sides 4 G, 2 G, G and G / 2 (rounded down)."""
-        first, second, third, last = maps
-        halved = functional.max_pool2d(last, kernel_size=2, stride=2)
-        return [self.enlarge4(first), self.enlarge2(second), third, halved]
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        y = self.ln_1(x)
+        x = x + self.attn(y, y, y, need_weights=False)[0]
+        y = self.mlp["c_fc"](self.ln_2(x))
+        return x + self.mlp["c_proj"](y * torch.sigmoid(1.702 * y))
+
+
+class Trunk(nn.Module):
+    """ViT without CLIP's last norm and projection, which features for parsing do not pass."""
+
+    def __init__(self, config: FarlConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, self.grid = config.width, config.input_size // config.patch
+        self.conv1 = nn.Conv2d(3, width, config.patch, stride=config.patch, bias=False)
+        self.class_embedding = nn.Parameter(torch.zeros(width))
+        self.positional_embedding = nn.Parameter(torch.zeros(self.grid**2 + 1, width))
+        self.ln_pre = nn.LayerNorm(width)
+        blocks = (TransformerBlock(width, config.heads) for _ in range(config.layers))
+        self.transformer = nn.ModuleDict({"resblocks": nn.ModuleList(blocks)})
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the patch tokens after the blocks `taps` of standardised pixels, (B, D, G, G)."""
+        patches = self.conv1(x).flatten(2).transpose(1, 2)  # (B, G * G, D)
+        token = self.class_embedding.expand(len(x), 1, -1)
+        x = self.ln_pre(torch.cat([token, patches], dim=1) + self.positional_embedding)
+        features = []
+        for block in self.transformer["resblocks"].children():
+            x = block(x)
+            features.append(x[:, 1:].transpose(1, 2).unflatten(2, (self.grid, self.grid)))
+        return [features[tap] for tap in self.config.taps]
+
+
+class UperHead(nn.Module):
+    """Pyramid pooling on the coarsest level, then a feature pyramid down to the finest."""
+
+    def __init__(self, width: int, channels: int, num_classes: int) -> None:
+        super().__init__()
+
+        def several(count: int, into: int, kernel_size: int) -> list[ConvNormReLU]:
+            return [ConvNormReLU(into, channels, kernel_size=kernel_size) for _ in range(count)]
+
+        self.psp_modules = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(side), *several(1, width, 1)) for side in POOL_SIDES
+        )
+        (self.bottleneck,) = several(1, width + len(POOL_SIDES) * channels, 3)
+        self.lateral_convs = nn.ModuleList(several(3, width, 1))
+        self.fpn_convs = nn.ModuleList(several(3, channels, 3))
+        (self.fpn_bottleneck,) = several(1, 4 * channels, 3)
+        self.conv_seg = nn.Conv2d(channels, num_classes, 1)
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Return logits (B, K, h, w) at the size of `levels[0]`, the finest of four."""
+        *finer, coarsest = levels
+        pooled = [_resize(module(coarsest), coarsest) for module in self.psp_modules]
+        top = self.bottleneck(torch.cat([coarsest, *pooled], dim=1))
+        outputs = [top]
+        for level, lateral, smooth in zip(
+            reversed(finer), reversed(self.lateral_convs), reversed(self.fpn_convs), strict=True
+        ):
+            top = lateral(level) + _resize(top, level)
+            outputs.insert(0, smooth(top))
+        joined = torch.cat([_resize(output, levels[0]) for output in outputs], dim=1)
+        return self.conv_seg(self.fpn_bottleneck(joined))
+
+
+def _resize(x: Tensor, like: Tensor) -> Tensor:
+    return functional.interpolate(x, like.shape[2:], mode="bilinear", align_corners=False)
 
 
 class FarlNetwork(nn.Module):
@@ -101,11 +153,20 @@ class FarlNetwork(nn.Module):
     def __init__(self, config: FarlConfig) -> None:
         super().__init__()
         self.config = config
-        self.trunk = FarlTrunk(
-            config.input_size, config.patch, config.width, config.layers, config.heads
+        width = config.width
+        self.visual = Trunk(config)
+        self.fpns = nn.ModuleList(  # to strides 4 and 8 of a patch-16 transformer
+            [
+                nn.Sequential(
+                    nn.ConvTranspose2d(width, width, 2, stride=2),
+                    nn.BatchNorm2d(width),
+                    nn.GELU(),
+                    nn.ConvTranspose2d(width, width, 2, stride=2),
+                ),
+                nn.ConvTranspose2d(width, width, 2, stride=2),
+            ]
         )
-        self.pyramid = TokenPyramid(config.width)
-        self.head = UperHead((config.width,) * 4, config.head_channels, config.num_classes)
+        self.head = UperHead(width, config.head_channels, config.num_classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits (B, K, T, T) of a face (B, 3, S, S) in [-1, 1].
@@ -115,61 +176,58 @@ class FarlNetwork(nn.Module):
         Raises:
             ShapeError: `pixels` is not (B, 3, S, S).
         """
-        maps = self.trunk(standardise(pixels, CLIP_MEAN, CLIP_STD), self.config.taps)
-        logits = self.head(self.pyramid(maps))
-        size = (self.config.output_size, self.config.output_size)
-        return functional.interpolate(logits, size, mode="bilinear", align_corners=False)
+        side, size = self.config.input_size, self.config.output_size
+        check_shape("pixels", pixels, (None, 3, side, side))
+        first, second, third, last = self.visual(standardise(pixels, CLIP_MEAN, CLIP_STD))
+        halved = functional.max_pool2d(last, kernel_size=2, stride=2)
+        logits = self.head([self.fpns[0](first), self.fpns[1](second), third, halved])
+        return functional.interpolate(logits, (size, size), mode="bilinear", align_corners=False)
 
 
-def released_farl_keys(network: FarlNetwork) -> dict[str, str]:
-    """Map the tensor names of the published archives to those of `network`."""
-    visual = "backbone.visual"
-    modules = {
-        "trunk.patches": f"{visual}.conv1",
-        "trunk.class_token": f"{visual}.class_embedding",
-        "trunk.positions": f"{visual}.positional_embedding",
-        "trunk.norm": f"{visual}.ln_pre",
-        "pyramid.enlarge2": "backbone.fpns.1",
-        "head.classify": "head.head.conv_seg",
-    }
-    for layer in range(network.config.layers):
-        ours, theirs = f"trunk.blocks.{layer}", f"{visual}.transformer.resblocks.{layer}"
-        modules |= {
-            f"{ours}.norm1": f"{theirs}.ln_1",
-            f"{ours}.attention.qkv.weight": f"{theirs}.attn.in_proj_weight",
-            f"{ours}.attention.qkv.bias": f"{theirs}.attn.in_proj_bias",
-            f"{ours}.attention.out": f"{theirs}.attn.out_proj",
-            f"{ours}.norm2": f"{theirs}.ln_2",
-            f"{ours}.widen": f"{theirs}.mlp.c_fc",
-            f"{ours}.narrow": f"{theirs}.mlp.c_proj",
-        }
-    modules |= {f"pyramid.enlarge4.{i}": f"backbone.fpns.0.{i}" for i in (0, 1, 3)}
-    pairs = {"join_pooled": "bottleneck", "join_levels": "fpn_bottleneck"}
-    pairs |= {f"pooled.{i}": f"psp_modules.{i}.1" for i in range(4)}
-    for level in range(3):
-        pairs |= {f"lateral.{level}": f"lateral_convs.{level}"}
-        pairs |= {f"smooth.{level}": f"fpn_convs.{level}"}
-    for name, published in pairs.items():
-        modules[f"head.{name}.conv"] = f"head.head.{published}.conv"
-        modules[f"head.{name}.norm"] = f"head.head.{published}.bn"
-    return released_keys(network, modules)
-
-
-def load_released_farl(network: FarlNetwork, state: Mapping[str, Tensor]) -> None:
-    """Copy the tensors of a published archive (name -> tensor) into `network`.
+def farl_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of the published archive that parsing needs, under the names here.
 
     Raises:
-        WeightsError: a name is missing or unknown, a tensor has another shape, or the archive
-            standardises its input otherwise than CLIP does.
+        WeightsError: the archive standardises its input otherwise than CLIP does.
     """
-    for name, expected in _STATISTICS.items():
+    for name, expected in STATISTICS.items():
         found = state[name].flatten().tolist() if name in state else list(expected)
-        same = len(found) == len(expected) and all(
-            abs(a - b) < 1e-6 for a, b in zip(found, expected, strict=True)
-        )
-        if not same:
+        if len(found) != 3 or max(abs(a - b) for a, b in zip(found, expected, strict=True)) > 1e-6:
             raise WeightsError(
                 f"FaRL weights: expected {name} to be {expected}, got {found}; "
                 "this is not a published FaRL parser"
             )
-    load_renamed(network, state, released_farl_keys(network), unused=_UNUSED)
+    return {
+        key.removeprefix("backbone.").removeprefix("head."): value
+        for key, value in state.items()
+        if key not in STATISTICS and not key.startswith(EMBEDDING)
+    }
+
+
+class FarlParser(FaceParser):
+    """FaRL on aligned crops, in the frame and with the classes of LaPa.
+
+    The release lets RetinaFace find the five points and parses the whole photo; an aligned crop
+    holds one face at a known place, so the points come from the landmarks that aligned it, or from
+    the average FFHQ crop.
+    """
+
+    def __init__(self, network: FarlNetwork) -> None:
+        super().__init__(network, LAPA)
+        self.input_size = network.config.input_size
+
+    def logits(self, pixels: Tensor, points: Tensor | None = None) -> Tensor:
+        """Return class logits (B, K, S, S) of crops (B, 3, S, S) in [-1, 1].
+
+        Args:
+            pixels: the crops.
+            points: five points of each face, (B, 5, 2) in crop coordinates, (x, y).
+
+        Raises:
+            ShapeError: `points` is not (B, 5, 2).
+        """
+        if points is None:
+            points = average_points(pixels)
+        check_shape("points", points, (len(pixels), 5, 2))
+        frame = lapa_frame(points.to(pixels), self.input_size)
+        return frame.restore(self.network(frame.sample(pixels)), pixels.shape[-1])

@@ -1,7 +1,7 @@
 """What the classes of a published face parser are called, and the regions a user may name.
 
-Orders as published: BiSeNet's from zllrunning/face-parsing.PyTorch (face_dataset.py), FaRL's two
-from FacePerceiver/facer (masks/farl.py). "left" and "right" are as those files have them.
+Orders as published: BiSeNet's from zllrunning/face-parsing.PyTorch (face_dataset.py), FaRL's from
+FacePerceiver/facer (masks/farl.py). "left" and "right" are as those files have them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from stylefeatureeditor.errors import ConfigError, MaskError
 
 BACKGROUND = "background"
+NO_PARSER = (
+    "this mask needs a face parser and none is on disk: `sfe models pull farl-lapa` (the "
+    "release's) or `sfe models pull bisenet` fetches one; the mask 'face' needs none"
+)
 
 _BROWS = frozenset({"left_brow", "right_brow"})
 _EYES = frozenset({"left_eye", "right_eye"})
@@ -88,12 +92,3 @@ LAPA = FaceLabels(
     )
 )
 """The 11 classes of FaRL trained on LaPa; ears, neck, hats and clothes count as background."""
-
-FARL_CELEBAMASK_HQ = FaceLabels(
-    (
-        *(BACKGROUND, "neck", "skin", "clothes", "right_ear", "left_ear", "right_brow"),
-        *("left_brow", "right_eye", "left_eye", "nose", "inner_mouth", "lower_lip", "upper_lip"),
-        *("hair", "glasses", "hat", "earrings", "necklace"),
-    )
-)
-"""The 19 classes of FaRL trained on CelebAMask-HQ: the names of BiSeNet, in another order."""

@@ -1,32 +1,37 @@
-"""From published files to model folders: shared by `sfe models convert` and `sfe models pull`."""
+"""From published files to model folders: shared by `sfe models convert` and `sfe models pull`.
+
+Every file of a folder says in its header what it was converted from, with size and SHA-256. The
+folder is made if it is not there; an older model in it stays until the new one is whole. All
+functions raise WeightsError if a file is missing or not what it should be, or the folder cannot be
+written.
+"""
 
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from stylefeatureeditor import __version__
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import atomic_path, together
+from stylefeatureeditor.files import sha256_file, together
 from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.checkpoint import save_model
 from stylefeatureeditor.weights.convert import (
     ReleasedFiles,
+    convert_part,
     convert_released,
     fitting_catalog,
 )
-from stylefeatureeditor.weights.convert_parts import convert_part
-from stylefeatureeditor.weights.direction_files import PUBLISHED
+from stylefeatureeditor.weights.direction_files import copy_files
 from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
-from stylefeatureeditor.weights.storage import sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 CONVERTED_FROM = "converted_from"  # key in the header of every file of a converted model
@@ -42,29 +47,19 @@ def convert_to_folder(
     directions: Iterable[Path] = (),
     half: bool = False,
 ) -> None:
-    """Write a model folder from published files, with their SHA-256 in every header.
+    """Write a model folder.
 
     Args:
         files: the checkpoints.
-        folder: made if it is not there; an older model stays until the new one is whole.
+        folder: of the model.
         name: what the model is called.
         catalog: "ffhq", "cars", None, or "auto" for what fits the generator.
         directions: released direction files to copy into the folder.
         half: store float16.
-
-    Raises:
-        WeightsError: a file is missing or not what it should be, or the folder cannot be written.
     """
-    origin = [
-        _origin(role, path)
-        for role in ("sfe", "generator", "e4e")
-        if (path := getattr(files, role)) is not None
-    ]
+    header = _header({role: path for role, path in vars(files).items() if path is not None})
     model = convert_released(files, name=name, catalog=catalog)
-    dtype = torch.float16 if half else None
-    with _whole(folder) as stage:
-        copy_directions(directions, stage)
-        save_model(model, stage, header=_header(origin), float_dtype=dtype)
+    _save(partial(save_model, model, header=header), folder, directions, half=half)
 
 
 def convert_pulled(name: str, parts: Mapping[str, str]) -> Path:
@@ -73,9 +68,6 @@ def convert_pulled(name: str, parts: Mapping[str, str]) -> Path:
     Args:
         name: what the model is called, and the family of its directions.
         parts: field of `ReleasedFiles` -> name of the published file.
-
-    Raises:
-        WeightsError: as `convert_to_folder`.
     """
     files = {role: files_folder() / sources.SOURCES[part].file_name for role, part in parts.items()}
     folder = pulled_folder() / name
@@ -101,20 +93,16 @@ def convert_method(
     directions: Iterable[Path] = (),
     half: bool = False,
 ) -> None:
-    """Write the model folder of a compared method from its published files.
+    """Write the model folder of a compared method.
 
     Args:
-        word: of the method.
+        word: of the method; ConfigError if there is none.
         files: the checkpoints, in the order of `MethodKind.files`.
-        folder: made if it is not there; an older model stays until the new one is whole.
+        folder: of the model.
         name: what the model is called.
-        catalog: "ffhq", "cars", None, or "auto" for what fits the generator.
-        directions: released direction files to copy into the folder.
-        half: store float16.
-
-    Raises:
-        ConfigError: there is no such method.
-        WeightsError: a file is missing or not what it should be, or the folder cannot be written.
+        catalog: as in `convert_to_folder`.
+        directions: the same.
+        half: the same.
     """
     from stylefeatureeditor.methods.folder import save_method
     from stylefeatureeditor.methods.methods import find_kind
@@ -126,66 +114,53 @@ def convert_method(
             f"{'file' if len(kind.files) == 1 else 'files, in this order'}: "
             f"{', '.join(kind.files)}; got {len(files)}"
         )
-    origin = [_origin(what, path) for what, path in zip(kind.files, files, strict=True)]
-    method, dtype = kind.load(*files), torch.float16 if half else None
+    header = _header(dict(zip(kind.files, files, strict=True)))
+    method: Any = kind.load(*files)
     fitting = fitting_catalog(catalog, method.config.generator)
-    named = {"method": word, "name": name, "catalog": fitting}
-    method.config = replace(method.config, **named)  # type: ignore[arg-type]
-    with _whole(folder) as stage:
-        copy_directions(directions, stage)
-        save_method(method, stage, header=_header(origin), float_dtype=dtype)
+    method.config = replace(method.config, method=word, name=name, catalog=fitting)
+    _save(partial(save_method, method, header=header), folder, directions, half=half)
 
 
 def convert_parts(
     files: dict[str, Path], folder: Path, *, half: bool, overwrite: bool
 ) -> list[Path]:
-    """Write single networks from published files; return the paths written.
+    """Write single networks; return the paths written.
 
     Args:
-        files: part -> published file; parts as in `weights/convert_parts.py`.
-        folder: made if it is not there.
+        files: part -> published file; parts as in `weights/convert.py`.
+        folder: of the parts.
         half: store float16.
-        overwrite: replace files of an earlier conversion.
-
-    Raises:
-        WeightsError: no file was given, one is not what it should be, or a target is there.
+        overwrite: replace files of an earlier conversion; else WeightsError if there are some.
     """
     if not files:
         raise WeightsError(
             "nothing to convert: pass --sfe with --generator and --e4e for a model, or one of "
             "--generator, --e4e, --ir-se50 and --iresnet50 alone for a part"
         )
-    targets = {part: folder / f"{part}.safetensors" for part in files}
-    for target in targets.values():
-        if target.exists() and not overwrite:
-            raise WeightsError(f"{target} is there already; pass --overwrite to replace it")
+    names = [f"{part}.safetensors" for part in files]
+    for name in names:
+        if (folder / name).exists() and not overwrite:
+            raise WeightsError(f"{folder / name} is there already; pass --overwrite to replace it")
+    dtype = torch.float16 if half else None
     with _whole(folder) as stage:
-        for part, path in files.items():
-            convert_part(
-                part,
-                path,
-                stage / targets[part].name,
-                header=_header([_origin(part, path)]),
-                float_dtype=torch.float16 if half else None,
-            )
-    return list(targets.values())
+        for (part, path), name in zip(files.items(), names, strict=True):
+            header = _header({part: path})
+            convert_part(part, path, stage / name, header=header, float_dtype=dtype)
+    return [folder / name for name in names]
 
 
 def copy_directions(paths: Iterable[Path], folder: Path) -> None:
-    """Copy direction files into a model folder, each whole or not at all; skip other files.
+    """Copy direction files into a model folder, each whole or not at all; skip other files."""
+    known = (path for path in paths if path.suffix.lower() in DIRECTION_SUFFIXES)
+    copy_files(known, folder, replace=True)
 
-    Raises:
-        WeightsError: a file cannot be read or written.
-    """
-    for path in paths:
-        if not path.is_file() or path.suffix.lower() not in DIRECTION_SUFFIXES:
-            continue
-        try:
-            (folder / PUBLISHED).mkdir(parents=True, exist_ok=True)
-            with atomic_path(folder / PUBLISHED / path.name) as temporary:
-                shutil.copyfile(path, temporary)
-        except OSError as error:
-            raise WeightsError(f"{path} cannot be copied: {error.strerror}") from error
+
+def _save(
+    save: Callable[..., None], folder: Path, directions: Iterable[Path], *, half: bool
+) -> None:
+    with _whole(folder) as stage:
+        copy_directions(directions, stage)
+        save(stage, float_dtype=torch.float16 if half else None)
 
 
 @contextmanager
@@ -198,18 +173,13 @@ def _whole(folder: Path) -> Iterator[Path]:
         raise WeightsError(f"{folder} cannot be made or written: {error.strerror}") from error
 
 
-def _header(origin: list[dict[str, object]]) -> dict[str, str]:
-    """What every file of a converted model says of itself."""
+def _header(files: Mapping[str, Path]) -> dict[str, str]:
+    """What every file of a converted model says of itself, from role -> published file."""
+    origin = []
+    for role, path in files.items():
+        try:
+            size, digest = path.stat().st_size, sha256_file(path)
+        except OSError as error:
+            raise WeightsError(f"{path} ({role}) cannot be read: {error.strerror}") from error
+        origin.append({"role": role, "file": path.name, "bytes": size, "sha256": digest})
     return {CONVERTED_FROM: json.dumps(origin), "converted_by": __version__}
-
-
-def _origin(role: str, path: Path) -> dict[str, object]:
-    try:
-        return {
-            "role": role,
-            "file": path.name,
-            "bytes": path.stat().st_size,
-            "sha256": sha256_file(path),
-        }
-    except OSError as error:
-        raise WeightsError(f"{path} ({role}) cannot be read: {error.strerror}") from error

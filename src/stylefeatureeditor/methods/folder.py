@@ -18,6 +18,7 @@ from stylefeatureeditor.files import member, together
 from stylefeatureeditor.methods.method import MethodConfig
 from stylefeatureeditor.methods.methods import KINDS, find_kind
 from stylefeatureeditor.methods.sfe import Sfe
+from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.weights.checkpoint import (
     CONFIG_FILE,
     FORMAT,
@@ -25,7 +26,7 @@ from stylefeatureeditor.weights.checkpoint import (
     load_config,
     save_model,
 )
-from stylefeatureeditor.weights.config_json import from_plain, to_plain
+from stylefeatureeditor.weights.configs import from_plain, to_plain
 from stylefeatureeditor.weights.local_models import find_model, local_models
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
 
@@ -128,7 +129,7 @@ def load_method(folder: Path) -> Method:
     method, file = network_of(folder), member(folder, NETWORK_FILE)
     tensors, _ = load_tensors(file)
     assign_state(method, tensors, str(file))
-    return method
+    return quicken(method)
 
 
 def local_methods() -> dict[str, str]:

@@ -38,7 +38,7 @@ from stylefeatureeditor.methods.pixels import sample, shrink
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.generator.stylegan2 import Halfway
+    from stylefeatureeditor.generator.stylegan2 import PartialImage
 
 BLOCKS = 3  # residual blocks of a stage
 
@@ -166,12 +166,12 @@ class Hfgi(Method):
         """Return scale and shift of F for a distortion and the picture that it must fit."""
         return self.residue(self.aligner(residual, picture))
 
-    def _draft(self, codes: Codes, start: Halfway) -> Tensor:
+    def _draft(self, codes: Codes, start: PartialImage) -> Tensor:
         """Return G(w) clipped and brought to (B, 3, S, S)."""
         pixels = self.generator.synthesize_from(start.features, codes, self.config.layer, start.rgb)
         return sample(pixels.clamp(-1, 1), self.config.encoder.size)
 
-    def _draw(self, codes: Codes, start: Halfway, residual: Tensor, picture: Tensor) -> Tensor:
+    def _draw(self, codes: Codes, start: PartialImage, residual: Tensor, picture: Tensor) -> Tensor:
         scale, shift = self.conditions(residual, picture)
         features = start.features * (1 + scale) + shift
         return self.generator.synthesize_from(features, codes, self.config.layer, start.rgb)

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.convolution import Conv1x1
+from stylefeatureeditor.backbones.shortcut import Conv1x1
 from stylefeatureeditor.errors import ConfigError, check_shape
 from stylefeatureeditor.generator.layers import EqualizedLinear
 from stylefeatureeditor.inversion.record import Inversion

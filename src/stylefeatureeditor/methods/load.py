@@ -1,18 +1,18 @@
 """Published checkpoints to methods, in float32 on the CPU, ready to invert.
 
-    pSp                 psp_ffhq_encode.pt
-    ReStyle             restyle_psp_ffhq_encode.pt, restyle_e4e_ffhq_encode.pt
-    Feature-Style       143_enc.pth, and pSp's for its generator
-    Style Transformer   the FFHQ inversion model
-    HFGI                ckpt.pt
-    StyleRes            styleres_ffhq.pth
-    PadInv              none published; its training writes one
-    HyperStyle          hyperstyle_ffhq.pt, and faces_w_encoder.pt
-    HyperInverter       the "light" or the large checkpoint, NVIDIA's ffhq.pkl or its older form,
-                        and the W encoder's file
+    pSp                 psp_ffhq_encode.pt: 'state_dict' {encoder, decoder}, 'latent_avg' (N, D)
+    ReStyle             restyle_psp_ffhq_encode.pt, restyle_e4e_ffhq_encode.pt: the same
+    Feature-Style       143_enc.pth, the encoder alone; G and latent_avg come from pSp's file
+    Style Transformer   the FFHQ inversion model: as pSp
+    HFGI                ckpt.pt: as pSp, and 'residue', 'grid_align'
+    StyleRes            styleres_ffhq.pth: 'e4e', 'generator_smooth' (NVIDIA names), 'latent_avg'
+    PadInv              none published: 'models' {'encoder', 'generator_smooth' (Hammer names)}
+    HyperStyle          hyperstyle_ffhq.pt: {hypernet, decoder}; faces_w_encoder.pt: {encoder}
+    HyperInverter       its "light" or large checkpoint: {hypernet, w_bar_encoder, w_encoder}; G is
+                        NVIDIA's ffhq.pkl; the W encoder's file
 
-Each loader raises WeightsError where the file is damaged, of another kind, or holds a tensor that
-its layout lacks. Addresses and licences are in `published.py`.
+Each loader raises WeightsError where a file is damaged, of another kind, or holds a tensor that its
+layout lacks. Addresses and licences are in `weights/published.toml`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from __future__ import annotations
 import re
 from argparse import Namespace
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.methods import hyper_keys, keys
 from stylefeatureeditor.methods.feature_style import FeatureStyle, FeatureStyleConfig
 from stylefeatureeditor.methods.hfgi import Hfgi, HfgiConfig
 from stylefeatureeditor.methods.hyperinverter import HyperInverter, HyperInverterConfig
@@ -34,108 +33,248 @@ from stylefeatureeditor.methods.hyperstyle import HyperStyle, HyperStyleConfig
 from stylefeatureeditor.methods.padinv import PadInv, PadInvConfig
 from stylefeatureeditor.methods.psp import Psp, PspConfig
 from stylefeatureeditor.methods.restyle import ReStyle, ReStyleConfig
-from stylefeatureeditor.methods.single_style import SingleStyleConfig, SingleStyleEncoder
 from stylefeatureeditor.methods.style_transformer import (
     StyleTransformer,
     StyleTransformerConfig,
 )
 from stylefeatureeditor.methods.styleres import StyleRes, StyleResConfig
+from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.convert import read_generator
-from stylefeatureeditor.weights.released import without_prefix
-from stylefeatureeditor.weights.unpickle import read_torch
+from stylefeatureeditor.weights.convert import Checkpoint, read_checkpoint, read_generator
+from stylefeatureeditor.weights.key_maps import KeyMap, joined, split, under, without_prefix
+from stylefeatureeditor.weights.released import (
+    E4E_TRUNK,
+    IR,
+    MAX_STAGES,
+    e4e_state,
+    generator_state,
+    hammer_generator_state,
+    inverter_state,
+    mean_latent,
+    nvidia_generator_state,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
 
-    from stylefeatureeditor.weights.released import State
+    from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
+    from stylefeatureeditor.weights.key_maps import State
 
 Network = TypeVar("Network", bound="nn.Module")
 
-RESTYLE_FLAVOURS = {"BackboneEncoder": False, "ProgressiveBackboneEncoder": True}
+RESTYLE_FLAVOURS = {"BackboneEncoder": "restyle-psp", "ProgressiveBackboneEncoder": "restyle-e4e"}
+STYLERES_CLAMP = 256.0  # conv_clamp of its generator; the checkpoint does not hold it
+SHARED = "shared_weight_hypernet"  # HyperStyle's hyper-layer, and a copy in every head that uses it
+STAGED_BLOCK = """
+#.#.res_layer.#.*     {1-1}.{2}.{3:ir}.{4}
+#.#.shortcut_layer.*  {1-1}.{2}.shortcut.{3}
+"""
+REGRESSOR = """
+feature_extractor.#.*  convs.{1/2}.{2}
+{w1|b1|w2|b2}          {1}
+fusion.0.*             fuse.{1}
+"""
+
+single_style_state = KeyMap(
+    "W encoder", under("", "trunk.", IR) + "linear.{weight|bias} linear.{1}"
+)
+_STYLE_TRANSFORMER = KeyMap(
+    "Style Transformer",
+    f"""
+    {under("", "pyramid.", E4E_TRUNK)}
+    z                          latents
+    transformerlayer_coarse.*  coarse.{{1}}
+    transformerlayer_medium.*  middle.{{1}}
+    transformerlayer_fine.*    fine.{{1}}
+    """,
+)
+_HFGI_ALIGNER = KeyMap(
+    "HFGI's aligner",
+    f"""
+    conv_layer1.*  down.0.{{1}}
+    {under("conv_layer", "down.", STAGED_BLOCK)}
+    {under("dconv_layer", "up.", STAGED_BLOCK)}
+    """,
+)
+_HFGI_RESIDUE = KeyMap(
+    "HFGI's residue network",
+    f"""
+    conv_layer1.*                 down.0.{{1}}
+    condition_{{scale|shift}}3.#.*  {{1}}.conv{{2/2+1}}.{{3}}
+    {under("conv_layer", "down.", STAGED_BLOCK)}
+    """,
+)
+_STYLERES = KeyMap(  # dconv3 is never called
+    "StyleRes",
+    """
+    alignment.dconv3.*                          -
+    alignment.conv#.#.res_layer.#.*             transform.align.down.{1-1}.{2}.conv{3/2+1}.{4}
+    alignment.conv#.#.shortcut_layer.0.weight   transform.align.down.{1-1}.{2}.shortcut.weight
+    alignment.dconv#.#.res_layer.#.*            transform.align.up.{1-1}.{2}.conv{3/2+1}.{4}
+    alignment.dconv#.#.shortcut_layer.0.weight  transform.align.up.{1-1}.{2}.shortcut.weight
+    alignment.first_layer.*                     transform.align.first.{1}
+    alignment.out_layer.*                       transform.align.last.{1}
+    extraction.first_layer.*                    transform.extract.0.{1}
+    extraction.convs.#.res_layer.#.*            transform.extract.{1+1}.conv{2/2+1}.{3}
+    gates.down1.*                               gate.own.{1}
+    gates.down2.*                               gate.extracted.{1}
+    gates.convs.#.res_layer.#.*                 gate.delta.{1}.conv{2/2+1}.{3}
+    gates.convs2.#.res_layer.#.*                gate.gate.{1}.conv{2/2+1}.{3}
+    gates.convs2.#.shortcut_layer.0.weight      gate.gate.{1}.shortcut.weight
+    """,
+)
+_PADINV_ENCODER = KeyMap(  # to e4e's names; blocks are numbered anew in each IR-SE50 stage
+    "PadInv",
+    """
+    input_layer.*          input_layer.{1}
+    backbone_stages.0.#.*  body.{1}.{2}
+    backbone_stages.1.#.*  body.{1+3}.{2}
+    backbone_stages.2.#.*  body.{1+7}.{2}
+    backbone_stages.3.#.*  body.{1+21}.{2}
+    fpn.lateral_layers.0.*  latlayer2.{1}
+    fpn.lateral_layers.1.*  latlayer1.{1}
+    latent_heads.*          styles.{1}
+    """,
+)
+_PADINV_PADDING = KeyMap(
+    "PadInv",
+    """
+    padding_extractor.#.res_layer.#.*     extract.{1}.{2:ir}.{3}
+    padding_extractor.#.shortcut_layer.*  extract.{1}.shortcut.{2}
+    padding_modulation_heads.*            modulate.{1}
+    """,
+)
+_HYPERSTYLE = KeyMap(
+    "HyperStyle",
+    """
+    conv1.weight                      stem.0.weight
+    bn1.*                             stem.1.{1}
+    relu.weight                       stem.2.weight
+    body.#.conv#.weight               body.{1}.conv{2}.weight
+    body.#.bn#.*                      body.{1}.norm{2}.{3}
+    body.#.downsample.*               body.{1}.shortcut.{2}
+    shared_weight_hypernet.*          shared.{1}
+    refinement_blocks.#.hypernet.*    -
+    refinement_blocks.#.convs.#.*     heads.{1:hyperstyle}.convs.{2/2}.{3}
+    refinement_blocks.#.linear.*      heads.{1:hyperstyle}.linear.{2}
+    refinement_blocks.#.output.1.*    heads.{1:hyperstyle}.output.{2}
+    """,
+)
+_HYPERINVERTER = KeyMap(
+    "HyperInverter",
+    "".join(
+        under(f"weight_regressors.b{4 << stage}_{theirs}_weight.", ours, REGRESSOR)
+        for stage in range(MAX_STAGES)
+        for theirs, ours in (
+            ("conv0", f"layers.{2 * stage - 1}."),
+            ("conv1", f"layers.{2 * stage}."),
+            ("torgb", f"to_rgb.{stage}."),
+        )
+    ),
+)
+_LAYER_CODES = KeyMap(  # the trunk and pyramid are e4e's; a head is its convolutions alone
+    "HyperInverter", E4E_TRUNK + "styles.#.convs.#.* heads.{1}.{2/2}.{3}"
+)
 
 
 def load_psp(path: Path) -> Psp:
     """Return pSp from psp_ffhq_encode.pt."""
-    content = _content(path)
-    config, state = keys.psp_state(_table(content, "state_dict", path), _mean(content, path))
-    return _assigned(lambda: Psp(PspConfig(generator=config)), state, path)
+    config, state, parts = _opened(read_checkpoint(path), ("encoder",), "pSp")
+    state |= joined(encoder=e4e_state(parts["encoder"]))
+    return _assigned(Psp, PspConfig(generator=config), state, path)
 
 
-def load_single_style(path: Path) -> SingleStyleEncoder:
-    """Return the encoder to W of a pSp-like file, such as HyperStyle's faces_w_encoder.pt."""
-    table = _table(_content(path), "state_dict", path)
-    state = keys.single_style_state(without_prefix(table, "encoder."))
-    return _assigned(lambda: SingleStyleEncoder(SingleStyleConfig()), state, path)
-
-
-def load_restyle_psp(path: Path) -> ReStyle:
-    """Return ReStyle over pSp; a file of the other flavour is refused."""
-    return _flavour(load_restyle(path), path, offsets_from_first=False)
-
-
-def load_restyle_e4e(path: Path) -> ReStyle:
-    """Return ReStyle over e4e; a file of the other flavour is refused."""
-    return _flavour(load_restyle(path), path, offsets_from_first=True)
-
-
-def load_restyle(path: Path) -> ReStyle:
+def load_restyle(path: Path, own: str | None = None) -> ReStyle:
     """Return ReStyle from restyle_psp_ffhq_encode.pt or restyle_e4e_ffhq_encode.pt.
 
     The two hold the same keys; 'encoder_type' of the options saved with them tells which it is.
+
+    Args:
+        path: the file.
+        own: the flavour that it must have; None takes both.
     """
-    content = _content(path)
-    options = content.get("opts")
+    checkpoint = read_checkpoint(path)
+    options = checkpoint.content.get("opts")
     options = vars(options) if isinstance(options, Namespace) else options
     word = options.get("encoder_type") if isinstance(options, Mapping) else None
-    if word not in RESTYLE_FLAVOURS:
+    if not isinstance(word, str) or word not in RESTYLE_FLAVOURS:
         raise WeightsError(
             f"{path} does not say which ReStyle it holds: expected one of "
             f"{', '.join(RESTYLE_FLAVOURS)} as opts['encoder_type'], got {word!r}"
         )
-    generator, state = keys.restyle_state(_table(content, "state_dict", path), _mean(content, path))
-    config = ReStyleConfig(generator=generator, offsets_from_first=RESTYLE_FLAVOURS[word])
-    return _assigned(lambda: ReStyle(config), state, path)
+    flavour = RESTYLE_FLAVOURS[word]
+    if own not in (None, flavour):
+        raise WeightsError(f"{path} holds {flavour}, not {own}: convert it with --method {flavour}")
+    config, state, parts = _opened(checkpoint, ("encoder",), "ReStyle")
+    state |= joined(encoder=e4e_state(parts["encoder"]))
+    restyle = ReStyleConfig(generator=config, offsets_from_first=flavour == "restyle-e4e")
+    return _assigned(ReStyle, restyle, state, path)
+
+
+load_restyle_psp = partial(load_restyle, own="restyle-psp")
+load_restyle_e4e = partial(load_restyle, own="restyle-e4e")
+
+
+def _opened(
+    checkpoint: Checkpoint, prefixes: tuple[str, ...], what: str
+) -> tuple[GeneratorConfig, State, dict[str, State]]:
+    """Return G's config and state, and what else stands under the prefixes of a pSp-like file."""
+    table, mean = checkpoint.tensors(), checkpoint.latent_avg()
+    parts = split(table, (*prefixes, "decoder"), what)
+    config, generator = generator_state(parts["decoder"], mean)
+    return config, joined(generator=generator), parts
 
 
 def load_feature_style(encoder: Path, psp: Path) -> FeatureStyle:
     """Return Feature-Style from 143_enc.pth, and G from psp_ffhq_encode.pt as its release does."""
-    content = _content(psp)
-    config, state = keys.feature_style_state(
-        _tensors(_content(encoder), encoder),
-        _table(content, "state_dict", psp),
-        _mean(content, psp),
+    whole = read_checkpoint(psp)
+    config, generator = generator_state(
+        without_prefix(whole.tensors(), "decoder."), whole.latent_avg()
     )
-    return _assigned(lambda: FeatureStyle(FeatureStyleConfig(generator=config)), state, encoder)
+    theirs = read_checkpoint(encoder).tensors(None)
+    ours = inverter_state({f"fs_backbone.{key}": value for key, value in theirs.items()})
+    state = joined(generator=generator, encoder=without_prefix(ours, "encoder."))
+    return _assigned(FeatureStyle, FeatureStyleConfig(generator=config), state, encoder)
 
 
 def load_style_transformer(path: Path) -> StyleTransformer:
     """Return Style Transformer from its FFHQ inversion file."""
-    content = _content(path)
-    config, state = keys.style_transformer_state(
-        _table(content, "state_dict", path), _mean(content, path)
-    )
-    return _assigned(
-        lambda: StyleTransformer(StyleTransformerConfig(generator=config)), state, path
-    )
+    config, state, parts = _opened(read_checkpoint(path), ("encoder",), "Style Transformer")
+    state |= _STYLE_TRANSFORMER(parts["encoder"])
+    return _assigned(StyleTransformer, StyleTransformerConfig(generator=config), state, path)
 
 
 def load_hfgi(path: Path) -> Hfgi:
     """Return HFGI from ckpt.pt."""
-    content = _content(path)
-    config, state = keys.hfgi_state(_table(content, "state_dict", path), _mean(content, path))
-    return _assigned(lambda: Hfgi(HfgiConfig(generator=config)), state, path)
+    prefixes = ("encoder", "residue", "grid_align")
+    config, state, parts = _opened(read_checkpoint(path), prefixes, "HFGI")
+    state |= joined(
+        encoder=e4e_state(parts["encoder"]),
+        aligner=_HFGI_ALIGNER(parts["grid_align"]),
+        residue=_HFGI_RESIDUE(parts["residue"]),
+    )
+    return _assigned(Hfgi, HfgiConfig(generator=config), state, path)
 
 
 def load_styleres(path: Path) -> StyleRes:
-    """Return StyleRes from styleres_ffhq.pth."""
-    content = _content(path)
-    tables = {name: _table(content, name, path) for name in ("e4e", "generator_smooth")}
-    config, state = keys.styleres_state(tables, _mean(content, path))
-    return _assigned(lambda: StyleRes(StyleResConfig(generator=config)), state, path)
+    """Return StyleRes from styleres_ffhq.pth.
+
+    G's own mean latent, `mapping.w_avg`, serves truncation only; the encoder's takes its place.
+    """
+    checkpoint = read_checkpoint(path)
+    whole = checkpoint.tensors("generator_smooth")
+    mark = re.compile(r"synthesis\.b\d+\.modify_feature_(.+)")
+    found = {key: mark.fullmatch(key) for key in whole}
+    added = {match[1]: whole[key] for key, match in found.items() if match}
+    plain = {key: value for key, value in whole.items() if not found[key]}
+    config, generator = nvidia_generator_state(plain, clamp=STYLERES_CLAMP)
+    generator["latent_avg"] = mean_latent(checkpoint.latent_avg())
+    encoder = e4e_state(checkpoint.tensors("e4e"))
+    state = {**joined(generator=generator, encoder=encoder), **_STYLERES(added)}
+    return _assigned(StyleRes, StyleResConfig(generator=config), state, path)
 
 
 def load_padinv(path: Path) -> PadInv:
@@ -143,95 +282,96 @@ def load_padinv(path: Path) -> PadInv:
 
     The encoder's mean is the generator's, unless a 'latent_avg' stands beside the networks.
     """
-    content = _content(path)
-    models = content.get("models")
+    checkpoint = read_checkpoint(path)
+    models = checkpoint.content.get("models")
     if not isinstance(models, Mapping):
         raise WeightsError(f"{path} is no checkpoint of PadInv: it has no table 'models'")
-    generator = dict(_table(models, "generator_smooth", path))
-    if "latent_avg" in content:
-        generator["w_avg"] = keys.mean_latent(_mean(content, path))
-    config, state = keys.padinv_state(_table(models, "encoder", path), generator)
-    return _assigned(lambda: PadInv(PadInvConfig(generator=config)), state, path)
+    inside = Checkpoint(path, models)
+    theirs = inside.tensors("generator_smooth")
+    if "latent_avg" in checkpoint.content:
+        theirs["w_avg"] = mean_latent(checkpoint.latent_avg())
+    config, generator = hammer_generator_state(theirs)
+    encoder = inside.tensors("encoder")
+    padding = {key: value for key, value in encoder.items() if key.startswith("padding_")}
+    rest = {key: value for key, value in encoder.items() if key not in padding}
+    state = joined(
+        generator=generator,
+        encoder=e4e_state(_PADINV_ENCODER(rest)),
+        padding=_PADINV_PADDING(padding),
+    )
+    return _assigned(PadInv, PadInvConfig(generator=config), state, path)
 
 
 def load_hyperstyle(path: Path, encoder: Path) -> HyperStyle:
     """Return HyperStyle from hyperstyle_ffhq.pt, and its encoder from faces_w_encoder.pt.
 
-    The second file's generator and mean latent are not used, as in the release.
+    The first file's copy of that encoder is not used, nor the second's generator and mean latent,
+    as in the release.
     """
-    content = _content(path)
-    config, state = hyper_keys.hyperstyle_state(
-        _table(content, "state_dict", path),
-        _mean(content, path),
-        without_prefix(_table(_content(encoder), "state_dict", encoder), "encoder."),
+    whole = read_checkpoint(path)
+    table = {k: v for k, v in whole.tensors().items() if not k.startswith("w_encoder.")}
+    own = Checkpoint(path, {**whole.content, "state_dict": table})
+    config, state, parts = _opened(own, ("hypernet",), "HyperStyle")
+    check_copies(parts["hypernet"])
+    state |= joined(
+        encoder=single_style_state(read_checkpoint(encoder).encoder()),
+        hypernetwork=_HYPERSTYLE(parts["hypernet"]),
     )
-    return _assigned(lambda: HyperStyle(HyperStyleConfig(generator=config)), state, path)
+    return _assigned(HyperStyle, HyperStyleConfig(generator=config), state, path)
+
+
+def check_copies(hypernet: Mapping[str, Tensor]) -> None:
+    """Raise WeightsError if a head of HyperStyle holds another hyper-layer than the shared one."""
+    for key, tensor in hypernet.items():
+        match = re.fullmatch(r"refinement_blocks\.\d+\.hypernet\.([wb][12])", key)
+        own = hypernet.get(f"{SHARED}.{match[1]}") if match else tensor
+        if own is None or own.shape != tensor.shape:
+            raise WeightsError(f"HyperStyle: {key!r} differs from '{SHARED}'")
+        if own.data_ptr() != tensor.data_ptr() and not torch.equal(own, tensor):
+            raise WeightsError(f"HyperStyle: {key!r} differs from '{SHARED}'")
 
 
 def load_hyperinverter(path: Path, generator: Path, encoder: Path | None = None) -> HyperInverter:
     """Return HyperInverter from its "light" or large checkpoint.
 
     Args:
-        path: the checkpoint.
+        path: the checkpoint; the discriminator of its training is left out.
         generator: NVIDIA's FFHQ generator, a .pkl; its mean latent serves.
         encoder: the W encoder's file; None takes the copy inside `path`.
     """
     config, drawn = read_generator(generator)
-    own = None
-    if encoder is not None:
-        own = without_prefix(_table(_content(encoder), "state_dict", encoder), "encoder.")
-    state = hyper_keys.hyperinverter_state(_table(_content(path), "state_dict", path), own, drawn)
+    own = None if encoder is None else read_checkpoint(encoder).encoder()
+    state = hyperinverter_state(read_checkpoint(path).tensors(), own)
     latent = state["layers.0.w1"].shape[0] if "layers.0.w1" in state else 0
     sizes = HyperInverterConfig(generator=config, latent=max(latent, 1))
-    return _assigned(lambda: HyperInverter(sizes), state, path)
+    return _assigned(HyperInverter, sizes, {**joined(generator=drawn), **state}, path)
 
 
-def _flavour(method: ReStyle, path: Path, *, offsets_from_first: bool) -> ReStyle:
-    if method.config.offsets_from_first != offsets_from_first:
-        own, other = (
-            ("restyle-e4e", "restyle-psp")
-            if offsets_from_first
-            else (
-                "restyle-psp",
-                "restyle-e4e",
-            )
-        )
-        raise WeightsError(f"{path} holds {other}, not {own}: convert it with --method {other}")
-    return method
+def hyperinverter_state(state: Mapping[str, Tensor], encoder: Mapping[str, Tensor] | None) -> State:
+    """Return the state of `HyperInverter` without its generator.
 
+    Args:
+        state: 'state_dict' of its checkpoint.
+        encoder: 'encoder.' of the W encoder's file; None takes the checkpoint's own copy.
 
-def _assigned(make: Callable[[], Network], state: State, path: Path) -> Network:
-    with torch.device("meta"):
-        network = make().eval()
-    assign_state(network, state, str(path))
-    return network
-
-
-def _content(path: Path) -> Mapping[str, Any]:
-    content = read_torch(path)
-    if not isinstance(content, Mapping):
-        raise WeightsError(f"{path} holds {type(content).__name__}, expected a checkpoint's table")
-    return content
-
-
-def _table(content: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Tensor]:
-    table = content.get(name)
-    if not isinstance(table, Mapping):
+    Raises:
+        WeightsError: a key is unknown, or there is no encoder to W.
+    """
+    kept = {key: value for key, value in state.items() if not key.startswith("discriminator.")}
+    copy = ("w_encoder",) if any(key.startswith("w_encoder.") for key in kept) else ()
+    parts = split(kept, ("hypernet", "w_bar_encoder", *copy), "HyperInverter")
+    encoder = parts.get("w_encoder") if encoder is None else encoder
+    if encoder is None:
         raise WeightsError(
-            f"{path} is a checkpoint of another method: it has no table of tensors {name!r}"
+            "HyperInverter: the checkpoint holds no encoder to W; pass the file of that encoder too"
         )
-    return _tensors(table, path)
+    codes = _LAYER_CODES(parts["w_bar_encoder"])
+    ours = joined(encoder=single_style_state(encoder), layer_codes=codes)
+    return {**ours, **_HYPERINVERTER(parts["hypernet"])}
 
 
-def _tensors(table: Mapping[str, Any], path: Path) -> Mapping[str, Tensor]:
-    """The table without the 'module.' that DataParallel puts into its keys."""
-    if not table or not all(isinstance(value, Tensor) for value in table.values()):
-        raise WeightsError(f"{path} is a checkpoint of another method: it has no table of tensors")
-    return {re.sub(r"(^|\.)module\.", r"\1", key): value for key, value in table.items()}
-
-
-def _mean(content: Mapping[str, Any], path: Path) -> Tensor:
-    mean = content.get("latent_avg")
-    if not isinstance(mean, Tensor):
-        raise WeightsError(f"{path} holds no 'latent_avg', the mean of the generator's codes")
-    return mean
+def _assigned(kind: Callable[[Any], Network], config: object, state: State, path: Path) -> Network:
+    with torch.device("meta"):
+        network = kind(config).eval()
+    assign_state(network, state, str(path))
+    return quicken(network)

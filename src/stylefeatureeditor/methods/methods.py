@@ -23,6 +23,7 @@ from stylefeatureeditor.methods.style_transformer import (
     StyleTransformerConfig,
 )
 from stylefeatureeditor.methods.styleres import StyleRes, StyleResConfig
+from stylefeatureeditor.weights import sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,6 @@ class MethodKind:
         config: the class of its sizes.
         load: published files -> the network, one argument per entry of `files`.
         files: what those files are, in this order.
-        sources: their names in the table of published files; empty if none is published.
     """
 
     word: str
@@ -50,35 +50,34 @@ class MethodKind:
     config: type[MethodConfig]
     load: Callable[..., Method]
     files: tuple[str, ...]
-    sources: tuple[str, ...]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Their names in the table of published files; empty if none is published."""
+        return sources.GROUPS.get(self.word, ())
 
 
 # fmt: off
 METHODS = (
-    MethodKind("psp", "pSp", Psp, PspConfig, load.load_psp,
-               ("psp_ffhq_encode.pt",), ("psp-ffhq",)),
+    MethodKind("psp", "pSp", Psp, PspConfig, load.load_psp, ("psp_ffhq_encode.pt",)),
     MethodKind("feature-style", "Feature-Style", FeatureStyle, FeatureStyleConfig,
-               load.load_feature_style,
-               ("143_enc.pth", "psp_ffhq_encode.pt"), ("feature-style-ffhq", "psp-ffhq")),
+               load.load_feature_style, ("143_enc.pth", "psp_ffhq_encode.pt")),
     MethodKind("restyle-psp", "ReStyle (pSp)", ReStyle, ReStyleConfig, load.load_restyle_psp,
-               ("restyle_psp_ffhq_encode.pt",), ("restyle-psp-ffhq",)),
+               ("restyle_psp_ffhq_encode.pt",)),
     MethodKind("restyle-e4e", "ReStyle (e4e)", ReStyle, ReStyleConfig, load.load_restyle_e4e,
-               ("restyle_e4e_ffhq_encode.pt",), ("restyle-e4e-ffhq",)),
+               ("restyle_e4e_ffhq_encode.pt",)),
     MethodKind("styleres", "StyleRes", StyleRes, StyleResConfig, load.load_styleres,
-               ("styleres_ffhq.pth",), ("styleres-ffhq",)),
+               ("styleres_ffhq.pth",)),
     MethodKind("hyperstyle", "HyperStyle", HyperStyle, HyperStyleConfig, load.load_hyperstyle,
-               ("hyperstyle_ffhq.pt", "faces_w_encoder.pt"), ("hyperstyle-ffhq", "w-encoder-ffhq")),
-    MethodKind("hfgi", "HFGI", Hfgi, HfgiConfig, load.load_hfgi,
-               ("ckpt.pt",), ("hfgi-ffhq",)),
+               ("hyperstyle_ffhq.pt", "faces_w_encoder.pt")),
+    MethodKind("hfgi", "HFGI", Hfgi, HfgiConfig, load.load_hfgi, ("ckpt.pt",)),
     MethodKind("hyperinverter", "HyperInverter", HyperInverter, HyperInverterConfig,
                load.load_hyperinverter,
-               ("the light or the large checkpoint", "ffhq.pkl", "the W encoder's file"),
-               ("hyperinverter-ffhq", "nvidia-ffhq", "hyperinverter-w-encoder-ffhq")),
+               ("the light or the large checkpoint", "ffhq.pkl", "the W encoder's file")),
     MethodKind("style-transformer", "Style Transformer", StyleTransformer, StyleTransformerConfig,
-               load.load_style_transformer,
-               ("style_transformer_ffhq.pt",), ("style-transformer-ffhq",)),
+               load.load_style_transformer, ("style_transformer_ffhq.pt",)),
     MethodKind("padinv", "PadInv", PadInv, PadInvConfig, load.load_padinv,
-               ("a checkpoint of its training; none is published",), ()),
+               ("a checkpoint of its training; none is published",)),
 )
 # fmt: on
 KINDS = {kind.word: kind for kind in METHODS}

@@ -28,7 +28,7 @@ from stylefeatureeditor.methods.method import Method, count_rows
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.generator.stylegan2 import Halfway
+    from stylefeatureeditor.generator.stylegan2 import PartialImage
     from stylefeatureeditor.methods.method import Edits
     from stylefeatureeditor.model import Model, ModelConfig
 
@@ -170,7 +170,7 @@ class SfeWithoutH(Method):
         )
         return Inversion(output.codes, pixels=pixels, kept=(output.features, output.start))
 
-    def draw(self, codes: Codes, kept: tuple[Tensor, Halfway]) -> Tensor:
+    def draw(self, codes: Codes, kept: tuple[Tensor, PartialImage]) -> Tensor:
         """Return G(F_k - Delta, w')."""
         features, start = kept
         moved = self.generator.run_to(codes, self.config.feature_layer)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.convolution import Conv1x1
+from stylefeatureeditor.backbones.shortcut import Conv1x1
 from stylefeatureeditor.editing.e4e import E4eConfig, PyramidEncoder, added_to_first
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.inversion.record import Inversion
@@ -33,7 +33,7 @@ from stylefeatureeditor.methods.pixels import shrink
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.generator.stylegan2 import Halfway
+    from stylefeatureeditor.generator.stylegan2 import PartialImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +152,7 @@ class StyleRes(Method):
         """Return X'; kept is e, (B, C, S_F, S_F)."""
         return self._draw(codes, self.generator.run_to(codes, self.config.layer), kept)
 
-    def _draw(self, codes: Codes, start: Halfway, extracted: Tensor) -> Tensor:
+    def _draw(self, codes: Codes, start: PartialImage, extracted: Tensor) -> Tensor:
         delta, gate = self.gate(start.features, extracted)
         features = start.features + gate * delta
         return self.generator.synthesize_from(features, codes, self.config.layer, start.rgb)

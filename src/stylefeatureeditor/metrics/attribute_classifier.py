@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.convolution import Conv1x1
+from stylefeatureeditor.backbones.shortcut import Conv1x1
 from stylefeatureeditor.errors import (
     LARGEST_SIDE,
     MOST_LAYERS,
@@ -30,7 +30,7 @@ from stylefeatureeditor.errors import (
     check_sizes,
 )
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.config_json import from_plain, to_plain
+from stylefeatureeditor.weights.configs import from_plain, to_plain
 from stylefeatureeditor.weights.storage import load_tensors, save_tensors
 
 if TYPE_CHECKING:

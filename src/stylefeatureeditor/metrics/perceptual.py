@@ -27,10 +27,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
-from stylefeatureeditor.convolution import Conv1x1
+from stylefeatureeditor.backbones.shortcut import Conv1x1
 from stylefeatureeditor.errors import ConfigError, ShapeError, check_shape
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.perceptual_keys import lpips_state
+from stylefeatureeditor.weights.released import lpips_state
 from stylefeatureeditor.weights.sources import SOURCES
 from stylefeatureeditor.weights.unpickle import read_torch
 

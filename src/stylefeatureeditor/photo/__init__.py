@@ -1,1 +1,3 @@
 """Pixels only: reading, finding and cropping faces, masks, and pasting back. No network of ours."""
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # that are written

@@ -247,14 +247,15 @@ def whole_photo_as_face(photo: Photo, size: int) -> AlignedFace:
             f"an aligned photo must be square, got {width} x {height}; without --aligned its face "
             "is found and cropped"
         )
-    quad = _outline(width, height)
+    quad = outline(width, height)
     return AlignedFace(to_tensor(crop(photo.pixels, quad, size)), photo.pixels, quad)
 
 
 def is_whole_photo(quad: np.ndarray, width: int, height: int) -> bool:
     """Return whether a crop is the photo itself, as `whole_photo_as_face` makes it."""
-    return bool(np.array_equal(quad, _outline(width, height)))
+    return bool(np.array_equal(quad, outline(width, height)))
 
 
-def _outline(width: int, height: int) -> np.ndarray:
+def outline(width: int, height: int) -> np.ndarray:
+    """Return the corners of the whole photo, (4, 2)."""
     return np.array([[0, 0], [0, height], [width, height], [width, 0]], dtype=np.float64)

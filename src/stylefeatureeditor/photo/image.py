@@ -19,7 +19,6 @@ import io
 import logging
 import os
 import struct
-import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -29,8 +28,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from stylefeatureeditor.errors import DependencyError, PhotoError, check_shape
-from stylefeatureeditor.files import atomic_path
-from stylefeatureeditor.photo import modes
+from stylefeatureeditor.files import DAMAGED_ZIP, atomic_path
+from stylefeatureeditor.photo import SUFFIXES, modes
 from stylefeatureeditor.records import Photo
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ _FORMAT_PIXELS = {"WEBP": 50e6, "AVIF": 50e6, "HEIF": 50e6, "JPEG2000": 16e6}
 MAX_SIDE = 1 << 15  # dlib's detector breaks the heap on 40000
 MAX_ASPECT, LONG_SIDE = 50, 4096  # of the sides; it counts where the longer one is above LONG_SIDE
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
-SUFFIXES = (".png", *_JPEG_SUFFIXES, ".webp", ".tif", ".tiff")
 
 logger = logging.getLogger(__name__)
 
@@ -75,19 +73,8 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 _JPEG_EXIF_BYTES = 65533  # what one APP1 segment holds
 # What Pillow's decoders are known to raise on damaged data.
 _DAMAGED = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    LookupError,
-    AttributeError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
+    *DAMAGED_ZIP,
+    *(OSError, SyntaxError, TypeError, ArithmeticError, AttributeError, MemoryError),
     Image.DecompressionBombError,
 )
 

@@ -8,6 +8,11 @@ where `edited` and `inversion` are first brought from the crop's grid to the pho
 exactly what the model drew; residual keeps the detail that the model could not draw. A photo pixel
 whose mask is 0 keeps its bytes.
 
+Where crops of several faces overlap, each pixel goes mostly to the face that it is deeper inside
+of, and one face's edit does not paint over the other's:
+    photo <- photo + sum_i change_i,    change_i = paste_back of face i under its share
+    share_i = depth_i / sum_j depth_j,  depth: distance to the crop's border in its sides, 0 outside
+
 A crop finer than the photo is brought back by a few steps towards the least-squares solution of
     A(photo grid) = crop,
 A being the bilinear sampling that made the crop. Its transpose averages all crop pixels under a
@@ -40,7 +45,7 @@ from stylefeatureeditor.photo.align import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stylefeatureeditor.records import AlignedFace
 
@@ -130,6 +135,51 @@ def paste_back(
         levels = blended.round().clamp(0, 255).to(torch.uint8)
         result[start:stop, left:right] = levels.permute(1, 2, 0).numpy()
     return result
+
+
+def paste_faces(
+    faces: Sequence[AlignedFace],
+    edited: Tensor,
+    inversions: Tensor | None,
+    *,
+    blend: Blend,
+    masks: Sequence[Tensor | None],
+    photo_mask: Tensor | None = None,
+) -> np.ndarray:
+    """Return the photo with every edited crop in it, (H, W, 3) uint8.
+
+    Args:
+        faces: B crops of one photo.
+        edited: (B, 3, S, S) in [-1, 1].
+        inversions: the model's picture of the unedited crops, same shape; needed for "residual".
+        blend: "feather" or "residual".
+        masks: for each face (1, 1, S, S) or None, 1 = may change.
+        photo_mask: (1, 1, H, W), the same over the photo.
+    """
+    photo = faces[0].photo
+    shares = [photo_mask] if len(faces) == 1 else _shares(faces, photo_mask)
+    total = photo.astype(np.int16)
+    for row, (face, mask, share) in enumerate(zip(faces, masks, shares, strict=True)):
+        one = slice(row, row + 1)
+        drawn = None if inversions is None else inversions[one]
+        pasted = paste_back(face, edited[one], drawn, blend=blend, mask=mask, photo_mask=share)
+        total += pasted.astype(np.int16) - photo
+    return total.clip(0, 255).astype(np.uint8)
+
+
+def _shares(faces: Sequence[AlignedFace], photo_mask: Tensor | None) -> list[Tensor]:
+    """Return for each face what part of a pixel's change is its own, (1, 1, H, W)."""
+    height, width = faces[0].photo.shape[:2]
+    x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
+    points = np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
+    depths = []
+    for face in faces:
+        inside = to_crop(points, face.quad)
+        depth = np.minimum(inside, 1 - inside).min(axis=-1).clip(0)
+        depths.append(torch.from_numpy(depth.astype(np.float32))[None, None])
+    total = sum(depths[1:], start=depths[0]).clamp(min=1e-12)
+    shares = [depth / total for depth in depths]
+    return shares if photo_mask is None else [share * photo_mask for share in shares]
 
 
 def _levels(pixels: Tensor) -> Tensor:

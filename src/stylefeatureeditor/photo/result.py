@@ -12,7 +12,7 @@ from PIL import Image
 from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.errors import ShapeError
 from stylefeatureeditor.photo.image import save_photo, to_uint8
-from stylefeatureeditor.photo.paste_faces import paste_faces
+from stylefeatureeditor.photo.paste_back import paste_faces
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,6 +13,7 @@ from stylefeatureeditor.runtimes.export import MANIFEST, SUFFIXES, read_manifest
 from stylefeatureeditor.runtimes.low_precision import in_precision
 from stylefeatureeditor.runtimes.onnx_runtime import OnnxRunner
 from stylefeatureeditor.runtimes.openvino_runtime import OpenVinoRunner
+from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.runtimes.stand_ins import assemble
 from stylefeatureeditor.weights.checkpoint import load_config, load_model
 
@@ -81,7 +82,7 @@ def open_model(
     check_backend(backend, precision, compiled=compiled, device=device)
     if backend != "torch":
         return _open_graphs(folder, backend, precision)
-    model = load_model(folder).to(device)
+    model = quicken(load_model(folder)).to(device)
     if precision == "float32" and not compiled:
         return model
     return in_precision(model, getattr(torch, precision), compiled=compiled)
@@ -107,4 +108,4 @@ def _open_graphs(folder: Path, backend: str, precision: str) -> Model:
     for name in manifest.graphs:
         path = place / f"{name}{SUFFIXES[backend]}"
         runners[name] = OnnxRunner(path) if backend == "onnx" else OpenVinoRunner(path, dtype)
-    return assemble(config, manifest.latent_avg, runners, manifest.stands_for)
+    return assemble(config, manifest.latent_avg, runners, manifest.fingerprint)

@@ -50,14 +50,14 @@ class Manifest:
     Attributes:
         format: of the files.
         precision: "float32", or "int8" where the convolutions are.
-        stands_for: fingerprint of the model that the graphs come from.
+        fingerprint: of the model that the graphs come from.
         latent_avg: (D,), which is added to what e4e and encoder return.
         graphs: their names.
     """
 
     format: str
     precision: str
-    stands_for: str
+    fingerprint: str
     latent_avg: Tensor
     graphs: tuple[str, ...]
 
@@ -89,7 +89,7 @@ def export_graphs(
     """
     if kind not in SUFFIXES:
         raise ConfigError(f"a model is exported as {', '.join(SUFFIXES)}, got {kind!r}")
-    if model.original_fingerprint is not None:
+    if model.source_fingerprint is not None:
         raise WeightsError("graphs are exported from the PyTorch model in float32, not from graphs")
     graphs = inference_graphs(model)
     manifest = {
@@ -139,7 +139,7 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest(
             format=str(content["format"]),
             precision=str(content["precision"]),
-            stands_for=str(content["stands_for"]),
+            fingerprint=str(content["stands_for"]),
             latent_avg=torch.tensor([float(value) for value in content["latent_avg"]]),
             graphs=tuple(content["graphs"]),
         )

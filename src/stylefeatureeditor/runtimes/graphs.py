@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from stylefeatureeditor.records import Codes, StyleLayout, StyleSpace
+from stylefeatureeditor.runtimes.quick import quicken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,8 +77,8 @@ class LowLayers(nn.Module):
 
     def forward(self, codes: Tensor, styles: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return F (B, C, S, S), or F and the image so far (B, 3, S, S)."""
-        halfway = self.generator.run_to(Codes(codes, split_styles(styles, self.layout)), self.layer)
-        return (halfway.features, halfway.rgb) if self.with_rgb else halfway.features
+        drawn = self.generator.run_to(Codes(codes, split_styles(styles, self.layout)), self.layer)
+        return (drawn.features, drawn.rgb) if self.with_rgb else drawn.features
 
 
 class HighLayers(nn.Module):
@@ -99,7 +100,7 @@ class HighLayers(nn.Module):
 def inference_graphs(model: Model) -> list[Graph]:
     """Return the graphs of a model; they share its weights."""
     config = model.config
-    generator, layer = model.generator, config.feature_layer
+    generator, layer = quicken(model.generator), config.feature_layer  # its preview is quick
     photo = {"photos": (3, config.encoder_size, config.encoder_size)}
     codes = code_shapes(config)
     channels, side = generator.config.layer_shape(layer)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stylefeatureeditor.editing.feature_editor import FeatureEditor
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.generator.stylegan2 import Generator, Halfway
+from stylefeatureeditor.generator.stylegan2 import Generator, PartialImage
 from stylefeatureeditor.model import Model
 from stylefeatureeditor.runtimes.graphs import join_styles
 
@@ -85,11 +85,11 @@ class StandInGenerator(Generator):
         self.delta_layer = delta_layer
         self.runners = runners
 
-    def run_to(self, codes: Codes, layer: int, padding: Padding | None = None) -> Halfway:
+    def run_to(self, codes: Codes, layer: int, padding: Padding | None = None) -> PartialImage:
         """Run the layers 0..k."""
         if layer != self.layer or padding is not None:
             raise ConfigError(f"these graphs stop at layer {self.layer} only, not at {layer}")
-        return Halfway(*self._runner("generator_low")(*self._codes(codes)))
+        return PartialImage(*self._runner("generator_low")(*self._codes(codes)))
 
     def features(self, codes: Codes, layer: int) -> Tensor:
         """Return F_w at layer k, or where Delta is taken."""
@@ -101,8 +101,8 @@ class StandInGenerator(Generator):
         """Return X = G(w), through both halves."""
         if random_noise:
             raise ConfigError("graphs draw with the stored noise only")
-        halfway = self.run_to(codes, self.layer)
-        return self.synthesize_from(halfway.features, codes, self.layer, halfway.rgb)
+        start = self.run_to(codes, self.layer)
+        return self.synthesize_from(start.features, codes, self.layer, start.rgb)
 
     def synthesize_from(
         self,
@@ -136,7 +136,10 @@ class StandInGenerator(Generator):
 
 
 def assemble(
-    config: ModelConfig, latent_avg: Tensor, runners: Mapping[str, Runner], fingerprint: str
+    config: ModelConfig,
+    latent_avg: Tensor,
+    runners: Mapping[str, Runner],
+    source_fingerprint: str,
 ) -> Model:
     """Return a model whose networks are run by engines.
 
@@ -144,7 +147,7 @@ def assemble(
         config: of the model that the graphs come from.
         latent_avg: (D,); it says where tensors wait between graphs.
         runners: graph name -> runner, of every graph in `graphs.py`; `preview` may lack.
-        fingerprint: of that model, so that its inversions fit.
+        source_fingerprint: fingerprint of that model, so that its inversions fit.
     """
     with torch.device("meta"):  # the networks that are replaced take no memory
         model = Model(config)
@@ -160,5 +163,5 @@ def assemble(
     ):
         if getattr(owner, name) is not None:
             setattr(owner, name, StandIn(runners[graph]))
-    model.original_fingerprint = fingerprint
+    model.source_fingerprint = source_fingerprint
     return model.eval()

@@ -37,7 +37,7 @@ class AdversarialConfig:
         start: first step at which D and this loss take part.
         lr: of Adam for D.
         betas: of Adam for D.
-        r1: gradient penalty on D; None is none, as in the paper.
+        r1: gradient penalty on D; a weight of 0 is none, as in the paper.
     """
 
     weight: float = 0.01

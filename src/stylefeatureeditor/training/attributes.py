@@ -16,26 +16,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from pathlib import Path  # noqa: TC003 (fields' types are read)
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stylefeatureeditor.data.attribute_table import read_attribute_table, table_of
 from stylefeatureeditor.errors import ConfigError, check_shape
 from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )
+from stylefeatureeditor.training.loop import Run, RunResult, fit
+from stylefeatureeditor.training.networks import in_batches
+from stylefeatureeditor.training.phase import Phase
+from stylefeatureeditor.training.run_folder import finish_run, open_data
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from accelerate import Accelerator
 
     from stylefeatureeditor.data.attribute_table import AttributeTable
+    from stylefeatureeditor.data.images import ImageSet
 
-VALIDATION_BATCH = 128
 WARM_UP = 0.1  # share of the run in which the rate rises
 FILE = "attributes.safetensors"
 
@@ -69,7 +73,19 @@ class AttributeTrainingConfig:
             raise ConfigError(f"balance must lie in [0, 1], got {self.balance}")
 
 
-class AttributePhase:
+@dataclass(frozen=True, kw_only=True)
+class AttributesRun(Run):
+    """Train a classifier of attributes: it finds directions and judges edits.
+
+    Attributes:
+        labels: table of attributes, .csv or CelebA's .txt; None takes the one beside the images.
+    """
+
+    labels: Path | None = None
+    training: AttributeTrainingConfig = field(default_factory=AttributeTrainingConfig)
+
+
+class AttributePhase(Phase):
     """Trains `classifier`.
 
     Args:
@@ -96,7 +112,7 @@ class AttributePhase:
                 f"the table has {', '.join(table.binary) or 'none'}"
             )
         self.config = replace(config, network=replace(config.network, attributes=names))
-        self.labels = table.select(names).values  # (N, A) of -1, 0, 1
+        self.labels: Tensor = table.select(names).values  # (N, A) of -1, 0, 1
         self.held_out = held_out
         self.held_out_labels = None
         if held_out is not None and held_out_table is not None:
@@ -106,7 +122,7 @@ class AttributePhase:
         self.yes_weight, self.no_weight = answer_weights(self.labels, config.balance)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """See `Phase`."""
+        """Let the classifier train."""
         self.accelerator = accelerator
         self.classifier.train()
         self.optimizer: Any = torch.optim.AdamW(
@@ -115,9 +131,9 @@ class AttributePhase:
         self.wrapped, self.optimizer = accelerator.prepare(self.classifier, self.optimizer)
         return [self.wrapped]
 
-    def train_labelled_step(self, photos: Tensor, indices: Tensor, step: int) -> dict[str, float]:
-        """Take one step on photos whose labels stand at `indices` of the table."""
-        labels = self.labels[indices].to(photos.device)
+    def train_step(self, photos: Tensor, step: int, labels: Tensor) -> dict[str, float]:
+        """Take one step on photos (B, 3, S, S) and their labels (B, A) of -1, 0, 1."""
+        labels = labels.to(photos.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * rate(step, self.config.steps)
 
@@ -151,21 +167,9 @@ class AttributePhase:
         }
         return means | metrics
 
-    def samples(self) -> None:
-        """There is nothing to see."""
-        return
-
-    def state_dict(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, Any]:
         """See `Phase`."""
-        return {
-            "classifier": self.classifier.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Phase`."""
-        self.classifier.load_state_dict(state["classifier"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        return {"classifier": self.classifier, "optimizer": self.optimizer}
 
     def save_model(self, folder: Path) -> None:
         """Write attributes.safetensors, for `AttributeClassifier.load`."""
@@ -182,12 +186,42 @@ class AttributePhase:
 
     def _judge(self, photos: Tensor) -> Tensor:
         self.classifier.eval()
-        parts = [
-            self.classifier(part.to(self.accelerator.device)).float().cpu()
-            for part in photos.split(VALIDATION_BATCH)
-        ]
+        (logits,) = in_batches(lambda p: (self.classifier(p),), photos, self.accelerator.device)
         self.classifier.train()
-        return torch.cat(parts)
+        return logits
+
+
+def train_attributes(config: AttributesRun, out: Path, *, resume: bool = False) -> RunResult:
+    """Train the attribute classifier.
+
+    Args:
+        config: of the run.
+        out: its folder.
+        resume: go on from its last checkpoint.
+
+    Raises:
+        SfeError: see `open_data`, `AttributePhase` and `fit`.
+    """
+    torch.manual_seed(config.loop.seed)
+    size = config.training.network.size
+    images = open_data(config.data, size)
+    table = _table(images, config.labels)
+    held_out = held_out_table = None
+    if config.data.test_where:
+        test = config.data.open(size, config.data.test_where)
+        numbers, held_out = test.readable_photos(range(len(test)))
+        names = [test.names[number] for number in numbers]
+        held_out_table = _table(test, config.labels).align(names)
+    training = replace(config.training, steps=config.loop.steps)  # the rate's schedule
+    phase = AttributePhase(training, table, held_out, held_out_table)
+    result = fit(phase, images, replace(config, training=phase.config), out, resume=resume)
+    return finish_run(result, None, "attributes", None)
+
+
+def _table(images: ImageSet, labels: Path | None) -> AttributeTable:
+    if labels is None:
+        return table_of(images.names, images.rows)
+    return read_attribute_table(labels).align(images.names)
 
 
 def answer_weights(labels: Tensor, balance: float) -> tuple[Tensor, Tensor]:

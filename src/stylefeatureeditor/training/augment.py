@@ -1,7 +1,8 @@
-"""Adaptive discriminator augmentation (Karras et al., 2020, "... with limited data").
+"""What D sees in place of images: adaptive augmentation, or DiffAugment.
 
-D never sees a photo or a drawn image itself, only a random distortion of it, so that it cannot
-learn a small set by heart. Each distortion happens with probability p, and p follows how sure D is:
+Adaptive discriminator augmentation (Karras et al., 2020, "... with limited data"): D never sees a
+photo or a drawn image itself, only a random distortion of it, so that it cannot learn a small set
+by heart. Each distortion happens with probability p, and p follows how sure D is:
 
     p <- p + sign(mean(sign(D(X))) - target) * images / speed
 
@@ -10,6 +11,12 @@ one affine map of RGB. An image that drew none passes bit by bit.
 
     geometry   mirror; whole-pixel shift; scale; rotation; stretch along a random axis; shift
     colour     contrast; luma flip; hue; saturation; brightness
+
+DiffAugment (Zhao et al., 2020), all three distortions on every image:
+
+    colour     x + U(-1/2, 1/2);  saturation times U(0, 2);  contrast times U(1/2, 3/2)
+    shift      by whole pixels, up to S / 8 each way, zeros beyond the border
+    cutout     a square of side S / 2, its centre anywhere, is zero
 
 Count on one derivative with respect to the pixels: older versions of torch have no second one of
 grid_sample. A gradient penalty must start at the distorted image, as in `training/generator.py`.
@@ -126,6 +133,34 @@ class Draws:
 
     def _happens(self, p: float) -> Tensor:
         return (torch.rand(self.batch, device=self.device) < p).float()
+
+
+def diff_augment(images: Tensor) -> Tensor:
+    """Return images (B, 3, S, S) with DiffAugment's colour, shift and cutout, drawn per image."""
+    check_shape("images", images, (None, 3, None, None))
+    (batch, _, size, _), device = images.shape, images.device
+
+    brightness, saturation, contrast = torch.rand(3, batch, 1, 1, 1, device=device)
+    images = images + (brightness - 0.5).to(images)
+    grey = images.mean(dim=1, keepdim=True)
+    images = grey + (images - grey) * (2 * saturation).to(images)
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = mean + (images - mean) * (contrast + 0.5).to(images)
+
+    most = round(size * SHIFT)
+    down, right = torch.randint(-most, most + 1, (2, batch, 1, 1), device=device)
+    places = torch.arange(size, device=device)
+    rows = (places[:, None] - down).clamp(-1, size) + 1  # (B, S, 1), 0 and S + 1 the zeros
+    columns = (places - right).clamp(-1, size) + 1  # (B, 1, S)
+    padded = functional.pad(images, (1, 1, 1, 1)).permute(0, 2, 3, 1)
+    first = torch.arange(batch, device=device)[:, None, None]
+    images = padded[first, rows, columns].permute(0, 3, 1, 2)
+
+    side = size // 2
+    y, x = torch.randint(0, size + 1 - side % 2, (2, batch, 1, 1), device=device) - side // 2
+    tall = (places[:, None] >= y) & (places[:, None] < y + side)  # (B, S, 1)
+    wide = (places >= x) & (places < x + side)
+    return images * ~(tall & wide)[:, None]
 
 
 def geometry_map(draws: Draws, size: int) -> Tensor:

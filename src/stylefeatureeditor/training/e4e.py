@@ -19,7 +19,7 @@ Shapes: B photos, S side of the model, N styles, D width of a style.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,18 +30,28 @@ from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.errors import MOST_LAYERS, ConfigError, check_sizes
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig, LossNetworks
+from stylefeatureeditor.training.loop import RunResult, fit
+from stylefeatureeditor.training.loss_networks import load_loss_networks
 from stylefeatureeditor.training.losses import R1Config, generator_loss, lazy_r1
 from stylefeatureeditor.training.networks import (
-    VALIDATION_BATCH,
     BatchNormMode,
     freeze,
+    in_batches,
     likeness,
     picture,
     set_training,
     synchronised,
 )
+from stylefeatureeditor.training.phase import Phase
 from stylefeatureeditor.training.ranger import Ranger, RangerConfig
-from stylefeatureeditor.weights.checkpoint import save_model
+from stylefeatureeditor.training.run_folder import (
+    ModelRun,
+    finish_run,
+    held_out_photos,
+    open_data,
+    open_start,
+    take_weights,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,6 +129,13 @@ class E4eTrainingConfig:
         return min(num_styles, 2 + (step - self.progressive_start) // self.progressive_every)
 
 
+@dataclass(frozen=True, kw_only=True)
+class E4eRun(ModelRun):
+    """Train the encoder E whose codes can be edited."""
+
+    training: E4eTrainingConfig = field(default_factory=E4eTrainingConfig)
+
+
 class LatentDiscriminator(nn.Module):
     """D_w: one logit per style vector, high for those of the mapping network."""
 
@@ -167,7 +184,7 @@ class CodePool:
         self.count = state["count"]
 
 
-class Encoding(nn.Module):
+class E4eForward(nn.Module):
     """E and G as one forward, as wrappers for several processes and mixed precision need it."""
 
     def __init__(self, model: Model) -> None:
@@ -188,7 +205,7 @@ class Encoding(nn.Module):
         return self.generator.synthesize(Codes(wplus)), wplus
 
 
-class E4ePhase:
+class E4ePhase(Phase):
     """Trains `model.e4e`, and D_w against it.
 
     Args:
@@ -198,6 +215,8 @@ class E4ePhase:
         discriminator: D, if `image.discriminator_features` is used.
         held_out: photos (n, 3, S, S) in [-1, 1] for `validate` and `samples`; None skips both.
     """
+
+    counters = ("active",)
 
     def __init__(
         self,
@@ -223,7 +242,7 @@ class E4ePhase:
                     head.linear.bias.zero_()  # type: ignore[union-attr, operator]
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """See `Phase`."""
+        """Let E and D_w train."""
         self.accelerator = accelerator
         config, model = self.config, self.model
         freeze(model)
@@ -236,12 +255,12 @@ class E4ePhase:
         self.latent_optimizer: Any = torch.optim.Adam(
             self.latent_discriminator.parameters(), lr=config.latent.lr
         )
-        self.encoding, self.wrapped_latent, self.optimizer, self.latent_optimizer = (
+        self.forward, self.wrapped_latent, self.optimizer, self.latent_optimizer = (
             accelerator.prepare(
-                Encoding(model), self.latent_discriminator, self.optimizer, self.latent_optimizer
+                E4eForward(model), self.latent_discriminator, self.optimizer, self.latent_optimizer
             )
         )
-        return [self.encoding, self.wrapped_latent]
+        return [self.forward, self.wrapped_latent]
 
     def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
         """Train D_w on the codes as they are, then E.
@@ -252,7 +271,7 @@ class E4ePhase:
         """
         config = self.config
         self.active = config.active_styles(step, self.model.config.generator.num_styles)
-        drawn, wplus = self.encoding(photos, self.active)
+        drawn, wplus = self.forward(photos, self.active)
         wplus = wplus.float()
         metrics: dict[str, float] = {}
         if config.latent.weight:
@@ -311,22 +330,8 @@ class E4ePhase:
         photos = self.held_out[: self.config.samples]
         return picture([photos, self._encode(photos)[0]])
 
-    def state_dict(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, Any]:
         """See `Phase`."""
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return parts | {"active": self.active}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Phase`."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.active = state["active"]
-
-    def save_model(self, folder: Path) -> None:
-        """Write the whole model, E included."""
-        save_model(self.model, folder)
-
-    def _parts(self) -> dict[str, Any]:
         parts = {
             "e4e": self.model.e4e,
             "latent_discriminator": self.latent_discriminator,
@@ -339,18 +344,41 @@ class E4ePhase:
             parts["first_discriminator"] = self.image_loss.discriminator
         return parts
 
-    @torch.no_grad()
-    def _encode(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+    def _encode(self, photos: Tensor) -> tuple[Tensor, ...]:
         """Return X^ and w_E on the CPU, with E in eval mode."""
         self.model.e4e.eval()
-        plain = self.accelerator.unwrap_model(self.encoding)
-        parts = [
-            plain(part.to(self.accelerator.device), self.active)
-            for part in photos.split(VALIDATION_BATCH)
-        ]
+        plain = self.accelerator.unwrap_model(self.forward)
+        found = in_batches(lambda p: plain(p, self.active), photos, self.accelerator.device)
         set_training(self.model.e4e, self.config.batch_norm)
-        drawn, wplus = zip(*parts, strict=True)
-        return torch.cat(drawn).float().cpu(), torch.cat(wplus).float().cpu()
+        return found
+
+
+def train_e4e(config: E4eRun, out: Path, *, resume: bool = False) -> RunResult:
+    """Train E for a trained G and leave a model folder.
+
+    Args:
+        config: of the run.
+        out: its folder.
+        resume: go on from its last checkpoint.
+
+    Raises:
+        SfeError: see `open_start`, `load_loss_networks`, `open_data` and `fit`.
+    """
+    training, inputs = config.training, config.inputs
+    torch.manual_seed(config.loop.seed)
+    start = open_start(inputs.model, inputs.generator)
+    model = start.build(config.model, keep=("inverter", "feature_editor"))
+    networks = load_loss_networks((training.image,), inputs.attributes)
+    needed = training.image.discriminator_features > 0
+    discriminator = start.discriminator(inputs.discriminator, needed=needed)
+    images = open_data(config.data, model.config.generator.size)
+    if inputs.tune_from:
+        take_weights(model, "e4e", inputs.tune_from)
+        training = replace(training, zero_heads=False)
+    held_out = held_out_photos(config.data, images)
+    phase = E4ePhase(training, model, networks, discriminator, held_out)
+    result = fit(phase, images, config, out, resume=resume)
+    return finish_run(result, start, "e4e", discriminator)
 
 
 def style_spread(wplus: Tensor) -> Tensor:

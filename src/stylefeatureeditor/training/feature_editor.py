@@ -27,7 +27,7 @@ Shapes: B photos, S side of the model, C and S_F channels and side of F_k.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -50,29 +50,46 @@ from stylefeatureeditor.training.edit_pairs import (
     make_edit,
 )
 from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig, LossNetworks
+from stylefeatureeditor.training.loop import RunResult, fit, shared_generator
+from stylefeatureeditor.training.loss_networks import load_loss_networks
+from stylefeatureeditor.training.losses import R1Config
 from stylefeatureeditor.training.networks import (
     VALIDATION_BATCH,
     BatchNormMode,
     freeze,
+    in_batches,
     likeness,
     picture,
     set_training,
     synchronised,
 )
+from stylefeatureeditor.training.phase import Phase
 from stylefeatureeditor.training.ranger import Ranger, RangerConfig
-from stylefeatureeditor.training.repainting import Repainting, begin_at_difference
-from stylefeatureeditor.training.seeds import shared_generator
-from stylefeatureeditor.weights.checkpoint import save_model
+from stylefeatureeditor.training.run_folder import (
+    ModelRun,
+    finish_run,
+    fresh_discriminator,
+    held_out_photos,
+    open_data,
+    open_start,
+    take_weights,
+)
+from stylefeatureeditor.weights.direction_files import (
+    PUBLISHED,
+    load_directions,
+    read_direction_file,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from accelerate import Accelerator
 
     from stylefeatureeditor.editing.direction import EditDirection
+    from stylefeatureeditor.editing.feature_editor import FeatureEditor
     from stylefeatureeditor.generator.discriminator import Discriminator
-    from stylefeatureeditor.model import Model
+    from stylefeatureeditor.model import Model, ModelConfig
     from stylefeatureeditor.records import Codes
 
 
@@ -98,7 +115,9 @@ class EditorTrainingConfig:
 
     edit: ImageLossConfig = field(default_factory=ImageLossConfig)
     inversion: ImageLossConfig = field(default_factory=ImageLossConfig)
-    adversarial: AdversarialConfig = field(default_factory=lambda: AdversarialConfig(r1=None))
+    adversarial: AdversarialConfig = field(
+        default_factory=lambda: AdversarialConfig(r1=R1Config(weight=0.0))
+    )
     attributes: AttributeEditConfig = field(default_factory=AttributeEditConfig)
     edit_weight: float = 1.0
     inversion_weight: float = 1.0
@@ -123,7 +142,46 @@ class EditorTrainingConfig:
             raise ConfigError("edit_weight and inversion_weight cannot both be 0")
 
 
-class EditorPhase:
+@dataclass(frozen=True, kw_only=True)
+class EditorRun(ModelRun):
+    """Phase 2: train the Feature Editor; what it leaves is a whole model.
+
+    Attributes:
+        directions: strengths by the name of a direction.
+    """
+
+    training: EditorTrainingConfig = field(default_factory=EditorTrainingConfig)
+    directions: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+class EditorForward(nn.Module):
+    """H and the upper layers of G as one forward, as wrappers for several processes need it."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.feature_editor = model.feature_editor
+        self.delta_downsampler = model.delta_downsampler
+        self.generator = model.generator
+        self.layer = model.config.feature_layer
+
+    def forward(self, features: Tensor, delta: Tensor | None, codes: Codes, rgb: Tensor) -> Tensor:
+        """Return G(H(F_k, Delta), w_{k+1:N}), (B, 3, S, S); Delta None is zero.
+
+        Args:
+            features: F_k, (B, C, S_F, S_F).
+            delta: at the model's delta layer.
+            codes: w, or w' of an edit.
+            rgb: what the codes draw up to layer k.
+        """
+        if delta is None:
+            delta = torch.zeros_like(features)
+        elif self.delta_downsampler is not None:
+            delta = self.delta_downsampler(delta)
+        changed = self.feature_editor(features, delta)
+        return self.generator.synthesize_from(changed, codes, self.layer, rgb)
+
+
+class EditorPhase(Phase):
     """Trains `model.feature_editor`, with it `model.delta_downsampler` if there is one, and D.
 
     Args:
@@ -161,7 +219,7 @@ class EditorPhase:
             begin_at_difference(model.feature_editor)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """See `Phase`."""
+        """Let H train, and the layer that Delta passes if there is one."""
         self.accelerator = accelerator
         config, model = self.config, self.model
         freeze(model)
@@ -182,8 +240,8 @@ class EditorPhase:
             self.attribute_loss.to(accelerator.device)
         parameters = [p for part in self._trained() for p in part.parameters()]
         self.optimizer: Any = Ranger(parameters, config.ranger)
-        self.repainting, self.optimizer = accelerator.prepare(Repainting(model), self.optimizer)
-        return [self.repainting, self.adversary.prepare(accelerator)]
+        self.forward, self.optimizer = accelerator.prepare(EditorForward(model), self.optimizer)
+        return [self.forward, self.adversary.prepare(accelerator)]
 
     def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
         """Train H on the photos themselves and on an edit of drawn images, then D.
@@ -216,7 +274,7 @@ class EditorPhase:
         direction = chosen.direction
         with self.accelerator.autocast():
             pair = make_edit(self.model, photos, direction, strength, self.config.edit_codes)
-        drawn = self.repainting(pair.features, pair.delta, pair.codes, pair.rgb)  # X'
+        drawn = self.forward(pair.features, pair.delta, pair.codes, pair.rgb)  # X'
         image = self.edit_loss(drawn, pair.target)
         loss = self.config.edit_weight * image.total
         self.accelerator.backward(loss)
@@ -225,7 +283,7 @@ class EditorPhase:
             with self.accelerator.autocast():
                 start = begin_edit(self.model, photos, direction, strength)
             # X' of the photos themselves, by the Delta of their own edit pair
-            drawn = self.repainting(start.features, pair.delta, start.codes, start.rgb)
+            drawn = self.forward(start.features, pair.delta, start.codes, start.rgb)
             metrics |= self._add_attribute_gradients(photos, drawn, chosen, strength, step)
             if self.config.attributes.realism:
                 fakes.append(drawn.detach())
@@ -252,7 +310,7 @@ class EditorPhase:
         config = self.config
         with self.accelerator.autocast():
             found = invert(self.model, photos)
-        drawn = self.repainting(found.features, None, found.codes, found.start.rgb)  # X^
+        drawn = self.forward(found.features, None, found.codes, found.start.rgb)  # X^
         image = self.inversion_loss(drawn, photos)
         total, metrics = image.total, image.metrics("inversion_")
         if self.adversary.active(step):
@@ -279,15 +337,14 @@ class EditorPhase:
         """
         if self.held_out is None:
             return {}
-        shown = [self._show(part) for part in self.held_out.split(VALIDATION_BATCH)]
-        drawn, plain = (torch.cat(column) for column in zip(*shown, strict=True))
+        drawn, plain = in_batches(self._show, self.held_out, self.accelerator.device)
         metrics = likeness(drawn, self.held_out)
         metrics |= {f"{k}_e4e": v for k, v in likeness(plain, self.held_out).items()}
         edits: list[dict[str, float]] = []
         few = self.held_out[:VALIDATION_BATCH]
         for chosen in self.directions:
             for strength in {chosen.strengths[0], chosen.strengths[-1]}:
-                edited, pair = self._repaint(few, chosen.direction, strength)
+                edited, pair = self._edited(few, chosen.direction, strength)
                 edits.append(likeness(edited, pair.target.float().cpu()))
         mean = {f"{k}_edit": sum(e[k] for e in edits) / len(edits) for k in edits[0]}
         return metrics | mean
@@ -298,21 +355,9 @@ class EditorPhase:
             return None
         photos = self.held_out[: self.config.samples]
         chosen = self.directions[0]
-        edited, pair = self._repaint(photos, chosen.direction, chosen.strengths[-1])
-        return picture([photos, self._show(photos)[0], pair.target, edited])
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `Phase`."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Phase`."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-
-    def save_model(self, folder: Path) -> None:
-        """Write the whole model, H included."""
-        save_model(self.model, folder)
+        edited, pair = self._edited(photos, chosen.direction, chosen.strengths[-1])
+        drawn, _ = in_batches(self._show, photos, self.accelerator.device)
+        return picture([photos, drawn, pair.target, edited])
 
     def _attribute_loss(self, networks: LossNetworks) -> AttributeEditLoss | None:
         if not self.config.attributes.weight:
@@ -332,7 +377,8 @@ class EditorPhase:
             find_attribute(networks.attributes, attribute)  # refuses what it does not know
         return AttributeEditLoss(self.config.attributes, networks.attributes)
 
-    def _parts(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, Any]:
+        """See `Phase`."""
         parts = {
             "feature_editor": self.model.feature_editor,
             "optimizer": self.optimizer,
@@ -355,7 +401,7 @@ class EditorPhase:
             set_training(part, self.config.batch_norm)
 
     @torch.no_grad()
-    def _repaint(
+    def _edited(
         self, photos: Tensor, direction: EditDirection, strength: float
     ) -> tuple[Tensor, EditPair]:
         """Return X' on the CPU, with H in eval mode, and the pair it was made from."""
@@ -365,20 +411,77 @@ class EditorPhase:
         )
         return self._draw(pair.features, pair.delta, pair.codes, pair.rgb), pair
 
-    @torch.no_grad()
     def _show(self, photos: Tensor) -> tuple[Tensor, Tensor]:
-        """Return X^ and G(w_E) on the CPU, with H in eval mode."""
-        photos = photos.to(self.accelerator.device)
+        """Return X^, with H in eval mode, and G(w_E)."""
         found = invert(self.model, photos)
         drawn = self._draw(found.features, None, found.codes, found.start.rgb)
-        plain = self.model.generator.synthesize(
-            edit_codes(self.model, photos, self.config.edit_codes)
-        )
-        return drawn, plain.float().cpu()
+        before = edit_codes(self.model, photos, self.config.edit_codes)
+        return drawn, self.model.generator.synthesize(before)
 
     def _draw(self, features: Tensor, delta: Tensor | None, codes: Codes, rgb: Tensor) -> Tensor:
         for part in self._trained():
             part.eval()
-        drawn = self.accelerator.unwrap_model(self.repainting)(features, delta, codes, rgb)
+        drawn = self.accelerator.unwrap_model(self.forward)(features, delta, codes, rgb)
         self._set_training()
         return drawn.float().cpu()
+
+
+def begin_at_difference(feature_editor: FeatureEditor) -> None:
+    """Let an untrained H return F_k - Delta: its merge subtracts, its layers add nothing."""
+    merge = feature_editor.body.merge
+    unit = torch.eye(len(merge.weight))[:, :, None, None]  # (C, C, 1, 1)
+    with torch.no_grad():
+        merge.weight.copy_(torch.cat([unit, -unit], dim=1))
+        merge.bias.zero_()  # type: ignore[union-attr]
+        for branch in feature_editor.body.branches:
+            branch.norm3.weight.zero_()  # type: ignore[union-attr, operator]
+            branch.norm3.bias.zero_()  # type: ignore[union-attr, operator]
+
+
+def training_directions(
+    folder: Path, config: ModelConfig, strengths: Mapping[str, tuple[float, ...]]
+) -> list[TrainingDirection]:
+    """Return directions with the strengths they train with, read from a model folder.
+
+    Raises:
+        DirectionError: one is unknown, or its file is missing.
+    """
+    known, layout = load_directions(folder, config.catalog), config.generator.style_layout()
+    found = []
+    for name, values in strengths.items():
+        entry = known.find(name)
+        direction = entry.load(folder / PUBLISHED, layout, read_direction_file)
+        found.append(TrainingDirection(direction, values, entry.attribute))
+    return found
+
+
+def train_editor(config: EditorRun, out: Path, *, resume: bool = False) -> RunResult:
+    """Train H and leave a model folder.
+
+    Args:
+        config: of the run.
+        out: its folder.
+        resume: go on from its last checkpoint.
+
+    Raises:
+        SfeError: see `open_start`, `load_loss_networks`, `open_data` and `fit`.
+    """
+    training, inputs = config.training, config.inputs
+    torch.manual_seed(config.loop.seed)
+    start = open_start(inputs.model, inputs.generator)
+    start.need("inverter", *(("e4e",) if training.edit_codes == "e4e" else ()))
+    model = start.build(config.model, keep=("e4e", "inverter"))
+    directions = training_directions(start.folder, model.config, config.directions)
+    losses, asked = (training.edit, training.inversion), training.attributes
+    networks = load_loss_networks(losses, inputs.attributes, asks_classifier=asked.weight > 0)
+    needed = asked.realism > 0 or any(loss.discriminator_features for loss in losses)
+    discriminator = start.discriminator(inputs.discriminator, needed=needed)
+    discriminator = discriminator or fresh_discriminator(model.config.generator)
+    images = open_data(config.data, model.config.generator.size)
+    if inputs.tune_from:
+        take_weights(model, "feature_editor", inputs.tune_from)
+        training = replace(training, begin="random")
+    held_out = held_out_photos(config.data, images)
+    phase = EditorPhase(training, model, directions, discriminator, networks, held_out)
+    result = fit(phase, images, config, out, resume=resume)
+    return finish_run(result, start, "feature_editor", discriminator)

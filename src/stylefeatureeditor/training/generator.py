@@ -1,4 +1,4 @@
-"""Training G: StyleGAN2 from a folder of images (Karras et al., 2019 and 2020).
+"""Train G: StyleGAN2 from a folder of images (Karras et al., 2019 and 2020).
 
     L_D = softplus(D(G(z))) + softplus(-D(X))            every step
         + gamma / 2 * ||dD / dX||^2                      every `r1_every` steps, times as much
@@ -13,6 +13,10 @@ the running mean of w.
 R1 differentiates D at the augmented photo, where D is used, and not through the augmentation: older
 versions of torch have no second derivative of it. See `augment.py`.
 
+A run may begin with networks of its size, or of half of it (progressive growing, Karras et al.,
+2018): most of what a face is gets learnt below 64 px, where a step costs little. There is no
+blending: StyleGAN2's sum of RGB layers lets the new one begin at zero.
+
 Shapes: B batch, N styles, D width of a style, S side in pixels.
 """
 
@@ -21,31 +25,36 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path  # noqa: TC003 (fields' types are read)
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.errors import ConfigError, TrainingError, WeightsError
 from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.records import Codes
-from stylefeatureeditor.training.augment import AdaptiveAugment, AugmentConfig
-from stylefeatureeditor.training.config import to_mapping
+from stylefeatureeditor.training.augment import AdaptiveAugment, AugmentConfig, diff_augment
+from stylefeatureeditor.training.checkpoints import load_checkpoint
 from stylefeatureeditor.training.image_statistics import detail, thumbnail_distance
+from stylefeatureeditor.training.loop import Run, RunResult, fit
 from stylefeatureeditor.training.losses import generator_loss, path_length_penalty, r1_penalty
-from stylefeatureeditor.weights.storage import save_tensors
+from stylefeatureeditor.training.phase import Phase
+from stylefeatureeditor.training.run_folder import finish_run, held_out_photos, open_data
+from stylefeatureeditor.weights.configs import to_plain
+from stylefeatureeditor.weights.storage import load_tensors, save_tensors
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from accelerate import Accelerator
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorTrainingConfig:
-    """How G is trained; `preset` knows what suits a size.
+    """How G is trained; the presets know what suits a size.
 
     Attributes:
         network: size of G.
@@ -64,7 +73,8 @@ class GeneratorTrainingConfig:
         average_ramp: the half-life is at most this part of the images seen so far.
         latent_decay: share of the old latent_avg that a step keeps.
         generator_start: first step at which G is trained; D alone before it, after growing.
-        augment: adaptive augmentation; None for large sets.
+        augment: what D sees: the images, or "ada" or "diff" of `augment.py`, for small sets.
+        ada: how adaptive augmentation adapts.
         samples: images in a sample grid.
     """
 
@@ -84,7 +94,8 @@ class GeneratorTrainingConfig:
     average_ramp: float = 0.05
     latent_decay: float = 0.998
     generator_start: int = 0
-    augment: AugmentConfig | None = None
+    augment: Literal["none", "ada", "diff"] = "none"
+    ada: AugmentConfig = field(default_factory=AugmentConfig)
     samples: int = 32
 
     def __post_init__(self) -> None:
@@ -101,39 +112,21 @@ class GeneratorTrainingConfig:
             raise ConfigError(f"mixing is a share between 0 and 1, got {self.mixing}")
 
 
-def preset(size: int) -> GeneratorTrainingConfig:
-    """Return the settings for one GPU at 64, 128, 256, 512 or 1024 px.
+@dataclass(frozen=True, kw_only=True)
+class GeneratorRun(Run):
+    """Train StyleGAN2, from nothing or from networks of this size or of half of it.
 
-    NVIDIA's heuristic (stylegan2-ada, `auto`): gamma = 0.0002 size^2 / B, half the channels below
-    512 px, an average over 10 / 32 thousand images per image of B.
-
-    Raises:
-        ConfigError: another size.
+    Attributes:
+        grow_from: folder of a run of half the size.
+        init: safetensors file of a trained `average.*` and `discriminator.*`.
     """
-    sizes = {64: 32, 128: 32, 256: 16, 512: 8, 1024: 4}
-    if size not in sizes:
-        raise ConfigError(f"there are presets for {', '.join(map(str, sizes))} px, got {size}")
-    batch = sizes[size]
-    base = 32768 if size >= 512 else 16384
-    lr = 2e-3 if size >= 1024 else 2.5e-3
-    return GeneratorTrainingConfig(
-        network=GeneratorConfig(size=size, channel_base=base),
-        discriminator=DiscriminatorConfig(size=size, channel_base=base),
-        lr_generator=lr,
-        lr_discriminator=lr,
-        r1_gamma=heuristic_gamma(size, batch),
-        path_weight=2.0 if size >= 256 else 0.0,
-        average_images=batch * 10_000 / 32,
-        augment=AugmentConfig(),
-    )
+
+    grow_from: Path | None = None
+    init: Path | None = None
+    training: GeneratorTrainingConfig = field(default_factory=GeneratorTrainingConfig)
 
 
-def heuristic_gamma(size: int, batch: int) -> float:
-    """R1's gamma for images of `size` px in batches of `batch`: 0.0002 size^2 / batch."""
-    return 0.0002 * size**2 / batch
-
-
-class Drawing(nn.Module):
+class GeneratorForward(nn.Module):
     """z to images through `forward`, as wrappers for several processes and bfloat16 need it.
 
     The mapping stays in float32.
@@ -157,7 +150,7 @@ class Drawing(nn.Module):
         return self.generator.synthesize(Codes(wplus), random_noise=self.random_noise), wplus
 
 
-class GeneratorPhase:
+class GeneratorPhase(Phase):
     """Trains G against D; `average` is the generator to keep.
 
     Args:
@@ -165,13 +158,15 @@ class GeneratorPhase:
         held_out: photos (n, 3, S, S) in [-1, 1] that `validate` compares with; None skips it.
     """
 
+    counters = ("path_mean", "last_r1", "images_seen")
+
     def __init__(self, config: GeneratorTrainingConfig, held_out: Tensor | None = None) -> None:
         self.config = config
         self.held_out = held_out
         self.generator = Generator(config.network)
         self.discriminator = Discriminator(config.discriminator)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(requires_grad=False)
-        self.augment = None if config.augment is None else AdaptiveAugment(config.augment)
+        self.augment = AdaptiveAugment(config.ada) if config.augment == "ada" else None
         self.path_mean = torch.zeros(())
         self.last_r1 = 0.0
         self.images_seen = 0
@@ -179,25 +174,25 @@ class GeneratorPhase:
         self.sample_z = torch.randn(config.samples, config.network.style_dim, generator=draw)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """See `Phase`."""
+        """Let G and D train."""
         self.accelerator = accelerator
         device = accelerator.device
         for part in (self.average, self.augment):
             if part is not None:
                 part.to(device)
         self.path_mean = self.path_mean.to(device)
-        drawing = Drawing(self.generator, random_noise=self.config.noise)
-        self.generator_optimizer = _adam(drawing, self.config.lr_generator)
+        forward = GeneratorForward(self.generator, random_noise=self.config.noise)
+        self.generator_optimizer = _adam(forward, self.config.lr_generator)
         self.discriminator_optimizer = _adam(self.discriminator, self.config.lr_discriminator)
         (
-            self.drawing,
+            self.forward,
             self.wrapped_discriminator,
             self.generator_optimizer,
             self.discriminator_optimizer,
         ) = accelerator.prepare(
-            drawing, self.discriminator, self.generator_optimizer, self.discriminator_optimizer
+            forward, self.discriminator, self.generator_optimizer, self.discriminator_optimizer
         )
-        return [self.drawing, self.wrapped_discriminator]
+        return [self.forward, self.wrapped_discriminator]
 
     def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
         """Train D, then G, on one batch; both see the same drawn images.
@@ -290,32 +285,21 @@ class GeneratorPhase:
         rows = drawn.reshape(-1, 8, 3, size, size)
         return rows.permute(2, 0, 3, 1, 4).reshape(3, -1, 8 * size).clamp(-1, 1)
 
-    def state_dict(self) -> dict[str, Any]:
-        """See `Phase`."""
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return parts | {
-            "path_mean": self.path_mean,
-            "last_r1": self.last_r1,
-            "images_seen": self.images_seen,
-        }
-
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `Phase`."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.path_mean.copy_(state["path_mean"])
-        self.last_r1 = state["last_r1"]
-        self.images_seen = state["images_seen"]
+        super().load_state_dict(state)
+        self.path_mean = self.path_mean.to(self.accelerator.device)
 
     def save_model(self, folder: Path) -> None:
         """Write the averaged G as generator.safetensors, its config in the header."""
         header = {
-            "config": json.dumps(to_mapping(self.config.network)),
+            "config": json.dumps(to_plain(self.config.network)),
             "images_seen": str(self.images_seen),
         }
         save_tensors(folder / "generator.safetensors", self.average.state_dict(), header)
 
-    def _parts(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, Any]:
+        """See `Phase`."""
         parts = {
             "generator": self.generator,
             "average": self.average,
@@ -332,9 +316,11 @@ class GeneratorPhase:
         cut = torch.randint(1, network.num_styles, (count, 1), device=device)
         mixed = torch.rand(count, 1, device=device) < self.config.mixing
         late = (torch.arange(network.num_styles, device=device) >= cut) & mixed
-        return self.drawing(z, late)
+        return self.forward(z, late)
 
     def _augmented(self, images: Tensor) -> Tensor:
+        if self.config.augment == "diff":
+            return diff_augment(images)
         return images if self.augment is None else self.augment(images)
 
     @torch.no_grad()
@@ -361,3 +347,108 @@ class GeneratorPhase:
 
 def _adam(network: nn.Module, lr: float) -> torch.optim.Adam:
     return torch.optim.Adam(network.parameters(), lr=lr, betas=(0.0, 0.99), eps=1e-8)
+
+
+def begin_from(
+    state: Mapping[str, Any], config: GeneratorTrainingConfig, held_out: Tensor | None = None
+) -> GeneratorPhase:
+    """Return a phase that starts from trained networks of its size S, or of S / 2.
+
+    Widths depend on the side alone, so all layers of the smaller ones carry over. G's new RGB layer
+    starts at zero: its first images are those of S / 2, upsampled. D's new block starts at random;
+    let D find its feet for some steps with `generator_start`. Optimisers start afresh.
+
+    Args:
+        state: state dicts "average", "discriminator" and perhaps "generator", whose networks differ
+            from `config` in size alone.
+        config: of the new phase.
+        held_out: as for `GeneratorPhase`.
+
+    Raises:
+        ConfigError: a layer of the smaller networks is missing in the larger, or has another shape.
+    """
+    phase = GeneratorPhase(config, held_out)
+    sizes = len(phase.generator.to_rgb)
+    known = sum(f"to_rgb.{i}.conv.weight" in state["average"] for i in range(sizes))
+    if known < sizes - 1:
+        raise ConfigError(f"G grows to twice its size at a time, not to {config.network.size} px")
+    critic = state["discriminator"]
+    for name in ("generator", "average"):
+        network: Generator = getattr(phase, name)
+        _carry_over(network, state.get(name, state["average"]))
+        if known < sizes:
+            nn.init.zeros_(network.get_parameter(f"to_rgb.{sizes - 1}.conv.weight"))
+    _carry_over(phase.discriminator, critic if known == sizes else _discriminator_layers(critic))
+    return phase
+
+
+def _carry_over(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    own = network.state_dict()
+    for name, tensor in state.items():
+        room = tuple(own[name].shape) if name in own else "missing"
+        if tuple(tensor.shape) != room:
+            raise ConfigError(
+                f"{name} is {tuple(tensor.shape)} in the smaller network and {room} in the larger: "
+                "only the size may differ"
+            )
+    network.load_state_dict(own | dict(state))
+
+
+def _discriminator_layers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename for twice the size: blocks count from the largest, and from_rgb belongs to it."""
+    kept = {}
+    for name, tensor in state.items():
+        room, _, rest = name.partition(".")
+        if room == "blocks":
+            index, _, rest = rest.partition(".")
+            kept[f"blocks.{int(index) + 1}.{rest}"] = tensor
+        elif room != "from_rgb":
+            kept[name] = tensor
+    return kept
+
+
+def train_generator(config: GeneratorRun, out: Path, *, resume: bool = False) -> RunResult:
+    """Train G and leave it with D.
+
+    Args:
+        config: of the run.
+        out: its folder.
+        resume: go on from its last checkpoint.
+
+    Raises:
+        TrainingError: `grow_from` holds no checkpoint.
+        SfeError: see `begin_from`, `open_data` and `fit`.
+    """
+    size = config.training.network.size
+    torch.manual_seed(config.loop.seed)
+    images = open_data(config.data, size)
+    held_out = held_out_photos(config.data, images)
+    if config.grow_from and config.init:
+        raise ConfigError("give either --grow-from RUN or --init FILE to start from, not both")
+    if config.init:
+        phase = begin_from(read_networks(config.init), config.training, held_out)
+    elif config.grow_from:
+        smaller = load_checkpoint(config.grow_from / "checkpoints")
+        if smaller is None:
+            raise TrainingError(
+                f"{config.grow_from} holds no checkpoint to grow from: it should be the folder "
+                f"of a `sfe train generator --size {size // 2}` run"
+            )
+        phase = begin_from(smaller[1]["phase"], config.training, held_out)
+    else:
+        phase = GeneratorPhase(config.training, held_out)
+    result = fit(phase, images, config, out, resume=resume)
+    return finish_run(result, None, "generator", phase.discriminator)
+
+
+def read_networks(file: Path) -> dict[str, dict[str, Tensor]]:
+    """Return the state dicts in a file of tensors `average.*` and `discriminator.*`."""
+    state: dict[str, dict[str, Tensor]] = {"average": {}, "discriminator": {}}
+    for key, tensor in load_tensors(file)[0].items():
+        network, _, name = key.partition(".")
+        if network not in state:
+            raise WeightsError(f"{file} should hold average.* and discriminator.*, got {key}")
+        state[network][name] = tensor
+    if not all(state.values()):
+        raise WeightsError(f"{file} should hold both average.* and discriminator.*")
+    return state

@@ -27,18 +27,29 @@ from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.training.adversary import AdversarialConfig, Adversary
 from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig, LossNetworks
-from stylefeatureeditor.training.losses import feature_distance, feature_norm
+from stylefeatureeditor.training.loop import RunResult, fit
+from stylefeatureeditor.training.loss_networks import load_loss_networks
+from stylefeatureeditor.training.losses import R1Config, feature_distance, feature_norm
 from stylefeatureeditor.training.networks import (
-    VALIDATION_BATCH,
     BatchNormMode,
     freeze,
+    in_batches,
     likeness,
     picture,
     set_training,
     synchronised,
 )
+from stylefeatureeditor.training.phase import Phase
 from stylefeatureeditor.training.ranger import Ranger, RangerConfig
-from stylefeatureeditor.weights.checkpoint import save_model
+from stylefeatureeditor.training.run_folder import (
+    ModelRun,
+    finish_run,
+    fresh_discriminator,
+    held_out_photos,
+    open_data,
+    open_start,
+    take_weights,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +78,7 @@ class InverterTrainingConfig:
 
     image: ImageLossConfig = field(default_factory=ImageLossConfig)
     adversarial: AdversarialConfig = field(
-        default_factory=lambda: AdversarialConfig(start=14_000, r1=None)
+        default_factory=lambda: AdversarialConfig(start=14_000, r1=R1Config(weight=0.0))
     )
     pair: Literal["sum", "mean"] = "sum"
     features: float = 0.01
@@ -88,7 +99,14 @@ class InverterTrainingConfig:
         return min(1.0, step / self.blend_steps) if self.blend_steps else 1.0
 
 
-class Redrawing(nn.Module):
+@dataclass(frozen=True, kw_only=True)
+class InverterRun(ModelRun):
+    """Phase 1: train the Inverter, which redraws photos."""
+
+    training: InverterTrainingConfig = field(default_factory=InverterTrainingConfig)
+
+
+class InverterForward(nn.Module):
     """I and G as one forward, as wrappers for several processes and mixed precision need it."""
 
     def __init__(self, model: Model) -> None:
@@ -114,7 +132,7 @@ class Redrawing(nn.Module):
         return drawn, from_codes, features, start.features
 
 
-class InverterPhase:
+class InverterPhase(Phase):
     """Trains `model.inverter`, and D against it.
 
     Args:
@@ -140,7 +158,7 @@ class InverterPhase:
         self.image_loss = ImageLoss(config.image, networks, discriminator)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """See `Phase`."""
+        """Let I alone train."""
         self.accelerator = accelerator
         config, model = self.config, self.model
         freeze(model)
@@ -150,8 +168,8 @@ class InverterPhase:
         model.to(accelerator.device)
         self.image_loss.to(accelerator.device)
         self.optimizer: Any = Ranger(model.inverter.parameters(), config.ranger)
-        self.redrawing, self.optimizer = accelerator.prepare(Redrawing(model), self.optimizer)
-        return [self.redrawing, self.adversary.prepare(accelerator)]
+        self.forward, self.optimizer = accelerator.prepare(InverterForward(model), self.optimizer)
+        return [self.forward, self.adversary.prepare(accelerator)]
 
     def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
         """Train I, then D, on one batch; both see the same drawn images.
@@ -160,16 +178,10 @@ class InverterPhase:
             photos: X, (B, 3, S, S) in [-1, 1].
             step: counted from 0.
         """
-        drawn, metrics = self._train_inverter(photos, step)
-        if self.adversary.active(step):
-            metrics |= self.adversary.train(photos, drawn, step)
-        return metrics
-
-    def _train_inverter(self, photos: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         config = self.config
         share = 1.0 if config.pair == "sum" else 0.5
         blend = config.blend(step)
-        drawn, from_codes, features, code_features = self.redrawing(photos, blend)
+        drawn, from_codes, features, code_features = self.forward(photos, blend)
 
         image = self.image_loss(drawn, photos)
         image_codes = self.image_loss(from_codes, photos)
@@ -189,8 +201,11 @@ class InverterPhase:
         self.accelerator.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        fakes = torch.cat([drawn.detach(), from_codes.detach()])  # (2B, 3, S, S)
-        return fakes, {"loss": loss.item()} | metrics
+        metrics = {"loss": loss.item()} | metrics
+        if self.adversary.active(step):
+            fakes = torch.cat([drawn.detach(), from_codes.detach()])  # (2B, 3, S, S)
+            metrics |= self.adversary.train(photos, fakes, step)
+        return metrics
 
     def validate(self) -> dict[str, float]:
         """Return L2 and SSIM of X^ and X^_w on the held-out photos, without blending."""
@@ -208,20 +223,8 @@ class InverterPhase:
         drawn, from_codes = self._redraw(photos)
         return picture([photos, from_codes, drawn])
 
-    def state_dict(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, Any]:
         """See `Phase`."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Phase`."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-
-    def save_model(self, folder: Path) -> None:
-        """Write the whole model, I included."""
-        save_model(self.model, folder)
-
-    def _parts(self) -> dict[str, Any]:
         parts = {
             "inverter": self.model.inverter,
             "optimizer": self.optimizer,
@@ -232,15 +235,38 @@ class InverterPhase:
             parts["first_discriminator"] = first
         return parts
 
-    @torch.no_grad()
-    def _redraw(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+    def _redraw(self, photos: Tensor) -> tuple[Tensor, ...]:
         """Return X^ and X^_w on the CPU, as a user would get them."""
         self.model.inverter.eval()
-        plain = self.accelerator.unwrap_model(self.redrawing)
-        parts = [
-            plain(part.to(self.accelerator.device), 1.0)[:2]
-            for part in photos.split(VALIDATION_BATCH)
-        ]
+        plain = self.accelerator.unwrap_model(self.forward)
+        found = in_batches(lambda part: plain(part, 1.0)[:2], photos, self.accelerator.device)
         set_training(self.model.inverter, self.config.batch_norm)
-        drawn, from_codes = zip(*parts, strict=True)
-        return torch.cat(drawn).float().cpu(), torch.cat(from_codes).float().cpu()
+        return found
+
+
+def train_inverter(config: InverterRun, out: Path, *, resume: bool = False) -> RunResult:
+    """Train I and leave a model folder.
+
+    Args:
+        config: of the run.
+        out: its folder.
+        resume: go on from its last checkpoint.
+
+    Raises:
+        SfeError: see `open_start`, `load_loss_networks`, `open_data` and `fit`.
+    """
+    training, inputs = config.training, config.inputs
+    torch.manual_seed(config.loop.seed)
+    start = open_start(inputs.model, inputs.generator)
+    model = start.build(config.model, keep=("e4e",))
+    networks = load_loss_networks((training.image,), inputs.attributes)
+    needed = training.image.discriminator_features > 0
+    discriminator = start.discriminator(inputs.discriminator, needed=needed)
+    discriminator = discriminator or fresh_discriminator(model.config.generator)
+    images = open_data(config.data, model.config.generator.size)
+    if inputs.tune_from:
+        take_weights(model, "inverter", inputs.tune_from)
+    held_out = held_out_photos(config.data, images)
+    phase = InverterPhase(training, model, discriminator, networks, held_out)
+    result = fit(phase, images, config, out, resume=resume)
+    return finish_run(result, start, "inverter", discriminator)

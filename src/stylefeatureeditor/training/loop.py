@@ -1,10 +1,10 @@
 """The training loop: seeds, batches, logs, validation, checkpoints, resuming. It knows no phase.
 
-    result = run(phase, config.loop, images, Path("runs/inverter"), whole=config, resume=True)
+    result = fit(phase, images, config, Path("runs/inverter"), resume=True)
 
-A phase shows its own losses and optimiser steps; see `phase.py`. Everything random in a step comes
-from (seed, step), and a checkpoint holds all that a step changes: on a CPU a resumed run repeats
-the losses of one that was never stopped, bit for bit.
+A phase shows its own losses and optimiser steps; see `phase.py`. Before each step torch is seeded
+with (seed, step, rank, part of the batch), and a checkpoint holds all that a step changes: on a CPU
+a resumed run repeats the losses of one that was never stopped, bit for bit.
 
 Several processes (`torchrun`, `accelerate launch`), gradient accumulation and mixed precision are
 accelerate's. `batch_size` counts all of them: W processes that accumulate A parts take
@@ -18,12 +18,14 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 
-from stylefeatureeditor.data.images import Batch, ImageSet, batches
+from stylefeatureeditor.data.images import DataConfig, ImageSet, batches
 from stylefeatureeditor.errors import ConfigError, DependencyError, TrainingError
 from stylefeatureeditor.files import together
 from stylefeatureeditor.training.checkpoints import (
@@ -32,24 +34,17 @@ from stylefeatureeditor.training.checkpoints import (
     remove_leftovers,
     save_checkpoint,
 )
-from stylefeatureeditor.training.config import (
-    changed_keys,
-    read_mapping,
-    to_mapping,
-    write_config,
-)
-from stylefeatureeditor.training.phase import BasePhase, LabelledPhase, Phase
-from stylefeatureeditor.training.run_log import Meter, RunLog, open_run_log
-from stylefeatureeditor.training.seeds import seed_of
+from stylefeatureeditor.training.run_log import Meter, open_run_log
 from stylefeatureeditor.training.stopping import stop_signals
+from stylefeatureeditor.weights.configs import changed_keys, read_mapping, to_plain, write_config
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Iterator
     from pathlib import Path
 
     from accelerate import Accelerator
-    from torch import nn
+
+    from stylefeatureeditor.training.phase import Phase
+    from stylefeatureeditor.training.run_log import RunLog
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +93,14 @@ class LoopConfig:
             raise ConfigError("validate_every and sample_every should be 0 (never) or more")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What every run has: its images and its loop. Each field is described where its type is."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+
 @dataclass(frozen=True)
 class RunResult:
     """How a run ended.
@@ -113,16 +116,8 @@ class RunResult:
     finished: bool
 
 
-def run(
-    phase: Phase | LabelledPhase,
-    config: LoopConfig,
-    images: ImageSet,
-    folder: Path,
-    *,
-    mirror: bool = False,
-    workers: int = 0,
-    whole: Any = None,
-    resume: bool = False,
+def fit(  # noqa: C901 (one loop, read from top to bottom)
+    phase: Phase, images: ImageSet, config: Run, folder: Path, *, resume: bool = False
 ) -> RunResult:
     """Train a phase.
 
@@ -131,12 +126,9 @@ def run(
 
     Args:
         phase: what is trained.
-        config: how.
         images: on what.
+        config: how; all of it is saved as config.toml.
         folder: where everything is written; all processes see the same one.
-        mirror: flip about half of the images.
-        workers: decoding threads, as in `data.py`.
-        whole: the dataclass to save as config.toml; None saves `config`.
         resume: go on from the last good checkpoint in `folder`, or begin if there is none.
 
     Raises:
@@ -144,177 +136,92 @@ def run(
         TrainingError: a metric or a weight is no longer finite, or no checkpoint can be read.
         DependencyError: accelerate, rich or tensorboard is not installed.
     """
-    accelerator = make_accelerator(config)
-    if not resume and ((folder / "log.jsonl").exists() or list_checkpoints(folder / "checkpoints")):
+    loop, checkpoints = config.loop, folder / "checkpoints"
+    accelerator = make_accelerator(loop)
+    world, rank = accelerator.num_processes, accelerator.process_index
+    parts, is_main = accelerator.gradient_accumulation_steps, accelerator.is_main_process
+    if not resume and ((folder / "log.jsonl").exists() or list_checkpoints(checkpoints)):
         raise ConfigError(f"{folder} already holds a run; resume it, or choose another folder")
-    world, parts = accelerator.num_processes, accelerator.gradient_accumulation_steps
-    if config.batch_size % (world * parts):
+    if loop.batch_size % (world * parts):
         raise ConfigError(
-            f"a batch of {config.batch_size} cannot be divided among {world} processes "
+            f"a batch of {loop.batch_size} cannot be divided among {world} processes "
             f"that each take it in {parts} parts"
         )
     with warnings.catch_warnings():
         # torch renamed the option in 2.13; accelerate knows the old name only
         warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
         modules = phase.prepare(accelerator)
+    layout = torch.channels_last if loop.channels_last else torch.contiguous_format
     for module in modules:
-        module.to(memory_format=_layout(config))  # type: ignore[call-overload]
-    start = _resume(phase, accelerator, folder) if resume else 0
-    _check_agreed(start, accelerator)
+        module.to(memory_format=layout)  # type: ignore[call-overload]
+
+    start = _resume(phase, accelerator, checkpoints) if resume else 0
     accelerator.wait_for_everyone()  # all have looked at the folder: now it may change
-    if accelerator.is_main_process:
-        _save_config(config if whole is None else whole, folder)
-    attempt = _Attempt(phase, config, accelerator, modules, folder, start)
+    if is_main:
+        _save_config(config, folder)
+    saved = logged = start  # the step whose state is on disk, and that of the last line of the log
+    meter = Meter()
+    share, data = loop.batch_size // world, config.data
     stream = batches(
-        images,
-        config.batch_size // world,
-        config.seed,
-        start,
-        accelerator.process_index,
-        world,
-        mirror=mirror,
-        workers=workers,
+        images, share, loop.seed, start, rank, world, mirror=data.mirror, workers=data.workers
     )
-    try:
-        with stop_signals() as stop:
-            if not accelerator.is_main_process:
-                return attempt.go(stream, stop, None)
-            with open_run_log(
-                folder,
-                type(phase).__name__,
-                start=start,
-                steps=config.steps,
-                tensorboard=config.tensorboard,
-            ) as run_log:
-                return attempt.go(stream, stop, run_log)
-    finally:
-        stream.close()
-
-
-class _Attempt:
-    """One attempt at a run, from its start or from a checkpoint."""
-
-    def __init__(
-        self,
-        phase: Phase | LabelledPhase,
-        config: LoopConfig,
-        accelerator: Accelerator,
-        modules: list[nn.Module],
-        folder: Path,
-        start: int,
-    ) -> None:
-        self.phase = phase
-        self.config = config
-        self.accelerator = accelerator
-        self.modules = modules
-        self.folder = folder
-        self.start = start
-        self.saved = start  # the step whose state is on disk; 0 stands for none
-
-    def go(self, stream: Iterator[Batch], stop: threading.Event, log_: RunLog | None) -> RunResult:
-        config, last, meter = self.config, self.config.steps, Meter()
-        if self.start == 0:
-            self._sample(0, log_)
-        logged = self.start
-        for step in range(self.start, last):
+    outputs = open_run_log(folder, type(phase).__name__, start, loop.steps, loop.tensorboard)
+    with closing(stream), stop_signals() as stop, outputs if is_main else nullcontext() as run_log:
+        if start == 0 and loop.sample_every:
+            _sample(phase, 0, run_log, seed_of(loop.seed, rank))
+        for done in range(start + 1, loop.steps + 1):
             with meter.waiting():
                 batch = next(stream)
-            metrics, stopped = self._step(batch, stop)
-            done = step + 1
-            self._check_finite(metrics, done)
-            if log_ and _due(done, config.log_every, last):
-                meter.lap((done - logged) * config.batch_size)
+            photos = batch.photos(accelerator.device).contiguous(memory_format=layout)
+            indices, metrics = batch.indices.chunk(parts), dict[str, float]()
+            for part, shown in enumerate(photos.chunk(parts)):
+                labels = () if phase.labels is None else (phase.labels[indices[part]],)
+                torch.manual_seed(seed_of(loop.seed, batch.step, rank, part))
+                with accelerator.accumulate(*modules):
+                    found = phase.train_step(shown, batch.step, *labels)
+                for name, value in found.items():
+                    metrics[name] = metrics.get(name, 0.0) + float(value) / parts
+            metrics, stopped = _mean(metrics, accelerator, stop=stop.is_set())
+            for name, value in metrics.items():
+                if not math.isfinite(value):
+                    way_back = _way_back(checkpoints, saved)
+                    raise TrainingError(f"{name} is {value} at step {done}; {way_back}")
+
+            if run_log and _due(done, loop.log_every, loop.steps):
+                meter.lap((done - logged) * loop.batch_size)
                 logged = done
-                log_.write("train", done, {**metrics, **meter.metrics()})
-            if log_:
-                log_.advance(done, metrics, meter.speed)
-            self._look(done, log_)
-            if stopped or _due(done, config.save_every, last):
-                self._save(done)
-            if stopped and done < last:
+                run_log.write("train", done, {**metrics, **meter.metrics()})
+            if run_log:
+                run_log.advance(done, metrics, meter.speed)
+            if _due(done, loop.validate_every, loop.steps):
+                torch.manual_seed(seed_of(loop.seed, done, rank))
+                with torch.no_grad():
+                    judged, _ = _mean(phase.validate(), accelerator, stop=False)
+                if run_log and judged:
+                    run_log.write("validate", done, judged)
+            if _due(done, loop.sample_every, loop.steps):
+                _sample(phase, done, run_log, seed_of(loop.seed, rank))
+
+            if stopped or _due(done, loop.save_every, loop.steps):
+                if is_main:
+                    scaler = accelerator.scaler
+                    state = {"phase": phase.state_dict(), "scaler": scaler and scaler.state_dict()}
+                    try:
+                        save_checkpoint(checkpoints, done, state, phase.save_model, loop.keep)
+                    except TrainingError as error:
+                        way_back = _way_back(checkpoints, saved)
+                        raise TrainingError(f"{error}; {way_back}") from None
+                accelerator.wait_for_everyone()
+                saved = done
+            if stopped and done < loop.steps:
                 log.warning("stopped by a signal after step %d; resume to go on", done)
-                return RunResult(self.folder, done, finished=False)
-        if self.accelerator.is_main_process:
-            _write_model(self.phase, self.folder)
-        self.accelerator.wait_for_everyone()
-        return RunResult(self.folder, max(self.start, last), finished=True)
+                return RunResult(folder, done, finished=False)
 
-    def _look(self, step: int, log_: RunLog | None) -> None:
-        if _due(step, self.config.validate_every, self.config.steps):
-            self._validate(step, log_)
-        if _due(step, self.config.sample_every, self.config.steps):
-            self._sample(step, log_)
-
-    def _check_finite(self, metrics: dict[str, float], step: int) -> None:
-        for name, value in metrics.items():
-            if not math.isfinite(value):
-                raise TrainingError(f"{name} is {value} at step {step}; {self._way_back()}")
-
-    def _step(self, batch: Batch, stop: threading.Event) -> tuple[dict[str, float], bool]:
-        """Take one step on this rank's batch; return the mean metrics and whether to stop."""
-        accelerator, phase = self.accelerator, self.phase
-        parts = accelerator.gradient_accumulation_steps
-        pixels = batch.photos(accelerator.device)
-        photos = pixels.contiguous(memory_format=_layout(self.config)).chunk(parts)
-        sums: dict[str, float] = {}
-        for part, indices in enumerate(batch.indices.chunk(parts)):
-            rank = accelerator.process_index
-            torch.manual_seed(seed_of(self.config.seed, batch.step, rank, part))
-            with accelerator.accumulate(*self.modules):
-                if isinstance(phase, LabelledPhase):
-                    found = phase.train_labelled_step(photos[part], indices, batch.step)
-                else:
-                    found = phase.train_step(photos[part], batch.step)
-            for name, value in found.items():
-                sums[name] = sums.get(name, 0.0) + float(value) / parts
-        return self._mean(sums, stop=stop.is_set())
-
-    def _mean(self, metrics: dict[str, float], *, stop: bool) -> tuple[dict[str, float], bool]:
-        """Average over the ranks; one that has to stop stops them all."""
-        if self.accelerator.num_processes == 1:
-            return metrics, stop
-        row = torch.tensor([*metrics.values(), float(stop)], dtype=torch.float64)
-        row = self.accelerator.reduce(row.to(self.accelerator.device), reduction="mean").cpu()
-        return dict(zip(metrics, row[:-1].tolist(), strict=True)), bool(row[-1] > 0)
-
-    def _validate(self, step: int, log_: RunLog | None) -> None:
-        torch.manual_seed(seed_of(self.config.seed, step, self.accelerator.process_index))
-        with torch.no_grad():
-            metrics, _ = self._mean(dict(self.phase.validate()), stop=False)
-        if log_ and metrics:
-            log_.write("validate", step, metrics)
-
-    def _sample(self, step: int, log_: RunLog | None) -> None:
-        if not self.config.sample_every:
-            return
-        torch.manual_seed(seed_of(self.config.seed, self.accelerator.process_index))
-        with torch.no_grad():
-            picture = self.phase.samples()
-        if log_ and picture is not None:
-            log_.picture(step, picture)
-
-    def _save(self, step: int) -> None:
-        if self.accelerator.is_main_process:
-            scaler = self.accelerator.scaler
-            state = {"phase": self.phase.state_dict(), "scaler": scaler and scaler.state_dict()}
-            try:
-                save_checkpoint(
-                    self.folder / "checkpoints",
-                    step,
-                    state,
-                    self.phase.save_model,
-                    self.config.keep,
-                )
-            except TrainingError as error:
-                raise TrainingError(f"{error}; {self._way_back()}") from None
-        self.accelerator.wait_for_everyone()
-        self.saved = step
-
-    def _way_back(self) -> str:
-        if not self.saved:
-            return "there is no checkpoint yet: lower the learning rate and start again"
-        name = self.folder / "checkpoints" / f"step-{self.saved:08d}"
-        return f"the last good checkpoint is {name}: lower the learning rate and resume"
+    if is_main:
+        with together(folder / "model") as stage:
+            phase.save_model(stage)
+    accelerator.wait_for_everyone()
+    return RunResult(folder, max(start, loop.steps), finished=True)
 
 
 def make_accelerator(config: LoopConfig) -> Accelerator:
@@ -343,49 +250,76 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
         raise ConfigError(f"accelerate refuses the device or the precision: {error}") from error
 
 
-def _layout(config: LoopConfig) -> torch.memory_format:
-    return torch.channels_last if config.channels_last else torch.contiguous_format
+def seed_of(*parts: int) -> int:
+    """Return a seed in [0, 2^63) that depends on every part and on their order."""
+    words = np.random.SeedSequence([part % (1 << 64) for part in parts])
+    return int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _resume(phase: BasePhase, accelerator: Accelerator, folder: Path) -> int:
-    found = load_checkpoint(folder / "checkpoints")
+def shared_generator(seed: int, step: int, purpose: int = 0) -> torch.Generator:
+    """Return a CPU generator that is the same on every rank; `purpose` tells several apart."""
+    return torch.Generator().manual_seed(seed_of(seed, step, purpose, -1))
+
+
+def _resume(phase: Phase, accelerator: Accelerator, checkpoints: Path) -> int:
+    """Load the last good checkpoint; return its step, which all ranks must agree on."""
+    start = 0
+    found = load_checkpoint(checkpoints)
     if found is None:
-        log.info("%s holds no checkpoint: the run begins", folder)
-        return 0
-    step, state = found
-    phase.load_state_dict(state["phase"])
-    if accelerator.scaler is not None and state["scaler"]:
-        accelerator.scaler.load_state_dict(state["scaler"])
-    log.info("resuming %s after step %d", folder, step)
-    return step
-
-
-def _check_agreed(start: int, accelerator: Accelerator) -> None:
-    """All ranks must have found the same checkpoint."""
-    if accelerator.num_processes == 1:
-        return
-    steps = accelerator.gather(torch.tensor([start], device=accelerator.device)).tolist()
-    if len(set(steps)) > 1:
+        log.info("%s holds no checkpoint: the run begins", checkpoints.parent)
+    else:
+        start, state = found
+        phase.load_state_dict(state["phase"])
+        if accelerator.scaler is not None and state["scaler"]:
+            accelerator.scaler.load_state_dict(state["scaler"])
+        log.info("resuming %s after step %d", checkpoints.parent, start)
+    steps = {start}
+    if accelerator.num_processes > 1:
+        here = torch.tensor([start], device=accelerator.device)
+        steps = set(accelerator.gather(here).tolist())
+    if len(steps) > 1:
         raise TrainingError(
-            f"the processes found checkpoints of different steps, {sorted(set(steps))}; "
+            f"the processes found checkpoints of different steps, {sorted(steps)}; "
             "let all machines see the same run folder"
         )
+    return start
 
 
-def _save_config(config: Any, folder: Path) -> None:
+def _save_config(config: Run, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder / "checkpoints")
     path = folder / "config.toml"
     if path.is_file():
-        changed = changed_keys(read_mapping(path), to_mapping(config))
-        if changed:
-            log.warning("settings changed since the run was last started: %s", ", ".join(changed))
+        different = changed_keys(read_mapping(path), to_plain(config))
+        if different:
+            log.warning("settings changed since the run was last started: %s", ", ".join(different))
     write_config(config, path)
 
 
-def _write_model(phase: BasePhase, folder: Path) -> None:
-    with together(folder / "model") as stage:
-        phase.save_model(stage)
+def _mean(
+    metrics: dict[str, float], accelerator: Accelerator, *, stop: bool
+) -> tuple[dict[str, float], bool]:
+    """Average over the ranks; one that has to stop stops them all."""
+    if accelerator.num_processes == 1:
+        return metrics, stop
+    row = torch.tensor([*metrics.values(), float(stop)], dtype=torch.float64)
+    row = accelerator.reduce(row.to(accelerator.device), reduction="mean").cpu()
+    return dict(zip(metrics, row[:-1].tolist(), strict=True)), bool(row[-1] > 0)
+
+
+def _sample(phase: Phase, step: int, run_log: RunLog | None, seed: int) -> None:
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        picture = phase.samples()
+    if run_log and picture is not None:
+        run_log.picture(step, picture)
+
+
+def _way_back(checkpoints: Path, saved: int) -> str:
+    if not saved:
+        return "there is no checkpoint yet: lower the learning rate and start again"
+    name = checkpoints / f"step-{saved:08d}"
+    return f"the last good checkpoint is {name}: lower the learning rate and resume"
 
 
 def _due(step: int, every: int, last: int) -> bool:

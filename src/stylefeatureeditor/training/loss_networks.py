@@ -19,8 +19,8 @@ from stylefeatureeditor.metrics.perceptual import (
 )
 from stylefeatureeditor.training.image_losses import LossNetworks
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.local_models import local_models
-from stylefeatureeditor.weights.perceptual_keys import arcface_state, lpips_state, moco_state
+from stylefeatureeditor.weights.local_models import files_folder, local_models
+from stylefeatureeditor.weights.released import arcface_state, lpips_state, moco_state
 from stylefeatureeditor.weights.sources import SOURCES
 from stylefeatureeditor.weights.unpickle import read_torch
 
@@ -37,8 +37,8 @@ ATTRIBUTES = "attributes.safetensors"
 
 def load_loss_networks(
     losses: tuple[ImageLossConfig, ...],
-    folder: Path,
     attributes: Path | None,
+    folder: Path | None = None,
     *,
     asks_classifier: bool = False,
 ) -> LossNetworks:
@@ -46,14 +46,15 @@ def load_loss_networks(
 
     Args:
         losses: configs of the phase's image losses.
-        folder: where published files lie.
         attributes: classifier of the user's, a file, the folder of its run or a model's name.
+        folder: where published files lie; None is where `sfe models pull` puts them.
         asks_classifier: whether the phase asks that classifier itself.
 
     Raises:
         ConfigError: the losses name different identity features.
         WeightsError: a file that is needed is missing or damaged.
     """
+    folder = files_folder() if folder is None else folder
     perceptual = _lpips(folder) if any(loss.lpips for loss in losses) else None
     kinds = {loss.identity_features for loss in losses if loss.identity}
     if len(kinds) > 1:

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.metrics.pixel import SSIM_SIDE, l2, ssim
-from stylefeatureeditor.model import Model
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from collections.abc import Callable
 
-    from stylefeatureeditor.model import ModelConfig
+    from accelerate import Accelerator
 
 BatchNormMode = Literal["batch", "frozen"]
 NORMS = (nn.BatchNorm2d, nn.BatchNorm1d, nn.SyncBatchNorm)
@@ -57,24 +55,13 @@ def synchronised(network: nn.Module, accelerator: Accelerator) -> nn.Module:
     return network
 
 
-def with_config(model: Model, config: ModelConfig, keep: tuple[str, ...]) -> Model:
-    """Return a model of another config that has some networks of this one, the rest fresh.
-
-    Args:
-        model: where the weights come from.
-        config: of the new model; the kept networks must have the same sizes.
-        keep: names of networks: "generator", "e4e", "inverter", "feature_editor".
-
-    Raises:
-        ConfigError: a kept network has another config.
-    """
-    for name in keep:
-        if getattr(model.config, name) != getattr(config, name):
-            raise ConfigError(f"the sizes of the {name} cannot change: it is kept from the model")
-    fresh = Model(config)
-    for name in keep:
-        getattr(fresh, name).load_state_dict(getattr(model, name).state_dict())
-    return fresh
+@torch.no_grad()
+def in_batches(
+    draw: Callable[[Tensor], tuple[Tensor, ...]], photos: Tensor, device: torch.device
+) -> tuple[Tensor, ...]:
+    """Return what `draw` makes of photos (n, 3, S, S), a few at a time, on the CPU in float32."""
+    found = [draw(part.to(device)) for part in photos.split(VALIDATION_BATCH)]
+    return tuple(torch.cat(column).float().cpu() for column in zip(*found, strict=True))
 
 
 def likeness(drawn: Tensor, photos: Tensor) -> dict[str, float]:

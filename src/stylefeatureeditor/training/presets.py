@@ -1,34 +1,52 @@
-"""Named settings of whole runs: the paper's, the release's, cars, Table 3's ablations.
+"""Every preset of `sfe train`: what it changes in the defaults, which are the paper's on faces.
 
-    run = presets.released_inverter()
-    run = presets.without_fuser(run)              an ablation changes a preset and returns another
+    generator    standard  one GPU, any size of 64 to 1024       small, tiny  a CPU
+    e4e          paper     the published recipe                  small, tiny
+                 psp       pSp's losses, no D_w
+                 cars      the published recipe with MoCo
+    inverter     paper, released, cars, cars-released            small, tiny
+    editor       the same                                        small, tiny
+    attributes   small, tiny
 
-Where paper and release differ stands beside each preset and in docs/adr/0002. Runs of small models
-are in `small_presets.py`.
+Where paper and release differ stands beside each preset and in docs/adr/0002. `small` is the
+built-in model's way, `tiny` a smoke test's: no pretrained network is at hand, so pixels lead the
+image loss; in the last third of a run D sharpens what they have drawn and the rate falls. Their
+schedules are shares of the run and stretch with its steps. Ablations are Table 3's; "without H" is
+a switch of the evaluation.
+
+Shapes: k layer of F_k, C and S_F its channels and side, S side of the model.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path  # noqa: TC003 (fields' types are read)
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from stylefeatureeditor.data.images import DataConfig
+from stylefeatureeditor.backbones.ir_se50 import IRConfig
+from stylefeatureeditor.backbones.iresnet import IResNetConfig
 from stylefeatureeditor.editing.delta import DeltaDownsamplerConfig
+from stylefeatureeditor.editing.e4e import E4eConfig
+from stylefeatureeditor.editing.feature_editor import FeatureEditorConfig
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.generator.discriminator import DiscriminatorConfig
+from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
+from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncoderConfig
+from stylefeatureeditor.inversion.fuser import FuserConfig
+from stylefeatureeditor.inversion.inverter import InverterConfig
 from stylefeatureeditor.model import ModelConfig
-from stylefeatureeditor.training.attributes import AttributeTrainingConfig
-from stylefeatureeditor.training.e4e import E4eTrainingConfig, LatentDiscriminatorConfig
-from stylefeatureeditor.training.feature_editor import EditorTrainingConfig
-from stylefeatureeditor.training.inverter import InverterTrainingConfig
-from stylefeatureeditor.training.loop import LoopConfig
-from stylefeatureeditor.training.losses import R1Config
+from stylefeatureeditor.training.attributes import AttributesRun
+from stylefeatureeditor.training.e4e import E4eRun
+from stylefeatureeditor.training.feature_editor import EditorRun
+from stylefeatureeditor.training.generator import GeneratorRun
+from stylefeatureeditor.training.inverter import InverterRun
+from stylefeatureeditor.weights.configs import changed
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.backbones.iresnet import IResNetConfig
     from stylefeatureeditor.training.image_losses import Identity
 
 Directions = dict[str, tuple[float, ...]]  # name in the catalogue -> strengths
+Changes = dict[str, Any]  # of a run's fields, nested
+ModelRun = TypeVar("ModelRun", E4eRun, InverterRun, EditorRun)
 
 FACE_DIRECTIONS: Directions = {  # the release's
     "age": (-7.0, -5.0, 5.0, 7.0, 10.0),
@@ -48,168 +66,372 @@ FACE_DIRECTIONS: Directions = {  # the release's
 FEW_DIRECTIONS = ("age", "afro", "angry", "face_roundness", "bowlcut", "blond_hair")  # D_small
 # The paper names no strengths for cars; these are GANSpace's own, as in the catalogue.
 CAR_DIRECTIONS: Directions = {"cube": (25.0,), "color": (-8.0,), "grass": (-18.0,)}
-
 CAR_IDENTITY = 0.5  # lambda_id of App. 7
 
-BATCH = 8  # App. 7
-RELEASED_SIDE = 256  # where the release takes its image losses
+SMALL_UP_TO = 128  # px: below, `small` is what suits if nothing else is asked for
+SMALL_R1 = {32: 0.1, 64: 0.3, 128: 1.0}  # docs/LOG.md
+STEPS = {  # of the presets whose schedules stretch
+    "small": {"e4e": 12_000, "inverter": 20_000, "editor": 12_000, "attributes": 1100},
+    "tiny": {"generator": 300, "e4e": 200, "inverter": 300, "editor": 200, "attributes": 150},
+}
+
+E4E: dict[str, Changes] = {
+    # 200,000 steps of 8
+    "paper": {"loop": {"steps": 200_000, "batch_size": 8, "find_unused_parameters": True}},
+    # The image loss alone, all styles from the start. E's styles are style 0 plus a head each where
+    # pSp's are a head each, and LPIPS is VGG's where its release takes AlexNet's. Weights, Ranger's
+    # rate and batch are the release's, the steps its default.
+    "psp": {
+        "training": {
+            "delta": 0.0,
+            "latent": {"weight": 0.0},
+            "progressive_every": 0,
+            "zero_heads": False,
+        },
+        "loop": {"steps": 500_000, "batch_size": 8},
+    },
+}
+INVERTER: dict[str, Changes] = {
+    # L = L_im(X, X^) + L_im(X, X^_w) + 0.01 ||F_k||_2 at full size, without blending; D and its
+    # loss from step 14,000, no R1; 37,500 steps of Ranger at 2e-4.
+    "paper": {"loop": {"steps": 37_500, "batch_size": 8}},
+    # L is a mean over the concatenated 2B batch of X^ and X^_w, half of the paper's sum, at 256 px,
+    # with 0.01 MSE(F_k, F_w); F_k is blended in over 10,000 steps; D, its loss and R1 from step
+    # 45,000; 300,000 steps of Ranger at 1e-4. D is asked once about X^ and X^_w together: the paper
+    # does not say, and both presets do so.
+    "released": {
+        "training": {
+            "image": {"side": 256},
+            "adversarial": {"start": 45_000, "r1": {"weight": 10.0, "every": 16}},
+            "pair": "mean",
+            "feature_form": "distance",
+            "blend_steps": 10_000,
+            "ranger": {"lr": 1e-4},
+        },
+        "loop": {"steps": 300_000, "batch_size": 8},
+    },
+}
+EDITOR: dict[str, Changes] = {
+    # L = L_edit + L_inv at full size, 0.01 adv in L_inv, no R1; 20,000 steps of Ranger at 2e-4.
+    "paper": {"loop": {"steps": 20_000, "batch_size": 8}},
+    # L2, LPIPS and ID are means over the concatenated 2B batch of X^ and X^', (L_edit + L_inv) / 2,
+    # at 256 px; adv is a mean over X^ alone and keeps its 0.01, which is 0.02 within the half; R1;
+    # 200,000 steps of Ranger at 1e-4. H sees the inversion before the edit: the paper does not say,
+    # and both presets do so.
+    "released": {
+        "training": {
+            "edit": {"side": 256},
+            "inversion": {"side": 256},
+            "adversarial": {"weight": 0.02, "r1": {"weight": 10.0, "every": 16}},
+            "edit_weight": 0.5,
+            "inversion_weight": 0.5,
+            "ranger": {"lr": 1e-4},
+        },
+        "loop": {"steps": 200_000, "batch_size": 8},
+    },
+}
+SMALL_IMAGE: Changes = {"l2": 1.0, "lpips": 0.0, "identity": 0.0, "l1": 0.5, "pyramid": 0.5}
+ABLATIONS: dict[str, dict[str, Changes]] = {
+    "inverter": {"without-fuser": {"model": {"inverter": {"fuser": None}}}, "coarser-layer": {}},
+    "editor": {
+        "without-inversion-loss": {"training": {"inversion_weight": 0.0}},
+        "without-e4e": {"training": {"edit_codes": "inverter"}},
+        "few-directions": {},
+    },
+}
+LAYERS_COARSER = 4  # from 64 x 64 to 16 x 16
+PRESETS = {
+    "generator": ("standard", "small", "tiny"),
+    "e4e": (*E4E, "cars", "small", "tiny"),
+    "inverter": (*INVERTER, "cars", "cars-released", "small", "tiny"),
+    "editor": (*EDITOR, "cars", "cars-released", "small", "tiny"),
+    "attributes": ("small", "tiny"),
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """Networks that a run reads: files, model folders or other runs' folders.
+# --- runs -------------------------------------------------------------------------------------
 
-    Attributes:
-        model: what the run starts from.
-        generator: G alone, in place of `model`.
-        discriminator: D; None takes the one beside what the run starts from, else a fresh one.
-        attributes: the classifier of losses that have a weight for its features.
-        tune_from: model or run whose network of the run's phase is trained on; None starts anew.
+
+def default_preset(phase: str, size: int) -> str:
+    """Return the preset that suits a generator of `size` px."""
+    if size <= SMALL_UP_TO or phase == "attributes":
+        return "small"
+    return "standard" if phase == "generator" else "paper"
+
+
+def generator_run(name: str, size: int) -> GeneratorRun:
+    """Return a run that trains G.
+
+    "standard" is NVIDIA's heuristic for one GPU (stylegan2-ada, `auto`): gamma = 0.0002 size^2 / B,
+    half the channels below 512 px, an average over 10 / 32 thousand images per image of B.
+
+    Args:
+        name: of the preset.
+        size: side of its images.
+
+    Raises:
+        ConfigError: the size is no power of two, or "standard" has none of that size.
     """
-
-    model: Path | None = None
-    generator: Path | None = None
-    discriminator: Path | None = None
-    attributes: Path | None = None
-    tune_from: Path | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class E4eRun:
-    """A run that trains E. Each field is described where its type is."""
-
-    inputs: Inputs = field(default_factory=Inputs)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    training: E4eTrainingConfig = field(default_factory=E4eTrainingConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class InverterRun:
-    """A run of phase 1."""
-
-    inputs: Inputs = field(default_factory=Inputs)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    training: InverterTrainingConfig = field(default_factory=InverterTrainingConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EditorRun:
-    """A run of phase 2; `directions` are names and strengths."""
-
-    inputs: Inputs = field(default_factory=Inputs)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    training: EditorTrainingConfig = field(default_factory=EditorTrainingConfig)
-    directions: Directions = field(default_factory=dict)
-    data: DataConfig = field(default_factory=DataConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttributesRun:
-    """A run that trains the attribute classifier.
-
-    `labels` is its table; None takes the one that lies with the images.
-    """
-
-    labels: Path | None = None
-    training: AttributeTrainingConfig = field(default_factory=AttributeTrainingConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
-
-
-MethodRun = TypeVar("MethodRun", InverterRun, EditorRun)
-ModelRun = TypeVar("ModelRun", E4eRun, InverterRun, EditorRun)
-
-
-# --- the published recipes -------------------------------------------------------------------
-
-
-def published_e4e() -> E4eRun:
-    """Return e4e's own recipe for faces: 200,000 steps of 8."""
-    return E4eRun(loop=LoopConfig(steps=200_000, batch_size=BATCH, find_unused_parameters=True))
-
-
-def psp_e4e() -> E4eRun:
-    """Return pSp's recipe for faces on E: the image loss alone, all styles from the start.
-
-    E's styles are style 0 plus a head each where pSp's are a head each, and LPIPS is VGG's where
-    its release takes AlexNet's. Weights, Ranger's rate and batch are the release's, the steps its
-    default.
-    """
-    training = E4eTrainingConfig(
-        delta=0.0,
-        latent=LatentDiscriminatorConfig(weight=0.0),
-        progressive_every=0,
-        zero_heads=False,
+    batches = {64: 32, 128: 32, 256: 16, 512: 8, 1024: 4}
+    if name == "standard" and size not in batches:
+        raise ConfigError(f"there are presets for {', '.join(map(str, batches))} px, got {size}")
+    batch = batches[size] if name == "standard" else 16
+    base, widest, style, mapping = {
+        "standard": (32768 if size >= 512 else 16384, 512, 512, 8),
+        "small": (2048, 128, 256, 4),
+        "tiny": (16 * size, 32, 64, 2),
+    }[name]
+    widths: Changes = {"size": size, "channel_base": base, "channel_max": widest}
+    rate = 2e-3 if size >= 1024 and name == "standard" else 2.5e-3
+    gamma = 0.0002 * size**2 / batch
+    training: Changes = {
+        "network": {"style_dim": style, "mapping_layers": mapping, **widths},
+        "discriminator": widths,
+        "lr_generator": rate,
+        "lr_discriminator": rate,
+        "r1_gamma": gamma if name == "standard" else SMALL_R1.get(size, gamma),
+        "path_weight": 2.0 if name == "standard" and size >= 256 else 0.0,
+    }
+    loop: Changes = {"batch_size": batch}
+    if name == "standard":
+        training |= {"average_images": batch * 10_000 / 32, "augment": "ada"}
+        loop |= {"steps": 200_000}
+    else:
+        training |= {"noise": False}
+        every = 500 if name == "small" else 100
+        loop |= {"steps": 100_000, "log_every": 50, "keep": 2}
+        loop |= {"validate_every": every, "sample_every": every, "save_every": every}
+    if name == "tiny":
+        training |= {"average_images": 500.0, "average_ramp": 0.3, "latent_decay": 0.98}
+        loop |= {"steps": STEPS["tiny"]["generator"]}
+    run = GeneratorRun(
+        training=replace(
+            GeneratorRun().training,
+            network=GeneratorConfig(size=size),
+            discriminator=DiscriminatorConfig(size=size),
+        )
     )
-    return E4eRun(training=training, loop=LoopConfig(steps=500_000, batch_size=BATCH))
+    return changed(run, {"training": training, "loop": loop})
 
 
-def paper_inverter() -> InverterRun:
-    """Return phase 1 as the paper describes it.
-
-    L = L_im(X, X^) + L_im(X, X^_w) + 0.01 ||F_k||_2 at full size, without blending; D and its loss
-    from step 14,000, no R1; 37,500 steps of Ranger at 2e-4.
-    """
-    return InverterRun(loop=LoopConfig(steps=37_500, batch_size=BATCH))
-
-
-def released_inverter() -> InverterRun:
-    """Return phase 1 as the release runs it.
-
-    L is a mean over the concatenated 2B batch of X^ and X^_w, half of the paper's sum, at 256 px,
-    with 0.01 MSE(F_k, F_w); F_k is blended in over 10,000 steps; D, its loss and R1 from step
-    45,000; 300,000 steps of Ranger at 1e-4. D is asked once about X^ and X^_w together: the paper
-    does not say, and both presets do so.
-    """
-    run = paper_inverter()
-    training = replace(
-        run.training,
-        image=replace(run.training.image, side=RELEASED_SIDE),
-        adversarial=replace(run.training.adversarial, start=45_000, r1=R1Config()),
-        pair="mean",
-        feature_form="distance",
-        blend_steps=10_000,
-        ranger=replace(run.training.ranger, lr=1e-4),
+def e4e_run(name: str, model: ModelConfig | None = None, steps: int | None = None) -> E4eRun:
+    """Return a run that trains E; see `inverter_run`."""
+    run = E4eRun(model=model or example_model(name))
+    if name not in STEPS:
+        run = changed(run, E4E[name.replace("cars", "paper")])
+        return compared_by(run, "moco", CAR_IDENTITY) if name == "cars" else run
+    steps = steps or STEPS[name]["e4e"]
+    return changed(
+        run,
+        {
+            "training": {
+                "image": {**SMALL_IMAGE, "side": None},
+                "latent": {"lr": 1e-4},
+                "progressive_start": steps // 4,  # styles join in the second quarter of the run
+                "progressive_every": max(1, steps // 4 // run.model.generator.num_styles),
+                "ranger": _small_ranger(steps),
+            },
+            "loop": _small_loop(steps),
+        },
     )
-    return replace(run, training=training, loop=replace(run.loop, steps=300_000))
 
 
-def paper_editor() -> EditorRun:
-    """Return phase 2 as the paper describes it.
+def inverter_run(
+    name: str,
+    model: ModelConfig | None = None,
+    ablation: str | None = None,
+    steps: int | None = None,
+) -> InverterRun:
+    """Return a run of phase 1.
 
-    L = L_edit + L_inv at full size, 0.01 adv in L_inv, no R1; 20,000 steps of Ranger at 2e-4.
+    Args:
+        name: of the preset.
+        model: sizes of the networks; None takes those that the preset is meant for.
+        ablation: one of Table 3's.
+        steps: of the run, for presets whose schedule stretches; None is the preset's own number.
     """
-    loop = LoopConfig(steps=20_000, batch_size=BATCH)
-    return EditorRun(directions=dict(FACE_DIRECTIONS), loop=loop)
+    run = InverterRun(model=model or example_model(name))
+    if name in STEPS:
+        steps = steps or STEPS[name]["inverter"]
+        training: Changes = {
+            "image": SMALL_IMAGE,
+            "adversarial": _small_adversary(steps),
+            "pair": "mean",
+            "feature_form": "distance",
+            "blend_steps": steps // 30,
+            "ranger": _small_ranger(steps),
+        }
+        run = changed(run, {"training": training, "loop": _small_loop(steps)})
+    else:
+        run = changed(run, INVERTER[_base(name)])
+        run = compared_by(run, "moco", CAR_IDENTITY) if name.startswith("cars") else run
+    run = changed(run, ABLATIONS["inverter"].get(ablation or "", {}))
+    if ablation == "coarser-layer":
+        layer = max(1, run.model.feature_layer - LAYERS_COARSER)
+        run = replace(run, model=at_layer(run.model, layer))
+    return run
 
 
-def released_editor() -> EditorRun:
-    """Return phase 2 as the release runs it.
+def editor_run(
+    name: str,
+    model: ModelConfig | None = None,
+    directions: Directions | None = None,
+    ablation: str | None = None,
+    steps: int | None = None,
+) -> EditorRun:
+    """Return a run of phase 2; see `inverter_run`.
 
-    L2, LPIPS and ID are means over the concatenated 2B batch of X^ and X^', (L_edit + L_inv) / 2,
-    at 256 px; adv is a mean over X^ alone and keeps its 0.01, which is 0.02 within the half; R1;
-    200,000 steps of Ranger at 1e-4. H sees the inversion before the edit: the paper does not say,
-    and both presets do so.
+    `directions` are the model's own, for models without a catalogue; None takes the published ones.
     """
-    run = paper_editor()
-    training = replace(
-        run.training,
-        edit=replace(run.training.edit, side=RELEASED_SIDE),
-        inversion=replace(run.training.inversion, side=RELEASED_SIDE),
-        adversarial=replace(run.training.adversarial, weight=0.02, r1=R1Config()),
-        edit_weight=0.5,
-        inversion_weight=0.5,
-        ranger=replace(run.training.ranger, lr=1e-4),
+    run = EditorRun(model=model or example_model(name))
+    if name in STEPS:
+        steps = steps or STEPS[name]["editor"]
+        training: Changes = {
+            "begin": "difference",
+            "edit": SMALL_IMAGE,
+            "inversion": SMALL_IMAGE,
+            "adversarial": _small_adversary(steps),
+            "ranger": _small_ranger(steps),
+        }
+        run = changed(run, {"training": training, "loop": _small_loop(steps)})
+        run = replace(run, directions=dict(directions or {}))
+    else:
+        run = changed(run, EDITOR[_base(name)])
+        published = FACE_DIRECTIONS
+        if name.startswith("cars"):
+            published = CAR_DIRECTIONS
+            run = compared_by(run, "moco", CAR_IDENTITY)
+            run = changed(run, {"loop": {"find_unused_parameters": True}})
+        own = directions is not None and run.model.catalog is None
+        run = replace(run, directions=dict((directions or {}) if own else published))
+    run = changed(run, ABLATIONS["editor"].get(ablation or "", {}))
+    if ablation == "few-directions":  # of another set than the faces', its first half
+        names = [name for name in FEW_DIRECTIONS if name in run.directions]
+        names = names or list(run.directions)[: max(1, len(run.directions) // 2)]
+        run = replace(run, directions={name: run.directions[name] for name in names})
+    return run
+
+
+def attributes_run(name: str) -> AttributesRun:
+    """Return a run that trains the attribute classifier; `small` is measured in docs/LOG.md."""
+    size, channels, batch = (64, (32, 64, 128, 256), 64)
+    if name == "tiny":
+        size, channels, batch = (32, (8, 16, 32, 64), 32)
+    steps = STEPS[name]["attributes"]
+    network = {"size": size, "channels": channels, "depths": (1, 1, 1, 1)}
+    loop = {"steps": steps, "batch_size": batch, "log_every": 20, "channels_last": True}
+    return changed(
+        AttributesRun(),
+        {
+            "training": {"network": network, "lr": 2e-3, "steps": steps},
+            "loop": loop | {"validate_every": max(1, steps // 4)},
+        },
     )
-    return replace(run, training=training, loop=replace(run.loop, steps=200_000))
 
 
-# --- cars (docs/adr/0008) --------------------------------------------------------------------
+def compared_by(run: ModelRun, features: Identity, weight: float | None = None) -> ModelRun:
+    """Let the identity losses of a run compare these features; None keeps their weights."""
+    new: Changes = {"identity_features": features}
+    new |= {} if weight is None else {"identity": weight}
+    losses = ("edit", "inversion") if isinstance(run, EditorRun) else ("image",)
+    return changed(run, {"training": dict.fromkeys(losses, new)})
+
+
+def _base(name: str) -> str:
+    """Return the preset of faces that one of cars changes."""
+    return "released" if name.endswith("released") else "paper"
+
+
+def _small_ranger(steps: int) -> Changes:
+    return {"lr": 1e-3, "cooldown": (2 * steps // 3, max(1, steps))}
+
+
+def _small_adversary(steps: int) -> Changes:
+    r1 = {"weight": 10.0, "every": 16}
+    return {"start": 2 * steps // 3, "lr": 1e-3, "betas": (0.0, 0.99), "r1": r1}
+
+
+def _small_loop(steps: int) -> Changes:
+    every = max(1, steps // 20)
+    return {
+        "steps": steps,
+        "batch_size": 16,
+        "precision": "bf16",
+        "channels_last": True,
+        "validate_every": every,
+        "sample_every": every,
+        "save_every": every,
+        "find_unused_parameters": True,
+    }
+
+
+# --- sizes of models --------------------------------------------------------------------------
+
+
+def model_config(
+    name: str, generator: GeneratorConfig, start: ModelConfig | None = None
+) -> ModelConfig:
+    """Return the sizes of the other networks for a trained generator.
+
+    Args:
+        name: of the preset.
+        generator: G's sizes.
+        start: of the model that the run starts from, whose sizes stay; only the layer of Delta
+            and what follows from it is the cars presets'. None is a generator alone.
+
+    Raises:
+        ConfigError: the preset does not fit the generator.
+    """
+    if name.startswith("cars"):
+        if replace(generator, clamp=None) != GeneratorConfig(size=512):
+            raise ConfigError(
+                f"the preset {name} is for StyleGAN2's 512 px car generator, got {generator}"
+            )
+        released = name == "cars-released"  # it has no layer for Delta: 9 is k (docs/adr/0008)
+        return replace(cars_model(start, delta_layer=9 if released else 11), generator=generator)
+    if start is not None:
+        return start
+    if name not in STEPS:
+        return sized(ModelConfig(), generator)
+    layers = range(generator.num_layers, 0, -1)  # the upper one of a side: RGB reads it
+    layer = next(layer for layer in layers if generator.side(layer) == generator.size // 4)
+    if name == "small":
+        return small_model("faces", generator, layer, width=32)
+    return small_model("tiny", generator, layer, width=8, residual_layers=1)
+
+
+def example_model(name: str) -> ModelConfig:
+    """Return the sizes that a preset is meant for."""
+    if name in STEPS:
+        return model_config(name, generator_run(name, 64).training.network)
+    return model_config(name, GeneratorConfig(size=512 if name.startswith("cars") else 1024))
+
+
+def sized(config: ModelConfig, generator: GeneratorConfig) -> ModelConfig:
+    """Return a config for another generator, encoders and heads fitted to it.
+
+    Raises:
+        ConfigError: the generator has no layer k of the side that the Inverter predicts.
+    """
+    styles, width = generator.num_styles, generator.style_dim
+    if config.feature_layer > generator.num_layers:
+        raise ConfigError(
+            f"this preset takes features at layer {config.feature_layer}, a {generator.size} px "
+            f"generator ends at {generator.num_layers}: use --preset small"
+        )
+    channels, _ = generator.layer_shape(config.feature_layer)
+    inverter = config.inverter
+    encoder = replace(
+        inverter.encoder, num_styles=styles, style_dim=width, feature_channels=channels
+    )
+    fuser = inverter.fuser and replace(inverter.fuser, channels=channels)
+    return replace(
+        config,
+        generator=generator,
+        e4e=replace(config.e4e, num_styles=styles, style_dim=width),
+        inverter=replace(inverter, encoder=encoder, fuser=fuser),
+        feature_editor=replace(config.feature_editor, channels=channels),
+    )
 
 
 def cars_model(model: ModelConfig | None = None, *, delta_layer: int = 11) -> ModelConfig:
@@ -218,10 +440,13 @@ def cars_model(model: ModelConfig | None = None, *, delta_layer: int = 11) -> Mo
     Args:
         model: the model to start from; None is the paper's, with the published cars' directions.
         delta_layer: where Delta is taken.
+
+    Raises:
+        ConfigError: the layer is coarser than k.
     """
-    base = sized_model(ModelConfig() if model is None else model, 512)
-    catalog = "cars" if model is None else model.catalog
-    base = replace(base, catalog=catalog, delta_layer=base.feature_layer, delta_downsampler=None)
+    base = model or replace(ModelConfig(), catalog="cars")
+    base = sized(base, replace(base.generator, size=512))
+    base = replace(base, delta_layer=base.feature_layer, delta_downsampler=None)
     if delta_layer == base.feature_layer:
         return base
     channels, side = base.generator.layer_shape(delta_layer)
@@ -234,54 +459,14 @@ def cars_model(model: ModelConfig | None = None, *, delta_layer: int = 11) -> Mo
     return replace(base, delta_layer=delta_layer, delta_downsampler=downsampler)
 
 
-def cars_e4e(run: E4eRun) -> E4eRun:
-    """Return e4e's recipe on cars: MoCo's weight 0.5 in place of ArcFace's 0.1."""
-    return replace(compared_by(run, "moco", CAR_IDENTITY), model=cars_model())
-
-
-def cars_inverter(run: InverterRun) -> InverterRun:
-    """Return phase 1 on cars, its identity loss as in `cars_e4e`."""
-    return replace(compared_by(run, "moco", CAR_IDENTITY), model=cars_model())
-
-
-def cars_editor(run: EditorRun) -> EditorRun:
-    """Return phase 2 on cars, the layer that Delta passes included."""
-    return replace(
-        compared_by(run, "moco", CAR_IDENTITY),
-        model=cars_model(),
-        directions=dict(CAR_DIRECTIONS),
-        loop=replace(run.loop, find_unused_parameters=True),
-    )
-
-
-def compared_by(run: ModelRun, features: Identity, weight: float | None = None) -> ModelRun:
-    """Let the identity losses of a run compare these features; None keeps their weights."""
-    losses = {}
-    for name in ("edit", "inversion") if isinstance(run, EditorRun) else ("image",):
-        loss = getattr(run.training, name)
-        share = loss.identity if weight is None else weight
-        losses[name] = replace(loss, identity=share, identity_features=features)
-    return replace(run, training=replace(run.training, **losses))
-
-
-# --- ablations of Table 3; "without H" is a switch of the evaluation --------------------------
-
-
-def without_fuser(run: MethodRun) -> MethodRun:
-    """F_k = F_pred; both phases."""
-    inverter = replace(run.model.inverter, fuser=None)
-    return replace(run, model=replace(run.model, inverter=inverter))
-
-
-def at_layer(run: MethodRun, layer: int = 5) -> MethodRun:
-    """Take F_k at another layer k, with an Inverter that predicts its shape; both phases.
+def at_layer(model: ModelConfig, layer: int) -> ModelConfig:
+    """Return a model that takes F_k at another layer k, with an Inverter that predicts its shape.
 
     Stage 3 of the trunk, which F_pred is read from, halves the side as often as it needs to.
 
     Raises:
         ConfigError: the layer is finer than stage 2 of the trunk.
     """
-    model = run.model
     channels, side = model.generator.layer_shape(layer)
     trunk: IResNetConfig = model.inverter.encoder.trunk
     stage2_side = model.encoder_size // (trunk.strides[0] * trunk.strides[1])
@@ -292,7 +477,7 @@ def at_layer(run: MethodRun, layer: int = 5) -> MethodRun:
         model.inverter.encoder, feature_channels=channels, trunk=replace(trunk, strides=strides)
     )
     fuser = model.inverter.fuser and replace(model.inverter.fuser, channels=channels)
-    changed = replace(
+    return replace(
         model,
         feature_layer=layer,
         delta_layer=layer,
@@ -300,37 +485,65 @@ def at_layer(run: MethodRun, layer: int = 5) -> MethodRun:
         inverter=replace(model.inverter, encoder=encoder, fuser=fuser),
         feature_editor=replace(model.feature_editor, channels=channels),
     )
-    return replace(run, model=changed)
 
 
-def without_inversion_loss(run: EditorRun) -> EditorRun:
-    """Phase 2 on edits alone."""
-    return replace(run, training=replace(run.training, inversion_weight=0.0))
+def small_model(
+    name: str,
+    generator: GeneratorConfig,
+    layer: int,
+    *,
+    width: int,
+    depths: tuple[int, int, int, int] = (1, 2, 2, 1),
+    residual_layers: int = 3,
+) -> ModelConfig:
+    """Return a model whose encoders see photos at the generator's own size.
 
+    Args:
+        name: of the model.
+        generator: its size.
+        layer: k.
+        width: channels of the encoders' stems; their stages have 1, 2, 4 and 4 times as many.
+        depths: residual layers of the encoders' four stages.
+        residual_layers: of the Fuser and of the Feature Editor.
 
-def without_e4e(run: EditorRun) -> EditorRun:
-    """Phase 2 with Delta from the Inverter's own codes."""
-    return replace(run, training=replace(run.training, edit_codes="inverter"))
-
-
-def with_few_directions(run: EditorRun) -> EditorRun:
-    """Phase 2 on D_small; on another set than the faces', on its first half."""
-    names = [name for name in FEW_DIRECTIONS if name in run.directions]
-    names = names or list(run.directions)[: max(1, len(run.directions) // 2)]
-    return replace(run, directions={name: run.directions[name] for name in names})
-
-
-# --- other sizes -----------------------------------------------------------------------------
-
-
-def sized_model(model: ModelConfig, size: int) -> ModelConfig:
-    """Return a model for a generator of another size, all other sizes kept."""
-    generator = replace(model.generator, size=size)
-    styles = generator.num_styles
-    encoder = replace(model.inverter.encoder, num_styles=styles)
-    return replace(
-        model,
+    Raises:
+        ConfigError: F_k would be wider than half of the image.
+    """
+    channels, side = generator.layer_shape(layer)
+    size, styles = generator.size, generator.num_styles
+    if side > size // 2:
+        raise ConfigError(f"layer {layer} is {side} cells wide: that leaves G nothing to draw")
+    # a halving as early as possible costs least, but stage 3 should see as much as it can
+    halvings = (size // side).bit_length() - 1
+    strides = [2 if stage < min(halvings, 3) else 1 for stage in range(3)]
+    strides[0] <<= max(0, halvings - 3)
+    stages = (width, 2 * width, 4 * width, 4 * width)
+    encoder = FeatureStyleEncoderConfig(
+        num_styles=styles,
+        style_dim=generator.style_dim,
+        feature_channels=channels,
+        trunk=IResNetConfig(
+            stem_channels=width, channels=stages, depths=depths, strides=(*strides, 2)
+        ),
+    )
+    return ModelConfig(
+        name=name,
+        feature_layer=layer,
+        delta_layer=layer,
+        encoder_size=size,
+        blend="residual",
         generator=generator,
-        e4e=replace(model.e4e, num_styles=styles),
-        inverter=replace(model.inverter, encoder=encoder),
+        e4e=E4eConfig(
+            size=size,
+            num_styles=styles,
+            style_dim=generator.style_dim,
+            middle_from=styles // 2,
+            fine_from=styles,  # few cells: the finest level would add weights and no detail
+            trunk=IRConfig(channels=stages, depths=depths, squeeze=4),
+        ),
+        inverter=InverterConfig(
+            encoder=encoder,
+            fuser=FuserConfig(channels=channels, num_residual_layers=residual_layers),
+        ),
+        feature_editor=FeatureEditorConfig(channels=channels, num_residual_layers=residual_layers),
     )

@@ -75,7 +75,11 @@ class RunLog:
 
 @contextmanager
 def open_run_log(
-    folder: Path, title: str, *, start: int, steps: int, tensorboard: bool
+    folder: Path,
+    title: str,
+    start: int,
+    steps: int,
+    tensorboard: bool,  # noqa: FBT001
 ) -> Iterator[RunLog]:
     """Open the outputs of a run in `folder`, cut back to `start` finished steps.
 
@@ -119,7 +123,7 @@ def _open_board(folder: Path, start: int, stack: ExitStack) -> SummaryWriter:
     except ImportError as error:
         raise DependencyError(
             "curves for TensorBoard need tensorboard: run `pip install tensorboard`, "
-            "or turn them off with --no-tensorboard"
+            "or turn them off with --loop.no-tensorboard"
         ) from error
     board: Any = SummaryWriter(str(folder), purge_step=start + 1)
     stack.callback(board.close)

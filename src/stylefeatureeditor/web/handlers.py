@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,9 @@ import gradio as gr
 
 from stylefeatureeditor.errors import PhotoError, SfeError
 from stylefeatureeditor.web.brush import read_painted
-from stylefeatureeditor.web.models import model_label
-from stylefeatureeditor.web.samples import SAMPLE_NAME, sample_pixels
-from stylefeatureeditor.web.settings import Subject, as_command, as_python
+from stylefeatureeditor.web.loaded_models import model_label
+from stylefeatureeditor.web.session import Drawing
+from stylefeatureeditor.web.settings import as_command, as_python
 from stylefeatureeditor.web.view import (
     DRAFT_SIDE,
     FINAL_SIDE,
@@ -34,28 +33,12 @@ if TYPE_CHECKING:
     from stylefeatureeditor.web.session import Session
     from stylefeatureeditor.web.sessions import Sessions
 
+    Act = Callable[[Session, Any], object]  # given what the event brings
+
+Message = dict[str, Any]  # for the viewer; gradio reads the handlers' annotations
 logger = logging.getLogger(__name__)
 BUG = "something went wrong that should not have; what it was stands in the terminal"
 FIRST = "# move a slider first\n"
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a part of the page reports.
-
-    Attributes:
-        visitor: the secret that the visitor's page made up.
-        data: what came with it; anything, as far as we know.
-    """
-
-    visitor: str
-    data: dict[str, Any]
-
-    @staticmethod
-    def of(request: gr.Request, event: gr.EventData | None = None) -> Event:
-        """Return the event of a request."""
-        data = event._data if event is not None else {}
-        return Event(str(request.session_hash), data if isinstance(data, dict) else {})
 
 
 class Handlers:
@@ -71,13 +54,33 @@ class Handlers:
         self.sessions, self.uploads, self.downloads = sessions, uploads, downloads
         self._numbers = itertools.count(1)
 
+    def step(
+        self, act: Act, *, panel: bool = False, mask: bool = False
+    ) -> Callable[[gr.Request, gr.EventData], list[Any]]:
+        """Return the handler of an event of the page's own parts or of a button.
+
+        Args:
+            act: changes the session; it is given what the part sent.
+            panel: whether it may move sliders and other controls.
+            mask: whether it may switch the mask.
+        """
+
+        def handle(request: gr.Request, event: gr.EventData) -> list[Any]:
+            return self._step(request, act, _sent(event), panel=panel, mask=mask)
+
+        return handle
+
+    def choose(self, act: Act, *, panel: bool = False) -> Callable[[Any, gr.Request], list[Any]]:
+        """Return the handler of a control; `act` is given its value. `panel` as in `step`."""
+
+        def handle(value: Any, request: gr.Request) -> list[Any]:
+            return self._step(request, act, value, panel=panel)
+
+        return handle
+
     def load(self, request: gr.Request) -> list[Any]:
         """Show a fresh page; the model is read now, so that the first photo need not wait."""
-
-        def act(session: Session) -> None:
-            _ = session.editor
-
-        return self._step(Event.of(request), act, panel=True)
+        return self._step(request, lambda session, _: session.editor, None, panel=True)
 
     def close(self, request: gr.Request) -> None:
         """Forget a visitor who has left."""
@@ -87,11 +90,11 @@ class Handlers:
 
     def open_file(self, aligned: bool, request: gr.Request, event: gr.EventData) -> list[Any]:  # noqa: FBT001
         """Open what was uploaded; the uploaded file is gone afterwards."""
-        told = Event.of(request, event)
-        name = Path(str(told.data.get("name", ""))).name[:100] or "photo"
+        sent = _sent(event)
+        name = Path(str(sent.get("name", ""))).name[:100] or "photo"
 
-        def act(session: Session) -> None:
-            path = Path(str(told.data.get("path", ""))).resolve()
+        def act(session: Session, _: object) -> None:
+            path = Path(str(sent.get("path", ""))).resolve()
             if not (path.is_relative_to(self.uploads.resolve()) and path.is_file()):
                 raise PhotoError(f"{name} did not arrive: open it again")
             try:
@@ -99,141 +102,73 @@ class Handlers:
             finally:
                 path.unlink(missing_ok=True)
 
-        return self._step(told, act, panel=True)
-
-    def open_sample(self, request: gr.Request) -> list[Any]:
-        """Open the sample photo."""
-        return self._step(
-            Event.of(request),
-            lambda session: session.open(sample_pixels(), SAMPLE_NAME),
-            panel=True,
-        )
-
-    def pick_face(self, request: gr.Request, event: gr.EventData) -> list[Any]:
-        """Edit another face."""
-        told = Event.of(request, event)
-        return self._step(told, lambda session: session.change(face=told.data.get("face")))
-
-    def paint(self, request: gr.Request, event: gr.EventData) -> list[Any]:
-        """Take a painted mask; painting turns it on."""
-        told = Event.of(request, event)
-
-        def act(session: Session) -> None:
-            png = read_painted(str(told.data.get("png", "")))
-            session.change(painted=png, mask="painted" if png else "none")
-
-        return self._step(told, act, mask=True)
+        return self._step(request, act, None, panel=True)
 
     def prepare(self, request: gr.Request) -> None:
         """Get ready for the first moving slider, now that the visitor sees the photo."""
         with self.sessions.use(str(request.session_hash)) as session:
-            try:
-                session.prepare()
-            except Exception as error:  # noqa: BLE001
-                self._complaint(session, error)  # the slider itself will say it on the page
+            self._try(session, session.prepare)  # the slider itself will say what is wrong
 
-    def drag(self, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
+    def drag(self, request: gr.Request, event: gr.EventData) -> Message:
         """Draw while a slider moves; the step is not remembered."""
-        told = Event.of(request, event)
-        with self.sessions.use(told.visitor) as session:
-            try:
-                drawing = session.draw(DRAFT_SIDE, _edits(told))
-                return viewer_message(session, next(self._numbers), drawing, draft=True)
-            except Exception as error:  # noqa: BLE001
-                return self._complaint(session, error)
+        with self.sessions.use(str(request.session_hash)) as session:
+            edits = strengths(_sent(event))
+            return self._try(session, lambda: session.draw(DRAFT_SIDE, edits), draft=True)[1]
 
-    def settle(self, request: gr.Request, event: gr.EventData) -> list[Any]:
-        """Take the sliders' positions as a step."""
-        told = Event.of(request, event)
-        return self._step(told, lambda session: session.change(edits=_edits(told)))
-
-    def undo(self, request: gr.Request) -> list[Any]:
-        """Go back a step."""
-        return self._step(Event.of(request), lambda session: session.undo(), panel=True)
-
-    def redo(self, request: gr.Request) -> list[Any]:
-        """Take an undo back."""
-        return self._step(Event.of(request), lambda session: session.redo(), panel=True)
-
-    def reset(self, request: gr.Request) -> list[Any]:
-        """Set every slider to 0."""
-        return self._step(Event.of(request), lambda session: session.change(edits={}), panel=True)
-
-    def choose_mask(self, mask: str, request: gr.Request) -> list[Any]:
-        """Let edits act elsewhere."""
-        return self._step(Event.of(request), lambda session: session.change(mask=mask))
-
-    def choose_blend(self, blend: str, request: gr.Request) -> list[Any]:
-        """Bring the crop back another way."""
-        return self._step(Event.of(request), lambda session: session.change(blend=blend or None))
-
-    def choose_model(self, model: str, request: gr.Request) -> list[Any]:
-        """Take another model."""
-        return self._step(
-            Event.of(request), lambda session: session.choose_model(model), panel=True
-        )
-
-    def strip(self, name: str | None, request: gr.Request) -> tuple[str, dict[str, Any]]:
+    def strip(self, name: str | None, request: gr.Request) -> tuple[str, Message]:
         """Return the strip of a direction as HTML, and a message for the viewer."""
         with self.sessions.use(str(request.session_hash)) as session:
-            try:
-                picture = session.strip(name)
-            except Exception as error:  # noqa: BLE001
-                return "", self._complaint(session, error)
-            url = data_url(picture)
-            html = f'<img class="sfe-strip" alt="The face with several strengths" src="{url}">'
-            return html, viewer_message(session, next(self._numbers), None)
+            picture, message = self._try(session, lambda: session.strip(name))
+        if picture is None:
+            return "", message
+        alt = "The face with several strengths"
+        return f'<img class="sfe-strip" alt="{alt}" src="{data_url(picture)}">', message
 
-    def make_photo(self, request: gr.Request) -> tuple[str | None, dict[str, Any]]:
-        """Return the file of the edited photo, and a message for the viewer."""
-        return self._file(request, lambda session, folder: session.save_photo(folder))
-
-    def make_inversion(self, request: gr.Request) -> tuple[str | None, dict[str, Any]]:
-        """Return the inversion file, and a message for the viewer."""
-        return self._file(request, lambda session, folder: session.save_inversion(folder))
-
-    def make_mask(self, request: gr.Request) -> tuple[str | None, dict[str, Any]]:
-        """Return the file of the painted mask, and a message for the viewer."""
-        return self._file(request, lambda session, folder: session.save_mask(folder))
-
-    def _file(
-        self, request: gr.Request, save: Callable[[Session, Path], Path]
-    ) -> tuple[str | None, dict[str, Any]]:
-        visitor = str(request.session_hash)
-        with self.sessions.use(visitor) as session:
-            try:
-                folder = self._folder(visitor)
-                shutil.rmtree(folder, ignore_errors=True)  # gradio has its own copy of the last
-                folder.mkdir(parents=True)
-                path = save(session, folder)
-                return str(path), viewer_message(session, next(self._numbers), None)
-            except Exception as error:  # noqa: BLE001
-                return None, self._complaint(session, error)
-
-    def _folder(self, visitor: str) -> Path:
-        return self.downloads / "".join(sign for sign in visitor if sign.isalnum())[:64]
-
-    def _step(
-        self,
-        told: Event,
-        act: Callable[[Session], None],
-        *,
-        panel: bool = False,
-        mask: bool = False,
-    ) -> list[Any]:
-        """Let an action change the session; return values for the outputs of `page.py`.
+    def make(
+        self, save: Callable[[Session, Path], Path]
+    ) -> Callable[[gr.Request], tuple[str | None, Message]]:
+        """Return the handler that gives the visitor a file, and the viewer a message.
 
         Args:
-            told: whose session.
-            act: changes it.
-            panel: whether it may move sliders and other controls.
-            mask: whether it may switch the mask.
+            save: writes it into a folder, and returns its path.
         """
-        with self.sessions.use(told.visitor) as session:
+
+        def handle(request: gr.Request) -> tuple[str | None, Message]:
+            folder = self._folder(str(request.session_hash))
+
+            def write(session: Session) -> str:
+                shutil.rmtree(folder, ignore_errors=True)  # gradio has its own copy of the last
+                folder.mkdir(parents=True)
+                return str(save(session, folder))
+
+            with self.sessions.use(str(request.session_hash)) as session:
+                return self._try(session, lambda: write(session))
+
+        return handle
+
+    def _folder(self, visitor: str) -> Path:
+        return self.downloads / "".join(letter for letter in visitor if letter.isalnum())[:64]
+
+    def _try(
+        self, session: Session, work: Callable[[], Any], *, draft: bool = False
+    ) -> tuple[Any, Message]:
+        """Return what work returns, None if it fails, and the message that shows it or says why."""
+        try:
+            made = work()
+            drawing = made if isinstance(made, Drawing) else None
+            return made, viewer_message(session, next(self._numbers), drawing, draft=draft)
+        except Exception as error:  # noqa: BLE001
+            return None, self._complaint(session, error)
+
+    def _step(
+        self, request: gr.Request, act: Act, sent: object, *, panel: bool, mask: bool = False
+    ) -> list[Any]:
+        """Let an action change the session; return values for the outputs of `page.py`."""
+        with self.sessions.use(str(request.session_hash)) as session:
             before = session.settings, session.past, session.future
             drawing = None
             try:
-                act(session)
+                act(session, sent)
                 if session.opened is not None:
                     drawing = session.draw(FINAL_SIDE)
                 elif session.forgotten:
@@ -253,35 +188,35 @@ class Handlers:
         models = [(model_label(name), name) for name in self.sessions.models.names()]
         command = python = FIRST
         if opened is not None and settings.edits:
-            subject = Subject(
-                photo=opened.name,
-                model=session.model,
-                aligned=opened.aligned,
-                editor=type(session.editor).__name__,
-            )
-            command, python = as_command(settings, subject), as_python(settings, subject)
+            subject: dict[str, Any]
+            subject = {"photo": opened.name, "model": session.model, "aligned": opened.aligned}
+            command = as_command(settings, **subject)
+            python = as_python(settings, **subject, editor=type(session.editor).__name__)
+        sliders, names = self._panel(session) if panel else (gr.skip(), gr.skip())
         return [
-            self._panel(session) if panel else gr.skip(),
+            sliders,
             settings.mask if panel or mask else gr.skip(),
             (settings.blend or "") if panel else gr.skip(),
             command,
             python,
-            gr.Button(interactive=bool(session.past)),
-            gr.Button(interactive=bool(session.future)),
-            gr.Button(interactive=bool(settings.edits)),
-            gr.Button(interactive=opened is not None),
-            gr.Button(interactive=opened is not None),
-            gr.Dropdown(choices=_names(session)) if panel else gr.skip(),
+            *(
+                gr.Button(interactive=bool(can))
+                for can in (session.past, session.future, settings.edits, opened, opened)
+            ),
+            names,
             gr.Dropdown(choices=models, value=session.model or None) if panel else gr.skip(),
         ]
 
-    def _panel(self, session: Session) -> Any:
+    def _panel(self, session: Session) -> tuple[Any, Any]:
+        """The sliders, and the same directions to choose from."""
         try:
-            return panel_message(session, next(self._numbers))
+            message = panel_message(session, next(self._numbers))
         except SfeError:  # there is no model: the viewer says so
-            return gr.skip()
+            return gr.skip(), gr.Dropdown(choices=[])
+        sliders = [slider for group in message["groups"] for slider in group["sliders"]]
+        return message, gr.Dropdown(choices=[(each["label"], each["name"]) for each in sliders])
 
-    def _complaint(self, session: Session, error: Exception) -> dict[str, Any]:
+    def _complaint(self, session: Session, error: Exception) -> Message:
         """The viewer's message for an error."""
         if not isinstance(error, SfeError):
             logger.error("the page met a bug", exc_info=error)
@@ -290,15 +225,18 @@ class Handlers:
         return message
 
 
-def _edits(told: Event) -> dict[str, float]:
-    edits = told.data.get("edits")
+def strengths(sent: dict[str, Any]) -> dict[str, float]:
+    """Return the edits that the sliders sent; `Session.change` checks them."""
+    edits = sent.get("edits")
     return edits if isinstance(edits, dict) else {}
 
 
-def _names(session: Session) -> list[tuple[str, str]]:
-    """Titles and names of the directions."""
-    try:
-        sliders = [s for group in panel_message(session, 0)["groups"] for s in group["sliders"]]
-    except SfeError:
-        return []
-    return [(slider["label"], slider["name"]) for slider in sliders]
+def paint(session: Session, sent: dict[str, Any]) -> None:
+    """Take a painted mask; painting turns it on."""
+    png = read_painted(str(sent.get("png", "")))
+    session.change(painted=png, mask="painted" if png else "none")
+
+
+def _sent(event: gr.EventData) -> dict[str, Any]:
+    """What a part of the page sent: anything, as far as we know."""
+    return event._data if isinstance(event._data, dict) else {}

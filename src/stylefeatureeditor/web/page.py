@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from stylefeatureeditor.errors import SfeError
-from stylefeatureeditor.web.models import model_label, published_models, pull_model
-from stylefeatureeditor.web.samples import has_sample
+from stylefeatureeditor.web.handlers import paint, strengths
+from stylefeatureeditor.web.loaded_models import model_label, published_models, pull_model
+from stylefeatureeditor.web.opened import SAMPLE_NAME, has_sample, sample_pixels
+from stylefeatureeditor.web.session import Session
 
 if TYPE_CHECKING:
     from stylefeatureeditor.web.handlers import Handlers
-    from stylefeatureeditor.web.limits import Limits
+    from stylefeatureeditor.web.opened import Limits
 
 TITLE = "StyleFeatureEditor"
 MASKS = [("Everywhere", "none"), ("On the face", "face"), ("Where I paint", "painted")]
@@ -135,27 +137,34 @@ def build_page(handlers: Handlers, limits: Limits, *, may_download: bool) -> gr.
         ]  # fmt: skip
         to_all: dict[str, Any] = {"outputs": everything, **_QUEUED, "show_progress": "hidden"}
         busy = {**to_all, "show_progress": "minimal", "show_progress_on": viewer}
+        step, choose = handlers.step, handlers.choose
+        sample = step(lambda session, _: session.open(sample_pixels(), SAMPLE_NAME), panel=True)
+        face = step(lambda session, sent: session.change(face=sent.get("face")))
+        other = choose(lambda session, name: session.choose_model(name), panel=True)
         for shown in (
             viewer.open_file(handlers.open_file, aligned, **to_all),
-            viewer.open_sample(handlers.open_sample, **to_all),
-            viewer.pick_face(handlers.pick_face, **to_all),
-            model.input(handlers.choose_model, model, **busy),
+            viewer.open_sample(sample, **to_all),
+            viewer.pick_face(face, **to_all),
+            model.input(other, model, **busy),
         ):
             shown.then(handlers.prepare, show_progress="hidden", **_QUEUED)
-        viewer.paint(handlers.paint, **to_all)
-        panel.settle(handlers.settle, **to_all)
+        viewer.paint(step(paint, mask=True), **to_all)
+        settle = step(lambda session, sent: session.change(edits=strengths(sent)))
+        panel.settle(settle, **to_all)
         panel.drag(handlers.drag, outputs=viewer, show_progress="hidden", **_QUEUED)
-        undo.click(handlers.undo, **busy)
-        redo.click(handlers.redo, **busy)
-        reset.click(handlers.reset, **busy)
-        mask.input(handlers.choose_mask, mask, **busy)
-        blend.input(handlers.choose_blend, blend, **busy)
+        undo.click(step(lambda session, _: session.undo(), panel=True), **busy)
+        redo.click(step(lambda session, _: session.redo(), panel=True), **busy)
+        reset.click(step(lambda session, _: session.change(edits={}), panel=True), **busy)
+        mask.input(choose(lambda session, word: session.change(mask=word)), mask, **busy)
+        way = choose(lambda session, word: session.change(blend=word or None))
+        blend.input(way, blend, **busy)
         strip_button.click(handlers.strip, strip_of, [strip, viewer], **_QUEUED)
-        for button, make in (
-            (photo, handlers.make_photo),
-            (inversion, handlers.make_inversion),
-            (save_mask, handlers.make_mask),
+        for button, save in (
+            (photo, Session.save_photo),
+            (inversion, Session.save_inversion),
+            (save_mask, Session.save_mask),
         ):
+            make = handlers.make(save)
             made = button.click(make, outputs=[fetch, viewer], **_QUEUED, show_progress="minimal")
             made.then(None, js=CLICK)
         page.load(handlers.load, **to_all)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.errors import ConfigError, DependencyError
-from stylefeatureeditor.web.limits import Limits
+from stylefeatureeditor.web.opened import Limits
 from stylefeatureeditor.web.sessions import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 
-    from stylefeatureeditor.web.models import Models
+    from stylefeatureeditor.web.loaded_models import Models
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Any]]

@@ -17,24 +17,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from stylefeatureeditor.errors import (
-    DirectionError,
-    FaceError,
-    PhotoError,
-    ShapeError,
-)
+from stylefeatureeditor.directions.strip import strip_of
+from stylefeatureeditor.errors import DirectionError, FaceError, PhotoError, ShapeError
 from stylefeatureeditor.masks.edit_mask import edit_region
-from stylefeatureeditor.photo.contact_sheet import draw_strip
 from stylefeatureeditor.photo.image import to_uint8
 from stylefeatureeditor.web.brush import painted_at
 from stylefeatureeditor.web.opened import open_inversion, open_photo, scaled
-from stylefeatureeditor.web.quick import Quick, no_finer_than_shown
 from stylefeatureeditor.web.settings import (
     INVERSION_SUFFIX,
     MASK_FILE,
     Settings,
     edited_name,
 )
+from stylefeatureeditor.web.slider_preview import SliderPreview, no_finer_than_shown
 from stylefeatureeditor.weights.inversion_file import save_inversion
 
 if TYPE_CHECKING:
@@ -44,10 +39,8 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.inversion.record import Inversion
-    from stylefeatureeditor.photo.result import EditResult
-    from stylefeatureeditor.web.limits import Limits
-    from stylefeatureeditor.web.models import Models
-    from stylefeatureeditor.web.opened import Opened
+    from stylefeatureeditor.web.loaded_models import Models
+    from stylefeatureeditor.web.opened import Limits, Opened
     from stylefeatureeditor.web.settings import Which
 
 STRIP = 7  # strengths of a strip
@@ -88,7 +81,7 @@ class Session:
         self.opened: Opened | None = None
         self.number = 0  # of photos opened: the page throws away what belongs to another
         self.forgotten = False
-        self.quick = Quick()
+        self.preview = SliderPreview()
         self.settings = Settings()
         self.past: list[Settings] = []
         self.future: list[Settings] = []
@@ -135,7 +128,7 @@ class Session:
         if self.opened is not None and self.opened.inversion is not None and name != self.model:
             self.forget_photo()
             self.forgotten = False
-        self.model, self.quick.seconds = name, 0.0
+        self.model, self.preview.seconds = name, 0.0
         self.forget_inversions()
         self.past, self.future = [], []
         known = {entry.name for entry in editor.directions.entries}
@@ -144,10 +137,7 @@ class Session:
 
     def change(self, **values: Any) -> None:
         """Replace fields of the settings as one step that can be undone."""
-        self.step_to(self.checked(replace(self.settings, **values)))
-
-    def step_to(self, settings: Settings) -> None:
-        """Take settings, remembering those before."""
+        settings = self.checked(replace(self.settings, **values))
         if settings != self.settings:
             self.past = [*self.past, self.settings][-self.limits.steps :]
             self.future = []
@@ -190,7 +180,7 @@ class Session:
     def prepare(self) -> None:
         """Do what the first moving slider would wait for."""
         if self.opened is not None:
-            self.quick.prepare(self.editor, self.inversion(self.settings.face))
+            self.preview.prepare(self.editor, self.inversion(self.settings.face))
 
     def draw(self, side: int, edits: dict[str, float] | None = None) -> Drawing:
         """Return the pictures of the settings.
@@ -208,9 +198,10 @@ class Session:
         settings = self.settings
         if edits is not None:
             settings = self.checked(replace(settings, edits=edits))
-        is_preview = edits is not None and self.quick.pace(self.editor) == "preview"
-        result = self._edit(settings, quick=is_preview)
-        inversion = result.inversion
+        is_preview = edits is not None and self.preview.pace(self.editor) == "preview"
+        inversion = self.inversion(settings.face)
+        edit = self.preview.draft if is_preview else self.preview.edit
+        result = edit(self.editor, inversion, settings, self._mask(inversion))
         crop_before = Image.fromarray(to_uint8(inversion.faces[0].pixels)[0])
         if result.blend == "none":
             before, after = crop_before, result.crop
@@ -240,16 +231,10 @@ class Session:
             raise DirectionError("choose an edit first")
         entry = self.editor.directions.find(name)
         inversion = self.inversion(self.settings.face)
-        if len(inversion) > 1:
-            raise FaceError("a strip shows one face: choose it first")
         low, high = entry.useful_range
         strengths = [round(low + (high - low) * i / (STRIP - 1), 3) for i in range(STRIP)]
-        edits: dict[str, float | Tensor] = {**self.settings.edits}
-        edits[entry.name] = torch.tensor(strengths)
-        result = self.editor.edit(inversion, edits, mask=self._mask(inversion), blend="none")
-        labels = [f"{entry.name} {strength:g}" for strength in strengths]
-        tiles = [("photo", Image.fromarray(to_uint8(inversion.faces[0].pixels)[0]))]
-        return draw_strip([*tiles, *zip(labels, result.crops, strict=True)])
+        edits, mask = self.settings.edits, self._mask(inversion)
+        return strip_of(self.editor, inversion, entry.name, strengths, edits=edits, mask=mask)
 
     def save_photo(self, folder: Path) -> Path:
         """Write the edited photo at its own size, as `sfe edit` does; return its path."""
@@ -304,7 +289,7 @@ class Session:
     def bytes(self) -> int:
         """Return the memory that photo, copies and inversions take."""
         total = sum(_inversion_bytes(known) for known in self._inversions.values())
-        total += sum(copy.nbytes for copy in self._copies.values()) + self.quick.bytes()
+        total += sum(copy.nbytes for copy in self._copies.values()) + self.preview.bytes()
         if self.opened is not None:
             total += self.opened.photo.pixels.nbytes
             if self.opened.inversion is not None:
@@ -317,7 +302,7 @@ class Session:
             self._inversions.popitem(last=False)
         self._copies.clear()
         self._region = None
-        self.quick.forget()
+        self.preview.forget()
 
     def forget_photo(self) -> None:
         """Let the photo and all that belongs to it go."""
@@ -334,18 +319,6 @@ class Session:
             if self.forgotten
             else "open a photo first"
         )
-
-    def _edit(self, settings: Settings, *, quick: bool) -> EditResult:
-        inversion = self.inversion(settings.face)
-        mask = self._mask(inversion)
-        if quick:
-            return self.quick.edit(self.editor, inversion, settings, mask)
-        draws = bool(settings.edits) or inversion.pixels is None
-        start = time.perf_counter()
-        result = self.editor.edit(inversion, settings.edits, mask=mask, blend=settings.blend)
-        if draws:
-            self.quick.seconds = time.perf_counter() - start
-        return result
 
     def _copy(self, side: int) -> np.ndarray:
         """The photo at most `side` pixels long."""

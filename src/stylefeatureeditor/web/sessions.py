@@ -12,8 +12,8 @@ from stylefeatureeditor.web.session import Session
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stylefeatureeditor.web.limits import Limits
-    from stylefeatureeditor.web.models import Models
+    from stylefeatureeditor.web.loaded_models import Models
+    from stylefeatureeditor.web.opened import Limits
 
 
 class Sessions:

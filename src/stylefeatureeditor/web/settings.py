@@ -52,32 +52,19 @@ class Settings:
         return self.mask
 
 
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What is edited, and with what.
+def as_command(settings: Settings, *, photo: str, model: str, aligned: bool = False) -> str:
+    """Return the `sfe edit` command that writes the picture these settings show.
 
-    Attributes:
+    Args:
+        settings: with an edit at least.
         photo: file name of the photo or inversion file.
         model: name or folder.
         aligned: the photo is an aligned crop.
-        editor: the public class that opens the model.
     """
-
-    photo: str
-    model: str
-    aligned: bool = False
-    editor: str = "Editor"
-
-
-def as_command(settings: Settings, subject: Subject) -> str:
-    """Return the `sfe edit` command that writes the picture these settings show.
-
-    The settings must hold an edit.
-    """
-    words = ["sfe", "edit", subject.photo]
+    words = ["sfe", "edit", photo]
     for name, strength in settings.edits.items():
         words += ["-e", f"{name}={strength:g}"]
-    if subject.aligned:
+    if aligned:
         words.append("--aligned")
     elif settings.face != 1:
         words += ["--face", str(settings.face)]
@@ -85,27 +72,27 @@ def as_command(settings: Settings, subject: Subject) -> str:
         words += ["--mask", settings.mask_word]
     if settings.blend:
         words += ["--blend", settings.blend]
-    return shlex.join([*words, "--model", subject.model, "-o", edited_name(subject.photo)])
+    return shlex.join([*words, "--model", model, "-o", edited_name(photo)])
 
 
-def as_python(settings: Settings, subject: Subject) -> str:
-    """Return the lines of Python that write the picture these settings show."""
-    photo = subject.photo
+def as_python(
+    settings: Settings, *, photo: str, model: str, aligned: bool = False, editor: str = "Editor"
+) -> str:
+    """Return the lines of Python that do so; `editor` is the public class that opens the model."""
     if PurePath(photo).suffix == INVERSION_SUFFIX:
         index = "" if settings.face == "all" else f"[{settings.face - 1}]"
         known = f"inversion = sfe.load_inversion({photo!r}){index}"
     else:
         which = "" if settings.face == 1 else f", face={settings.face!r}"
-        known = (
-            f"inversion = editor.invert({photo!r}{', aligned=True' if subject.aligned else which})"
-        )
+        which = ", aligned=True" if aligned else which
+        known = f"inversion = editor.invert({photo!r}{which})"
     edits = ", ".join(f'"{name}": {strength:g}' for name, strength in settings.edits.items())
     mask = settings.mask_word
     options = "" if mask == "none" else f', mask="{mask}"'
     options += f', blend="{settings.blend}"' if settings.blend else ""
     return (
         "import stylefeatureeditor as sfe\n\n"
-        f"editor = sfe.{subject.editor}.from_pretrained({subject.model!r})\n"
+        f"editor = sfe.{editor}.from_pretrained({model!r})\n"
         f"{known}\n"
         f"result = editor.edit(inversion, {{{edits}}}{options})\n"
         f"result.save({edited_name(photo)!r})\n"

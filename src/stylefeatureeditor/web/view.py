@@ -11,7 +11,7 @@ import io
 from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
-from stylefeatureeditor.web.models import model_label, usable_groups
+from stylefeatureeditor.web.loaded_models import model_label, usable_groups
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,7 +41,7 @@ def viewer_message(
     message["photo"] = session.number if opened else 0
     if opened is None:
         return message
-    message["pace"] = session.quick.pace(session.editor)
+    message["pace"] = session.preview.pace(session.editor)
     if drawing is None:
         return message
     quality = DRAFT_QUALITY if draft else FINAL_QUALITY

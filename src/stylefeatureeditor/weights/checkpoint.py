@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import member, together
+from stylefeatureeditor.files import CONFIG_FILE, member, together
 from stylefeatureeditor.generator.layers import ModulatedConv
 from stylefeatureeditor.model import Model, ModelConfig
-from stylefeatureeditor.weights.config_json import from_plain, to_plain
+from stylefeatureeditor.weights.configs import from_plain, to_plain
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FORMAT = 1
-CONFIG_FILE = "config.json"
 
 
 def save_model(
@@ -51,7 +50,7 @@ def save_model(
     Raises:
         WeightsError: the folder cannot be written, or the networks hold no weights.
     """
-    if model.original_fingerprint is not None:
+    if model.source_fingerprint is not None:
         raise WeightsError(
             "these networks are made to run, in another precision or as graphs, not to be saved: "
             "open the model with backend 'torch' in float32"

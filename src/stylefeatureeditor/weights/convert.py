@@ -1,9 +1,11 @@
-"""From published checkpoints to a Model, and to the discriminator that training starts with.
+"""From published checkpoints to a Model, to single networks, and to a discriminator.
 
     SFE            {'state_dict': {'inverter.*', 'encoder.*' (= H), ...}, 'latent_avg', ...}
     generator      {'g_ema', 'latent_avg'} of stylegan2-pytorch, or an NVIDIA .pkl
     discriminator  {'d'} of stylegan2-pytorch, or an NVIDIA .pkl
     e4e            {'state_dict': {'encoder.*', ...}}
+    ir_se50        ArcFace IR-SE50 .pth: e4e's trunk when it is trained
+    iresnet50      ArcFace iresnet50 .pth: the Inverter's
 
 The release reads G and latent_avg from the generator's file and E from e4e's; so do we. A full SFE
 checkpoint holds copies of both, which serve when those files are not given.
@@ -11,6 +13,8 @@ checkpoint holds copies of both, which serve when those files are not given.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,35 +22,102 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from stylefeatureeditor.editing.e4e import E4eConfig
+from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
+from stylefeatureeditor.backbones.iresnet import IResNetConfig, IResNetTrunk
+from stylefeatureeditor.editing.e4e import E4e, E4eConfig
 from stylefeatureeditor.errors import ConfigError, WeightsError
+from stylefeatureeditor.generator.stylegan2 import Generator
 from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncoderConfig
 from stylefeatureeditor.inversion.inverter import InverterConfig
 from stylefeatureeditor.model import Model, ModelConfig
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.discriminator_keys import (
-    ada_discriminator_state,
-    rosinality_discriminator_state,
-)
-from stylefeatureeditor.weights.nvidia import nvidia_generator_state
+from stylefeatureeditor.weights.configs import to_plain
+from stylefeatureeditor.weights.key_maps import without_prefix
 from stylefeatureeditor.weights.released import (
+    ada_discriminator_state,
     e4e_state,
     feature_editor_state,
     generator_state,
     inverter_state,
-    without_prefix,
+    ir_trunk_state,
+    iresnet_trunk_state,
+    nvidia_generator_state,
+    rosinality_discriminator_state,
 )
-from stylefeatureeditor.weights.unpickle import read_nvidia_pickle, read_torch
+from stylefeatureeditor.weights.storage import save_tensors
+from stylefeatureeditor.weights.unpickle import NvidiaModule, read_nvidia_pickle, read_torch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from torch import nn
 
     from stylefeatureeditor.generator.discriminator import DiscriminatorConfig
     from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
-    from stylefeatureeditor.weights.released import State
+    from stylefeatureeditor.weights.key_maps import State
 
 AUTO_CATALOG = "auto"
 FFHQ_SIZES = (1024, 18, 512)  # side, styles, width of a style
+PARTS = ("generator", "e4e", "ir_se50", "iresnet50")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a .pt file holds: tables of tensors by name, and more.
+
+    Attributes:
+        path: the file, for messages.
+        content: its table.
+    """
+
+    path: Path
+    content: Mapping[str, Any]
+
+    def tensors(self, name: str | None = "state_dict") -> State:
+        """Return a table of tensors, without the 'module.' that DataParallel puts into keys.
+
+        Args:
+            name: of the table; None for the whole file.
+
+        Raises:
+            WeightsError: there is none.
+        """
+        table = self.content if name is None else self.content.get(name)
+        if not isinstance(table, Mapping) or not all(
+            isinstance(key, str) and isinstance(value, Tensor) for key, value in table.items()
+        ):
+            where = "" if name is None else f" {name!r}"
+            raise WeightsError(
+                f"{self.path} is a checkpoint of another method or kind: it has no table of "
+                f"tensors{where}"
+            )
+        return {re.sub(r"(^|\.)module\.", r"\1", key): value for key, value in table.items()}
+
+    def encoder(self) -> State:
+        """Return what stands under 'encoder.' in 'state_dict'."""
+        return without_prefix(self.tensors(), "encoder.")
+
+    def latent_avg(self, default: object = None) -> Tensor:
+        """Return the mean of w.
+
+        Raises:
+            WeightsError: there is none, and `default` is none either.
+        """
+        mean = self.content.get("latent_avg", default)
+        if not isinstance(mean, Tensor):
+            raise WeightsError(
+                f"{self.path} holds no 'latent_avg', the mean of the generator's codes"
+            )
+        return mean
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return what a .pt file holds; WeightsError if that is no table."""
+    content = read_torch(path)
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{path} holds {type(content).__name__}, expected a checkpoint's table")
+    return Checkpoint(path, content)
 
 
 @dataclass(frozen=True)
@@ -76,7 +147,7 @@ def convert_released(source: ReleasedFiles, *, name: str, catalog: str | None) -
         WeightsError: a file is of another kind, incomplete, or does not fit the others.
     """
     checkpoint = read_checkpoint(source.sfe)
-    state = tensors_of(checkpoint.get("state_dict"), source.sfe)
+    state = checkpoint.tensors()
     inverter, editor = without_prefix(state, "inverter."), without_prefix(state, "encoder.")
     if not inverter:
         hint = (
@@ -86,26 +157,32 @@ def convert_released(source: ReleasedFiles, *, name: str, catalog: str | None) -
         )
         raise WeightsError(f"{source.sfe} is no StyleFeatureEditor checkpoint: {hint}")
 
-    generator_config, generator = _generator(source, checkpoint, state)
-    encoder = _e4e(source, state)
-
-    styles = generator_config.num_styles
+    of_generator, of_e4e = source.generator or source.sfe, source.e4e or source.sfe
+    if source.generator is not None:
+        sizes, generator = read_generator(source.generator, checkpoint.content.get("latent_avg"))
+    elif decoder := without_prefix(state, "decoder."):
+        sizes, generator = generator_state(decoder, checkpoint.latent_avg())
+    else:
+        raise WeightsError(f"{source.sfe} holds no generator; pass its file with --generator")
+    own = source.e4e is None
+    encoder = without_prefix(state, "e4e_encoder.") if own else read_checkpoint(of_e4e).encoder()
+    if not encoder:
+        raise WeightsError(f"{of_e4e} holds no e4e encoder; pass its file with --e4e")
+    styles = sizes.num_styles
     try:
         config = ModelConfig(
             name=name,
-            catalog=fitting_catalog(catalog, generator_config),
-            generator=generator_config,
+            catalog=fitting_catalog(catalog, sizes),
+            generator=sizes,
             e4e=E4eConfig(num_styles=styles),
             inverter=InverterConfig(encoder=FeatureStyleEncoderConfig(num_styles=styles)),
         )
     except ConfigError as error:
-        raise WeightsError(
-            f"{source.generator or source.sfe} is no generator for {source.sfe}: {error}"
-        ) from error
+        raise WeightsError(f"{of_generator} is no generator for {source.sfe}: {error}") from error
     with torch.device("meta"):
         model = Model(config)
-    assign_state(model.generator, generator, f"{source.generator or source.sfe} (generator)")
-    assign_state(model.e4e, encoder, f"{source.e4e or source.sfe} (e4e)")
+    assign_state(model.generator, generator, f"{of_generator} (generator)")
+    assign_state(model.e4e, e4e_state(encoder), f"{of_e4e} (e4e)")
     assign_state(model.inverter, inverter_state(inverter), f"{source.sfe} (Inverter)")
     assign_state(
         model.feature_editor, feature_editor_state(editor), f"{source.sfe} (Feature Editor)"
@@ -128,31 +205,6 @@ def fitting_catalog(catalog: str | None, generator: GeneratorConfig) -> str | No
     return "ffhq" if sizes == FFHQ_SIZES else None
 
 
-def _generator(
-    source: ReleasedFiles, checkpoint: Mapping[str, Any], state: Mapping[str, Tensor]
-) -> tuple[GeneratorConfig, State]:
-    latent_avg = checkpoint.get("latent_avg")
-    if source.generator is not None:
-        return read_generator(source.generator, latent_avg)
-    inner = without_prefix(state, "decoder.")
-    if not inner:
-        raise WeightsError(f"{source.sfe} holds no generator; pass its file with --generator")
-    return generator_state(inner, _latent_avg(latent_avg, source.sfe))
-
-
-def _e4e(source: ReleasedFiles, state: Mapping[str, Tensor]) -> State:
-    if source.e4e is None:
-        encoder = without_prefix(state, "e4e_encoder.")
-    else:
-        own = tensors_of(read_checkpoint(source.e4e).get("state_dict"), source.e4e)
-        encoder = without_prefix(own, "encoder.")
-    if not encoder:
-        raise WeightsError(
-            f"{source.e4e or source.sfe} holds no e4e encoder; pass its file with --e4e"
-        )
-    return e4e_state(encoder)
-
-
 def read_generator(path: Path, latent_avg: object = None) -> tuple[GeneratorConfig, State]:
     """Return config and state of a generator file.
 
@@ -164,14 +216,10 @@ def read_generator(path: Path, latent_avg: object = None) -> tuple[GeneratorConf
         WeightsError: it is none of these, or incomplete.
     """
     if path.suffix.lower() == ".pkl":
-        networks = read_nvidia_pickle(path)
-        if "G_ema" not in networks:
-            raise WeightsError(f"{path} holds no generator 'G_ema'")
-        network = networks["G_ema"]
-        return nvidia_generator_state(network.tensors, clamp=_conv_clamp(network.init_kwargs))
+        network, clamp = _nvidia_network(path, "G_ema", "generator")
+        return nvidia_generator_state(network.tensors, clamp=clamp)
     checkpoint = read_checkpoint(path)
-    state = tensors_of(checkpoint.get("g_ema"), path)
-    return generator_state(state, _latent_avg(checkpoint.get("latent_avg", latent_avg), path))
+    return generator_state(checkpoint.tensors("g_ema"), checkpoint.latent_avg(latent_avg))
 
 
 def read_discriminator(path: Path) -> tuple[DiscriminatorConfig, State]:
@@ -184,47 +232,64 @@ def read_discriminator(path: Path) -> tuple[DiscriminatorConfig, State]:
         WeightsError: it is none of these, or holds no discriminator.
     """
     if path.suffix.lower() == ".pkl":
-        networks = read_nvidia_pickle(path)
-        if "D" not in networks:
-            raise WeightsError(f"{path} holds no discriminator 'D'")
-        network = networks["D"]
-        return ada_discriminator_state(network.tensors, clamp=_conv_clamp(network.init_kwargs))
+        network, clamp = _nvidia_network(path, "D", "discriminator")
+        return ada_discriminator_state(network.tensors, clamp=clamp)
     checkpoint = read_checkpoint(path)
-    if "d" not in checkpoint:
+    if "d" not in checkpoint.content:
         raise WeightsError(f"{path} holds no discriminator 'd', as files of the generator alone do")
-    return rosinality_discriminator_state(tensors_of(checkpoint["d"], path))
+    return rosinality_discriminator_state(checkpoint.tensors("d"))
 
 
-def _conv_clamp(init_kwargs: Mapping[str, Any]) -> float | None:
-    inner = init_kwargs.get("synthesis_kwargs")
-    kwargs = {**init_kwargs, **inner} if isinstance(inner, Mapping) else init_kwargs
-    clamp = kwargs.get("conv_clamp")
+def _nvidia_network(path: Path, name: str, what: str) -> tuple[NvidiaModule, float | None]:
+    """One network of a .pkl, and its conv_clamp."""
+    networks = read_nvidia_pickle(path)
+    if name not in networks:
+        raise WeightsError(f"{path} holds no {what} {name!r}")
+    kwargs = networks[name].init_kwargs
+    inner = kwargs.get("synthesis_kwargs")
+    clamp = {**kwargs, **(inner if isinstance(inner, Mapping) else {})}.get("conv_clamp")
     if clamp is not None and not isinstance(clamp, (int, float)):
         raise WeightsError(f"conv_clamp must be a number, got {clamp!r}")
-    return None if clamp is None else float(clamp)
+    return networks[name], None if clamp is None else float(clamp)
 
 
-def read_checkpoint(path: Path) -> Mapping[str, Any]:
-    """Return the table in a .pt file; WeightsError if it holds something else."""
-    content = read_torch(path)
-    if not isinstance(content, Mapping):
-        raise WeightsError(f"{path} holds {type(content).__name__}, expected a checkpoint's table")
-    return content
+def convert_part(
+    part: str,
+    source: Path,
+    target: Path,
+    *,
+    header: Mapping[str, str],
+    float_dtype: torch.dtype | None = None,
+) -> None:
+    """Read one published network and write it in our layout, its sizes as JSON in the header.
+
+    Args:
+        part: one of PARTS.
+        source: its published file.
+        target: the safetensors file to write; its folder must exist.
+        header: provenance to keep in the file.
+        float_dtype: dtype on disk; None keeps float32.
+
+    Raises:
+        WeightsError: the file is damaged or holds something else, or `target` cannot be written.
+    """
+    kind, config, state = _read_part(part, source)
+    with torch.device("meta"):
+        network = kind(config)
+    assign_state(network, state, str(source))
+    described = {**header, "part": part, "config": json.dumps(to_plain(config))}
+    save_tensors(target, network.state_dict(), described, float_dtype)
 
 
-def tensors_of(content: object, path: Path) -> Mapping[str, Tensor]:
-    """Return `content` if it is a table of tensors, else raise WeightsError."""
-    if not isinstance(content, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
-    ):
-        raise WeightsError(
-            f"{path} is not a checkpoint of the expected kind: it has no table of tensors "
-            "'state_dict' (SFE, e4e), 'g_ema' (generator) or 'd' (discriminator)"
-        )
-    return content
-
-
-def _latent_avg(value: object, path: Path) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise WeightsError(f"{path} holds no 'latent_avg', the mean of the generator's codes")
-    return value
+def _read_part(part: str, source: Path) -> tuple[Callable[[Any], nn.Module], Any, State]:
+    if part == "generator":
+        return (Generator, *read_generator(source))
+    checkpoint = read_checkpoint(source)
+    if part == "e4e":
+        state = e4e_state(checkpoint.encoder())
+        styles = len({key.split(".")[1] for key in state if key.startswith("heads.")})
+        return E4e, E4eConfig(num_styles=max(styles, 1)), state
+    tensors = checkpoint.tensors("state_dict" if "state_dict" in checkpoint.content else None)
+    if part == "ir_se50":
+        return IRTrunk, IRConfig(), ir_trunk_state(tensors)
+    return IResNetTrunk, IResNetConfig(), iresnet_trunk_state(tensors)

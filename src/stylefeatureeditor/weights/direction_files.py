@@ -17,6 +17,7 @@ from stylefeatureeditor.weights.storage import load_tensors, read_json, save_ten
 from stylefeatureeditor.weights.unpickle import read_array, read_torch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from stylefeatureeditor.editing.catalog import CatalogEntry
@@ -84,6 +85,22 @@ def load_own_directions(folder: Path) -> Catalog:
     return Catalog.from_table(read_json(table), tensors)
 
 
+def add_own_direction(entry: CatalogEntry, folder: Path, family: str | None) -> None:
+    """Add a direction to a model's own, or replace the one of its name.
+
+    Args:
+        entry: with its tensors.
+        folder: of the model.
+        family: as in `load_directions`.
+
+    Raises:
+        DirectionError: another direction answers to its name.
+        WeightsError: the folder cannot be written.
+    """
+    load_directions(folder, family).with_entry(entry)
+    save_own_directions(load_own_directions(folder).with_entry(entry), folder)
+
+
 def save_own_directions(catalog: Catalog, folder: Path) -> None:
     """Write a model's own directions, all or nothing; none leave no file of earlier ones.
 
@@ -112,18 +129,33 @@ def copy_published_files(source: Path, target: Path) -> None:
     Raises:
         WeightsError: a file cannot be read or written.
     """
-    if not (source / PUBLISHED).is_dir():
-        return
+    here = sorted((source / PUBLISHED).iterdir()) if (source / PUBLISHED).is_dir() else []
+    copy_files((member(source, f"{PUBLISHED}/{file.name}") for file in here), target)
+
+
+def copy_files(paths: Iterable[Path], folder: Path, *, replace: bool = False) -> None:
+    """Copy published direction files into a model folder, each whole or not at all.
+
+    Args:
+        paths: the files; what is none is passed over.
+        folder: of the model.
+        replace: files of the same names; else they stay.
+
+    Raises:
+        WeightsError: a file cannot be read or written.
+    """
+    target = folder / PUBLISHED
     try:
-        (target / PUBLISHED).mkdir(exist_ok=True)
-        for found in sorted((source / PUBLISHED).iterdir()):
-            file = member(source, f"{PUBLISHED}/{found.name}")
-            copy = target / PUBLISHED / file.name
-            if file.is_file() and not copy.exists():
-                with atomic_path(copy) as temporary:
-                    shutil.copyfile(file, temporary)
+        for path in paths:
+            if path.is_file() and (replace or not (target / path.name).exists()):
+                target.mkdir(parents=True, exist_ok=True)
+                with atomic_path(target / path.name) as temporary:
+                    shutil.copyfile(path, temporary)
     except OSError as error:
-        raise WeightsError(f"{target / PUBLISHED} cannot be written: {error.strerror}") from error
+        raise WeightsError(
+            f"{error.filename or target} cannot be read or {target} cannot be written: "
+            f"{error.strerror}"
+        ) from error
 
 
 def read_direction_file(path: Path) -> object:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import http.client
 import logging
 import os
+import re
 import shutil
 import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from stylefeatureeditor.errors import ConfigError, DownloadError
-from stylefeatureeditor.files import replace
-from stylefeatureeditor.weights.storage import sha256_file
+from stylefeatureeditor.files import replace, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +36,12 @@ CHUNK_BYTES = 1 << 18
 TIMEOUT_SECONDS = 30.0
 BACKOFF_SECONDS = (1.0, 2.0, 4.0)  # before the second, third and fourth attempt at one address
 LOCK_POLL_SECONDS = 0.1
+DRIP_SECONDS, DRIP_BYTES = 60.0, 1 << 16  # what has to come in such a time
+NO_WEIGHTS = {  # how what is sent in place of a file begins
+    b"version https://git-lfs": "a Git LFS pointer",
+    b"<!doctype html": "a web page",
+    b"<html": "a web page",
+}
 PASSING_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
 
 
@@ -84,23 +91,17 @@ def fetch(source: Source, destination: Path, progress: Progress | None = None) -
     target = destination / source.file_name
     try:
         destination.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            return _checked(source, target)
-        with _locked(target.with_name(f"{target.name}.lock")):
-            if target.exists():  # another process fetched it meanwhile
-                return _checked(source, target)
-            return _fetch_any(source, target, progress or (lambda _done, _total: None))
-    except DownloadError:
-        raise
+        if not target.exists():
+            with FileLock(f"{target}.lock", poll_interval=LOCK_POLL_SECONDS):
+                if not target.exists():  # else another process fetched it meanwhile
+                    return _fetch_any(source, target, progress or (lambda _done, _total: None))
+        problem = _problem(source, target)
     except OSError as error:
         raise DownloadError(
             f"cannot write {target} ({error.strerror or error}): set SFE_CACHE to a folder that "
             "can be written."
         ) from error
-
-
-def _checked(source: Source, target: Path) -> Path:
-    if problem := _problem(source, target):
+    if problem:
         raise DownloadError(f"{target} {problem}: delete it and ask for it again.")
     return target
 
@@ -112,7 +113,9 @@ def _problem(source: Source, path: Path) -> str | None:
         return f"has {size} bytes instead of {source.size}"
     if source.sha256 is not None and (digest := sha256_file(path)) != source.sha256:
         return f"has the SHA-256 {digest} instead of {source.sha256}"
-    return None
+    with path.open("rb") as file:
+        start = file.read(64).lstrip().lower()
+    return next((f"is {what}" for mark, what in NO_WEIGHTS.items() if start.startswith(mark)), None)
 
 
 def _fetch_any(source: Source, target: Path, progress: Progress) -> Path:
@@ -159,16 +162,49 @@ def _receive(source: Source, url: str, part: Path, progress: Progress) -> None:
         headers["Range"] = f"bytes={start}-"
         if tag:
             headers["If-Range"] = tag
-    with _open(urllib.request.Request(url, headers=headers), url, part) as response:
-        done = _accepted_start(response, start, part)
-        total = _promised_size(source, response, url, done, part)
+    try:
+        request = urllib.request.Request(url, headers=headers)
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # what we have is longer than the file: it is another file
+            _forget(part)
+            raise _PassingError("the file has changed") from error
+        if error.code in PASSING_STATUSES:
+            raise _PassingError(f"it answered {error.code} {error.reason}") from error
+        raise DownloadError(f"{url} answered {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _PassingError(_reason(error)) from error
+    except ValueError as error:  # a redirection to what is no address
+        raise DownloadError(f"{url} leads to no address: {error}") from error
+    with response:
+        done, total = _promised(source, response, url, start, part)
         _remember(part, response.headers.get("ETag", ""))
         with part.open("ab" if done else "wb") as file:
-            progress(done, total)
-            while chunk := _read(response):
+            for chunk in _chunks(response, done, total, progress):
                 file.write(chunk)
-                done += len(chunk)
-                progress(done, total)
+
+
+def _chunks(
+    response: http.client.HTTPResponse, done: int, total: int | None, progress: Progress
+) -> Iterator[bytes]:
+    """Give the bytes as they come, not one more than promised."""
+    began, before = time.monotonic(), done
+    progress(done, total)
+    while done != total:
+        try:
+            chunk = response.read1(CHUNK_BYTES if total is None else min(CHUNK_BYTES, total - done))
+        except (OSError, http.client.HTTPException) as error:
+            raise _PassingError(_reason(error)) from error
+        if not chunk:
+            break
+        yield chunk
+        done += len(chunk)
+        progress(done, total)
+        if time.monotonic() - began > DRIP_SECONDS:
+            if done - before < DRIP_BYTES:
+                raise _PassingError(f"only {done - before} bytes came in {DRIP_SECONDS:g} s")
+            began, before = time.monotonic(), done
     if total is not None and done != total:
         raise _PassingError(f"the connection ended after {done} of {total} bytes")
 
@@ -182,30 +218,30 @@ def _resume_point(source: Source, part: Path) -> tuple[int, str]:
     return (size, tag) if fits and (source.sha256 or tag) else (0, tag)
 
 
-def _accepted_start(response: http.client.HTTPResponse, start: int, part: Path) -> int:
-    """Return the position of the first byte that the server sends."""
-    if response.status != http.client.PARTIAL_CONTENT:
-        return 0
-    span = response.headers.get("Content-Range", "")
-    if not span.startswith(f"bytes {start}-"):
-        _forget(part)
-        raise _PassingError(f"it sent {span or 'an unnamed range'} instead of byte {start}")
-    return start
-
-
-def _promised_size(
+def _promised(
     source: Source, response: http.client.HTTPResponse, url: str, start: int, part: Path
-) -> int | None:
-    """Return the size of the whole file, or refuse what cannot be right before it comes."""
-    if response.headers.get_content_type() == "text/html":
+) -> tuple[int, int | None]:
+    """Return where the answer begins and the size of the whole file, or refuse what is not it."""
+    headers = response.headers
+    if headers.get_content_type() == "text/html":
         raise DownloadError(f"{url} sent a web page instead of the file")
-    length = response.headers.get("Content-Length", "")
-    total = start + int(length) if length.isdigit() else source.size
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise DownloadError(f"{url} sent the file packed ({headers['Content-Encoding']})")
+    size = headers.get("Content-Length", "")
+    if response.status == http.client.PARTIAL_CONTENT:
+        span = headers.get("Content-Range", "")
+        if not span.startswith(f"bytes {start}-"):
+            _forget(part)
+            raise _PassingError(f"it sent {span or 'an unnamed range'} instead of byte {start}")
+        size = span.rpartition("/")[2]
+    else:
+        start = 0
+    total = int(size) if re.fullmatch("[0-9]{1,18}", size) else source.size
     if source.size is not None and total != source.size:
         raise DownloadError(f"{url} offers {total} bytes instead of {source.size}")
     if total is not None and shutil.disk_usage(part.parent).free < total - start:
         raise DownloadError(f"{part.parent} has no room for the {total} bytes of {url}")
-    return total
+    return start, total
 
 
 def _tag_file(part: Path) -> Path:
@@ -220,33 +256,6 @@ def _remember(part: Path, tag: str) -> None:
         _tag_file(part).unlink(missing_ok=True)
 
 
-@contextmanager
-def _open(
-    request: urllib.request.Request, url: str, part: Path
-) -> Iterator[http.client.HTTPResponse]:
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:  # what we have is longer than the file: it is another file
-            _forget(part)
-            raise _PassingError("the file has changed") from error
-        if error.code in PASSING_STATUSES:
-            raise _PassingError(f"it answered {error.code} {error.reason}") from error
-        raise DownloadError(f"{url} answered {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _PassingError(_reason(error)) from error
-    with response:
-        yield response
-
-
-def _read(response: http.client.HTTPResponse) -> bytes:
-    try:
-        return response.read(CHUNK_BYTES)
-    except (OSError, http.client.HTTPException) as error:
-        raise _PassingError(_reason(error)) from error
-
-
 def _reason(error: Exception) -> str:
     inner = getattr(error, "reason", error)
     return str(getattr(inner, "strerror", None) or inner) or type(error).__name__
@@ -256,44 +265,3 @@ def _forget(part: Path) -> None:
     """Remove an unfinished download and what is known about it."""
     part.unlink(missing_ok=True)
     _tag_file(part).unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock; the system drops it when the process dies. The file stays."""
-    with path.open("ab") as file:
-        while not _try_lock(file.fileno()):
-            time.sleep(LOCK_POLL_SECONDS)
-        try:
-            yield
-        finally:
-            _unlock(file.fileno())
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> bool:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(descriptor: int) -> None:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)

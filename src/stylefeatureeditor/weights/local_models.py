@@ -8,8 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import member
-from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
+from stylefeatureeditor.files import CONFIG_FILE, member
 from stylefeatureeditor.weights.download import cache_dir
 
 

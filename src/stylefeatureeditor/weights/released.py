@@ -1,14 +1,19 @@
-"""Key maps: from the layouts of published checkpoints to ours.
+"""Layouts of published networks: their names as tables, and the sizes read off their tensors.
 
-A map is a list of (pattern, replacement). Every key must match one pattern in full, so a renamed or
-additional tensor is an error and nothing is dropped by accident. What is dropped (FIR kernels that
-our layers build themselves) is compared with ours first.
+    layout                    written by                     read by
+    rosinality generator      stylegan2-pytorch, 'g_ema'     generator_state
+    NVIDIA generator          stylegan2-ada, 'G_ema'         nvidia_generator_state
+    Hammer, GenForce          their training code            hammer_generator_state
+    ada discriminator         stylegan2-ada, 'D'             ada_discriminator_state
+    rosinality discriminator  stylegan2-pytorch, 'd'         rosinality_discriminator_state
+    SFE's checkpoint          this paper's release           inverter_state, feature_editor_state
+    e4e                       encoder4editing, 'state_dict'  e4e_state
+    iresnet50, IR-SE50        ArcFace files                  iresnet_trunk_state, ir_trunk_state
+    LPIPS                     torchvision and lpips          lpips_state
+    IR-SE50, IR-101 whole     ArcFace, CurricularFace        arcface_state
+    MoCo v2                   its checkpoint, or a sequence  moco_state
 
-    layout                    written by                    read by
-    rosinality generator      stylegan2-pytorch, 'g_ema'    generator_state
-    released SFE checkpoint   this paper's release          inverter_state, feature_editor_state
-    e4e                       encoder4editing, 'state_dict' e4e_state
-    iresnet50, IR-SE50        ArcFace files                 iresnet_trunk_state, ...
+`key_maps.py` says how a table is read. A missing tensor shows when a network takes the state.
 """
 
 from __future__ import annotations
@@ -17,52 +22,163 @@ import re
 from math import prod
 from typing import TYPE_CHECKING
 
-import torch
-
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.generator.layers import blur_kernel
+from stylefeatureeditor.generator.discriminator import DiscriminatorConfig
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
+from stylefeatureeditor.weights.key_maps import KeyMap, under, without_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
-State = dict[str, "Tensor"]
-Rules = list[tuple[str, "str | Callable[[re.Match[str]], str] | None"]]
+    from stylefeatureeditor.weights.key_maps import State
 
-IRESNET_BRANCH = {
-    "bn1": "norm1",
-    "conv1": "conv1",
-    "bn2": "norm2",
-    "prelu": "activation",
-    "conv2": "conv2",
-    "bn3": "norm3",
-}
-CONTENT_BRANCH = ("norm1", "conv1", "norm2", "activation", "conv2", "norm3")
-IR_BRANCH = ("norm1", "conv1", "activation", "conv2", "norm2", "excite")
+MAX_STAGES = 11  # resolutions of a generator, from 4 px
+MOCO_PREFIX = "module.encoder_q."
+
+IRESNET = """
+#.#.{bn1|conv1|bn2|prelu|conv2|bn3}.*  stages.{1-1}.{2}.branch.{3:iresnet}.{4}
+#.#.downsample.*                       stages.{1-1}.{2}.skip.{3}
+"""
+MERGER = """
+conv.{weight|bias}  merge.{1}
+body.#.body.#.*     branches.{1}.{2:content}.{3}
+"""
+IR = """
+input_layer.*            stem.{1}
+body.#.res_layer.#.*     blocks.{1}.{2:ir}.{3}
+body.#.shortcut_layer.*  blocks.{1}.shortcut.{2}
+"""
+E4E_TRUNK = f"""
+{under("", "trunk.", IR)}
+latlayer1.*  lateral_middle.{{1}}
+latlayer2.*  lateral_fine.{{1}}
+"""
+
+e4e_state = KeyMap(
+    "e4e encoder",
+    E4E_TRUNK
+    + """
+    styles.#.convs.#.*  heads.{1}.convs.{2/2}.{3}
+    styles.#.linear.*   heads.{1}.linear.{2}
+    """,
+)
+inverter_state = KeyMap(  # 'inverter.' of a phase-2 file, 'encoder.' of a phase-1 file
+    "released Inverter",
+    f"""
+    fs_backbone.conv.*           encoder.trunk.stem.{{1}}
+    fs_backbone.content_layer.*  encoder.content.{{1}}
+    fs_backbone.styles.*         encoder.styles.{{1}}
+    {under("fs_backbone.block_", "encoder.trunk.", IRESNET)}
+    {under("fuser.", "fuser.body.", MERGER)}
+    """,
+)
+feature_editor_state = KeyMap("released Feature Editor", under("", "body.", MERGER))
+ir_trunk_state = KeyMap("IR-SE50", f"{IR}\noutput_layer.* -")
+iresnet_trunk_state = KeyMap(
+    "iresnet50",
+    f"""
+    conv1.*              stem.0.{{1}}
+    bn1.*                stem.1.{{1}}
+    prelu.*              stem.2.{{1}}
+    {under("layer", "", IRESNET)}
+    {{bn2|fc|features}}.*  -
+    """,
+)
+arcface_state = KeyMap(
+    "ArcFace",
+    f"""
+    {under("", "trunk.", IR)}
+    output_layer.0.*  norm.{{1}}
+    output_layer.3.*  linear.{{1}}
+    output_layer.4.*  feature_norm.{{1}}
+    """,
+)
+_MOCO = KeyMap(
+    "MoCo ResNet50",
+    """
+    {conv1|0}.*             conv.{2}
+    {bn1|1}.*               norm.{2}
+    layer#.#.{conv|bn}#.*   stages.{1-1}.{2}.{3:resnet}{4}.{5}
+    layer#.#.downsample.*   stages.{1-1}.{2}.skip.{3}
+    #.#.{conv|bn}#.*        stages.{1-4}.{2}.{3:resnet}{4}.{5}
+    #.#.downsample.*        stages.{1-4}.{2}.skip.{3}
+    fc.*                    -
+    """,
+)
+_LPIPS_TRUNK = KeyMap("torchvision trunk", "features.#.* trunk.{1}.{2}\nclassifier.* -")
+_LPIPS_WEIGHTS = KeyMap("LPIPS weights", "lin#.model.1.weight weights.{1}")
+_ROSINALITY = KeyMap(
+    "rosinality generator",
+    """
+    *.kernel                !4
+    style.#.{weight|bias}   mapping.{1}.{2}
+    input.input             constant
+    conv1.*                 layers.0.{1:rosinality}
+    convs.#.*               layers.{1+1}.{2:rosinality}
+    to_rgb1.*               to_rgb.0.{1:rosinality}
+    to_rgbs.#.*             to_rgb.{1+1}.{2:rosinality}
+    noises.noise_#          layers.{1}.noise
+    """,
+)
+_NVIDIA = KeyMap(
+    "NVIDIA StyleGAN2 generator",
+    """
+    *.resample_filter          !
+    mapping.fc#.{weight|bias}  mapping.{1+1}.{2}
+    mapping.w_avg              latent_avg
+    synthesis.b4.const         constant
+    """
+    + "".join(
+        f"synthesis.b{4 << stage}.conv0.* layers.{2 * stage - 1}.{{1:nvidia}}\n"
+        f"synthesis.b{4 << stage}.conv1.* layers.{2 * stage}.{{1:nvidia}}\n"
+        f"synthesis.b{4 << stage}.torgb.* to_rgb.{stage}.{{1:nvidia}}\n"
+        for stage in range(MAX_STAGES)
+    ),
+)
+_HAMMER = KeyMap(
+    "Hammer's StyleGAN2 generator",
+    """
+    *.filter                     !
+    w_avg                        latent_avg
+    mapping.dense#.*             mapping.{1+1}.{2}
+    synthesis.early_layer.const  constant
+    synthesis.layer#.*           layers.{1}.{2:hammer}
+    synthesis.output#.*          to_rgb.{1}.{2:hammer}
+    """,
+)
+_ROSINALITY_CRITIC = KeyMap(
+    "rosinality discriminator",
+    """
+    *.kernel                                    !
+    convs.0.0.weight                            from_rgb.weight
+    convs.0.1.bias                              from_rgb.bias
+    convs.#.{conv1|conv2|skip}.#.{weight|bias}  blocks.{1-1}.{2}.{4}
+    final_conv.#.{weight|bias}                  conv.{2}
+    final_linear.0.*                            hidden.{1}
+    final_linear.1.*                            logit.{1}
+    """,
+)
 
 
-def renamed(state: Mapping[str, Tensor], rules: Rules, what: str) -> State:
-    """Return the state with every key replaced by the first rule that matches it whole.
+def mean_latent(latent_avg: Tensor) -> Tensor:
+    """Return (D,) from what checkpoints call latent_avg: (D,), (1, D), or (N, D) of equal rows.
 
     Raises:
-        WeightsError: a key matches no rule: the file has another layout than `what`.
+        WeightsError: it has another shape, or its rows differ.
     """
-    result: State = {}
-    for key, tensor in state.items():
-        matches = ((re.fullmatch(pattern, key), new) for pattern, new in rules)
-        match, new = next(((m, new) for m, new in matches if m), (None, None))
-        if match is None:
-            raise WeightsError(f"{what}: the checkpoint holds {key!r}, which that layout lacks")
-        if new is not None:
-            result[match.expand(new) if isinstance(new, str) else new(match)] = tensor
-    return result
-
-
-def without_prefix(state: Mapping[str, Tensor], prefix: str) -> State:
-    """Return the entries under `prefix`, the prefix removed."""
-    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+    if latent_avg.ndim not in (1, 2) or not latent_avg.numel():
+        raise WeightsError(
+            f"latent_avg should be (D,) or (N, D), the mean of the codes, "
+            f"got {tuple(latent_avg.shape)}"
+        )
+    rows = latent_avg.reshape(-1, latent_avg.shape[-1])
+    if not (rows == rows[0]).all():
+        raise WeightsError(
+            "latent_avg differs between styles: expected one mean of w, or the same for all"
+        )
+    return rows[0]
 
 
 def generator_state(
@@ -75,45 +191,10 @@ def generator_state(
         latent_avg: mean of w, (D,), or (N, D) with N equal rows.
 
     Raises:
-        WeightsError: a key is unknown or a noise buffer is missing (drawing new noise would change
-            every image).
+        WeightsError: a key is unknown or a noise buffer is missing.
     """
-    _check_kernels(state)
-    if latent_avg.ndim not in (1, 2) or not len(latent_avg):
-        raise WeightsError(
-            f"latent_avg should be (D,) or (N, D), the mean of the codes, "
-            f"got {tuple(latent_avg.shape)}"
-        )
-    if latent_avg.ndim == 2 and not (latent_avg == latent_avg[0]).all():
-        raise WeightsError(
-            "the rows of latent_avg differ; expected one mean of w, or the same one for every style"
-        )
-    rules: Rules = [
-        (r"style\.(\d+)\.(weight|bias)", r"mapping.\1.\2"),
-        (r"input\.input", "constant"),
-        (r"conv1\.(.+)", lambda match: f"layers.0.{_styled(match[1])}"),
-        (
-            r"convs\.(\d+)\.((?!conv\.blur).+)",
-            lambda match: f"layers.{int(match[1]) + 1}.{_styled(match[2])}",
-        ),
-        (r"to_rgb1\.(.+)", lambda match: f"to_rgb.0.{_styled(match[1])}"),
-        (
-            r"to_rgbs\.(\d+)\.((?!upsample).+)",
-            lambda match: f"to_rgb.{int(match[1]) + 1}.{_styled(match[2])}",
-        ),
-        (r"noises\.noise_(\d+)", r"layers.\1.noise"),
-        (r".+\.kernel", None),
-    ]
-    ours = renamed(state, rules, "rosinality generator")
-    layers = 1 + max(
-        (int(key.split(".")[1]) for key in ours if key.startswith("layers.")), default=-1
-    )
-    for index in range(layers):
-        if f"layers.{index}.noise" not in ours:
-            raise WeightsError(
-                f"rosinality generator: noise buffer noises.noise_{index} is missing; export the "
-                "checkpoint with its noise buffers, since new noise would change every image"
-            )
+    mean = mean_latent(latent_avg)
+    ours = _ROSINALITY(state)
     for key, tensor in ours.items():
         if key.endswith("conv.weight") and tensor.ndim == 5:
             ours[key] = tensor[0]
@@ -121,8 +202,53 @@ def generator_state(
             ours[key] = _reshaped(tensor, (), key)
         elif re.fullmatch(r"to_rgb\.\d+\.bias", key):
             ours[key] = _reshaped(tensor, (3,), key)
-    ours["latent_avg"] = latent_avg if latent_avg.ndim == 1 else latent_avg[0]
-    return generator_config(ours), ours
+    ours["latent_avg"] = mean
+    return _checked(ours, "noises.noise_{}"), ours
+
+
+def nvidia_generator_state(
+    state: Mapping[str, Tensor], *, clamp: float | None = None
+) -> tuple[GeneratorConfig, State]:
+    """Return config and state of an NVIDIA generator.
+
+    Both layouts hold the same numbers; theirs scales RGB styles where ours scales RGB weights, and
+    their clamp (conv_clamp) is part of our config.
+
+    Args:
+        state: its parameters and buffers, "mapping." and "synthesis." names.
+        clamp: conv_clamp of its blocks; None if it has none.
+
+    Raises:
+        WeightsError: it is conditional, of StyleGAN3 or another architecture, or lacks a noise
+            buffer.
+    """
+    if any(key.startswith("mapping.embed") for key in state):
+        raise WeightsError(
+            "this generator is conditional (it has mapping.embed); only unconditional ones can be "
+            "used"
+        )
+    if "synthesis.b4.const" not in state:
+        raise WeightsError(
+            "this generator is not a StyleGAN2 (it has no synthesis.b4.const); StyleGAN3 has no "
+            "features at fixed positions to edit"
+        )
+    if "mapping.w_avg" not in state:
+        raise WeightsError("this generator has no mapping.w_avg, the mean of its codes")
+    ours = _NVIDIA(state)
+    ours["constant"] = ours["constant"][None]
+    for key in [key for key in ours if key.endswith(".noise")]:
+        ours[key] = ours[key][None, None]
+    return _checked(ours, "of layer {}", clamp), ours
+
+
+def hammer_generator_state(state: Mapping[str, Tensor]) -> tuple[GeneratorConfig, State]:
+    """Return config and state of a StyleGAN2 generator in Hammer's layout (also GenForce's).
+
+    Raises:
+        WeightsError: a key is unknown, or another resampling filter is used.
+    """
+    ours = _HAMMER(state)
+    return _checked(ours, "of layer {}"), ours
 
 
 def _reshaped(tensor: Tensor, shape: tuple[int, ...], key: str) -> Tensor:
@@ -131,21 +257,22 @@ def _reshaped(tensor: Tensor, shape: tuple[int, ...], key: str) -> Tensor:
     return tensor.reshape(shape)
 
 
-def generator_config(state: Mapping[str, Tensor], *, clamp: float | None = None) -> GeneratorConfig:
-    """Read the sizes off a state in our layout.
-
-    Raises:
-        WeightsError: the tensors do not form a StyleGAN2 generator of a known width rule.
-    """
+def _checked(state: State, noise: str, clamp: float | None = None) -> GeneratorConfig:
+    """Read the sizes off a generator in our layout that has all its noise."""
+    layers = [int(key.split(".")[1]) for key in state if key.startswith("layers.")]
+    for index in range(max(layers, default=-1) + 1):
+        if f"layers.{index}.noise" not in state:
+            raise WeightsError(
+                f"noise buffer {noise.format(index)} is missing (use_noise was off, or the export "
+                "dropped it); new noise would change every image"
+            )
     try:
-        last = max(int(key.split(".")[1]) for key in state if key.startswith("layers."))
-        size = 4 << ((last + 1) // 2)
-        style_dim = state["latent_avg"].shape[0]
+        size = 4 << ((max(layers) + 1) // 2)
         config = GeneratorConfig(
             size=size,
-            style_dim=style_dim,
+            style_dim=state["latent_avg"].shape[0],
             mapping_layers=len([key for key in state if re.fullmatch(r"mapping\.\d+\.bias", key)]),
-            channel_base=state[f"layers.{last}.bias"].shape[0] * size,
+            channel_base=state[f"layers.{max(layers)}.bias"].shape[0] * size,
             channel_max=state["constant"].shape[1],
             clamp=clamp,
         )
@@ -157,120 +284,88 @@ def generator_config(state: Mapping[str, Tensor], *, clamp: float | None = None)
     return config
 
 
-def _styled(rest: str) -> str:
-    """Rename the inside of a styled layer or RGB layer."""
-    names = {
-        "conv.weight": "conv.weight",
-        "conv.modulation.weight": "conv.affine.weight",
-        "conv.modulation.bias": "conv.affine.bias",
-        "noise.weight": "noise_strength",
-        "activate.bias": "bias",
-        "bias": "bias",
-    }
-    if rest not in names:
-        raise WeightsError(f"rosinality generator: unknown tensor {rest!r} in a layer")
-    return names[rest]
+def ada_discriminator_state(
+    state: Mapping[str, Tensor], *, clamp: float | None = None
+) -> tuple[DiscriminatorConfig, State]:
+    """Return config and state of a stylegan2-ada discriminator.
 
+    Args:
+        state: its parameters and buffers.
+        clamp: conv_clamp of its blocks; None if it has none.
 
-def is_kernel(tensor: Tensor, gain: float = 1.0) -> bool:
-    """Tell whether a tensor holds the filter that our layers build themselves."""
-    kernel = blur_kernel(gain=gain)
-    return tensor.shape == kernel.shape and torch.allclose(tensor.float(), kernel)
-
-
-def _check_kernels(state: Mapping[str, Tensor]) -> None:
-    for key, tensor in state.items():
-        if key.endswith(".kernel") and not is_kernel(tensor, gain=4.0):
-            raise WeightsError(
-                f"{key}: another resampling filter than [1, 3, 3, 1] is not supported"
-            )
-
-
-def _iresnet_rules(prefix: str, stage: str) -> Rules:
-    def layer(match: re.Match[str]) -> str:
-        return (
-            f"{prefix}stages.{int(match[1]) - 1}.{match[2]}.branch."
-            f"{IRESNET_BRANCH[match[3]]}.{match[4]}"
-        )
-
-    def skip(match: re.Match[str]) -> str:
-        return f"{prefix}stages.{int(match[1]) - 1}.{match[2]}.skip.{match[3]}"
-
-    names = "|".join(IRESNET_BRANCH)
-    return [
-        (rf"{stage}([1-4])\.(\d+)\.({names})\.(\w+)", layer),
-        (rf"{stage}([1-4])\.(\d+)\.downsample\.(.+)", skip),
-    ]
-
-
-def _merger_rules(source: str, target: str) -> Rules:
-    return [
-        (rf"{source}conv\.(weight|bias)", rf"{target}merge.\1"),
-        (
-            rf"{source}body\.(\d+)\.body\.([0-5])\.(\w+)",
-            lambda match: f"{target}branches.{match[1]}.{CONTENT_BRANCH[int(match[2])]}.{match[3]}",
-        ),
-    ]
-
-
-def inverter_state(state: Mapping[str, Tensor]) -> State:
-    """Return the released Inverter's state.
-
-    Its prefix is 'inverter.' in a phase-2 file and 'encoder.' in a phase-1 file.
+    Raises:
+        WeightsError: it is conditional or of another architecture, or filters differently.
     """
-    rules: Rules = [
-        (r"fs_backbone\.conv\.(.+)", r"encoder.trunk.stem.\1"),
-        *_iresnet_rules("encoder.trunk.", r"fs_backbone\.block_"),
-        (r"fs_backbone\.content_layer\.(.+)", r"encoder.content.\1"),
-        (r"fs_backbone\.styles\.(.+)", r"encoder.styles.\1"),
-        *_merger_rules(r"fuser\.", "fuser.body."),
-    ]
-    return renamed(state, rules, "released Inverter")
+    found = (re.fullmatch(r"b(\d{1,6})\.fromrgb\.weight", key) for key in state)
+    sides = [int(match[1]) for match in found if match]
+    if len(sides) != 1:
+        raise WeightsError(
+            f"expected one fromrgb layer (the residual architecture), found {len(sides)}; "
+            "discriminators with skips to every resolution are not supported"
+        )
+    size = sides[0]
+    table = f"*.resample_filter !\nb{size}.fromrgb.* from_rgb.{{1}}\n"
+    for index in range(size.bit_length() - 3):
+        side = size >> index
+        table += f"b{side}.conv0.* blocks.{index}.conv1.{{1}}\n"
+        table += f"b{side}.conv1.* blocks.{index}.conv2.{{1}}\n"
+        table += f"b{side}.skip.* blocks.{index}.skip.{{1}}\n"
+    table += "b4.conv.* conv.{1}\nb4.fc.* hidden.{1}\nb4.out.* logit.{1}"
+    ours = KeyMap("stylegan2-ada discriminator", table)(state)
+    return _critic_config(ours, size, clamp), ours
 
 
-def feature_editor_state(state: Mapping[str, Tensor]) -> State:
-    """Return the released Feature Editor's state ('encoder.' of a phase-2 file)."""
-    return renamed(state, _merger_rules("", "body."), "released Feature Editor")
+def rosinality_discriminator_state(
+    state: Mapping[str, Tensor],
+) -> tuple[DiscriminatorConfig, State]:
+    """Return config and state of a rosinality discriminator.
+
+    Raises:
+        WeightsError: the state has another layout, or filters differently.
+    """
+    ours = _ROSINALITY_CRITIC(state)
+    blocks = sum(key.endswith(".skip.weight") for key in ours)
+    return _critic_config(ours, 4 << blocks, None), ours
 
 
-def _ir_rules(prefix: str) -> Rules:
-    return [
-        (r"input_layer\.(.+)", rf"{prefix}stem.\1"),
-        (
-            r"body\.(\d+)\.res_layer\.([0-5])\.(.+)",
-            lambda match: f"{prefix}blocks.{match[1]}.{IR_BRANCH[int(match[2])]}.{match[3]}",
-        ),
-        (r"body\.(\d+)\.shortcut_layer\.(.+)", rf"{prefix}blocks.\1.shortcut.\2"),
-    ]
+def _critic_config(ours: State, size: int, clamp: float | None) -> DiscriminatorConfig:
+    """Read the channels off the tensors: at full size for the base, at 4 px for the maximum."""
+    inner = [f"blocks.{index}.conv2.weight" for index in range(size.bit_length() - 3)]
+    for key in ("from_rgb.weight", "conv.weight", "logit.weight", *inner):
+        if key not in ours:
+            raise WeightsError(f"the discriminator has no {key}: the file is incomplete")
+    channel_max = ours["conv.weight"].shape[0]
+    counts = {size: ours["from_rgb.weight"].shape[0]}
+    counts |= {size >> (index + 1): ours[key].shape[0] for index, key in enumerate(inner)}
+    # Below the maximum, channels * side is the base; at it, any base large enough does.
+    below = [side * count for side, count in counts.items() if count < channel_max]
+    base = below[0] if below else size * channel_max
+    config = DiscriminatorConfig(size=size, channel_base=base, channel_max=channel_max, clamp=clamp)
+    if any(config.channels(side) != count for side, count in counts.items()):
+        raise WeightsError(f"channels {counts} do not follow min(max, base / side)")
+    return config
 
 
-def e4e_state(state: Mapping[str, Tensor]) -> State:
-    """Return a published e4e encoder's state ('encoder.' of its 'state_dict')."""
-    rules: Rules = [
-        *_ir_rules("trunk."),
-        (
-            r"styles\.(\d+)\.convs\.(\d+)\.(.+)",
-            lambda match: f"heads.{match[1]}.convs.{int(match[2]) // 2}.{match[3]}",
-        ),
-        (r"styles\.(\d+)\.linear\.(.+)", r"heads.\1.linear.\2"),
-        (r"latlayer1\.(.+)", r"lateral_middle.\1"),
-        (r"latlayer2\.(.+)", r"lateral_fine.\1"),
-    ]
-    return renamed(state, rules, "e4e encoder")
+def lpips_state(trunk: Mapping[str, Tensor], lin: Mapping[str, Tensor]) -> State:
+    """Return an Lpips state from two files.
+
+    Args:
+        trunk: torchvision's AlexNet or VGG16; its classifier is left out.
+        lin: the file of the lpips package for that trunk, 1x1 kernels, (1, C, 1, 1).
+
+    Raises:
+        WeightsError: a file has another layout.
+    """
+    weights = {key: value.flatten() for key, value in _LPIPS_WEIGHTS(lin).items()}
+    return {**_LPIPS_TRUNK(trunk), **weights}
 
 
-def ir_trunk_state(state: Mapping[str, Tensor]) -> State:
-    """Return the trunk of an ArcFace IR-SE50 file (its head left out)."""
-    return renamed(state, [*_ir_rules(""), (r"output_layer\..+", None)], "IR-SE50")
+def moco_state(state: Mapping[str, Tensor]) -> State:
+    """Return a MocoFeatures state from a MoCo checkpoint's state or the release's sequence.
 
+    The projection head and the momentum encoder are left out.
 
-def iresnet_trunk_state(state: Mapping[str, Tensor]) -> State:
-    """Return the trunk of an ArcFace iresnet50 file (its head left out)."""
-    rules: Rules = [
-        (r"conv1\.(.+)", r"stem.0.\1"),
-        (r"bn1\.(.+)", r"stem.1.\1"),
-        (r"prelu\.(.+)", r"stem.2.\1"),
-        *_iresnet_rules("", "layer"),
-        (r"(bn2|fc|features)\..+", None),
-    ]
-    return renamed(state, rules, "iresnet50")
+    Raises:
+        WeightsError: the state has another layout.
+    """
+    return _MOCO(without_prefix(state, MOCO_PREFIX) or state)

@@ -1,75 +1,108 @@
-"""A pickle reader that can only make data: it has no way to import or call anything.
+"""The standard Unpickler with a list of what it may make: data, and nothing that is run.
 
-A pickle is a program for a small stack machine. This is that machine, over `pickletools`' parser,
-without the parts that make pickles dangerous. A global becomes an opaque `Symbol` if the reader
-knows its name, else reading stops; a call is the reader's own harmless function; attributes can
-be set on nothing but the reader's own stand-ins. Memo slots, dictionary keys and sizes are
-limited, so that a small file cannot ask for much memory or time.
+A pickle is a program. Here each name in it stands for a function of ours or ends the reading, a
+call is a call of such a function, and attributes are set on our own stand-ins alone. What those
+functions take is chosen by the file, so they check it; an exception of any kind ends the reading.
+Steps and the bytes handed to calls are bounded by the file's size: sharing an argument a thousand
+times makes no thousand copies.
 """
 
 from __future__ import annotations
 
-import pickletools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+import math
+import pickle
+import re
+from argparse import Namespace
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from stylefeatureeditor.errors import WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import BinaryIO
 
-MAX_OPCODES = 5_000_000
+MAX_STEPS = 1_000_000
 MAX_ITEMS = 100_000
-
-# fmt: off
-_LITERALS = frozenset([
-    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
-    "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
-    "BYTEARRAY8", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
-])
-# fmt: on
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_EMPTY: dict[str, Callable[[], object]] = {
-    "EMPTY_LIST": list,
-    "EMPTY_DICT": dict,
-    "EMPTY_SET": set,
+MAX_NESTING = 64  # of modules in modules
+MAX_NAME_LENGTH = 2_000
+MAX_SIDES = 16  # of a tensor
+MAX_REPEATED_BYTES = 1 << 28  # of a tensor whose numbers share memory
+MAX_INTEGER_BITS = 128
+SLACK_BYTES = 1 << 20
+STORAGE_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
 }
-_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_PUTS = frozenset(["PUT", "BINPUT", "LONG_BINPUT"])
-_GETS = frozenset(["GET", "BINGET", "LONG_BINGET"])
-_KEY_TYPES = (str, bytes, int, float, type(None))
+
+
+class Refused(Exception):  # noqa: N818
+    """What the file does wrong, without its name: "uses a list as a key"."""
 
 
 @dataclass(frozen=True)
 class Symbol:
-    """An allowed global name, and what a call of it makes."""
+    """An allowed name, and what a call of it makes."""
 
     name: str
     make: Callable[..., object]
 
 
-class RestrictedUnpickler:
-    """Run one pickle; a subclass says which globals exist and what BUILD means for them."""
+@dataclass
+class Module:
+    """A network module without its class: a name and attributes."""
 
-    def __init__(self, stream: BinaryIO, title: str) -> None:
-        self.stream = stream
-        self.title = title  # the file, for messages
-        self.memo: dict[int, Any] = {}
-        self.stack: list[Any] = []
-        self.outer: list[list[Any]] = []  # the stacks below each MARK
+    class_name: str
+    state: dict[str, Any] = field(default_factory=dict)
 
-    def find(self, module: str, name: str) -> Symbol | None:
-        """Return what stands for `module.name`, or None to refuse it."""
-        raise NotImplementedError
 
-    def build(self, target: object, state: object) -> None:
-        """Give a stand-in its state, or raise."""
-        raise NotImplementedError
+@dataclass
+class DType:
+    """A numpy dtype of numbers: a code such as "f4" and a byte order."""
 
-    def persistent(self, key: object) -> object:
-        """Return the object kept outside the pickle under `key`, or raise."""
-        raise NotImplementedError
+    code: str
+    order: str = "="
+
+
+class Unpickler(pickle._Unpickler):
+    """Read one pickle.
+
+    Args:
+        stream: it may go on after the pickle.
+        size: bytes of the file.
+        title: the file, for messages.
+        known: name with its module -> what stands for it.
+        persistent: gives the object kept outside the pickle under a key; None refuses all keys.
+    """
+
+    stack: list[Any]
+    metastack: list[list[Any]]
+    append: Callable[[Any], None]
+    read: Callable[[int], bytes]
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        size: int,
+        title: str,
+        known: Mapping[str, Callable[..., object]],
+        persistent: Callable[[Any], object] | None = None,
+    ) -> None:
+        super().__init__(stream, encoding="latin1")
+        self.title, self.known, self.persistent = title, known, persistent
+        self.steps, self.bytes_left = 0, 2 * size + SLACK_BYTES
 
     def load(self) -> Any:
         """Return what the pickle describes.
@@ -78,186 +111,238 @@ class RestrictedUnpickler:
             WeightsError: it is damaged, or asks for anything but data.
         """
         try:
-            for count, (opcode, argument, _) in enumerate(pickletools.genops(self.stream)):
-                if count > MAX_OPCODES:
-                    self.refuse("is too long a pickle")
-                if opcode.name == "STOP":
-                    if self.outer or len(self.stack) != 1:
-                        self.refuse("is a damaged pickle")
-                    return self.stack.pop()
-                self.step(opcode.name, argument)
-            raise EOFError
-        except WeightsError:
-            raise
+            return super().load()
+        except Refused as error:
+            raise WeightsError(f"{self.title} {error}: nothing of it was loaded or run.") from error
         except Exception as error:
+            if isinstance(error, WeightsError):
+                raise
             raise WeightsError(
                 f"{self.title} is not a readable weight file: its pickle is damaged or truncated."
             ) from error
 
-    def refuse(self, what: str) -> NoReturn:
-        """Stop reading, with one sentence that names the file."""
-        raise WeightsError(f"{self.title} {what}: nothing of it was loaded or run.")
+    def find_class(self, module: str, name: str) -> Symbol:
+        """Return what stands for a name; numpy 2 and Python 2 call some modules otherwise."""
+        module = module.replace("numpy._core.", "numpy.core.").replace("__builtin__", "builtins")
+        if module == "__torch__" or module.startswith(("__torch__.", "torch.nn.modules.")):
+            return Symbol(name, lambda *_: Module(name))
+        if make := self.known.get(f"{module}.{name}"):
+            return Symbol(name, make)
+        raise Refused(f"asks for {module[:80]}.{name[:80]}, which could run code")
 
-    def step(self, opcode: str, argument: Any) -> None:
-        """Execute one instruction."""
-        stack = self.stack
-        if opcode in _LITERALS:
-            stack.append(argument)
-        elif opcode in _PUTS or opcode == "MEMOIZE":
-            slot = len(self.memo) if opcode == "MEMOIZE" else int(argument)
-            if not 0 <= slot <= len(self.memo):  # writers number their slots one after another
-                self.refuse(f"asks for memo slot {slot} out of order")
-            self.memo[slot] = stack[-1]
-        elif opcode in _GETS:
-            stack.append(self.memo[int(argument)])
-        elif opcode in _CONSTANTS:
-            stack.append(_CONSTANTS[opcode])
-        elif opcode in _EMPTY:
-            stack.append(_EMPTY[opcode]())
-        elif opcode in _TUPLES:
-            size = _TUPLES[opcode]
-            stack[-size:] = [tuple(stack[-size:])] if len(stack) >= size else self.underflow()
-        elif opcode not in ("PROTO", "FRAME"):
-            method = getattr(self, f"op_{opcode.lower()}", None)
-            if method is None:
-                self.refuse(f"uses the pickle instruction {opcode}, which no weight file needs")
-            method(argument)
+    def persistent_load(self, key: object) -> object:
+        """Return the object kept outside the pickle."""
+        if self.persistent is None:
+            raise Refused(f"keeps objects outside its pickle ({type(key).__name__})")
+        return self.persistent(key)
 
-    def underflow(self) -> NoReturn:
-        """The program takes more than it has put."""
-        self.refuse("is a damaged pickle")
+    def spend(self, *values: object) -> None:
+        """Count what a call may copy."""
+        sized = (bytes, bytearray, str, list, tuple, dict)
+        self.bytes_left -= sum(len(value) for value in values if isinstance(value, sized))
+        if self.bytes_left < 0:
+            raise Refused("describes more data than it holds")
 
-    def items(self) -> list[Any]:
-        """Everything above the last MARK."""
-        items, self.stack = self.stack, self.outer.pop()
-        return items
-
-    def key(self, key: object) -> Any:
-        """A key of a dictionary or an item of a set: only what hashes fast."""
-        if not isinstance(key, _KEY_TYPES):
-            self.refuse(f"uses a {type(key).__name__} as a key")
-        return key
-
-    def update(self, target: object, items: list[Any]) -> None:
-        """Put key, value, key, value into a dictionary."""
-        if not isinstance(target, dict) or len(items) % 2:
-            self.refuse("is a damaged pickle")
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            target[self.key(key)] = value
-
-    def op_mark(self, _: object) -> None:
-        """Open a group."""
-        self.outer.append(self.stack)
-        self.stack = []
-
-    def op_pop(self, _: object) -> None:
-        """Drop the top, which may be a mark."""
-        if self.stack:
-            self.stack.pop()
-        else:
-            self.items()
-
-    def op_pop_mark(self, _: object) -> None:
-        """Drop a group."""
-        self.items()
-
-    def op_dup(self, _: object) -> None:
-        """Repeat the top."""
-        self.stack.append(self.stack[-1])
-
-    def op_tuple(self, _: object) -> None:
-        """Close a group as a tuple."""
-        items = self.items()
-        self.stack.append(tuple(items))
-
-    def op_list(self, _: object) -> None:
-        """Close a group as a list."""
-        items = self.items()
-        self.stack.append(items)
-
-    def op_dict(self, _: object) -> None:
-        """Close a group as a dictionary."""
-        items = self.items()
-        self.stack.append({})
-        self.update(self.stack[-1], items)
-
-    def op_frozenset(self, _: object) -> None:
-        """Close a group as a set."""
-        items = self.items()
-        self.stack.append(frozenset(map(self.key, items)))
-
-    def op_append(self, _: object) -> None:
-        """Add one item to a list."""
-        self.extend([self.stack.pop()])
-
-    def op_appends(self, _: object) -> None:
-        """Add a group to a list."""
-        self.extend(self.items())
-
-    def extend(self, items: list[Any]) -> None:
-        """Add to the list on top; appending to anything else would be a call."""
-        if type(self.stack[-1]) is not list:
-            self.refuse(f"appends to a {type(self.stack[-1]).__name__}")
-        self.stack[-1].extend(items)
-
-    def op_additems(self, _: object) -> None:
-        """Add a group to a set."""
-        items = self.items()
-        if type(self.stack[-1]) is not set:
-            self.refuse(f"adds to a {type(self.stack[-1]).__name__}")
-        self.stack[-1].update(map(self.key, items))
-
-    def op_setitem(self, _: object) -> None:
-        """Set one item of a dictionary."""
-        value, key = self.stack.pop(), self.stack.pop()
-        self.update(self.stack[-1], [key, value])
-
-    def op_setitems(self, _: object) -> None:
-        """Set a group of items of a dictionary."""
-        items = self.items()
-        self.update(self.stack[-1], items)
-
-    def op_global(self, argument: str) -> None:
-        """Name something by `module name`."""
-        self.push_symbol(*argument.split(" ", 1))
-
-    def op_stack_global(self, _: object) -> None:
-        """Name something by two strings on the stack."""
-        name, module = self.stack.pop(), self.stack.pop()
-        self.push_symbol(module, name)
-
-    def push_symbol(self, module: str, name: str) -> None:
-        """Push the stand-in of a known global."""
-        if not isinstance(module, str) or not isinstance(name, str):
-            self.refuse("is a damaged pickle")
-        symbol = self.find(module, name)
-        if symbol is None:
-            self.refuse(f"asks for {module[:80]}.{name[:80]}, which could run code")
-        self.stack.append(symbol)
-
-    def op_reduce(self, _: object) -> None:
-        """Call a known global."""
+    def load_reduce(self) -> None:
+        """Call a known name."""
         arguments, symbol = self.stack.pop(), self.stack.pop()
         if not isinstance(symbol, Symbol) or not isinstance(arguments, tuple):
-            self.refuse("calls something that is not a known name")
-        self.stack.append(symbol.make(*arguments))
+            raise Refused("calls something that is not a known name")
+        self.spend(*arguments)
+        self.append(symbol.make(*arguments))
 
-    def op_newobj(self, _: object) -> None:
-        """Make an instance of a known global: for a stand-in, the same as a call."""
-        self.op_reduce(_)
+    def load_build(self) -> None:
+        """Give the stand-in on top its state."""
+        state, target = self.stack.pop(), self.stack[-1]
+        self.spend(*(state if isinstance(state, tuple) else (state,)))
+        if isinstance(target, np.ndarray):
+            _fill_array(target, state)
+        elif isinstance(target, DType):
+            match state:
+                case (int(), "<" | ">" | "|" | "=" as order, None, None, None, *_):
+                    target.order = order
+                case _:
+                    raise Refused("has a dtype of other things than numbers")
+        elif isinstance(target, Module | Namespace):
+            names = vars(target) if isinstance(target, Namespace) else target.state
+            names.update(_dictionary(state, str))
+        elif not isinstance(target, dict):  # attributes of a dictionary hold no data: dropped
+            raise Refused(f"sets attributes of a {type(target).__name__}")
 
-    def op_build(self, _: object) -> None:
-        """Give the object on top its state."""
-        state = self.stack.pop()
-        self.build(self.stack[-1], state)
+    load_newobj = load_reduce  # for a stand-in, an instance is the result of a call
 
-    def op_persid(self, argument: str) -> None:
-        """Fetch an object kept elsewhere, by a text key."""
-        self.stack.append(self.persistent(argument))
+    def load_bytearray8(self) -> None:
+        """Take bytes that are there; the standard reader makes room for all that are promised."""
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
 
-    def op_binpersid(self, _: object) -> None:
-        """Fetch an object kept elsewhere."""
-        self.stack.append(self.persistent(self.stack.pop()))
+
+def _checked_step(step: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The step, if it is not one too many and puts what hashes fast where it belongs."""
+    keys, place, kind = _PUTS.get(step.__name__, (slice(0), None, object))
+
+    def run(reader: Unpickler) -> None:
+        reader.steps += 1
+        if reader.steps > MAX_STEPS:
+            raise Refused("is too long a pickle")
+        target = reader.metastack[-1][-1] if place == 0 else place and reader.stack[place]
+        if not isinstance(target, kind):
+            raise Refused(f"adds to a {type(target).__name__}")
+        for key in reader.stack[keys]:  # the hash of tuples in tuples would take for ever
+            if not isinstance(key, str | bytes | int | float | None):
+                raise Refused(f"uses a {type(key).__name__} as a key")
+        step(reader)
+        top = reader.stack[-1] if reader.stack else None
+        if type(top) is int and top.bit_length() > MAX_INTEGER_BITS:  # it could not be printed
+            raise Refused("holds a number of too many digits")
+
+    return run
+
+
+# Steps that put something into something: where its keys stand, where it (0: below the mark) and
+# what it must be.
+_PUTS: dict[str, tuple[slice, int | None, type]] = {
+    "load_append": (slice(0), -2, list),
+    "load_appends": (slice(0), 0, list),
+    "load_setitem": (slice(-2, -1), -3, dict),
+    "load_setitems": (slice(0, None, 2), 0, dict),
+    "load_dict": (slice(0, None, 2), None, object),
+    "load_additems": (slice(None), 0, set),
+    "load_frozenset": (slice(None), None, object),
+}
+_WITHOUT = frozenset(
+    "INST OBJ NEWOBJ_EX EXT1 EXT2 EXT4 NEXT_BUFFER READONLY_BUFFER".split()  # noqa: SIM905
+)
+_steps = pickle._Unpickler.dispatch
+Unpickler.dispatch = {
+    code: _checked_step(getattr(Unpickler, step.__name__))
+    for code, step in _steps.items()
+    if code not in {getattr(pickle, name)[0] for name in _WITHOUT}
+}
+
+
+def _fill_array(array: np.ndarray, state: object) -> None:
+    """Give an empty array its numbers: (version, shape, dtype, column order, bytes)."""
+    match state:
+        case (int(version), tuple(shape), DType() as dtype, bool(fortran), bytes() | str() as data):
+            kind = _checked(shape, dtype, data)
+            raw = data.encode("latin-1") if isinstance(data, str) else data
+            array.__setstate__((version, shape, kind, fortran, raw))  # type: ignore[arg-type]
+        case _:
+            raise Refused("has a damaged array")
+
+
+def _array_from_buffer(data: bytes, dtype: DType, shape: tuple[int, ...], order: str) -> np.ndarray:
+    kind = _checked(shape, dtype, data)
+    return np.frombuffer(bytearray(data), kind).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _scalar(dtype: DType, data: bytes | str) -> int | float | bool | complex:
+    raw = data.encode("latin-1") if isinstance(data, str) else bytes(data)
+    return np.frombuffer(raw, _checked((), dtype, raw))[0].item()
+
+
+def _checked(shape: Any, dtype: DType, data: Any) -> np.dtype:
+    """Return numpy's dtype if the bytes fill the shape."""
+    kind = np.dtype(dtype.order + dtype.code)
+    _check_sides(shape)
+    if math.prod(shape) * kind.itemsize != len(data):
+        raise Refused("has an array whose bytes do not fill its shape")
+    return kind
+
+
+def _check_sides(*numbers: Any) -> None:
+    for sides in numbers:
+        if len(sides) > MAX_SIDES or not all(type(side) is int and side >= 0 for side in sides):
+            raise ValueError("no shape")
+
+
+def _dtype(code: str, *_: object) -> DType:
+    if not re.fullmatch(r"[biufc][0-9]{1,2}|\?", code):
+        raise Refused("has an array of other things than numbers")
+    return DType("b1" if code == "?" else code)
+
+
+def _tensor(memory: Tensor, offset: int, size: Any, stride: Any, *_: object) -> Tensor:
+    """The one way to a tensor: dense, on the CPU, inside the flat `memory` it looks at."""
+    if not isinstance(memory, Tensor) or memory.ndim != 1:
+        raise TypeError("a tensor needs memory")
+    _check_sides((offset,), size, stride)
+    last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
+    count = math.prod(size)
+    most = max(memory.nbytes, MAX_REPEATED_BYTES)
+    if count * memory.itemsize > most or (count and last >= memory.numel()):
+        raise ValueError("the tensor is larger than its memory")
+    return memory.as_strided(tuple(size), tuple(stride), offset)
+
+
+def _dictionary(items: object = (), keys: Any = (str, int)) -> dict[Any, Any]:
+    """An ordered dictionary; the protocols before 2 give it its items as pairs."""
+    if not isinstance(items, list | tuple | dict):
+        raise TypeError("not the items of a dictionary")
+    result: dict[Any, Any] = {}
+    for key, value in items.items() if isinstance(items, dict) else items:
+        if not isinstance(key, keys):
+            raise Refused(f"uses a {type(key).__name__} as a name")
+        result[key] = value
+    return result
+
+
+def _encoded(text: str, encoding: str = "latin1") -> bytes:
+    """Python 2 pickles write bytes as a call of _codecs.encode."""
+    if encoding not in ("latin1", "latin-1"):
+        raise ValueError("not an encoding of bytes")
+    return text.encode("latin-1")
+
+
+def _persistent_object(meta: Any) -> Module:
+    """torch_utils.persistence of NVIDIA: keep the class name and state, never the source code."""
+    if meta["type"] != "class" or not isinstance(meta["class_name"], str):
+        raise TypeError("not a persistent class")
+    return Module(meta["class_name"], _dictionary(meta["state"], str))
+
+
+def _tensorflow_network(*_: object) -> None:
+    raise Refused(
+        "is a network of the TensorFlow StyleGAN2; take the same model from stylegan2-ada-pytorch, "
+        "or convert it with that project's legacy.py"
+    )
+
+
+def _same(value: object, *_: object) -> object:
+    return value
+
+
+def _empty_array(*_: object) -> np.ndarray:
+    return np.empty(0, np.uint8)
+
+
+KNOWN: dict[str, Callable[..., object]] = {
+    "numpy.core.multiarray._reconstruct": _empty_array,
+    "numpy.core.multiarray.scalar": _scalar,
+    "numpy.core.numeric._frombuffer": _array_from_buffer,
+    "numpy.ndarray": _empty_array,
+    "numpy.dtype": _dtype,
+    "_codecs.encode": _encoded,
+    "builtins.bytes": lambda: b"",
+    "builtins.set": lambda items=(): {*_dictionary([(item, None) for item in items])},
+    "collections.OrderedDict": _dictionary,
+    "argparse.Namespace": lambda: Namespace(),
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_parameter": _same,
+    "torch.Size": lambda sizes=(): tuple(sizes),
+    "torch.device": _same,
+    **{f"torch.{name}": lambda: None for name in ("float16", "float32", "float64")},
+    **{f"torch.{name}": lambda: None for name in STORAGE_DTYPES},
+    "torch_utils.persistence._reconstruct_persistent_obj": _persistent_object,
+    "dnnlib.util.EasyDict": _dictionary,
+    "dnnlib.EasyDict": _dictionary,
+    "dnnlib.tflib.network.Network": _tensorflow_network,
+    "torch.jit._pickle.restore_type_tag": _same,
+    **{
+        f"torch.jit._pickle.build_{kind}list": _same for kind in ["int", "double", "bool", "tensor"]
+    },
+}
 
 
 def check_size(value: object, title: str) -> None:
@@ -269,12 +354,47 @@ def check_size(value: object, title: str) -> None:
     while pending:
         item = pending.pop()
         count += 1
-        if isinstance(item, dict):
-            children = list(item.values())
-        elif isinstance(item, list | tuple | set | frozenset):
-            children = list(item)
-        else:
+        if isinstance(item, Namespace):
+            item = vars(item)
+        children = list(item.values()) if isinstance(item, dict) else item
+        if not isinstance(children, list | tuple | set | frozenset):
             continue
         if count + len(pending) + len(children) > MAX_ITEMS:
             raise WeightsError(f"{title} describes endlessly nested data: nothing of it was used.")
         pending.extend(children)
+
+
+def module_tensors(module: Module, title: str, *, script: bool = False) -> dict[str, Tensor]:
+    """Return the state dict of a module: parameters and saved buffers by dotted name.
+
+    Args:
+        module: of torch's or NVIDIA's modules, which keep tensors and modules in tables; of a
+            TorchScript, where every attribute counts.
+        title: the file, for messages.
+        script: it is a TorchScript.
+
+    Raises:
+        WeightsError: modules hold themselves, or are too many.
+    """
+    tensors: dict[str, Tensor] = {}
+    pending = [("", module, 0)]
+    visits = 0
+    while pending:
+        prefix, current, depth = pending.pop()
+        visits += 1
+        too_many = max(visits, len(pending), len(tensors)) > MAX_ITEMS
+        if too_many or depth > MAX_NESTING or len(prefix) > MAX_NAME_LENGTH:
+            raise WeightsError(f"{title} describes endlessly nested modules.")
+        groups = [current.state.get(key) or {} for key in ("_parameters", "_buffers", "_modules")]
+        if script:
+            groups = [current.state, {}, current.state]
+        if not all(isinstance(group, dict) for group in groups):
+            raise WeightsError(f"{title} has a damaged network {module.class_name}.")
+        left_out = current.state.get("_non_persistent_buffers_set") or ()
+        saved = {name: value for name, value in groups[1].items() if name not in left_out}
+        for name, value in {**groups[0], **saved}.items():
+            if isinstance(value, Tensor):
+                tensors[f"{prefix}{name}"] = value
+        inner = [(k, v) for k, v in groups[2].items() if isinstance(v, Module)]
+        pending.extend((f"{prefix}{k}.", v, depth + 1) for k, v in reversed(inner))
+    return tensors

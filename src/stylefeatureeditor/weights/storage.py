@@ -7,7 +7,6 @@ that was saved would not draw what it drew before.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-HASH_CHUNK_BYTES = 1 << 20
 MAX_HEADER_BYTES = 8 << 20  # of safetensors; ours have some hundred bytes per tensor
 MAX_JSON_BYTES = 8 << 20
 ALIGNMENT = 64  # bytes
@@ -180,19 +178,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: expected a JSON object, got {type(content).__name__}.")
     return content
-
-
-def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _reason(error: Exception) -> str:

@@ -5,22 +5,16 @@
 `read_numpy_pickle`  small pickles of numpy arrays (StyleCLIP's channel statistics)
 `read_array`         .npy
 
-torch.save files go through torch.load with weights_only=True; every other pickle goes through
-`restricted.py`, where only the names listed here exist, each standing for a function of ours.
-NVIDIA's pickles carry the source code of their networks (`module_src`): it is ignored, never
-compiled; class name, arguments and tensors are all that is kept.
+All pickles go through `restricted.py`. NVIDIA's carry the source code of their networks
+(`module_src`), TorchScript archives that of their modules: it is ignored, never compiled.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import mmap
-import re
-import tarfile
-import warnings
 import zipfile
-from argparse import Namespace
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +24,24 @@ from torch import Tensor
 
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.files import DAMAGED_ZIP
-from stylefeatureeditor.weights import stand_ins
-from stylefeatureeditor.weights.restricted import RestrictedUnpickler, Symbol, check_size
-from stylefeatureeditor.weights.stand_ins import Module
+from stylefeatureeditor.weights.restricted import (
+    KNOWN,
+    STORAGE_DTYPES,
+    Module,
+    Refused,
+    Symbol,
+    Unpickler,
+    check_size,
+    module_tensors,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-    from typing import BinaryIO
 
-TENSORFLOW_NETWORK = ("dnnlib.tflib.network", "Network")
+ZIP_START = b"PK\x03\x04"
+LEGACY_START = 0x1950A86A20F9469CFC6C  # the first number of torch.save's format before zip
+TAR_MARK = (257, b"ustar")
 
 
 @dataclass(frozen=True)
@@ -64,33 +67,16 @@ def read_torch(path: Path) -> Any:
 
     Raises:
         WeightsError: the file is missing, damaged, of an old or foreign format, or asks for
-            anything but tensors and plain data.
+            anything but dense tensors and plain data.
     """
-    try:
-        with path.open("rb") as file:
-            if not file.read(4).startswith(b"PK\x03\x04"):
-                return _load_tensors_only(file, str(path))
-        with zipfile.ZipFile(path) as archive:
-            _check_members(archive, path)
-            names = archive.namelist()
-            if any(name.endswith("/constants.pkl") or name == "constants.pkl" for name in names):
-                return _read_torchscript(archive, str(path))
-        return _torch_load(path, str(path), mapped=True)
-    except WeightsError:
-        raise
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except DAMAGED_ZIP as error:
-        raise WeightsError(f"{path} is a truncated or damaged checkpoint.") from error
-
-
-def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
-    """Refuse members that unfold to more than the file: torch stores each, once, as it is."""
-    code = (".py", ".debug_pkl")  # TorchScript's, which is never read
-    members = [item for item in archive.infolist() if not item.filename.endswith(code)]
-    packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
-    if packed or sum(member.file_size for member in members) > path.stat().st_size:
-        raise WeightsError(f"{path} has compressed or overlapping members: save it again.")
+    with _opened(path) as (file, size):
+        if file.read(4) == ZIP_START:
+            content = _read_archive(path, file, size)
+        else:
+            file.seek(0)
+            content = _read_legacy(file, size, str(path))
+    check_size(content, str(path))
+    return content
 
 
 def read_nvidia_pickle(path: Path) -> dict[str, NvidiaModule]:
@@ -100,14 +86,18 @@ def read_nvidia_pickle(path: Path) -> dict[str, NvidiaModule]:
         WeightsError: the file is missing, damaged, holds no such networks, comes from the
             TensorFlow version, or asks for anything but known data.
     """
-    content = _run(_NvidiaUnpickler, path)
+    content = _read_pickle(path)
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds a {type(content).__name__}, not StyleGAN networks.")
-    networks = {
-        name: _nvidia_module(module, str(path))
-        for name, module in content.items()
-        if isinstance(name, str) and isinstance(module, Module)
-    }
+    networks = {}
+    for name, module in content.items():
+        if isinstance(name, str) and isinstance(module, Module):
+            kwargs = module.state.get("_init_kwargs", {})
+            if not isinstance(kwargs, dict):
+                raise WeightsError(f"{path} has a damaged network {module.class_name}.")
+            check_size(kwargs, str(path))
+            tensors = module_tensors(module, str(path))
+            networks[name] = NvidiaModule(module.class_name, kwargs, tensors)
     if not networks:
         raise WeightsError(
             f"{path} holds no networks: expected a .pkl of stylegan2-ada-pytorch or stylegan3."
@@ -121,7 +111,9 @@ def read_numpy_pickle(path: Path) -> Any:
     Raises:
         WeightsError: the file is missing, damaged, or asks for anything else.
     """
-    content = _run(_NumpyUnpickler, path)
+    content = _read_pickle(path)
+    if not isinstance(content, list | tuple | dict | np.ndarray):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, not arrays of numbers.")
     check_size(content, str(path))
     return content
 
@@ -143,157 +135,121 @@ def read_array(path: Path) -> np.ndarray:
     return array
 
 
-class _NumpyUnpickler(RestrictedUnpickler):
-    """Knows numpy arrays and plain data."""
-
-    symbols = stand_ins.NUMPY
-
-    def find(self, module: str, name: str) -> Symbol | None:
-        return self.symbols.get(f"{module}.{name}")
-
-    def build(self, target: object, state: object) -> None:
-        if isinstance(target, stand_ins.DType):
-            target.build(state)
-        elif isinstance(target, np.ndarray):
-            stand_ins.fill_array(target, state)
-        elif isinstance(target, Module):
-            target.build(state)
-        elif not isinstance(target, dict):  # attributes of a dictionary hold no data: dropped
-            self.refuse(f"sets attributes of a {type(target).__name__}")
-
-    def persistent(self, key: object) -> object:
-        self.refuse(f"keeps objects outside its pickle ({type(key).__name__})")
-
-
-class _NvidiaUnpickler(_NumpyUnpickler):
-    """Knows the networks of torch_utils.persistence, and the tensors inside them."""
-
-    symbols = stand_ins.NUMPY | stand_ins.TORCH | stand_ins.NVIDIA
-
-    def find(self, module: str, name: str) -> Symbol | None:
-        if (module, name) == TENSORFLOW_NETWORK:
-            self.refuse(
-                "is a network of the TensorFlow StyleGAN2; take the same model from "
-                "stylegan2-ada-pytorch, or convert it with that project's legacy.py"
-            )
-        if f"{module}.{name}" == "torch.storage._load_from_bytes":
-            return Symbol(name, self.load_storage)
-        if module.startswith("torch.nn.modules."):
-            return Symbol(name, lambda *_: Module(name))
-        return super().find(module, name)
-
-    def load_storage(self, blob: bytes) -> Tensor:
-        """Read a tensor's memory, which is a torch.save file inside the pickle."""
-        storage = _load_tensors_only(io.BytesIO(blob), self.title)
-        if not isinstance(storage, torch.TypedStorage):
-            self.refuse("has something other than numbers inside a tensor")
-        return torch.empty(0, dtype=storage.dtype).set_(storage)
-
-
-class _TorchScriptUnpickler(_NumpyUnpickler):
-    """Knows the modules of a TorchScript archive as bare attributes; its code is not looked at."""
-
-    symbols = stand_ins.TORCH | stand_ins.TORCHSCRIPT
-
-    def __init__(self, stream: BinaryIO, title: str, archive: zipfile.ZipFile, root: str) -> None:
-        super().__init__(stream, title)
-        self.archive = archive
-        self.root = root
-        self.memories: dict[str, Tensor] = {}
-
-    def find(self, module: str, name: str) -> Symbol | None:
-        if module == "__torch__" or module.startswith("__torch__."):
-            return Symbol(name, lambda *_: Module(name))
-        dtype = stand_ins.STORAGE_DTYPES.get(name) if module == "torch" else None
-        if dtype is not None:
-            return Symbol(name, lambda: dtype)
-        return super().find(module, name)
-
-    def persistent(self, key: object) -> Tensor:
-        """Return the flat memory that ("storage", type, name, device, length) points to."""
-        match key:
-            case ("storage", Symbol(make=make), str(name), str(_), int(length)):
-                dtype = make()
-            case _:
-                self.refuse("has a damaged pointer to a tensor")
-        if not isinstance(dtype, torch.dtype):
-            self.refuse("has a damaged pointer to a tensor")
-        if name not in self.memories:
-            member = self.archive.getinfo(f"{self.root}data/{name}")
-            stored = member.compress_type == zipfile.ZIP_STORED
-            if not stored or member.file_size != length * dtype.itemsize:
-                self.refuse(f"has a damaged tensor {name[:20]}")
-            data = bytearray(self.archive.read(member))
-            self.memories[name] = torch.frombuffer(data, dtype=dtype) if length else torch.empty(0)
-        return self.memories[name]
-
-
-def _run(reader: type[RestrictedUnpickler], path: Path) -> Any:
-    """Run `reader` over a whole file, mapped so that it is copied once."""
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[io.BufferedReader, int]]:
+    """Open a file that holds something; give it and its size."""
     try:
         with path.open("rb") as file:
-            if path.stat().st_size == 0:
+            size = path.stat().st_size
+            if size == 0:
                 raise WeightsError(f"{path} is empty.")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
-                return reader(stream, str(path)).load()  # type: ignore[arg-type]
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-def _nvidia_module(module: Module, title: str) -> NvidiaModule:
-    kwargs = module.state.get("_init_kwargs", {})
-    if not isinstance(kwargs, dict):
-        raise WeightsError(f"{title} has a damaged network {module.class_name}.")
-    check_size(kwargs, title)
-    return NvidiaModule(module.class_name, kwargs, stand_ins.module_tensors(module, title))
-
-
-def _read_torchscript(archive: zipfile.ZipFile, title: str) -> dict[str, Tensor]:
-    root = next(
-        name.removesuffix("data.pkl")
-        for name in [*archive.namelist(), "data.pkl"]
-        if name == "data.pkl" or name.endswith("/data.pkl")
-    )
-    try:
-        order = f"{root}byteorder"
-        if order in archive.namelist() and archive.read(order) != b"little":
-            raise WeightsError(f"{title} was written on a big-endian machine: export it again.")
-        with archive.open(f"{root}data.pkl") as member:
-            pickle = io.BytesIO(member.read())
+            yield file, size
     except WeightsError:
         raise
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
     except DAMAGED_ZIP as error:
-        raise WeightsError(f"{title} is a truncated or damaged TorchScript archive.") from error
-    module = _TorchScriptUnpickler(pickle, title, archive, root).load()
-    if not isinstance(module, Module):
-        raise WeightsError(f"{title} is a TorchScript archive without a module.")
-    tensors = stand_ins.attribute_tensors(module, title)
+        raise WeightsError(f"{path} is a truncated or damaged checkpoint.") from error
+
+
+def _read_pickle(path: Path) -> Any:
+    """Read a bare pickle, mapped, so that it is copied once."""
+    title = str(path)
+
+    def load_storage(blob: bytes) -> Tensor:
+        """Read a tensor's memory, which is a torch.save file inside the pickle."""
+        memory = _read_legacy(io.BytesIO(blob), len(blob), title)
+        if not isinstance(memory, Tensor):
+            raise Refused("has something other than numbers inside a tensor")
+        return memory
+
+    known = {**KNOWN, "torch.storage._load_from_bytes": load_storage}
+    with (
+        _opened(path) as (file, size),
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream,
+    ):
+        return Unpickler(stream, size, title, known).load()  # type: ignore[arg-type]
+
+
+def _read_archive(path: Path, file: io.BufferedReader | io.BytesIO, size: int) -> Any:
+    """Read torch.save's zip, or a TorchScript, whose tensors stand in the same way."""
+    title = str(path)
+    with zipfile.ZipFile(file) as archive:
+        code = (".py", ".debug_pkl")  # TorchScript's, which is never read
+        members = {m.filename: m for m in archive.infolist() if not m.filename.endswith(code)}
+        packed = any(m.compress_type != zipfile.ZIP_STORED for m in members.values())
+        if packed or sum(m.file_size for m in members.values()) > size:
+            raise WeightsError(f"{path} has compressed or overlapping members: save it again.")
+        ends = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
+        root = ends[0].removesuffix("data.pkl")
+        if f"{root}byteorder" in members and archive.read(f"{root}byteorder") != b"little":
+            raise WeightsError(f"{path} was written on a big-endian machine: save it again.")
+        pickle = archive.read(f"{root}data.pkl")
+    mapped = torch.UntypedStorage.from_file(title, shared=False, nbytes=size)
+
+    def storage(key: object) -> Tensor:
+        dtype, name, length = _pointer(key)
+        member = members[f"{root}data/{name}"]
+        file.seek(member.header_offset)
+        head = file.read(30)  # its last four bytes: lengths of the name and the rest
+        start = member.header_offset + 30 + sum(np.frombuffer(head[26:], "<u2").tolist())
+        end = start + member.file_size
+        if member.file_size != length * dtype.itemsize or end > size:
+            raise Refused(f"has a damaged tensor {name[:20]}")
+        empty = torch.empty(0, dtype=dtype)
+        return empty.set_(mapped[start:end]) if length else empty
+
+    content = Unpickler(io.BytesIO(pickle), len(pickle), title, KNOWN, storage).load()
+    if f"{root}constants.pkl" not in members:
+        return content
+    if not isinstance(content, Module):
+        raise WeightsError(f"{path} is a TorchScript archive without a module.")
+    tensors = module_tensors(content, title, script=True)
     if not tensors:
-        raise WeightsError(f"{title} is a TorchScript archive without parameters: is it frozen?")
+        raise WeightsError(f"{path} is a TorchScript archive without parameters: is it frozen?")
     return tensors
 
 
-def _load_tensors_only(file: BinaryIO, title: str) -> Any:
-    """Read the old torch.save format; the still older tar format runs code, so it is refused."""
-    file.seek(0)
-    if tarfile.is_tarfile(file):
+def _pointer(key: object) -> tuple[torch.dtype, str, int]:
+    """Type, name and length of ("storage", type, name, device, length), a tensor's flat memory."""
+    match key:
+        case ("storage", Symbol(name=kind), str(name), str(_), int(length), *rest):
+            if length >= 0 and rest in ([], [None]):  # old files can name a part of another memory
+                return STORAGE_DTYPES[kind], name, length
+    raise Refused("has a damaged pointer to a tensor")
+
+
+def _read_legacy(file: io.BufferedReader | io.BytesIO, size: int, title: str) -> Any:
+    """Read torch.save's older format: five pickles, then the bytes of each storage in turn."""
+    file.seek(TAR_MARK[0])
+    if file.read(5) == TAR_MARK[1]:
         raise WeightsError(f"{title} is a checkpoint of torch before 0.1.10 (tar): save it again.")
     file.seek(0)
-    return _torch_load(file, title, mapped=False)
+    memories: dict[str, Tensor] = {}
+    left = size
 
+    def storage(key: object) -> Tensor:
+        nonlocal left
+        dtype, name, length = _pointer(key)
+        if name not in memories:
+            left -= length * dtype.itemsize
+            if left < 0:
+                raise Refused(f"has a damaged tensor {name[:20]}")
+            memories[name] = torch.empty(length, dtype=dtype)
+        return memories[name]
 
-def _torch_load(source: Path | BinaryIO, title: str, *, mapped: bool) -> Any:
-    # rosinality's training saves its argparse.Namespace beside the weights: bare attributes.
-    allow = getattr(torch.serialization, "safe_globals", lambda _: contextlib.nullcontext())
-    try:
-        with allow([Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:
-        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if asked:
-            raise WeightsError(
-                f"{title} asks for {asked[1]}, which could run code: nothing of it was loaded or "
-                "run."
-            ) from error
-        raise WeightsError(f"{title} is not a complete torch checkpoint.") from error
+    def load() -> Any:
+        return Unpickler(file, size, title, KNOWN, storage).load()
+
+    if load() != LEGACY_START:
+        raise WeightsError(f"{title} is not a complete torch checkpoint.")
+    _, system, content, names = load(), load(), load(), load()
+    little = isinstance(system, dict) and system.get("little_endian", True)
+    if names != sorted(memories) or not little:
+        raise WeightsError(f"{title} is not a complete torch checkpoint of our byte order.")
+    for name in names:
+        data = memories[name].view(torch.uint8).numpy().data
+        length = int.from_bytes(file.read(8), "little")
+        if length != memories[name].numel() or file.readinto(data) != len(data):
+            raise WeightsError(f"{title} is a truncated or damaged checkpoint.")
+    return content

@@ -1,0 +1,97 @@
+"""What `sfe directions fit` is asked for, and which wishes contradict each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stylefeatureeditor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+FACES_MEASURED = 24  # that a range is measured on
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRequest:
+    """Directions to find, by the names and with the defaults of the command's flags.
+
+    Raises:
+        ConfigError: no way to find directions is given, or more than one, or one lacks something.
+    """
+
+    name: str | None = None
+    data: Sequence[str] | None = None
+    where: Sequence[tuple[str, str]] = ()
+    labels: Path | None = None
+    column: str | None = None
+    classifier: Path | None = None
+    reverse: bool = False
+    without: Sequence[str] = ()
+    method: str = "logistic"
+    per_style: bool = False
+    mirror: int | None = None
+    pca: int | None = None
+    sefa: int | None = None
+    layers: tuple[int, int] | None = None
+    samples: int = 4000
+
+    def __post_init__(self) -> None:
+        of_photos = self.data and self.mirror is None
+        ways = [self.pca, self.sefa, self.mirror, (self.classifier or of_photos) or None]
+        has_attribute = ways[3] is not None
+        count = sum(way is not None for way in ways)
+        _refuse(
+            count != 1 or (self.data and (self.pca or self.sefa)),
+            "say how to find directions: --data with labels, --classifier, --mirror with --data, "
+            "--pca or --sefa",
+        )
+        of_labels = (self.column, self.reverse, self.without, self.labels, self.per_style)
+        _refuse(
+            not has_attribute and any(of_labels),
+            "--column, --reverse, --without, --labels and --per-style are of directions with an "
+            "attribute, not of --mirror, --pca and --sefa",
+        )
+        learns = self.method == "learned"
+        _refuse(
+            self.mirror is not None and not self.data,
+            "--mirror needs photos: say which with --data",
+        )
+        _refuse(
+            learns and not self.classifier,
+            "a direction is learned from a classifier: pass --classifier",
+        )
+        _refuse(
+            has_attribute and not (self.name and self.column),
+            "a direction from labels needs --name and --column",
+        )
+        _refuse(
+            self.labels and (learns or not self.data),
+            "--labels are of photos with --data, and --method learned reads none",
+        )
+        _refuse(
+            self.samples < FACES_MEASURED,
+            f"--samples must be at least {FACES_MEASURED}, got {self.samples}",
+        )
+        _refuse(
+            self.per_style and not self.data,
+            "generated codes have one style for all layers: --per-style needs --data",
+        )
+
+    @staticmethod
+    def of(flags: Mapping[str, Any]) -> FitRequest:
+        """Return the request that the flags of the command make."""
+        names = FitRequest.__dataclass_fields__
+        return FitRequest(**{name: value for name, value in flags.items() if name in names})
+
+    @property
+    def attribute(self) -> str:
+        """The attribute that the direction brings, as a classifier calls it: "-Young" is old."""
+        return f"-{self.column}" if self.reverse else str(self.column)
+
+
+def _refuse(is_so: object, sentence: str) -> None:
+    if is_so:
+        raise ConfigError(sentence)

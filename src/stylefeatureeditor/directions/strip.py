@@ -1,0 +1,58 @@
+"""A strip of one face: how it was, and what several strengths of a direction make of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+
+from stylefeatureeditor.errors import FaceError
+from stylefeatureeditor.photo.contact_sheet import draw_strip
+from stylefeatureeditor.photo.image import to_uint8
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stylefeatureeditor.editor import Editor, Edits
+    from stylefeatureeditor.inversion.record import Inversion
+    from stylefeatureeditor.masks.edit_mask import Mask
+
+AT_A_TIME = 4  # strengths
+
+
+def strip_of(
+    editor: Editor,
+    inversion: Inversion,
+    name: str,
+    strengths: Sequence[float],
+    *,
+    edits: Edits,
+    mask: Mask | None,
+) -> Image.Image:
+    """Return the labelled crops, the unedited one first.
+
+    Args:
+        editor: of the model that made the inversion.
+        inversion: of one face.
+        name: the direction.
+        strengths: of it, from left to right.
+        edits: others, which hold for all of them.
+        mask: as in `Editor.edit`.
+
+    Raises:
+        FaceError: there are several faces.
+        DirectionError, MaskError: as `Editor.edit`.
+    """
+    if len(inversion) > 1:
+        raise FaceError("a strip shows one face: choose it first, as with --face 1")
+    # An inversion of an aligned tensor does not keep it.
+    crops = [face.pixels for face in inversion.faces] or [editor.method.reconstruct(inversion)]
+    tiles = [("photo", Image.fromarray(to_uint8(crops[0])[0]))]
+    for first in range(0, len(strengths), AT_A_TIME):
+        some = strengths[first : first + AT_A_TIME]
+        moves: dict[Any, Any] = {**edits, name: torch.tensor(some)}
+        result = editor.edit(inversion, moves, mask=mask, blend="none")
+        labels = [f"{name} {strength:g}" for strength in some]
+        tiles += zip(labels, result.crops, strict=True)
+    return draw_strip(tiles)

@@ -1,0 +1,58 @@
+"""The names of directions, read without torch: what a command refuses before it loads a model."""
+
+from __future__ import annotations
+
+import re
+import sys
+from difflib import get_close_matches
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from stylefeatureeditor.errors import DirectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FAMILIES = ("ffhq", "cars")
+
+
+def published_rows(family: str) -> list[dict[str, Any]]:
+    """Return the rows of a family of generators in `catalog.toml`.
+
+    Raises:
+        DirectionError: nothing was published for that family.
+    """
+    if family not in FAMILIES:
+        raise DirectionError(
+            f"directions were published for {' and '.join(FAMILIES)}, not for '{family}'"
+        )
+    text = files("stylefeatureeditor.editing").joinpath("catalog.toml").read_text("utf-8")
+    return tomllib.loads(text)[family]
+
+
+def spelling(name: str) -> str:
+    """Return a name as it is compared: case, blanks and hyphens do not matter."""
+    return re.sub(r"[\s_-]+", "_", name.strip().lower())
+
+
+def find_name(name: str, known: Mapping[str, str]) -> str:
+    """Return the name of the direction that a name or alias means.
+
+    Args:
+        name: as a user writes it.
+        known: the spelling of each name and alias -> the direction's name.
+
+    Raises:
+        DirectionError: there is none; the message offers the nearest names.
+    """
+    if found := known.get(spelling(name)):
+        return found
+    near = get_close_matches(spelling(name), known, n=3, cutoff=0.5)
+    names = list(dict.fromkeys(known[match] for match in near))
+    hint = f"did you mean {' or '.join(names)}? " if names else ""
+    raise DirectionError(f"unknown direction '{name}': {hint}`sfe directions list` shows all")

@@ -1,0 +1,373 @@
+"""What a phase reads, and what it leaves for the next: networks in files, a record of the trained.
+
+    OUT/model/generator.safetensors      G; its config in the header, or in config.json
+              discriminator.safetensors  D, its config in the header
+              config.json, ...           a model folder, from e4e on
+              training.json              which of its networks have been trained, and how long
+
+A run's folder stands for the model in it. A model folder without training.json came from
+elsewhere: all of its networks count as trained.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path  # noqa: TC003 (fields' types are read)
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from stylefeatureeditor.errors import ConfigError, DirectionError, PhotoError, WeightsError
+from stylefeatureeditor.files import member
+from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
+from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+from stylefeatureeditor.model import Model, ModelConfig
+from stylefeatureeditor.training.loop import Run, RunResult
+from stylefeatureeditor.weights.checkpoint import assign_state, load_config, load_model
+from stylefeatureeditor.weights.configs import from_plain, to_plain
+from stylefeatureeditor.weights.convert import read_discriminator, read_generator
+from stylefeatureeditor.weights.direction_files import (
+    copy_published_files,
+    load_own_directions,
+    save_own_directions,
+)
+from stylefeatureeditor.weights.local_models import find_model, model_at
+from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from stylefeatureeditor.data.images import DataConfig, ImageSet
+
+GENERATOR, DISCRIMINATOR = "generator.safetensors", "discriminator.safetensors"
+RECORD = "training.json"
+PUBLISHED_SUFFIXES = (".pt", ".pth", ".pkl")  # stylegan2-pytorch's, NVIDIA's
+COMMANDS = {  # part: what trains it
+    "generator": "sfe train generator",
+    "e4e": "sfe train e4e",
+    "inverter": "sfe train inverter",
+    "feature_editor": "sfe train editor",
+}
+MOST_HELD_OUT = 256  # photos that validation looks at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Networks that a run reads: files, model folders or other runs' folders.
+
+    Attributes:
+        model: model or run to start from: what it has is kept.
+        generator: the generator to start from, in place of the model: a run, our file, .pt or .pkl.
+        discriminator: its discriminator; None takes the one that lies beside, else a fresh one.
+        attributes: classifier for losses that have a weight for its features or ask it about edits.
+        tune_from: model or run whose network of this phase is trained on; None starts a fresh one.
+    """
+
+    model: Path | None = None
+    generator: Path | None = None
+    discriminator: Path | None = None
+    attributes: Path | None = None
+    tune_from: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRun(Run):
+    """What the runs of E, I and H have: the networks they read, and the sizes of the model."""
+
+    inputs: Inputs = field(default_factory=Inputs)
+    model: ModelConfig = field(default_factory=ModelConfig)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a phase starts from.
+
+    Attributes:
+        folder: where it came from; D and the directions may lie there.
+        generator: G.
+        model: the whole model, None if only G was given.
+        trained: steps of each trained network by name; 0 where they are not known.
+    """
+
+    folder: Path
+    generator: Generator
+    model: Model | None
+    trained: Mapping[str, int]
+
+    def need(self, *parts: str) -> None:
+        """Raise ConfigError unless all these parts are trained."""
+        for part in parts:
+            if part not in self.trained:
+                raise ConfigError(
+                    f"{self.folder} has no trained {part}: `{COMMANDS[part]}` makes it"
+                )
+
+    def build(self, config: ModelConfig, keep: Sequence[str]) -> Model:
+        """Return a model of `config` with G and the trained parts among `keep`, the rest fresh.
+
+        Raises:
+            ConfigError: the config changes the sizes of a kept part.
+        """
+        kept = ("generator", *(part for part in keep if part in self.trained))
+        if self.model is None:
+            if config.generator != self.generator.config:
+                raise ConfigError("the sizes of the generator cannot change: it is trained already")
+            fresh = Model(config)
+            fresh.generator.load_state_dict(self.generator.state_dict())
+            return fresh
+        for name in kept:
+            if getattr(self.model.config, name) != getattr(config, name):
+                raise ConfigError(
+                    f"the sizes of the {name} cannot change: it is kept from the model"
+                )
+        fresh = Model(config)
+        for name in kept:
+            getattr(fresh, name).load_state_dict(getattr(self.model, name).state_dict())
+        return fresh
+
+    def discriminator(self, path: Path | None, *, needed: bool) -> Discriminator | None:
+        """Return D as `find_discriminator` does.
+
+        Raises:
+            WeightsError: there is none, but a loss looks through it.
+        """
+        found = find_discriminator(path, self.folder, self.generator.config.size)
+        if found is None and needed:
+            raise WeightsError(
+                "the loss looks through a trained D, but there is no discriminator.safetensors in "
+                f"{self.folder}: pass --discriminator, or set discriminator_features and realism "
+                "to 0"
+            )
+        return found
+
+
+def open_start(model: Path | None, generator: Path | None) -> Start:
+    """Read what --model or --generator names; one of them, not both.
+
+    Raises:
+        ConfigError: neither or both are given.
+        WeightsError: a file is missing or damaged.
+    """
+    if (model is None) == (generator is None):
+        raise ConfigError("give either --model DIR or --generator DIR_OR_FILE to start from")
+    if model is not None:
+        folder = model_folder(model)
+        whole = load_model(folder)
+        return Start(folder, whole.generator, whole, read_record(folder))
+    assert generator is not None
+    file = _file(generator, GENERATOR)
+    steps = read_record(file.parent).get("generator", 0)
+    return Start(file.parent, load_generator(file), None, {"generator": steps})
+
+
+def model_folder(path: Path) -> Path:
+    """Return the model folder that a path means: itself, `model` in a run's folder, or by name.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    if folder := model_at(path):
+        return folder
+    if not path.exists() and path.name == str(path):
+        return find_model(str(path))
+    if (path / "config.toml").is_file():
+        raise WeightsError(
+            f"the run in {path} has left no model yet: go on with it (--resume), or, if it trained "
+            "a generator, pass it with --generator"
+        )
+    raise WeightsError(f"{path} is no model folder: `sfe train e4e` makes the first one")
+
+
+def load_generator(file: Path) -> Generator:
+    """Read a generator in eval mode: our own file, stylegan2-pytorch's .pt or NVIDIA's .pkl.
+
+    Raises:
+        WeightsError: it is missing, damaged or of another kind.
+    """
+    if file.suffix.lower() in PUBLISHED_SUFFIXES:
+        config, state = read_generator(file)
+    else:
+        tensors, header = load_tensors(file)
+        state = dict(tensors)
+        if "config" in header:
+            config = _from_header(GeneratorConfig, header, file)
+        else:
+            config = load_config(file.parent).generator
+    with torch.device("meta"):
+        generator = Generator(config)
+    assign_state(generator, state, str(file))
+    return generator.eval()
+
+
+def save_discriminator(discriminator: Discriminator, folder: Path) -> None:
+    """Write D beside the other networks.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
+    header = {"config": json.dumps(to_plain(discriminator.config))}
+    save_tensors(folder / DISCRIMINATOR, discriminator.state_dict(), header)
+
+
+def take_weights(model: Model, part: str, path: Path) -> None:
+    """Let a network of `model` start from the trained one of another model or run.
+
+    Args:
+        model: where it is.
+        part: "e4e", "inverter" or "feature_editor".
+        path: folder of the model or the run.
+
+    Raises:
+        ConfigError: it is not trained there, or has other sizes.
+        WeightsError: there is no model, or a file is damaged.
+    """
+    folder = model_folder(path)
+    if part not in read_record(folder):
+        raise ConfigError(f"{folder} has no trained {part} to start from")
+    other = load_model(folder)
+    if getattr(other.config, part) != getattr(model.config, part):
+        raise ConfigError(f"the {part} in {folder} has other sizes than the one to train")
+    getattr(model, part).load_state_dict(getattr(other, part).state_dict())
+
+
+def find_discriminator(path: Path | None, start: Path, size: int) -> Discriminator | None:
+    """Return the D in `path`, or the one beside what a phase starts from; None if there is none.
+
+    A file may be ours, stylegan2-pytorch's .pt or NVIDIA's .pkl.
+
+    Raises:
+        WeightsError: `path` holds none, or a file is damaged.
+        ConfigError: it looks at another size.
+    """
+    file = member(start, DISCRIMINATOR) if path is None else _file(path, DISCRIMINATOR)
+    if path is None and not file.is_file():
+        return None
+    if file.suffix.lower() in PUBLISHED_SUFFIXES:
+        config, tensors = read_discriminator(file)
+    else:
+        tensors, header = load_tensors(file)
+        if "config" not in header:
+            raise WeightsError(f"{file} does not say its sizes; `sfe train generator` writes one")
+        config = _from_header(DiscriminatorConfig, header, file)
+    if config.size != size:
+        raise ConfigError(f"the discriminator in {file} looks at {config.size} px, G draws {size}")
+    with torch.device("meta"):  # a header may claim any size: the tensors must have it first
+        assign_state(Discriminator(config), tensors, str(file))
+    discriminator = Discriminator(config)
+    assign_state(discriminator, tensors, str(file))
+    return discriminator
+
+
+def fresh_discriminator(generator: GeneratorConfig) -> Discriminator:
+    """Return an untrained D as wide as G."""
+    return Discriminator(
+        DiscriminatorConfig(
+            size=generator.size,
+            channel_base=generator.channel_base,
+            channel_max=generator.channel_max,
+        )
+    )
+
+
+def read_record(folder: Path) -> dict[str, int]:
+    """Return the steps of each trained network of a model folder."""
+    file = member(folder, RECORD)
+    if not file.is_file():
+        return dict.fromkeys(COMMANDS, 0)
+    steps = read_json(file).get("steps")
+    if not isinstance(steps, dict) or any(type(count) is not int for count in steps.values()):
+        raise WeightsError(f"{file} should hold 'steps' by network, whole numbers")
+    return steps
+
+
+def finish_model(
+    folder: Path, start: Start | None, part: str, steps: int, discriminator: Discriminator | None
+) -> None:
+    """Complete the model folder of a finished run: D, the directions, and last the record.
+
+    Args:
+        folder: what the phase has written.
+        start: what it started from; None if from nothing.
+        part: the network it has trained.
+        steps: how long.
+        discriminator: D as it is now.
+    """
+    if discriminator is not None:
+        save_discriminator(discriminator, folder)
+    if start is not None:
+        own = load_own_directions(start.folder)
+        if own.entries:
+            save_own_directions(own, folder)
+        copy_published_files(start.folder, folder)
+    trained = {**({} if start is None else start.trained), part: steps}
+    write_json(folder / RECORD, {"steps": trained})
+
+
+def finish_run(
+    result: RunResult, start: Start | None, part: str, discriminator: Discriminator | None
+) -> RunResult:
+    """Complete the model of a run if it has come to its end; return `result`."""
+    from accelerate import PartialState
+
+    if result.finished and PartialState().is_main_process:
+        finish_model(result.folder / "model", start, part, result.step, discriminator)
+    return result
+
+
+def open_data(data: DataConfig, size: int) -> ImageSet:
+    """Open the training images.
+
+    Raises:
+        ConfigError: no source is named, or nothing is in it.
+    """
+    if not data.source:
+        raise ConfigError("say which images to train on: --data FOLDER|ZIP|TAR")
+    return data.open(size, data.where)
+
+
+def held_out_photos(data: DataConfig, images: ImageSet) -> torch.Tensor:
+    """Return photos to validate on, evenly taken; without `test_where` from the training images."""
+    chosen = data.open(images.size, data.test_where) if data.test_where else images
+    step = max(1, -(-len(chosen) // MOST_HELD_OUT))
+    numbers, photos = chosen.readable_photos(range(0, len(chosen), step))
+    if not numbers:
+        raise PhotoError(
+            f"none of the photos to validate on can be read; first: {chosen.skipped[0]}"
+        )
+    return photos
+
+
+def own_strengths(folder: Path) -> dict[str, tuple[float, ...]]:
+    """Return the model's own directions, each with both ends and the middles of its range.
+
+    Raises:
+        DirectionError: it has none.
+    """
+    entries = load_own_directions(folder).entries
+    if not entries:
+        raise DirectionError(
+            f"{folder} has no direction to train with: `sfe directions fit --model {folder} ...` "
+            "finds some"
+        )
+    return {
+        entry.name: tuple(share * end for end in entry.useful_range for share in (1.0, 0.5) if end)
+        for entry in entries
+    }
+
+
+def _file(path: Path, name: str) -> Path:
+    """Return the file that a path means: itself, `name` in it, or in the model of a run in it."""
+    for file in (path, path / name, path / "model" / name):
+        if file.is_file():
+            return file
+    part = name.partition(".")[0]
+    raise WeightsError(f"{path} holds no {name}: `sfe train generator` makes a {part}")
+
+
+def _from_header(kind: type[Any], header: Mapping[str, str], file: Path) -> Any:
+    try:
+        content = json.loads(header["config"])
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{file}: its header holds no config: {error}") from error
+    return from_plain(kind, content, f"{file}: config")

@@ -1,0 +1,111 @@
+"""What a moving slider shows: the picture, a preview of it, or nothing until it is let go."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from torch.nn.functional import avg_pool2d
+
+from stylefeatureeditor.device import quick_dtype
+from stylefeatureeditor.methods.sfe import Sfe
+from stylefeatureeditor.photo.result import EditResult
+from stylefeatureeditor.preview import Preview
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylefeatureeditor.editor import Editor
+    from stylefeatureeditor.inversion.record import Inversion
+    from stylefeatureeditor.web.settings import Settings
+
+Pace = Literal["live", "preview", "release"]
+SLOW_SECONDS = 0.6  # from here on a picture lags behind the hand
+LEAST_SIZE = 256  # px: a quarter of fewer shows no face
+LEAST_CROP = 8  # px that a crop is not halved below, however small its face is shown
+
+
+def no_finer_than_shown(result: EditResult, times: float) -> EditResult:
+    """Return a result whose crops are halved while they are finer than the photo they go into.
+
+    With `times` 2 the photo moves by a level, at a few pixels by 3 or 4; with 1 by more.
+
+    Args:
+        result: with the faces' places in the photo that is shown.
+        times: so many times as fine they may be.
+    """
+    inversion, size = result.inversion, result.pixels.shape[-1]
+    shown = times * max(np.hypot(*(face.quad[3] - face.quad[0])) for face in inversion.faces)
+    factor = 2 ** int(np.log2(max(1.0, size / max(shown, LEAST_CROP))))
+    if factor == 1:
+        return result
+    faces = tuple(replace(face, pixels=avg_pool2d(face.pixels, factor)) for face in inversion.faces)
+    drawn = None if inversion.pixels is None else avg_pool2d(inversion.pixels, factor)
+    return replace(
+        result,
+        pixels=avg_pool2d(result.pixels, factor),
+        inversion=replace(inversion, faces=faces, pixels=drawn),
+    )
+
+
+class SliderPreview:
+    """How fast a visitor's model is here, and the preview of the face in hand.
+
+    Attributes:
+        seconds: the networks took so long for the last picture; 0 if none was drawn.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._preview: Preview | None = None
+
+    def pace(self, editor: Editor) -> Pace:
+        """Return how the picture follows a slider; only our own method knows a preview."""
+        if self.seconds <= SLOW_SECONDS:
+            return "live"
+        if not isinstance(editor.method, Sfe):
+            return "release"
+        return "preview" if editor.size >= LEAST_SIZE else "live"
+
+    def prepare(self, editor: Editor, inversion: Inversion) -> Preview | None:
+        """Do what the first edit would wait for, and return the preview if there is to be one."""
+        editor.method.find_anchor(inversion)
+        if self.pace(editor) != "preview":
+            return None
+        if self._preview is None or self._preview.inversion is not inversion:
+            dtype = quick_dtype(editor.method.device)
+            self._preview = Preview(editor, inversion, dtype=dtype)
+        return self._preview
+
+    def edit(
+        self, editor: Editor, inversion: Inversion, settings: Settings, mask: Tensor | None
+    ) -> EditResult:
+        """Return the finished edit, and note how long it took; arguments as `Editor.edit`."""
+        draws = bool(settings.edits) or inversion.pixels is None
+        start = time.perf_counter()
+        result = editor.edit(inversion, settings.edits, mask=mask, blend=settings.blend)
+        if draws:
+            self.seconds = time.perf_counter() - start
+        return result
+
+    def draft(
+        self, editor: Editor, inversion: Inversion, settings: Settings, mask: Tensor | None
+    ) -> EditResult:
+        """Return the edit as a moving slider shows it; arguments as `Editor.edit`."""
+        preview = self.prepare(editor, inversion)
+        if preview is None or not settings.edits:
+            return editor.edit(inversion, settings.edits, mask=mask, blend=settings.blend)
+        pixels = preview.pixels(settings.edits, mask=mask)
+        return EditResult(pixels, inversion, mask, settings.blend or editor.model.config.blend)
+
+    def bytes(self) -> int:
+        """Return the memory that the preview takes beside its inversion."""
+        if self._preview is None or self._preview.size is None:
+            return 0
+        return len(self._preview.inversion) * 3 * 4 * self._preview.size**2
+
+    def forget(self) -> None:
+        """Let the preview and its inversion go."""
+        self._preview = None
