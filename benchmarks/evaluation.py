@@ -20,12 +20,12 @@ from torch.nn import functional
 
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.evaluation.inversion import evaluate_images
-from stylefeatureeditor.evaluation.measures import Describer, Networks, Suite, standard_suite
-from stylefeatureeditor.evaluation.peak import peak_kept, read_peak
+from stylefeatureeditor.evaluation.measures import FeatureExtractor, Networks, Suite, standard_suite
+from stylefeatureeditor.evaluation.peak_memory import read_peak_memory, record_peak_memory
 from stylefeatureeditor.evaluation.photo_sets import SomePhotos
 from stylefeatureeditor.evaluation.report import write_report
 from stylefeatureeditor.evaluation.report_tables import Report
-from stylefeatureeditor.evaluation.results import Plan
+from stylefeatureeditor.evaluation.runner import Evaluation
 from stylefeatureeditor.metrics.inception import WIDTH
 
 GRID = 8  # side of the picture that is projected
@@ -44,19 +44,19 @@ def main() -> None:
         return functional.adaptive_avg_pool2d(pixels, GRID).flatten(1) @ projections
 
     measures = standard_suite(given.size, Networks()).measures
-    describers = [Describer(name, WIDTH, describe) for name in ("fid", "clean_fid")]
-    suite = Suite(measures, tuple(describers))
+    extractors = [FeatureExtractor(name, WIDTH, describe) for name in ("fid", "clean_fid")]
+    suite = Suite(measures, tuple(extractors))
     start, before = time.perf_counter(), _held_mib()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         images = open_images(given.data, given.size, memory_gib=0)
         photos = SomePhotos(images, range(given.count))
-        plan = Plan(folder=folder, photos=photos, suite=suite)
-        with peak_kept(folder, "cpu"):
+        evaluation = Evaluation(folder=folder, photos=photos, suite=suite)
+        with record_peak_memory(folder, "cpu"):
             others = SomePhotos(photos, range(given.count)[::-1])
-            result = evaluate_images("others", others, plan)
+            result = evaluate_images("others", others, evaluation)
             write_report(Report("Memory", "benchmarks.evaluation", (result,)), folder)
-        peaks = [read_peak(path) or 0.0 for path in (folder, *folder.iterdir())]
+        peaks = [read_peak_memory(path) or 0.0 for path in (folder, *folder.iterdir())]
     seconds = time.perf_counter() - start
     print(
         f"{result.count} images of {given.size} px: {max(peaks) - before:.0f} MiB on top of "

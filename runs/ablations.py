@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from builtin_report import EDITS, UNROTATED, edit, inversion
 
@@ -67,7 +67,7 @@ def main() -> None:
         images = open_images(given.data / "celeba87.zip", editor.size, where=UNROTATED)
         photos = images.photos(range(min(given.limit, len(images))))
         kind = SfeWithoutE if variant == "without-e" else Sfe
-        methods: dict[str, Method[Any]] = {variant: kind(editor.model)}
+        methods: dict[str, Method] = {variant: kind(editor.model)}
         if variant == "full":
             methods["without-h"] = SfeWithoutH(editor.model)
         for name, method in methods.items():

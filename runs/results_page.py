@@ -15,8 +15,8 @@ from stylefeatureeditor.evaluation.bootstrap import Mean
 from stylefeatureeditor.evaluation.report_tables import (
     Report,
     is_set_distance,
-    markdown_cells,
     measure_of,
+    table_rows,
     title_of,
 )
 from stylefeatureeditor.evaluation.results import MethodResult
@@ -89,7 +89,7 @@ def table(report: Report, columns: Sequence[str]) -> str:
         columns = [column for column in columns if column not in distances]
     heads = ["method", *(title_of(measure_of(column)) for column in columns)]
     lines = [heads, ["---", *["---:"] * len(columns)]]
-    lines += [[r.method, *markdown_cells(report, r, columns)] for r in report.results]
+    lines += [[r.method, *(c.markdown for c in r.cells)] for r in table_rows(report, columns)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -240,7 +240,16 @@ def test_a_circle_is_seen_however_long():
 
 def test_importing_the_package_asks_for_no_optional_package():
     """Asking counts even where the package is absent and the failure is caught."""
-    optional = {"torchvision", "gradio", "dlib", "skimage", "sklearn", "onnx", "transformers"}
+    optional = {
+        "torchvision",
+        "gradio",
+        "matplotlib",
+        "dlib",
+        "skimage",
+        "sklearn",
+        "onnx",
+        "transformers",
+    }
     program = f"""
 import sys, torch, PIL.Image, safetensors.torch
 class Watch:

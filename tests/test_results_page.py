@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stylefeatureeditor.evaluation.bootstrap import Mean
-from stylefeatureeditor.evaluation.report_tables import Report, to_json
+from stylefeatureeditor.evaluation.report import to_json
+from stylefeatureeditor.evaluation.report_tables import Report
 from stylefeatureeditor.evaluation.results import MethodResult
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "runs" / "results_page.py"))

@@ -1,4 +1,4 @@
-"""Methods without networks, photos and describers for tests of the evaluation."""
+"""Methods without networks, photos and feature extractors for tests of the evaluation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from torch import Tensor
 
 from seeded import seeded_image
 from stylefeatureeditor.editing.direction import EditDirection
-from stylefeatureeditor.evaluation.measures import Describer, Measure, Suite
-from stylefeatureeditor.evaluation.photo_sets import MemoryPhotos
-from stylefeatureeditor.evaluation.results import Plan
+from stylefeatureeditor.evaluation.measures import FeatureExtractor, Measure, Suite
+from stylefeatureeditor.evaluation.runner import Evaluation
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.methods.method import Method, MethodConfig
@@ -21,6 +20,7 @@ from stylefeatureeditor.photo.image import to_uint8
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 SIDE = 8
@@ -51,23 +51,40 @@ class Darker(Method):
         return kept + codes.wplus[..., None]
 
 
+class MemoryPhotos:
+    """Images, (n, 3, S, S) in [-1, 1], as a set: they count as rounded to 8 bits."""
+
+    def __init__(self, pixels: Tensor, names: Sequence[str]) -> None:
+        self.size, self.names = pixels.shape[-1], tuple(names)
+        self._levels = torch.from_numpy(to_uint8(pixels)).permute(0, 3, 1, 2)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def image(self, index: int) -> Tensor:
+        return self._levels[index].contiguous()
+
+    def content(self, index: int) -> bytes:
+        return self.image(index).numpy().tobytes()
+
+
 def toy_photos(count: int = 10, name: str = "toy.photo") -> MemoryPhotos:
     """Return photos of 8 x 8 that fill the range."""
     return MemoryPhotos(seeded_image(name, SIDE, count), [f"{i:03d}.png" for i in range(count)])
 
 
 def toy_suite() -> Suite:
-    """Return two measures and one describer of width 12: the mean of each quarter."""
-    describer = Describer(
+    """Return two measures and one extractor of width 12: the mean of each quarter."""
+    extractor = FeatureExtractor(
         "fid", 12, lambda pixels: torch.nn.functional.avg_pool2d(pixels, SIDE // 2).flatten(1)
     )
-    return Suite((Measure("l2", "lower", l2), Measure("psnr", "higher", psnr)), (describer,))
+    return Suite((Measure("l2", l2), Measure("psnr", psnr)), (extractor,))
 
 
-def toy_plan(folder: Path, **changes: object) -> Plan:
-    """Return a plan on ten toy photos in batches of three."""
+def toy_evaluation(folder: Path, **changes: object) -> Evaluation:
+    """Return an evaluation on ten toy photos in batches of three."""
     values = {"photos": toy_photos(), "suite": toy_suite(), "batch_size": 3, "pictures": 2}
-    return Plan(folder=folder, **(values | changes))  # type: ignore[arg-type]
+    return Evaluation(folder=folder, **(values | changes))  # type: ignore[arg-type]
 
 
 def write_photos(folder: Path, photos: MemoryPhotos, share: float = 1.0) -> Path:

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 import stylefeatureeditor as sfe
 from stylefeatureeditor.data.images import open_images
-from stylefeatureeditor.evaluation.beside import draw_rows, make_row
 from stylefeatureeditor.evaluation.inversion import evaluate_inversion
 from stylefeatureeditor.evaluation.measures import Networks, standard_suite
-from stylefeatureeditor.evaluation.report_tables import Report, to_markdown
-from stylefeatureeditor.evaluation.results import Plan
+from stylefeatureeditor.evaluation.one_photo import compare_in_picture, draw_photo
+from stylefeatureeditor.evaluation.report import to_markdown
+from stylefeatureeditor.evaluation.report_tables import Report
+from stylefeatureeditor.evaluation.runner import Evaluation
 from stylefeatureeditor.methods.e4e import E4eMethod
 from stylefeatureeditor.methods.method import Method
 from stylefeatureeditor.photo.align import whole_photo_as_face
@@ -60,15 +61,15 @@ def main(model: str, photo: str, edit: str) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
 
     crop = whole_photo_as_face(sfe.read_photo(photo), editor.size).pixels
-    rows = [make_row(method, crop, {edit: (direction, by)}) for method in methods]
-    draw_rows(rows, differences=True).save(OUT / "beside.png")
+    rows = [draw_photo(method, crop, {edit: (direction, by)}) for method in methods]
+    compare_in_picture(rows, differences=True).save(OUT / "beside.png")
 
-    plan = Plan(
+    evaluation = Evaluation(
         folder=OUT / "table",
         photos=open_images(Path(photo).parent, editor.size),  # all that lie beside it
         suite=standard_suite(editor.size, Networks()),
     )
-    results = tuple(evaluate_inversion(method, plan) for method in methods)
+    results = tuple(evaluate_inversion(method, evaluation) for method in methods)
     (OUT / "table.md").write_text(to_markdown(Report("Inversion", "new_method.py", results)))
 
     whole = sfe.Editor(methods[0], editor.directions)  # finds faces, masks, pastes back

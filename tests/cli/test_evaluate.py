@@ -8,9 +8,8 @@ import json
 import pytest
 
 from stylefeatureeditor.cli.main import main
-from stylefeatureeditor.evaluation.photo_sets import MemoryPhotos
 from tiny import tiny_editor, tiny_photos
-from toy_methods import write_photos
+from toy_methods import MemoryPhotos, write_photos
 
 NAMES = [f"{i}.png" for i in range(6)]
 

@@ -12,14 +12,17 @@ from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.editing import (
     EditTask,
-    Judge,
     evaluate_edit,
     flips,
     leakage,
     random_halves,
     split_by_attribute,
 )
-from toy_methods import BRIGHTER, Darker, toy_plan
+from stylefeatureeditor.metrics.attribute_classifier import (
+    AttributeClassifier,
+    AttributeClassifierConfig,
+)
+from toy_methods import BRIGHTER, Darker, toy_evaluation
 
 ADD = EditTask(name="bright+", direction=BRIGHTER, strength=0.2, attribute="Bright")
 REMOVE = EditTask(name="bright-", direction=BRIGHTER, strength=-0.2, attribute="Bright", target=-1)
@@ -69,40 +72,48 @@ def test_leakage_looks_at_the_other_attributes_only():
 
 def test_fid_is_taken_between_a_and_edited_b(tmp_path):
     """Edits that bring B to A's brightness bring the sets together."""
-    plan = toy_plan(tmp_path)
-    values = bright_as_attribute(plan)
-    means = brightness(plan)
+    evaluation = toy_evaluation(tmp_path)
+    values = bright_as_attribute(evaluation)
+    means = brightness(evaluation)
     gap = float(means[values == 1].mean() - means[values == -1].mean())
     fids = []
     for name, strength in (("none", 0.0), ("right", gap), ("wrong", -gap)):
         task = EditTask(name=name, direction=BRIGHTER, strength=strength, attribute="B")
-        result = evaluate_edit(Darker(1.0), task, plan, values)
+        result = evaluate_edit(Darker(1.0), task, evaluation, values)
         fids.append(result.values[f"{name} fid"].value)
     assert fids[1] < fids[0] < fids[2]
     assert result.count == 5
 
 
+class Judge(AttributeClassifier):
+    """The first attribute is the brightness of the picture, the second that of its left edge."""
+
+    def __init__(self, *attributes: str) -> None:
+        super().__init__(AttributeClassifierConfig(attributes=attributes))
+
+    def forward(self, pixels):
+        return torch.stack([pixels.mean((1, 2, 3)), pixels[..., 0].mean((1, 2))], 1)
+
+
 def test_the_judge_adds_flip_and_leakage(tmp_path):
-    judge = Judge(
-        ("B", "left"), lambda x: torch.stack([x.mean((1, 2, 3)), x[..., 0].mean((1, 2))], 1)
-    )
     task = EditTask(name="b+", direction=BRIGHTER, strength=1.0, attribute="B")
-    plan = toy_plan(tmp_path)
-    result = evaluate_edit(Darker(), task, plan, bright_as_attribute(plan), judge)
+    evaluation = toy_evaluation(tmp_path)
+    values = bright_as_attribute(evaluation)
+    result = evaluate_edit(Darker(), task, evaluation, values, Judge("B", "left"))
     assert result.values["b+ flip"].value == 1
     assert 0 < result.values["b+ leakage"].value < 1
     assert {"seconds", "seconds_edit"} <= set(result.values)
 
 
 def test_a_judge_without_the_attribute_is_left_out(tmp_path):
-    judge = Judge(("other",), lambda x: x.mean((1, 2, 3))[:, None])
-    result = evaluate_edit(Darker(), ADD, toy_plan(tmp_path), VALUES, judge)
+    judge = Judge("other", "left")
+    result = evaluate_edit(Darker(), ADD, toy_evaluation(tmp_path), VALUES, judge)
     assert "bright+ flip" not in result.values
 
 
 def test_rotation_edits_one_random_half(tmp_path):
     task = EditTask(name="rotation", direction=BRIGHTER, strength=0.5)
-    result = evaluate_edit(Darker(1.0), task, toy_plan(tmp_path))
+    result = evaluate_edit(Darker(1.0), task, toy_evaluation(tmp_path))
     assert result.count == 5
     assert result.values["rotation fid"].value > 0
 
@@ -112,15 +123,15 @@ def test_a_target_is_one_or_minus_one():
         EditTask(name="x", direction=BRIGHTER, strength=1.0, target=0)
 
 
-def brightness(plan) -> torch.Tensor:
+def brightness(evaluation) -> torch.Tensor:
     """Return the mean of each photo, in [-1, 1]."""
-    images = [plan.photos.image(index).float() for index in range(len(plan.photos))]
+    images = [evaluation.photos.image(index).float() for index in range(len(evaluation.photos))]
     return torch.stack([image.mean() / 127.5 - 1 for image in images])
 
 
-def bright_as_attribute(plan) -> torch.Tensor:
+def bright_as_attribute(evaluation) -> torch.Tensor:
     """Return 1 for the brighter half of the photos, -1 for the other."""
-    means = brightness(plan)
+    means = brightness(evaluation)
     return torch.where(means > means.median(), 1.0, -1.0)
 
 
@@ -128,6 +139,6 @@ def test_a_direction_of_the_same_name_is_another_run(tmp_path):
     first, second = (EditDirection.linear(torch.full((1,), v), "brighter") for v in (1.0, 2.0))
     task = replace(ADD, direction=first)
     for _ in range(2):
-        evaluate_edit(Darker(), task, toy_plan(tmp_path), VALUES)
+        evaluate_edit(Darker(), task, toy_evaluation(tmp_path), VALUES)
     with pytest.raises(ConfigError, match="holds another evaluation"):
-        evaluate_edit(Darker(), replace(task, direction=second), toy_plan(tmp_path), VALUES)
+        evaluate_edit(Darker(), replace(task, direction=second), toy_evaluation(tmp_path), VALUES)

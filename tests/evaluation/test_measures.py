@@ -88,7 +88,6 @@ def test_a_face_network_is_read_from_its_file_or_refused(tmp_path, monkeypatch):
     assert names(suite) == ["l2", "psnr", "ssim", "identity"]
     identity = suite.measures[-1].compare(seeded_image("a", 64, 2), seeded_image("a", 64, 2))
     torch.testing.assert_close(identity, torch.ones(2))
-    assert suite.better["identity"] == "higher"
     for content in ([1, 2], {"input_layer.0.weight": torch.ones(2)}):
         torch.save(content, file)
         with pytest.raises(WeightsError, match=file.name):
@@ -118,12 +117,10 @@ def test_networks_on_disk_take_part():
 def test_a_classifier_gives_a_set_distance_of_its_own():
     classifier = AttributeClassifier(AttributeClassifierConfig(attributes=("a",), size=16)).eval()
     suite = standard_suite(16, Networks(), classifier)
-    (describer,) = suite.describers
-    assert (describer.name, describer.width) == ("fid_attributes", 256)
-    assert describer.describe(torch.zeros(2, 3, 16, 16)).shape == (2, 256)
-    assert kid_name(describer.name) == "kid_attributes"
-    assert suite.better["fid_attributes"] == suite.better["l2"] == "lower"
-    assert suite.better["psnr"] == "higher"
+    (extractor,) = suite.extractors
+    assert (extractor.name, extractor.width) == ("fid_attributes", 256)
+    assert extractor.extract(torch.zeros(2, 3, 16, 16)).shape == (2, 256)
+    assert kid_name(extractor.name) == "kid_attributes"
 
 
 def test_l2_is_measured_at_256_pixels():

@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from stylefeatureeditor.photo.contact_sheet import MAX_TILE, MIN_TILE, draw_strip
+from stylefeatureeditor.photo.contact_sheet import (
+    MAX_TILE,
+    MIN_TILE,
+    difference_map,
+    draw_grid,
+    draw_strip,
+)
 
 
 def tile(level: int, side: int = 128) -> Image.Image:
@@ -39,3 +45,21 @@ def test_large_crops_are_made_smaller():
     strip = draw_strip([("photo", tile(7, 1024))] * 3)
     assert strip.height < MAX_TILE * 1.2
     assert np.asarray(strip)[-1, 5, 0] == 7
+
+
+def test_heads_stand_left_of_their_rows():
+    rows = [[tile(10)], [tile(200)]]
+    plain, headed = (draw_grid(["x"], rows, heads) for heads in ((), [("a", "1 s"), ("b", "2 s")]))
+    assert headed.height == plain.height
+    assert np.array_equal(np.asarray(headed)[:, -128:], np.asarray(plain))
+    left = np.asarray(headed)[:, : headed.width - 128]
+    assert (left[-128:] < 150).any()
+    assert (left[16:144] < 150).any()
+
+
+def test_a_difference_map_is_black_where_nothing_differs_and_grows_brighter():
+    grey = np.full((4, 4, 3), 100, dtype=np.uint8)
+    assert difference_map(grey, grey).max() == 0
+    faint, strong, most = (difference_map(grey, grey + by)[0, 0] for by in (5, 25, 70))
+    assert 0 < faint.sum() < strong.sum() < most.sum()
+    assert most.tolist() == difference_map(grey, grey + 100)[0, 0].tolist() == [252, 255, 164]

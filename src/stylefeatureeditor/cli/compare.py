@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.editor import Editor
-    from stylefeatureeditor.evaluation.beside import Row
+    from stylefeatureeditor.evaluation.one_photo import DrawnPhoto
     from stylefeatureeditor.methods.loader import MethodLoader
     from stylefeatureeditor.model import Framing
 
@@ -80,7 +80,7 @@ def compare_photo(args: argparse.Namespace) -> int:
     """Run `sfe compare`."""
     import numpy as np
 
-    from stylefeatureeditor.evaluation.beside import draw_rows
+    from stylefeatureeditor.evaluation.one_photo import compare_in_picture
     from stylefeatureeditor.methods.loader import MethodLoader
     from stylefeatureeditor.photo.image import save_photo
 
@@ -95,7 +95,7 @@ def compare_photo(args: argparse.Namespace) -> int:
             "models list` shows"
         )
     crop = _cropper(args)
-    rows: list[Row] = []
+    rows: list[DrawnPhoto] = []
     with Progress("methods", len(words)) as bar:
         for number, word in enumerate(words):
             bar.update(number)
@@ -109,7 +109,7 @@ def compare_photo(args: argparse.Namespace) -> int:
         raise ConfigError("no method could draw the photo; the lines above say why")
     for note in loader.notes:
         warn(note)
-    picture = draw_rows(rows, differences=args.difference, tile=args.tile)
+    picture = compare_in_picture(rows, differences=args.difference, tile=args.tile)
     save_photo(np.asarray(picture), output)
     if args.json:
         print_json({"picture": str(output), "methods": [_seconds(row) for row in rows]})
@@ -122,10 +122,12 @@ def _words(word: str, loader: MethodLoader) -> list[str]:
     return loader.everything() if word == ALL else word.split(",") if "," in word else [word]
 
 
-def _row(word: str, loader: MethodLoader, crop: Crop, named: Sequence[tuple[str, float]]) -> Row:
+def _row(
+    word: str, loader: MethodLoader, crop: Crop, named: Sequence[tuple[str, float]]
+) -> DrawnPhoto:
     """One method's row; its networks are let go afterwards, unless others work on them too."""
     from stylefeatureeditor.editor import Editor
-    from stylefeatureeditor.evaluation.beside import make_row
+    from stylefeatureeditor.evaluation.one_photo import draw_photo
 
     found = loader.entry(word)
     if found is None:
@@ -135,7 +137,7 @@ def _row(word: str, loader: MethodLoader, crop: Crop, named: Sequence[tuple[str,
         f"{name} {strength:+g}": (_direction(name, editor, loader), strength)
         for name, strength in named
     }
-    row = make_row(found, crop(found.size, found.config.framing), edits)
+    row = draw_photo(found, crop(found.size, found.config.framing), edits)
     loader.keep_only(loader.model)
     return row
 
@@ -175,6 +177,6 @@ def _cropper(args: argparse.Namespace) -> Crop:
     return cut
 
 
-def _seconds(row: Row) -> dict[str, Any]:
+def _seconds(row: DrawnPhoto) -> dict[str, Any]:
     keys = ("name", "invert_seconds", "edit_seconds")
     return {key: getattr(row, key) for key in keys}

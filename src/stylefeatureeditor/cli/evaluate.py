@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.bench import Bench
 from stylefeatureeditor.cli.options import (
     add_command,
     add_device,
@@ -15,15 +20,24 @@ from stylefeatureeditor.cli.options import (
     positive,
     row_rule,
 )
+from stylefeatureeditor.cli.output import Progress, warn
 from stylefeatureeditor.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stylefeatureeditor.cli.options import Commands
-    from stylefeatureeditor.evaluation.edit_words import EditWords
+    from stylefeatureeditor.editor import Editor
+    from stylefeatureeditor.evaluation.photo_sets import PhotoSet
+    from stylefeatureeditor.evaluation.report_tables import Report
+    from stylefeatureeditor.evaluation.results import MethodResult
+    from stylefeatureeditor.evaluation.runner import Evaluation
+    from stylefeatureeditor.methods.loader import MethodLoader
 
 PAPER_TABLES = ("faces", "ablations", "cars")  # of evaluation/report.py
 METHOD_WORDS = "sfe, sfe-without-h, e4e, w+, pti, or one that `sfe models list` shows, as psp"
 DEFAULT_FOLDER = Path("evaluation")
+TITLES = {"inversion": "Inversion", "editing": "Editing", "compare": "Comparison"}
 
 
 def add_to(commands: Commands) -> None:
@@ -35,34 +49,26 @@ def add_to(commands: Commands) -> None:
     inversion = add_command(
         group,
         "inversion",
-        evaluate_inversion,
+        evaluate,
         text="how well photos are redrawn (Tables 1 and 2 of the paper)\n"
         "A second run with the same -o goes on where the first one stopped.",
         example="sfe evaluate inversion faces.zip --where split=test -o tables\n"
         "torchrun --nproc_per_node 2 -m stylefeatureeditor evaluate inversion faces/",
     )
-    inversion.add_argument("data", metavar="DATA", help="aligned photos: a folder, zip or tar")
-    _add_methods(inversion)
-    _add_common(inversion)
-
+    inversion.set_defaults(edit=[], attributes=None)
     editing = add_command(
         group,
         "editing",
-        evaluate_editing,
+        evaluate,
         text="how real edited photos look (Sec. 4.3 of the paper)\n"
         "FID between photos that have an attribute and edited photos that had it not.",
         example='sfe evaluate editing faces.zip --attributes faces.zip --edit "smile=-" '
         '--edit "age=+"\nsfe evaluate editing faces/ --edit rotation=5',
     )
-    editing.add_argument("data", metavar="DATA", help="aligned photos: a folder, zip or tar")
-    _add_methods(editing)
-    _add_edits(editing)
-    _add_common(editing)
-
     compare = add_command(
         group,
         "compare",
-        compare_methods,
+        evaluate,
         text="several models, methods, or folders of images made elsewhere, in one table\n"
         "ENTRY is a method, a model (ours or a compared method's), METHOD@MODEL, or a folder of\n"
         "images named like the photos;\n"
@@ -70,26 +76,26 @@ def add_to(commands: Commands) -> None:
         example="sfe evaluate compare sfe e4e pti --data faces/ --edit smile=- --attributes a.csv\n"
         "sfe evaluate compare faces my_model other_tool=results/ --data faces/",
     )
+    photos = "aligned photos: a folder, zip or tar"
+    for parser in (inversion, editing):
+        parser.set_defaults(size=None)
+        parser.add_argument("data", metavar="DATA", help=photos)
+        parser.add_argument(
+            "--method",
+            metavar="NAME",
+            action="append",
+            help=f"{METHOD_WORDS}; may be given several times; left out, what --model holds",
+        )
     compare.add_argument("entries", metavar="ENTRY", nargs="+", help="what takes part")
-    compare.add_argument(
-        "--data", metavar="DATA", required=True, help="aligned photos: a folder, zip or tar"
-    )
+    compare.add_argument("--data", metavar="DATA", required=True, help=photos)
     compare.add_argument(
         "--size", type=int, metavar="PIXELS", help="side of the photos; a model's, or 1024"
     )
-    _add_steps(compare)
-    _add_edits(compare)
-    _add_common(compare)
-
-
-def _add_methods(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--method",
-        metavar="NAME",
-        action="append",
-        help=f"{METHOD_WORDS}; may be given several times; left out, what --model holds",
-    )
-    _add_steps(parser)
+    for parser in (inversion, editing, compare):
+        _add_steps(parser)
+        if parser is not inversion:
+            _add_edits(parser)
+        _add_common(parser)
 
 
 def _add_steps(parser: argparse.ArgumentParser) -> None:
@@ -161,49 +167,145 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def evaluate_inversion(args: argparse.Namespace) -> int:
-    """Run `sfe evaluate inversion`."""
-    bench = Bench(args)
-    methods = bench.methods(args.method)
-    return bench.finish(bench.inversions(methods), "Inversion")
+def evaluate(args: argparse.Namespace) -> int:
+    """Run the three commands of `sfe evaluate`."""
+    from stylefeatureeditor.data.images import open_images
+    from stylefeatureeditor.device import best_device
+    from stylefeatureeditor.evaluation.edit_words import edit_tasks, parse_edit
+    from stylefeatureeditor.evaluation.editing import evaluate_edit
+    from stylefeatureeditor.evaluation.inversion import evaluate_images, evaluate_inversion
+    from stylefeatureeditor.evaluation.measures import find_networks, standard_suite
+    from stylefeatureeditor.evaluation.photo_sets import SomePhotos, match_by_name
+    from stylefeatureeditor.evaluation.report import make_report
+    from stylefeatureeditor.evaluation.runner import Evaluation, Processes
+    from stylefeatureeditor.methods.loader import MethodLoader
+    from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
+    from stylefeatureeditor.weights.local_models import files_folder
 
-
-def evaluate_editing(args: argparse.Namespace) -> int:
-    """Run `sfe evaluate editing`."""
-    words = _edit_words(args)
-    if not words:
+    words = [parse_edit(text) for text in args.edit]
+    if args.evaluate_command == "editing" and not words:
         raise ConfigError('say which edits to measure, as in --edit "smile=-"')
-    bench = Bench(args)
-    methods = bench.methods(args.method)
-    return bench.finish(bench.edits(bench.tasks(methods, words)), "Editing")
-
-
-def compare_methods(args: argparse.Namespace) -> int:
-    """Run `sfe evaluate compare`."""
-    from stylefeatureeditor.evaluation.compare import match_by_name
-    from stylefeatureeditor.evaluation.inversion import evaluate_images
-
-    words = _edit_words(args)
-    bench = Bench(args)
-    methods, folders = bench.entries(args.entries)
-    if words and not methods:
+    processes = Processes.of_accelerate(cpu=args.device == "cpu")
+    device = args.device
+    if device == "auto":
+        device = processes.device or best_device()
+    networks = find_networks(files_folder(), device)
+    classifier = None
+    if args.classifier is not None:
+        classifier = AttributeClassifier.load(args.classifier).to(device)
+    loader = MethodLoader(
+        args.model,
+        str(device),
+        lpips=networks.lpips,
+        classifier=classifier,
+        steps={word: count for given in args.steps for word, count in given.items()},
+        progress=Progress,
+    )
+    editors, folders = _entries(args, loader)
+    if words and not editors:
         raise ConfigError(
             "--edit is for methods and models, but all entries are folders, whose images are "
             "compared with the photos as they are: leave it out, or name a method"
         )
-    plan = bench.plan
-    found = [(name, match_by_name(f, plan.photos.names, plan.photos.size)) for name, f in folders]
-    tasks = bench.tasks(methods, words) if words and methods else []
-    results = bench.inversions(methods)
-    results += [evaluate_images(name, images, plan) for name, images in found]
-    results += bench.edits(tasks)
-    return bench.finish(results, "Comparison")
+    size = args.size or _shared_size(loader)
+    photos: PhotoSet = open_images(args.data, size, dict(args.where), memory_gib=0)
+    if args.limit is not None and args.limit < len(photos):
+        photos = SomePhotos(photos, range(args.limit))
+    evaluation = Evaluation(
+        folder=args.output,
+        photos=photos,
+        suite=standard_suite(size, networks, classifier),
+        batch_size=args.batch_size,
+        device=device,
+        processes=processes,
+        seed=args.seed,
+    )
+    images = [(name, match_by_name(folder, photos.names, size)) for name, folder in folders]
+    tasks = edit_tasks(words, editors, args.data, args.attributes, photos.names)
+    work: list[tuple[str, Callable[[Evaluation], MethodResult]]] = []
+    if args.evaluate_command != "editing":
+        methods = [editor.method for editor in editors]
+        work += [(method.name, partial(evaluate_inversion, method)) for method in methods]
+    work += [(name, partial(evaluate_images, name, found)) for name, found in images]
+    work += [
+        (
+            f"{method.name} {task.name}",
+            partial(evaluate_edit, method, task, values=values, judge=classifier),
+        )
+        for method, task, values in tasks
+    ]
+    results = []
+    for name, measured_by in work:
+        with Progress(name) as bar:
+            shown = replace(evaluation, progress=lambda _, done, total: bar.update(done, total))
+            results.append(measured_by(shown))
+    if processes.rank == 0:
+        notes = [
+            *loader.notes,
+            *(
+                f"{task.name}: {word.direction} at strength {task.strength:g}."
+                for (_, task, _), word in zip(tasks, cycle(words), strict=False)
+            ),
+        ]
+        command = shlex.join(["sfe", *sys.argv[1:]])
+        title = TITLES[args.evaluate_command]
+        _show(args, make_report(title, command, results, evaluation, notes, args.paper))
+    return 0
 
 
-def _edit_words(args: argparse.Namespace) -> list[EditWords]:
-    from stylefeatureeditor.evaluation.edit_words import parse_edit
+def _entries(
+    args: argparse.Namespace, loader: MethodLoader
+) -> tuple[list[Editor], list[tuple[str, Path]]]:
+    """The editors of the methods, and the named folders, that the words of a user mean."""
+    from stylefeatureeditor.editor import Editor
+    from stylefeatureeditor.weights.local_models import find_model
 
-    return [parse_edit(text) for text in args.edit]
+    if args.evaluate_command != "compare":
+        words = dict.fromkeys(args.method or (None,))
+        return [Editor(loader.method(word)) for word in words], []
+    editors, folders = [], []
+    for word in args.entries:
+        label, equals, place = word.partition("=")
+        found = None if equals else loader.entry(word)
+        if found is not None:
+            editors.append(Editor(found))
+        elif equals:
+            folders.append((label, Path(place)))
+        elif Path(word).exists():
+            folders.append((Path(word).name, Path(word)))
+        else:
+            find_model(word)  # its error names what there is
+    names = Counter([editor.method.name for editor in editors] + [name for name, _ in folders])
+    twice = sorted(name for name, times in names.items() if times > 1)
+    if twice:
+        raise ConfigError(f"two entries are called {twice[0]}; write LABEL=FOLDER for one")
+    return editors, folders
+
+
+def _shared_size(loader: MethodLoader) -> int:
+    sizes = sorted(loader.sizes())
+    if len(sizes) > 1:
+        raise ConfigError(
+            f"the models draw {' and '.join(map(str, sizes))} px; compare models of one size"
+        )
+    return sizes[0] if sizes else 1024
+
+
+def _show(args: argparse.Namespace, report: Report) -> None:
+    """Write the report, show its table, and say on stderr what is missing from it."""
+    from stylefeatureeditor.evaluation.report import to_json, to_markdown, write_report
+
+    written = write_report(report, args.output)
+    for sentence in report.left_out:
+        warn(sentence)
+    for row in report.results:
+        if row.errors:
+            warn(f"{row.method}: {len(row.errors)} not measured, first: {row.errors[0]}")
+    if args.json:
+        print(to_json(report), end="")
+    else:
+        print(to_markdown(report))
+        print(f"{written['html']}")
 
 
 def _steps(text: str) -> dict[str, int]:

@@ -16,14 +16,19 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from stylefeatureeditor.data.attribute_table import read_attribute_table
 from stylefeatureeditor.data.row_filter import nearest
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.evaluation.editing import EditTask
+from stylefeatureeditor.evaluation.editing import EditTask, split_by_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+    from torch import Tensor
 
     from stylefeatureeditor.editor import Editor
+    from stylefeatureeditor.methods.method import Method
 
 # direction: attribute of CelebA, and whether the positive end brings (1) or removes (-1) it
 KNOWN = {
@@ -139,6 +144,42 @@ def resolve_edit(words: EditWords, editor: Editor, attributes: Sequence[str]) ->
         attribute=attribute,
         target=target,
     )
+
+
+def edit_tasks(
+    words: Sequence[EditWords],
+    editors: Sequence[Editor],
+    data: str | Path,
+    attributes: str | Path | None,
+    names: Sequence[str],
+) -> list[tuple[Method, EditTask, Tensor | None]]:
+    """Return every edit of every method, with the attribute that its photos are split by.
+
+    Args:
+        words: the edits.
+        editors: of the methods; they know their directions.
+        data: the photos, which may bring a table of attributes.
+        attributes: another table; None takes that of `data` where one is needed.
+        names: of the photos.
+
+    Raises:
+        ConfigError: an attribute is missing, or too few photos have it or lack it.
+        DirectionError: there is no such direction.
+    """
+    table = None
+    needed = any(w.attribute or w.direction not in RANDOM_HALVES for w in words)
+    if words and (attributes is not None or needed):
+        table = read_attribute_table(attributes or data).align(names)
+    tasks: list[tuple[Method, EditTask, Tensor | None]] = []
+    for editor in editors:
+        for word in words:
+            task = resolve_edit(word, editor, () if table is None else table.attributes)
+            values = None
+            if task.attribute is not None and table is not None:
+                values = table.column(task.attribute)
+                split_by_attribute(task, values)
+            tasks.append((editor.method, task, values))
+    return tasks
 
 
 def _number(text: str) -> float | None:

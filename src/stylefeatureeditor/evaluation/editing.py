@@ -26,41 +26,19 @@ import torch
 from torch import Tensor
 
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.evaluation.inversion import per_photo
 from stylefeatureeditor.evaluation.measures import as_saved
-from stylefeatureeditor.evaluation.peak import read_peak
-from stylefeatureeditor.evaluation.results import (
-    MethodResult,
-    pictures_of,
-    set_distances,
-)
-from stylefeatureeditor.evaluation.rows import StoredFeatures
-from stylefeatureeditor.evaluation.runner import Drawn, timed
+from stylefeatureeditor.evaluation.results import MethodResult, distances_to_photos
+from stylefeatureeditor.evaluation.runner import Drawer, run_pass, timed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stylefeatureeditor.editing.direction import EditDirection
-    from stylefeatureeditor.evaluation.results import Plan
-    from stylefeatureeditor.evaluation.rows import Table
-    from stylefeatureeditor.evaluation.runner import Pass
+    from stylefeatureeditor.evaluation.runner import Evaluation
     from stylefeatureeditor.methods.method import Method
+    from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
 
-MOST, LEAST = "changed most", "changed least"
 FLIP, LEAKAGE = "flip", "leakage"
 SECONDS, SECONDS_EDIT = "seconds", "seconds_edit"
-
-
-@dataclass(frozen=True)
-class Judge:
-    """An attribute classifier, as far as this file knows it.
-
-    Attributes:
-        attributes: A names.
-        logits: (B, 3, S, S) in [-1, 1] to (B, A); above 0 means yes.
-    """
-
-    attributes: tuple[str, ...]
-    logits: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,38 +64,41 @@ class EditTask:
             raise ConfigError(f"the target of an edit is 1 or -1, got {self.target}")
 
 
-class EditDrawer:
-    """Draws X' and takes the time of an inversion with its edit, and of the edit alone."""
+def edited_photos(method: Method, task: EditTask, judge: AttributeClassifier | None) -> Drawer:
+    """Return what draws X' and takes the time of an inversion with its edit, and of the edit alone.
 
-    def __init__(self, method: Method, task: EditTask, judge: Judge | None) -> None:
-        self.method, self.task = method, task
-        moved = f"{task.name} {task.strength} along {task.direction.fingerprint}"
-        self.identity = f"{moved} to {task.target} by {method.identity}"
-        self.columns: tuple[str, ...] = (SECONDS, SECONDS_EDIT)
-        self.judge = None
-        if judge is not None and task.attribute in judge.attributes:
-            self.judge, self.column = judge, judge.attributes.index(task.attribute)
-            self.columns += (FLIP, LEAKAGE)
+    Args:
+        method: edits.
+        task: the edit.
+        judge: adds flip and leakage, if it knows the attribute.
+    """
+    column = None
+    if judge is not None and task.attribute in judge.config.attributes:
+        column = judge.column(task.attribute)
 
-    def draw(self, photos: Tensor, given: Tensor | None) -> Drawn:
-        """Return the edited photos."""
-        del given
+    def draw(photos: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         start = timed(photos.device)
-        inversion = self.method.invert(photos)
-        before = self.method.reconstruct(inversion)
+        inversion = method.invert(photos)
+        redrawn = method.reconstruct(inversion)
         inverted = timed(photos.device)
-        pixels = self.method.edit(inversion, {self.task.direction: self.task.strength})
+        pixels = method.edit(inversion, {task.direction: task.strength})
         end = timed(photos.device)
         values = {
-            SECONDS: torch.full((len(photos),), (end - start) / len(photos)),
-            SECONDS_EDIT: torch.full((len(photos),), (end - inverted) / len(photos)),
+            SECONDS: per_photo(end - start, len(photos)),
+            SECONDS_EDIT: per_photo(end - inverted, len(photos)),
         }
-        if self.judge is not None:
-            before = self.judge.logits(as_saved(before))  # (B, A)
-            after = self.judge.logits(as_saved(pixels))
-            values[FLIP] = flips(before[:, self.column], after[:, self.column], self.task.target)
-            values[LEAKAGE] = leakage(before, after, self.column)
-        return Drawn(pixels, values)
+        if judge is not None and column is not None:
+            before = judge(as_saved(redrawn))  # (B, A)
+            after = judge(as_saved(pixels))
+            values[FLIP] = flips(before[:, column], after[:, column], task.target)
+            values[LEAKAGE] = leakage(before, after, column)
+        return pixels, values
+
+    moved = f"{task.name} {task.strength} along {task.direction.fingerprint}"
+    judged = () if column is None else (FLIP, LEAKAGE)
+    return Drawer(
+        f"{moved} to {task.target} by {method.identity}", draw, (SECONDS, SECONDS_EDIT, *judged)
+    )
 
 
 def flips(before: Tensor, after: Tensor, target: int) -> Tensor:
@@ -184,59 +165,37 @@ def random_halves(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def evaluate_edit(
     method: Method,
     task: EditTask,
-    plan: Plan,
+    evaluation: Evaluation,
     values: Tensor | None = None,
-    judge: Judge | None = None,
+    judge: AttributeClassifier | None = None,
 ) -> MethodResult:
     """Return a method's numbers for one edit; columns but the times begin with the edit's name.
 
     Args:
         method: edits.
         task: the edit.
-        plan: the settings.
+        evaluation: the settings.
         values: the attribute of each photo, (n,): -1, 0 (unknown) or 1; None for random halves.
         judge: adds flip and leakage, if it knows the attribute.
 
     Raises:
         ConfigError: a split is empty, or the sides of photos and method differ.
     """
-    if method.size != plan.photos.size:
-        raise ConfigError(
-            f"{method.name} takes photos of {method.size} px, but these are opened at "
-            f"{plan.photos.size} px"
-        )
+    evaluation.check_size(method.name, method.size)
     if values is None:
-        real, edited = random_halves(len(plan.photos), plan.seed)
+        real, edited = random_halves(len(evaluation.photos), evaluation.seed)
     else:
         real, edited = split_by_attribute(task, values)
-    work = plan.task(f"{method.name} {task.name}", EditDrawer(method, task, judge), indices=edited)
-    table = plan.run(work, f"{method.name} {task.name}")
-    numbers = _distances(plan, work, table, real)
-    for column in (*work.drawer.columns, "identity", "arcface"):
-        mean = table.mean(column, plan.seed)
-        if mean is not None:
-            numbers[column] = mean
-    return MethodResult(
+    drawer = edited_photos(method, task, judge)
+    done = run_pass(evaluation, f"{method.name} {task.name}", drawer, indices=edited)
+    means = done.table.means(evaluation.seed)
+    numbers = distances_to_photos(evaluation, done, real)
+    shown = (*drawer.columns, "identity", "arcface")
+    numbers |= {column: means[column] for column in shown if column in means}
+    times = (SECONDS, SECONDS_EDIT)
+    return MethodResult.of(
         method.name,
-        {n if n in (SECONDS, SECONDS_EDIT) else f"{task.name} {n}": m for n, m in numbers.items()},
-        len(table),
-        table.errors,
-        pictures_of(
-            work, table, (f"{task.name}, {MOST}", f"{task.name}, {LEAST}", f"{task.name}, random")
-        ),
-        read_peak(work.folder),
+        done,
+        {n if n in times else f"{task.name} {n}": mean for n, mean in numbers.items()},
+        tuple(f"{task.name}, {kind}" for kind in ("changed most", "changed least", "random")),
     )
-
-
-def _distances(plan: Plan, work: Pass, table: Table, real: np.ndarray) -> dict:
-    """Return FID(A, B') and KID(A, B') for every describer."""
-    if not work.describers:
-        return {}
-    reference, photos = plan.describe_photos()
-    readable = np.intersect1d(real, photos.indices)
-    numbers: dict = {}
-    for describer in work.describers:
-        side_a = StoredFeatures(reference.features(describer), readable)
-        side_b = StoredFeatures(work.features(describer), table.indices)
-        numbers |= set_distances(side_a, side_b, describer, plan.seed)
-    return numbers

@@ -5,49 +5,42 @@ X -> method.invert -> X^         l2, LPIPS, SSIM, ... (X, X^);  FID and KID ({X}
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.evaluation.peak import read_peak
-from stylefeatureeditor.evaluation.results import (
-    MethodResult,
-    distances_to_photos,
-    pictures_of,
-)
-from stylefeatureeditor.evaluation.runner import Drawn, PhotosThemselves, timed
+from stylefeatureeditor.evaluation.results import MethodResult, distances_to_photos
+from stylefeatureeditor.evaluation.runner import NOTHING_DRAWN, Drawer, run_pass, timed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from stylefeatureeditor.evaluation.photo_sets import PhotoSet
-    from stylefeatureeditor.evaluation.results import Plan
-    from stylefeatureeditor.evaluation.runner import Drawer
+    from stylefeatureeditor.evaluation.runner import Evaluation
     from stylefeatureeditor.methods.method import Method
 
 SECONDS = "seconds_invert"
 
 
-class Reconstructor:
-    """Draws X^ and takes the time per photo."""
+def reconstruction(method: Method) -> Drawer:
+    """Return what draws X^ and takes the time per photo."""
 
-    columns: tuple[str, ...] = (SECONDS,)
-
-    def __init__(self, method: Method) -> None:
-        self.method = method
-        self.identity = f"reconstruction by {method.identity}"
-
-    def draw(self, photos: Tensor, given: Tensor | None) -> Drawn:
-        """Return the reconstructions."""
-        del given
+    def draw(photos: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         start = timed(photos.device)
-        pixels = self.method.reconstruct(self.method.invert(photos))
-        seconds = (timed(photos.device) - start) / len(photos)
-        return Drawn(pixels, {SECONDS: torch.full((len(photos),), seconds, dtype=torch.float64)})
+        pixels = method.reconstruct(method.invert(photos))
+        return pixels, {SECONDS: per_photo(timed(photos.device) - start, len(photos))}
+
+    return Drawer(f"reconstruction by {method.identity}", draw, (SECONDS,))
 
 
-def evaluate_inversion(method: Method, plan: Plan) -> MethodResult:
+def per_photo(seconds: float, count: int) -> Tensor:
+    """Return the time of each photo of a batch, (count,)."""
+    return torch.full((count,), seconds / count, dtype=torch.float64)
+
+
+def evaluate_inversion(method: Method, evaluation: Evaluation) -> MethodResult:
     """Return the row of a method.
 
     Raises:
@@ -55,39 +48,29 @@ def evaluate_inversion(method: Method, plan: Plan) -> MethodResult:
             another evaluation.
         PhotoError: not one photo can be read.
     """
-    if method.size != plan.photos.size:
-        raise ConfigError(
-            f"{method.name} takes photos of {method.size} px, but these are opened at "
-            f"{plan.photos.size} px"
-        )
-    return _evaluate(method.name, Reconstructor(method), plan)
+    evaluation.check_size(method.name, method.size)
+    return _evaluate(method.name, reconstruction(method), evaluation)
 
 
-def evaluate_images(name: str, images: PhotoSet, plan: Plan) -> MethodResult:
+def evaluate_images(name: str, images: PhotoSet, evaluation: Evaluation) -> MethodResult:
     """Return the row of images made elsewhere, one for each photo and in their order.
 
     Raises:
         ConfigError: another number of images, or another side.
     """
-    if (len(images), images.size) != (len(plan.photos), plan.photos.size):
+    photos = evaluation.photos
+    if (len(images), images.size) != (len(photos), photos.size):
         raise ConfigError(
             f"{name} has {len(images)} images of {images.size} px, but there are "
-            f"{len(plan.photos)} photos of {plan.photos.size} px"
+            f"{len(photos)} photos of {photos.size} px"
         )
-    return _evaluate(name, PhotosThemselves(), plan, images)
+    result = _evaluate(name, NOTHING_DRAWN, evaluation, images)
+    return replace(result, peak_mib=None)  # it would be that of reading files
 
 
-def _evaluate(name: str, drawer: Drawer, plan: Plan, given: PhotoSet | None = None) -> MethodResult:
-    task = plan.task(name, drawer, given=given)
-    table = plan.run(task, name)
-    means = {column: table.mean(column, plan.seed) for column in task.columns}
-    values = {column: mean for column, mean in means.items() if mean is not None}
-    values |= distances_to_photos(plan, task, table)
-    return MethodResult(
-        name,
-        values,
-        len(table),
-        table.errors,
-        pictures_of(task, table),
-        None if given is not None else read_peak(task.folder),
-    )
+def _evaluate(
+    name: str, drawer: Drawer, evaluation: Evaluation, given: PhotoSet | None = None
+) -> MethodResult:
+    done = run_pass(evaluation, name, drawer, given=given)
+    values = done.table.means(evaluation.seed) | distances_to_photos(evaluation, done)
+    return MethodResult.of(name, done, values)

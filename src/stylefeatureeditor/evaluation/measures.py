@@ -1,8 +1,9 @@
 """What is measured of each image: the metrics of the tables, with their protocols.
 
-A `Measure` compares a drawn image with its photo and gives one number per pair; a `Describer`
-turns an image into a feature vector, from which sets are compared (`distribution.py`). Which there
-are depends on the image size and on the networks on disk; what is left out says why.
+A `Measure` compares a drawn image with its photo and gives one number per pair. A
+`FeatureExtractor` turns an image into a vector, and sets are compared by those
+(`metrics/frechet.py`). Which there are depends on the image size and on the networks on disk; what
+is left out says why.
 
 | column    | range    | better | protocol                                                        |
 |-----------|----------|--------|-----------------------------------------------------------------|
@@ -30,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ from stylefeatureeditor.metrics.perceptual import (
     FeatureNetwork,
     Lpips,
     curricularface,
-    find_lpips,
+    load_lpips,
 )
 from stylefeatureeditor.metrics.pixel import MS_SSIM_SMALLEST, l2, ms_ssim, psnr, ssim
 from stylefeatureeditor.model import network_fingerprint
@@ -71,7 +72,6 @@ if TYPE_CHECKING:
     from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
 
 PAPER_SIDE = 256
-Better = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True)
@@ -80,28 +80,26 @@ class Measure:
 
     Attributes:
         name: column of the row files.
-        better: which way is better.
         compare: photos and drawn images, both (B, 3, S, S) in [-1, 1], to (B,).
     """
 
     name: str
-    better: Better
     compare: Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Describer:
+class FeatureExtractor:
     """A feature vector per image.
 
     Attributes:
         name: column of the distance made of it.
         width: D.
-        describe: (B, 3, S, S) in [-1, 1] to (B, D).
+        extract: (B, 3, S, S) in [-1, 1] to (B, D).
     """
 
     name: str
     width: int
-    describe: Callable[[Tensor], Tensor]
+    extract: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -131,39 +129,39 @@ def find_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
     Raises:
         WeightsError: a file that is there is damaged or of another layout.
     """
-    missing: list[str] = []
 
-    def there(what: str, pulled_as: str) -> bool:
-        lacking = [
-            source
-            for source in find_sources(pulled_as)
-            if not (folder / source.file_name).is_file()
-        ]
+    def file(source: str) -> Path:
+        return folder / SOURCES[source].file_name
+
+    def face(source: str, config: ArcFaceConfig) -> ArcFaceFeatures:
+        return _face_network(file(source), config)
+
+    loaders: dict[str, tuple[str, str, Callable[[], nn.Module]]] = {
+        "lpips": ("LPIPS", "lpips-alex", lambda: load_lpips(folder, "alex")),
+        "lpips_vgg": ("LPIPS with VGG", "lpips-vgg", lambda: load_lpips(folder, "vgg")),
+        "inception": ("FID", "inception", lambda: load_inception(file("inception"))),
+        "identity": (
+            "Identity by CurricularFace",
+            "curricularface",
+            lambda: face("curricularface", curricularface()),
+        ),
+        "arcface": ("Identity by ArcFace", "arcface", lambda: face("ir-se50", ArcFaceConfig())),
+    }
+    found: dict[str, Any] = {}
+    missing = []
+    for field, (what, pulled_as, load) in loaders.items():
+        needed = {source.file_name: source.urls[0] for source in find_sources(pulled_as)}
+        lacking = {n: url for n, url in needed.items() if not (folder / n).is_file()}
         if lacking:
-            files = " and ".join(
-                f"download {source.urls[0]} to {folder / source.file_name}" for source in lacking
-            )
-            names = " and ".join(source.file_name for source in lacking)
+            files = " and ".join(f"download {url} to {folder / n}" for n, url in lacking.items())
             missing.append(
-                f"{what} is left out, because {names} {'are' if len(lacking) > 1 else 'is'} not "
-                f"on disk: `sfe models pull {pulled_as}`, or {files}"
+                f"{what} is left out, because {' and '.join(lacking)} "
+                f"{'are' if len(lacking) > 1 else 'is'} not on disk: `sfe models pull "
+                f"{pulled_as}`, or {files}"
             )
-        return not lacking
-
-    alex = vgg = inception = identity = arcface = None
-    if there("LPIPS", "lpips-alex") and (alex := find_lpips(folder, "alex")):
-        alex.to(device)
-    if there("LPIPS with VGG", "lpips-vgg") and (vgg := find_lpips(folder, "vgg")):
-        vgg.to(device)
-    if there("FID", "inception"):
-        inception = load_inception(folder / SOURCES["inception"].file_name).to(device)
-    if there("Identity by CurricularFace", "curricularface"):
-        path = folder / SOURCES["curricularface"].file_name
-        identity = _face_network(path, curricularface()).to(device)
-    if there("Identity by ArcFace", "arcface"):
-        path = folder / SOURCES["ir-se50"].file_name
-        arcface = _face_network(path, ArcFaceConfig()).to(device)
-    return Networks(alex, vgg, inception, identity, arcface, tuple(missing))
+        else:
+            found[field] = load().to(device)
+    return Networks(**found, missing=tuple(missing))
 
 
 @dataclass(frozen=True)
@@ -172,23 +170,15 @@ class Suite:
 
     Attributes:
         measures: per pair of images.
-        describers: per image, for distances of sets.
+        extractors: per image, for distances of sets.
         left_out: a sentence for each number of the table that cannot be had, and why.
         fingerprint: hex digits that change with the networks that measure.
     """
 
     measures: tuple[Measure, ...]
-    describers: tuple[Describer, ...]
+    extractors: tuple[FeatureExtractor, ...]
     left_out: tuple[str, ...] = ()
     fingerprint: str = ""
-
-    @property
-    def better(self) -> dict[str, Better]:
-        """Which way is better, by column."""
-        named: dict[str, Better] = {measure.name: measure.better for measure in self.measures}
-        for describer in self.describers:
-            named |= {describer.name: "lower", kid_name(describer.name): "lower"}
-        return named
 
 
 def standard_suite(
@@ -202,53 +192,42 @@ def standard_suite(
         classifier: its features give `fid_attributes`, a set distance of our own; it stands beside
             FID where Inception is missing, and compares with no published number.
     """
-    measures = [Measure("l2", "lower", _at_paper_side(l2)), Measure("psnr", "higher", psnr)]
+    measures = [Measure("l2", _at_paper_side(l2)), Measure("psnr", psnr)]
     left_out = list(networks.missing)
     lpips = (("lpips", networks.lpips), ("lpips_vgg", networks.lpips_vgg))
     if size >= SMALLEST_SIDE:
-        measures += [Measure(n, "lower", _at_paper_side(net)) for n, net in lpips if net]
+        measures += [Measure(n, _at_paper_side(net)) for n, net in lpips if net]
     else:
         left_out.append(f"LPIPS needs images of at least {SMALLEST_SIDE} pixels a side, not {size}")
-    measures.append(Measure("ssim", "higher", ssim))
+    measures.append(Measure("ssim", ssim))
     if size >= MS_SSIM_SMALLEST:
-        measures.append(Measure("ms_ssim", "higher", ms_ssim))
+        measures.append(Measure("ms_ssim", ms_ssim))
     else:
         left_out.append(
             f"MS-SSIM needs images of at least {MS_SSIM_SMALLEST} pixels a side, not {size}"
         )
     for name, network in (("identity", networks.identity), ("arcface", networks.arcface)):
         if network is not None:
-            measures.append(Measure(name, "higher", network.similarity))
-    describers = []
-    if networks.inception is not None:
-        describers += inception_describers(networks.inception)
+            measures.append(Measure(name, network.similarity))
+    extractors = []
+    if (inception := networks.inception) is not None:
+        extractors += [
+            FeatureExtractor("fid", WIDTH, lambda pixels: inception(fid_input(pixels))),
+            FeatureExtractor("clean_fid", WIDTH, lambda pixels: inception(clean_fid_input(pixels))),
+        ]
     if classifier is not None:
-        describers.append(classifier_describer(classifier))
+        width = classifier.config.channels[-1]
+        pooled = lambda pixels: classifier.features(pixels)[-1].mean(dim=(2, 3))  # noqa: E731
+        extractors.append(FeatureExtractor("fid_attributes", width, pooled))
     used = [value for value in vars(networks).values() if isinstance(value, nn.Module)]
     used += [] if classifier is None else [classifier]
     known = " ".join(network_fingerprint(network) for network in used)
-    return Suite(tuple(measures), tuple(describers), tuple(left_out), known)
+    return Suite(tuple(measures), tuple(extractors), tuple(left_out), known)
 
 
-def inception_describers(inception: Inception) -> list[Describer]:
-    """Return FID's features with both ways of resizing."""
-    return [
-        Describer("fid", WIDTH, lambda pixels: inception(fid_input(pixels))),
-        Describer("clean_fid", WIDTH, lambda pixels: inception(clean_fid_input(pixels))),
-    ]
-
-
-def classifier_describer(classifier: AttributeClassifier) -> Describer:
-    """Return the pooled features of an attribute classifier."""
-    width = classifier.config.channels[-1]
-    return Describer(
-        "fid_attributes", width, lambda pixels: classifier.features(pixels)[-1].mean(dim=(2, 3))
-    )
-
-
-def kid_name(describer: str) -> str:
+def kid_name(extractor: str) -> str:
     """Return the column of KID over the features of an FID: fid -> kid, clean_fid -> clean_kid."""
-    return describer.replace("fid", "kid")
+    return extractor.replace("fid", "kid")
 
 
 def as_saved(pixels: Tensor) -> Tensor:

@@ -1,19 +1,13 @@
-"""Tables of results as Markdown, LaTeX and JSON: what was run, and what the paper reports."""
+"""What the tables of a report hold: columns with their titles, rows that were run, the paper's."""
 
 from __future__ import annotations
 
-import json
 import math
-import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
-from stylefeatureeditor import __version__
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from stylefeatureeditor.evaluation.bootstrap import Mean
     from stylefeatureeditor.evaluation.paper import Reported
@@ -59,6 +53,7 @@ class Report:
         results: rows that were run.
         reported: rows of the paper, columns named as in `results`.
         notes: sentences on the protocol, and on what was left out.
+        left_out: those of the notes that say what could not be measured.
     """
 
     title: str
@@ -66,6 +61,7 @@ class Report:
     results: tuple[MethodResult, ...]
     reported: tuple[Reported, ...] = ()
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -90,12 +86,58 @@ class Report:
             found.setdefault(edit_of(column) or costs, []).append(column)
         return found
 
+    @property
+    def errors(self) -> list[str]:
+        """What could not be measured: "method: name: reason"."""
+        return [f"{result.method}: {error}" for result in self.results for error in result.errors]
+
     def best(self, column: str) -> float | None:
         """Return the best value that was run, if several were."""
         values = [r.cells[column].value for r in self.results if column in r.cells]
         if len(values) < 2:
             return None
         return max(values) if measure_of(column) in HIGHER else min(values)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number as it is printed: "0.123" and " [0.120, 0.126]"; "-" for none."""
+
+    value: str = NOTHING
+    interval: str = ""
+    best: bool = False
+
+    @property
+    def markdown(self) -> str:
+        """The number with its interval; the best of a column is bold."""
+        bold = "**" if self.best else ""
+        return f"{bold}{self.value}{self.interval}{bold}"
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a printed table.
+
+    Attributes:
+        method: its name.
+        source: HERE or PAPER.
+        cells: one per column.
+        images: that were measured; "" if not known.
+        measured: the most that a number of these columns has behind it.
+        first_reported: whether it is the first of the paper's.
+    """
+
+    method: str
+    source: str
+    cells: tuple[Cell, ...]
+    images: int | str = ""
+    measured: int | str = ""
+    first_reported: bool = False
+
+    @property
+    def known(self) -> bool:
+        """Whether it has any number."""
+        return any(cell.value != NOTHING for cell in self.cells)
 
 
 def edit_of(column: str) -> str:
@@ -128,134 +170,22 @@ def number(column: str, value: float) -> str:
     return f"{value:.{decimals}f}"
 
 
-def cell(column: str, mean: Mean | None) -> str:
-    """Return a value with its interval, "-" for none."""
+def table_rows(report: Report, columns: Sequence[str]) -> Iterator[TableRow]:
+    """Yield the rows of a table with some columns: those that were run, then the paper's."""
+    for result in report.results:
+        known = {column: result.cells[column] for column in columns if column in result.cells}
+        cells = tuple(_cell(column, known.get(column), report.best(column)) for column in columns)
+        measured = max((mean.count for mean in known.values()), default=0) or result.count
+        yield TableRow(result.method, HERE, cells, result.count, measured)
+    for place, row in enumerate(report.reported):  # as printed there: no zeros it never stated
+        texts = (f"{row.values[c]:g}" if c in row.values else NOTHING for c in columns)
+        yield TableRow(row.method, PAPER, tuple(map(Cell, texts)), first_reported=place == 0)
+
+
+def _cell(column: str, mean: Mean | None, best: float | None) -> Cell:
     if mean is None:
-        return NOTHING
-    text = number(column, mean.value)
+        return Cell()
+    interval = ""
     if mean.low is not None and mean.high is not None:
-        text += f" [{number(column, mean.low)}, {number(column, mean.high)}]"
-    return text
-
-
-def markdown_cells(report: Report, result: MethodResult, columns: Sequence[str]) -> list[str]:
-    """Return the cells of a method that was run; the best value of a column is bold."""
-    cells = []
-    for column in columns:
-        mean = result.cells.get(column)
-        text = cell(column, mean)
-        best = mean is not None and mean.value == report.best(column)
-        cells.append(f"**{text}**" if best else text)
-    return cells
-
-
-def to_markdown(report: Report) -> str:
-    """Return the report as a Markdown page; the best value that was run is bold."""
-    columns = report.columns
-    rows = [["method", "source", "images", *map(title_of, columns)]]
-    for result in report.results:
-        cells = markdown_cells(report, result, columns)
-        rows.append([result.method, HERE, str(result.count), *cells])
-    rows += [
-        [row.method, PAPER, "", *(_reported(row, column) for column in columns)]
-        for row in report.reported
-    ]
-    lines = [_line(rows[0]), _line(["---"] * 3 + ["---:"] * len(columns)), *map(_line, rows[1:])]
-    parts = [f"# {report.title}", f"    {report.command}", "\n".join(lines)]
-    parts += ["\n".join(f"- {note}" for note in report.notes)] if report.notes else []
-    errors = _errors(report.results)
-    parts += ["Not measured:", "\n".join(f"- {error}" for error in errors)] if errors else []
-    return "\n\n".join(parts) + "\n"
-
-
-def to_latex(report: Report) -> str:
-    """Return the table as LaTeX (booktabs), intervals left out, as a paper prints it."""
-    columns = report.columns
-    heads = [
-        title_of(column).replace("↓", r"$\downarrow$").replace("↑", r"$\uparrow$")
-        for column in columns
-    ]
-    lines = [
-        f"% {' '.join(report.command.split())}",
-        r"\begin{tabular}{l" + "r" * len(columns) + "}",
-        r"\toprule",
-        " & ".join(["Method", *map(_escaped, heads)]) + r" \\",
-        r"\midrule",
-    ]
-    for result in report.results:
-        cells = []
-        for column in columns:
-            mean = result.cells.get(column)
-            text = "--" if mean is None else number(column, mean.value)
-            best = mean is not None and mean.value == report.best(column)
-            cells.append(rf"\textbf{{{text}}}" if best else text)
-        lines.append(" & ".join([_escaped(result.method), *cells]) + r" \\")
-    if report.reported:
-        lines += [
-            r"\midrule",
-            rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{as the paper reports}}}} \\",
-        ]
-        for row in report.reported:
-            texts = (_reported(row, column) for column in columns)
-            cells = ["--" if text == NOTHING else text for text in texts]
-            lines.append(" & ".join([_escaped(row.method), *cells]) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join(lines).replace("∞", r"$\infty$") + "\n"
-
-
-def to_json(report: Report) -> str:
-    """Return the report as JSON, with the versions that made it."""
-    content = {
-        "title": report.title,
-        "command": report.command,
-        "versions": {
-            "stylefeatureeditor": __version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-        "results": [
-            {
-                "method": result.method,
-                "images": result.count,
-                "peak_mib": result.peak_mib,
-                "values": {
-                    name: {
-                        "value": _finite(mean.value),
-                        "low": _finite(mean.low),
-                        "high": _finite(mean.high),
-                        "images": mean.count,
-                    }
-                    for name, mean in result.values.items()
-                },
-                "errors": list(result.errors),
-            }
-            for result in report.results
-        ],
-        "paper": [{"method": row.method, "values": row.values} for row in report.reported],
-        "notes": list(report.notes),
-    }
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def _reported(row: Reported, column: str) -> str:
-    """Print a number of the paper as the paper does: without padding zeros it never stated."""
-    value = row.values.get(column)
-    return NOTHING if value is None else f"{value:g}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |"
-
-
-def _errors(results: Sequence[MethodResult]) -> list[str]:
-    return [f"{result.method}: {error}" for result in results for error in result.errors]
-
-
-def _escaped(text: str) -> str:
-    for sign in "&%#_":
-        text = text.replace(sign, f"\\{sign}")
-    return text
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+        interval = f" [{number(column, mean.low)}, {number(column, mean.high)}]"
+    return Cell(number(column, mean.value), interval, mean.value == best)

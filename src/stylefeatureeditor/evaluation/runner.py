@@ -1,6 +1,6 @@
 """Runs a method over a set of photos, batch by batch, and keeps what was measured on disk.
 
-    photos -> drawer -> images, rounded to 8 bits -> numbers per image -> rows-<rank>.csv
+    photos -> drawer -> images, rounded to 8 bits -> numbers per image -> rows-<rank>.jsonl
                                                   -> feature vectors   -> features-<name>.f32
 
 Batches are the same whatever the number of processes: batch b is done by process b mod W, whole. So
@@ -17,7 +17,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,81 +26,69 @@ from torch import Tensor
 from stylefeatureeditor.data.images import to_photos
 from stylefeatureeditor.errors import ConfigError, DependencyError, PhotoError, check_shape
 from stylefeatureeditor.evaluation.measures import as_saved
-from stylefeatureeditor.evaluation.peak import peak_kept
+from stylefeatureeditor.evaluation.peak_memory import record_peak_memory
 from stylefeatureeditor.evaluation.photo_sets import READERS, content_of
-from stylefeatureeditor.evaluation.rows import FeatureFile, Row, RowFile
+from stylefeatureeditor.evaluation.pictures import PictureKeeper
+from stylefeatureeditor.evaluation.rows import (
+    Features,
+    Row,
+    append_rows,
+    as_table,
+    read_rows,
+    save_table,
+)
 from stylefeatureeditor.files import atomic_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from stylefeatureeditor.evaluation.measures import Describer, Measure
+    from stylefeatureeditor.evaluation.measures import FeatureExtractor, Measure, Suite
     from stylefeatureeditor.evaluation.photo_sets import PhotoSet
-    from stylefeatureeditor.evaluation.pictures import PictureKeeper
     from stylefeatureeditor.evaluation.rows import Table
 
 RUN_FILE = "run.json"
+RANKING = ("lpips", "lpips_vgg", "l2")  # the first there is chooses best and worst images
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What a drawer makes of a batch.
+class Drawer:
+    """Turns photos into the images that are measured.
 
     Attributes:
-        pixels: (B, 3, S, S), nominally in [-1, 1].
-        values: further numbers per image, (B,) by column.
+        identity: changes with whatever could change the images.
+        draw: (B, 3, S, S) in [-1, 1] to an image for each, the same shape, and further numbers per
+            image, (B,) by column.
+        columns: names of these numbers.
     """
 
-    pixels: Tensor
-    values: dict[str, Tensor] = field(default_factory=dict)
-
-
-class Drawer(Protocol):
-    """Turns photos into the images that are measured."""
-
-    identity: str  # changes with whatever could change the images
-    columns: tuple[str, ...]  # of `Drawn.values`
-
-    def draw(self, photos: Tensor, given: Tensor | None) -> Drawn:
-        """Return an image for each photo.
-
-        Args:
-            photos: (B, 3, S, S) in [-1, 1].
-            given: images made elsewhere, same shape; None if there are none.
-        """
-
-
-class PhotosThemselves:
-    """Draws nothing: the photos are described, so that sets can be compared with them."""
-
-    identity = "photos"
+    identity: str
+    draw: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
     columns: tuple[str, ...] = ()
 
-    def draw(self, photos: Tensor, given: Tensor | None) -> Drawn:
-        """Return the photos, or the images given instead of them."""
-        return Drawn(photos if given is None else given)
+
+NOTHING_DRAWN = Drawer("photos", lambda photos: (photos, {}))  # sets are compared with the photos
 
 
 @dataclass(frozen=True)
-class Team:
+class Processes:
     """The processes that share the work.
 
     Attributes:
         rank: of this one.
-        size: W.
+        count: W.
         wait: returns when every process has called it.
         device: of this process; None leaves the choice.
     """
 
     rank: int = 0
-    size: int = 1
+    count: int = 1
     wait: Callable[[], None] = lambda: None
     device: str | None = None
 
     @staticmethod
-    def of_accelerate(*, cpu: bool = False) -> Team:
-        """Return the team that `accelerate launch` or `torchrun` made; one process without them.
+    def of_accelerate(*, cpu: bool = False) -> Processes:
+        """Return what `accelerate launch` or `torchrun` started; one process without them.
 
         Args:
             cpu: leave GPUs alone; so it is where there is none.
@@ -109,7 +97,7 @@ class Team:
             DependencyError: several processes were started, but accelerate is not installed.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-            return Team()
+            return Processes()
         try:
             from accelerate import PartialState
         except ImportError as error:
@@ -118,113 +106,145 @@ class Team:
             ) from error
         state = PartialState(cpu=cpu or not torch.cuda.is_available())
         assert state.num_processes == int(os.environ["WORLD_SIZE"])  # else all do the same work
-        return Team(
+        return Processes(
             state.process_index, state.num_processes, state.wait_for_everyone, str(state.device)
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pass:
-    """One way over some photos.
+class Evaluation:
+    """Settings of one evaluation.
 
     Attributes:
-        folder: where rows, features and pictures go; made if missing.
-        photos: the set.
-        drawer: makes the images.
-        measures: compare each with its photo.
-        describers: describe each image.
-        networks: fingerprint of those that measure and describe.
-        indices: the photos that take part, ascending; None takes all.
-        given: images made elsewhere, in the order of the photos.
-        batch_size: photos per call of the drawer.
-        device: where photos are sent.
-        pictures: which images are kept to be looked at; None keeps none.
+        folder: everything it leaves on disk; a second run with the same one goes on.
+        photos: the test set.
+        suite: what is measured.
+        batch_size: photos at a time.
+        device: where networks run.
+        processes: that share the work.
+        seed: of intervals, KID subsets, random halves and random pictures.
+        pictures: images kept of each kind (worst, best, random).
+        progress: called with (what, photos done, photos in all).
     """
 
     folder: Path
     photos: PhotoSet
-    drawer: Drawer
-    measures: tuple[Measure, ...] = ()
-    describers: tuple[Describer, ...] = ()
-    networks: str = ""
-    indices: np.ndarray | None = None
-    given: PhotoSet | None = None
+    suite: Suite
     batch_size: int = 8
     device: torch.device | str = "cpu"
-    pictures: PictureKeeper | None = None
+    processes: Processes = field(default_factory=Processes)
+    seed: int = 0
+    pictures: int = 4
+    progress: Callable[[str, int, int], None] | None = None
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the numbers per image."""
-        return (*(measure.name for measure in self.measures), *self.drawer.columns)
+    def check_size(self, name: str, size: int) -> None:
+        """Raise ConfigError if a method takes photos of another side than these have."""
+        if size != self.photos.size:
+            raise ConfigError(
+                f"{name} takes photos of {size} px, but these are opened at {self.photos.size} px"
+            )
 
-    @property
-    def numbers(self) -> np.ndarray:
-        """The photos that take part."""
-        return np.arange(len(self.photos)) if self.indices is None else self.indices
 
-    def features(self, describer: Describer) -> FeatureFile:
-        """Return the file of a describer's vectors, one place for every photo of the set."""
-        path = self.folder / f"features-{describer.name}.f32"
-        return FeatureFile(path, len(self.photos), describer.width)
+@dataclass(frozen=True)
+class Pass:
+    """A finished way over some photos.
+
+    Attributes:
+        folder: where rows, features and pictures are.
+        photos: the set.
+        table: the values.
+        pictures: images that may be shown; None if none were kept.
+    """
+
+    folder: Path
+    photos: PhotoSet
+    table: Table
+    pictures: PictureKeeper | None
+
+    def features(self, extractor: FeatureExtractor, indices: np.ndarray | None = None) -> Features:
+        """Return an extractor's vectors of the images that were measured, or of some of these."""
+        measured = self.table.indices
+        some = measured if indices is None else np.intersect1d(indices, measured)
+        return _features(self.folder, self.photos, extractor, some)
 
 
 def run_pass(
-    task: Pass, team: Team | None = None, progress: Callable[[int, int], None] | None = None
-) -> Table:
-    """Do what is left of a pass and return its values.
+    evaluation: Evaluation,
+    name: str,
+    drawer: Drawer,
+    *,
+    indices: np.ndarray | None = None,
+    given: PhotoSet | None = None,
+    compared: bool = True,
+) -> Pass:
+    """Do what is left of one way over the photos.
 
     Args:
-        task: what to do.
-        team: the processes that share it; None is this one alone.
-        progress: called with (photos done, photos in all).
+        evaluation: the settings.
+        name: of the pass; its folder is named after it.
+        drawer: makes the images.
+        indices: the photos that take part, ascending; None takes all.
+        given: images made elsewhere, measured instead of the photos that the drawer gets.
+        compared: measure each image against its photo; if not, only its features are taken.
 
     Raises:
         ConfigError: the folder holds another evaluation, or the batch size is not positive.
         PhotoError: not one image could be measured.
         ShapeError: the drawer drew images of another size.
     """
-    team = team or Team()
-    if task.batch_size < 1:
-        raise ConfigError(f"the batch size must be at least 1, got {task.batch_size}")
-    _claim(task)
-    rows = RowFile(task.folder, task.columns, team.rank)
-    files = [(describer, task.features(describer)) for describer in task.describers]
-    done = rows.read()
-    numbers = task.numbers
-    batches = np.split(numbers, range(task.batch_size, len(numbers), task.batch_size))
-    left = [
-        batch
-        for place, batch in enumerate(batches)
-        if place % team.size == team.rank and not all(int(i) in done for i in batch)
-    ]
-    if task.pictures is not None:
-        task.pictures.remember(done.values())
-    finished = len(numbers) - sum(map(len, left)) if team.size == 1 else 0
-    del done
-    measured = left and team.rank == 0
-    with peak_kept(task.folder, task.device) if measured else contextlib.nullcontext():
-        for batch, photos, given, errors in _read_ahead(task, left):
-            good = [int(index) for index in batch if int(index) not in errors]
-            values: list[dict[str, float]] = []
-            if photos is not None:
-                values = _measure(task, good, photos, given, files)
-            found = [Row(i, task.photos.names[i], v) for i, v in zip(good, values, strict=True)]
-            bad = [Row(i, task.photos.names[i], {}, reason) for i, reason in errors.items()]
-            rows.append([*found, *bad])
-            finished += len(batch)
-            if progress is not None:
-                progress(finished, len(numbers))
-    team.wait()
-    table = rows.table(numbers.tolist())
-    if team.rank == 0:
-        rows.finish(numbers.tolist())
-    team.wait()
+    if evaluation.batch_size < 1:
+        raise ConfigError(f"the batch size must be at least 1, got {evaluation.batch_size}")
+    photos, suite, processes = evaluation.photos, evaluation.suite, evaluation.processes
+    measures = suite.measures if compared else ()
+    columns = [*(measure.name for measure in measures), *drawer.columns]
+    numbers = np.arange(len(photos)) if indices is None else indices
+    folder = evaluation.folder / safe_name(name)
+    content = {
+        "drawer": drawer.identity,
+        "photos": f"{len(photos)} of side {photos.size}",
+        "content of the photos": content_of(photos),
+        "images beside them": "none" if given is None else content_of(given),
+        "taking part": hashlib.sha256(numbers.astype("<i8").tobytes()).hexdigest()[:16],
+        "networks that measure": suite.fingerprint,
+        "columns": [*columns, *(extractor.name for extractor in suite.extractors)],
+        "batch size": evaluation.batch_size,
+    }
+    _claim(folder, content)
+    files = [(each, _features(folder, photos, each)) for each in suite.extractors]
+    keeper = _picture_keeper(evaluation, folder, columns, numbers)
+    done = read_rows(folder)
+    batches = np.split(numbers, range(evaluation.batch_size, len(numbers), evaluation.batch_size))
+    own = batches[processes.rank :: processes.count]
+    left = [batch for batch in own if not all(int(index) in done for index in batch)]
+    if keeper is not None:
+        keeper.remember(done.values())
+    finished = len(numbers) - sum(map(len, left)) if processes.count == 1 else 0
+    watched = left and processes.rank == 0
+    with record_peak_memory(folder, evaluation.device) if watched else contextlib.nullcontext():
+        for batch in _read_ahead(evaluation, given, left):
+            rows = [Row(i, photos.names[i], {}, reason) for i, reason in batch.errors.items()]
+            if batch.photos is not None:
+                images, values = _measure(drawer, measures, files, batch)
+                good = [Row(i, photos.names[i], v) for i, v in zip(batch.good, values, strict=True)]
+                if keeper is not None:
+                    keeper.offer(images, good)
+                rows += good
+            append_rows(folder / f"rows-{processes.rank}.jsonl", rows)
+            finished += len(rows)
+            if evaluation.progress is not None:
+                evaluation.progress(name, finished, len(numbers))
+    processes.wait()
+    done = read_rows(folder)
+    rows = [done[index] for index in numbers.tolist()]
+    if processes.rank == 0:
+        save_table(folder, rows, columns)
+    processes.wait()
+    table = as_table(rows, columns)
     if not len(table):
         raise PhotoError(
             f"none of the {len(numbers)} images could be measured; first: {table.errors[0]}"
         )
-    return table
+    return Pass(folder, photos, table, keeper)
 
 
 def timed(device: torch.device | str) -> float:
@@ -234,79 +254,90 @@ def timed(device: torch.device | str) -> float:
     return time.perf_counter()
 
 
+def safe_name(name: str) -> str:
+    """Return a name that every file system takes."""
+    kept = "".join(c if c.isalnum() or c in "+-." else "_" for c in name).strip(".")
+    return kept or "_"
+
+
+def _picture_keeper(
+    evaluation: Evaluation, folder: Path, columns: list[str], numbers: np.ndarray
+) -> PictureKeeper | None:
+    ranking = next((column for column in RANKING if column in columns), None)
+    if ranking is None or not evaluation.pictures:
+        return None
+    count, seed = evaluation.pictures, evaluation.seed
+    return PictureKeeper(folder / "pictures", ranking, numbers, count=count, seed=seed)
+
+
+def _features(
+    folder: Path, photos: PhotoSet, extractor: FeatureExtractor, some: np.ndarray | None = None
+) -> Features:
+    path = folder / f"features-{extractor.name}.f32"
+    return Features(path, len(photos), extractor.width, some)
+
+
 @torch.no_grad()
 def _measure(
-    task: Pass,
-    indices: list[int],
-    photos: Tensor,
-    given: Tensor | None,
-    files: list[tuple[Describer, FeatureFile]],
-) -> list[dict[str, float]]:
-    """Draw and measure one batch; return the numbers of each image."""
-    drawn = task.drawer.draw(photos, given)
-    check_shape(f"images of {task.drawer.identity}", drawn.pixels, tuple(photos.shape))
-    images = as_saved(drawn.pixels)
-    columns = {measure.name: measure.compare(photos, images) for measure in task.measures}
-    columns |= drawn.values
-    for describer, file in files:
-        file.write(indices, describer.describe(images))
-    numbers = {name: column.double().tolist() for name, column in columns.items()}
-    rows = [
-        {name: column[place] for name, column in numbers.items()} for place in range(len(indices))
-    ]
-    if task.pictures is not None:
-        task.pictures.offer(indices, images, rows)
-    return rows
+    drawer: Drawer,
+    measures: Sequence[Measure],
+    files: Sequence[tuple[FeatureExtractor, Features]],
+    batch: _Batch,
+) -> tuple[Tensor, list[dict[str, float]]]:
+    """Draw and measure one batch; return the images, as saved, and the numbers of each."""
+    assert batch.photos is not None
+    drawn, found = drawer.draw(batch.photos if batch.given is None else batch.given)
+    check_shape(f"images of {drawer.identity}", drawn, tuple(batch.photos.shape))
+    images = as_saved(drawn)
+    found = {m.name: m.compare(batch.photos, images) for m in measures} | found
+    for extractor, file in files:
+        file.write(batch.good, extractor.extract(images))
+    columns = [column.double().tolist() for column in found.values()]
+    if not columns:
+        return images, [{} for _ in batch.good]
+    return images, [dict(zip(found, v, strict=True)) for v in zip(*columns, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Photos that could be read, (B, 3, S, S), and the reason for each that could not."""
+
+    good: list[int]
+    errors: dict[int, str]
+    photos: Tensor | None
+    given: Tensor | None
 
 
 def _read_ahead(
-    task: Pass, batches: list[np.ndarray]
-) -> Iterator[tuple[np.ndarray, Tensor | None, Tensor | None, dict[int, str]]]:
-    """Yield batches with their pixels; the next one is decoded while one is worked on.
+    evaluation: Evaluation, given: PhotoSet | None, batches: list[np.ndarray]
+) -> Iterator[_Batch]:
+    """Yield batches with their pixels; the next one is decoded while one is worked on."""
 
-    Photos are None if no image of the batch can be read; errors give the reason by image.
-    """
-
-    def load(index: int) -> tuple[Tensor, Tensor | None] | str:
+    def load(index: int) -> list[Tensor] | str:
         try:
-            photo = task.photos.image(index)
-            return photo, None if task.given is None else task.given.image(index)
+            return [s.image(index) for s in (evaluation.photos, given) if s is not None]
         except PhotoError as error:
             return str(error)
 
     with ThreadPoolExecutor(READERS) as pool:
         coming = [pool.map(load, batches[0].tolist())] if batches else []
         for place, batch in enumerate(batches):
-            loaded = list(coming.pop())
+            loaded = dict(zip(batch.tolist(), coming.pop(), strict=True))
             if place + 1 < len(batches):
                 coming.append(pool.map(load, batches[place + 1].tolist()))
-            numbered = list(zip(batch.tolist(), loaded, strict=True))
-            errors = {index: what for index, what in numbered if isinstance(what, str)}
-            pairs = [what for what in loaded if not isinstance(what, str)]
-            photos = given = None
-            if pairs:
-                photos = to_photos(torch.stack([photo for photo, _ in pairs])).to(task.device)
-            others = [other for _, other in pairs if other is not None]
-            if others:
-                given = to_photos(torch.stack(others)).to(task.device)
-            yield batch, photos, given, errors
+            errors = {index: what for index, what in loaded.items() if isinstance(what, str)}
+            read = {index: what for index, what in loaded.items() if not isinstance(what, str)}
+            stacked = [
+                to_photos(torch.stack(images)).to(evaluation.device)
+                for images in zip(*read.values(), strict=True)
+            ]
+            yield _Batch(list(read), errors, *[*stacked, None, None][:2])
 
 
-def _claim(task: Pass) -> None:
+def _claim(folder: Path, content: dict[str, object]) -> None:
     """Note in the folder what it is for, or see that it is for the same."""
-    given = "none" if task.given is None else content_of(task.given)
-    content = {
-        "drawer": task.drawer.identity,
-        "photos": f"{len(task.photos)} of side {task.photos.size}",
-        "content of the photos": content_of(task.photos),
-        "images beside them": given,
-        "taking part": hashlib.sha256(task.numbers.astype("<i8").tobytes()).hexdigest()[:16],
-        "networks that measure": task.networks,
-        "columns": [*task.columns, *(describer.name for describer in task.describers)],
-        "batch size": task.batch_size,
-    }
-    task.folder.mkdir(parents=True, exist_ok=True)
-    path = task.folder / RUN_FILE
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / RUN_FILE
     if path.exists():
         try:
             before = json.loads(path.read_text("utf-8"))
@@ -315,7 +346,7 @@ def _claim(task: Pass) -> None:
         for key, value in content.items():
             if before.get(key) != value:
                 raise ConfigError(
-                    f"{task.folder} holds another evaluation ({key}: {before.get(key)}, now "
+                    f"{folder} holds another evaluation ({key}: {before.get(key)}, now "
                     f"{value}): choose another folder or delete this one"
                 )
         return

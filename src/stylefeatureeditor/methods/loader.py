@@ -25,7 +25,7 @@ from stylefeatureeditor.methods.methods import KINDS
 from stylefeatureeditor.methods.sfe import Sfe, SfeWithoutH
 from stylefeatureeditor.runtimes.choose import find_place, open_model
 from stylefeatureeditor.weights.local_models import files_folder, find_model, local_models, model_at
-from stylefeatureeditor.weights.sources import DEFAULT_MODEL
+from stylefeatureeditor.weights.sources import DEFAULT_MODEL, find_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,11 +214,11 @@ class MethodLoader:
     def _perceptual(self) -> tuple[PerceptualVector, str]:
         """The best perceptual distance there is, and a sentence that says which."""
         from stylefeatureeditor.metrics import perceptual_vector as vectors
-        from stylefeatureeditor.metrics.perceptual import find_lpips
+        from stylefeatureeditor.metrics.perceptual import load_lpips
 
-        if self.lpips is None:
-            found = find_lpips(files_folder(), "alex")
-            self.lpips = found and found.to(find_device(self.device))
+        places = (files_folder() / source.file_name for source in find_sources("lpips-alex"))
+        if self.lpips is None and all(place.is_file() for place in places):
+            self.lpips = load_lpips(files_folder(), "alex").to(find_device(self.device))
         if self.lpips is not None:
             note = "W+ optimisation and PTI optimise LPIPS of AlexNet."
             return vectors.lpips_vector(self.lpips), note

@@ -13,7 +13,7 @@ Shapes: n images, D features (2048).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,9 +22,7 @@ from torch import Tensor
 from stylefeatureeditor.errors import ConfigError, check_shape
 from stylefeatureeditor.metrics.pixel import frechet_distance
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+CHUNK = 1024  # feature vectors read at a time
 KID_SUBSETS = 100  # as its authors: 100 subsets of 1000 images
 KID_SUBSET_SIZE = 1000
 
@@ -67,12 +65,21 @@ class FeatureStatistics:
         return self.scatter / (self.count - 1)
 
 
-def statistics(chunks: Iterable[Tensor]) -> FeatureStatistics:
-    """Return the statistics of features that come in chunks, (n_i, D) each, at least one."""
-    parts = (FeatureStatistics.of(chunk) for chunk in chunks)
-    total = next(parts)
-    for part in parts:
-        total = total + part
+class FeatureVectors(Protocol):
+    """n vectors of D that are fetched as they are needed; a tensor is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: np.ndarray, /) -> Tensor:
+        """Return some of them, (len(places), D)."""
+
+
+def statistics(features: FeatureVectors) -> FeatureStatistics:
+    """Return the statistics of features, CHUNK at a time."""
+    places = np.arange(len(features))
+    total = FeatureStatistics.of(features[places[:CHUNK]])
+    for start in range(CHUNK, len(places), CHUNK):
+        total = total + FeatureStatistics.of(features[places[start : start + CHUNK]])
     return total
 
 
@@ -82,62 +89,23 @@ def frechet_inception_distance(first: FeatureStatistics, second: FeatureStatisti
     Raises:
         ConfigError: a set has fewer than two images.
     """
-    if min(first.count, second.count) < 2:
-        raise ConfigError(
-            f"FID needs at least two images on each side, got {first.count} and {second.count}"
-        )
+    _check_counts("FID", first.count, second.count)
     return frechet_distance(first.mean, first.covariance, second.mean, second.covariance).item()
 
 
-@dataclass(frozen=True)
-class KernelDistance:
-    """KID.
-
-    Attributes:
-        mean: over the subsets.
-        std: over the subsets.
-    """
-
-    mean: float
-    std: float
-
-
-class FeatureRows(Protocol):
-    """Features that are fetched as they are needed."""
-
-    def __len__(self) -> int: ...
-
-    def take(self, places: np.ndarray) -> Tensor:
-        """Return some rows, (len(places), D)."""
-
-
-@dataclass(frozen=True)
-class MemoryFeatures:
-    """Features that are in memory, (n, D)."""
-
-    features: Tensor
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def take(self, places: np.ndarray) -> Tensor:
-        """Return some rows."""
-        return self.features[torch.from_numpy(places)]
-
-
 def kernel_inception_distance(
-    first: FeatureRows,
-    second: FeatureRows,
+    first: FeatureVectors,
+    second: FeatureVectors,
     *,
     seed: int = 0,
     subsets: int = KID_SUBSETS,
     subset_size: int = KID_SUBSET_SIZE,
-) -> KernelDistance:
-    """Return KID of two sets, over seeded subsets of both.
+) -> float:
+    """Return KID of two sets, the mean over seeded subsets of both.
 
     Args:
-        first: n rows of D.
-        second: m rows of D.
+        first: n vectors of D.
+        second: m vectors of D.
         seed: of the subsets.
         subsets: how many are drawn.
         subset_size: images of each side in a subset, fewer if a set has fewer.
@@ -145,18 +113,22 @@ def kernel_inception_distance(
     Raises:
         ConfigError: a set has fewer than two images.
     """
+    _check_counts("KID", len(first), len(second))
     size = min(subset_size, len(first), len(second))
-    if size < 2:
-        raise ConfigError(
-            f"KID needs at least two images on each side, got {len(first)} and {len(second)}"
-        )
     draw = np.random.default_rng(seed)
     values = np.empty(subsets)
     for index in range(subsets):
-        x = first.take(np.sort(draw.choice(len(first), size, replace=False)))
-        y = second.take(np.sort(draw.choice(len(second), size, replace=False)))
+        x = first[np.sort(draw.choice(len(first), size, replace=False))]
+        y = second[np.sort(draw.choice(len(second), size, replace=False))]
         values[index] = _discrepancy(x.double(), y.double())
-    return KernelDistance(float(values.mean()), float(values.std()))
+    return float(values.mean())
+
+
+def _check_counts(what: str, *counts: int) -> None:
+    if min(counts) < 2:
+        raise ConfigError(
+            f"{what} needs at least two images on each side, got {counts[0]} and {counts[1]}"
+        )
 
 
 def _discrepancy(x: Tensor, y: Tensor) -> float:

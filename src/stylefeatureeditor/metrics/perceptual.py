@@ -121,16 +121,14 @@ class Lpips(Frozen):
         return taken
 
 
-def find_lpips(folder: Path, net: Literal["alex", "vgg"]) -> Lpips | None:
-    """Return LPIPS of the published files in a folder; None if one is not there.
+def load_lpips(folder: Path, net: Literal["alex", "vgg"]) -> Lpips:
+    """Return LPIPS of the published files in a folder.
 
     Raises:
-        WeightsError: a file is damaged or of another layout.
+        WeightsError: a file is missing, damaged or of another layout.
     """
     trunk, lin = {"alex": ("alexnet", "lpips-alex-lin"), "vgg": ("vgg16", "lpips-vgg-lin")}[net]
     paths = [folder / SOURCES[name].file_name for name in (trunk, lin)]
-    if not all(path.is_file() for path in paths):
-        return None
     network = Lpips(net)
     assign_state(network, lpips_state(*map(read_torch, paths)), str(paths[1]))
     network.freeze()

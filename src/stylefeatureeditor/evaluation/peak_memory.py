@@ -26,19 +26,23 @@ STATUS, FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @contextlib.contextmanager
-def peak_kept(folder: Path, device: torch.device | str) -> Iterator[None]:
+def record_peak_memory(folder: Path, device: torch.device | str) -> Iterator[None]:
     """Measure what runs inside, and note it in the folder of the pass."""
-    _forget(device)
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif FORGET.exists():
+        with contextlib.suppress(OSError):
+            FORGET.write_text("5")
     try:
         yield
     finally:
-        found = [peak for peak in (_peak(device), read_peak(folder)) if peak is not None]
-        if found:
+        peaks = [peak for peak in (_peak(device), read_peak_memory(folder)) if peak is not None]
+        if peaks:
             with atomic_path(folder / PEAK_FILE) as path:
-                path.write_text(json.dumps({"mib": max(found)}) + "\n", encoding="utf-8")
+                path.write_text(json.dumps({"mib": max(peaks)}) + "\n", encoding="utf-8")
 
 
-def read_peak(folder: Path) -> float | None:
+def read_peak_memory(folder: Path) -> float | None:
     """Return the peak of a pass in MiB; None if none was noted."""
     try:
         return float(json.loads((folder / PEAK_FILE).read_text("utf-8"))["mib"])
@@ -47,7 +51,6 @@ def read_peak(folder: Path) -> float | None:
 
 
 def _peak(device: torch.device | str) -> float | None:
-    """The peak so far, in MiB."""
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device) / MIB
     if STATUS.exists():  # getrusage would count the parent's memory, which a child starts with
@@ -58,12 +61,3 @@ def _peak(device: torch.device | str) -> float | None:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB  # macOS, in bytes
-
-
-def _forget(device: torch.device | str) -> None:
-    """Let the peak begin now."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    elif FORGET.exists():
-        with contextlib.suppress(OSError):
-            FORGET.write_text("5")

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from stylefeatureeditor.errors import ConfigError, PhotoError
-from stylefeatureeditor.evaluation.compare import match_by_name
 from stylefeatureeditor.evaluation.inversion import evaluate_images
-from toy_methods import SIDE, toy_photos, toy_plan, write_photos
+from stylefeatureeditor.evaluation.photo_sets import match_by_name
+from toy_methods import SIDE, toy_evaluation, toy_photos, write_photos
 
 NAMES = [f"{i:03d}.png" for i in range(10)]
 
@@ -52,7 +52,7 @@ def test_one_image_of_another_size_costs_one_row(folder, tmp_path):
     images = match_by_name(folder, NAMES, SIDE)
     with pytest.raises(PhotoError, match="12 x 12, not 8 x 8"):
         images.image(6)
-    result = evaluate_images("files", images, toy_plan(tmp_path / "run"))
+    result = evaluate_images("files", images, toy_evaluation(tmp_path / "run"))
     assert result.count == 9
     assert "006.png" in result.errors[0]
     assert result.values["l2"].value == 0
@@ -61,7 +61,7 @@ def test_one_image_of_another_size_costs_one_row(folder, tmp_path):
 def test_one_damaged_image_costs_one_row(folder, tmp_path):
     (folder / "000.png").write_bytes(b"no picture")
     result = evaluate_images(
-        "files", match_by_name(folder, NAMES, SIDE), toy_plan(tmp_path / "run")
+        "files", match_by_name(folder, NAMES, SIDE), toy_evaluation(tmp_path / "run")
     )
     assert result.count == 9
     assert len(result.errors) == 1
