@@ -68,7 +68,7 @@ def save_inversion(inversion: Inversion, path: str | Path) -> Path:
         WeightsError: the file cannot be written, the faces come from several photos, or another
             method made the inversion.
     """
-    if type(inversion) is not Inversion:
+    if inversion.features is None:
         raise WeightsError(
             "what this method knows of a photo has no file format: keep the photo and edit it anew"
         )
@@ -122,14 +122,10 @@ def load_inversion(path: str | Path) -> Inversion:
 
 
 def _to_tensors(inversion: Inversion) -> dict[str, Tensor]:
-    tensors = {
-        **_codes_to_tensors("codes", inversion.codes),
-        "features": inversion.features,
-        "rgb": inversion.rgb,
-        "encoder_pixels": inversion.encoder_pixels,
-    }
-    if inversion.pixels is not None:
-        tensors["pixels"] = inversion.pixels
+    tensors = _codes_to_tensors("codes", inversion.codes)
+    for name in (*_REQUIRED[1:], "pixels"):
+        if (tensor := getattr(inversion, name)) is not None:
+            tensors[name] = tensor
     if inversion.anchor is not None:
         tensors |= _codes_to_tensors("anchor.codes", inversion.anchor.codes)
         tensors["anchor.features"] = inversion.anchor.features
