@@ -109,3 +109,12 @@ def test_a_batch_holds_one_photo_at_least(aligned, model, sfe):
     ran = sfe("edit", aligned, *SMILE, "--batch-size", "0", "--model", model)
     assert ran.code == 2
     assert "whole number of at least 1" in ran.err
+
+
+def test_a_pattern_that_the_shell_left_alone_means_its_files(album, model, sfe):
+    words = ("--aligned", *SMILE, "--model", model, "-o", album.with_name("out"))
+    assert sfe("edit", album / "[ab].png", *words).code == 0
+    assert made(album.with_name("out")) == ["a_edited.png", "b_edited.png"]
+    (album / "[d].png").write_bytes((album / "d.png").read_bytes())  # a name, not a pattern
+    ran = sfe("edit", album / "[d].png", *words[:-1], album.with_name("one.png"))
+    assert ran.out == f"{album.with_name('one.png')}\n"

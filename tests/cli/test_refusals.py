@@ -38,21 +38,25 @@ def cache(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("{photo}", "-e", "smlie=1"), "did you mean smile?"),
-        (("{photo}", "--grid", "smlie=-1:1:3"), "did you mean smile?"),
-        (("gone.png", "-e", "smile=1"), "there is no file gone.png"),
-        (("*.gone", "-e", "smile=1"), "no file is called like the pattern *.gone"),
-        (("{photo}", "-e", "smile=1", "--mask", "gone.png"), "there is no file gone.png"),
-        (("{photo}", "-e", "smile=1", "--mask", "hiar"), "needs a face parser"),
-        (("{photo}", "--text", "a man=2"), "delta_i_c.npy"),
-        (("{photo}", "-e", "smile=1", "--model", "facez"), "there is no model 'facez'"),
-        (("{photo}", "-e", "smile=1", "-o", "gone/out.png"), "there is no folder gone"),
+        (("edit", "{photo}", "-e", "smlie=1"), "did you mean smile?"),
+        (("edit", "{photo}", "--grid", "smlie=-1:1:3"), "did you mean smile?"),
+        (("edit", "gone.png", "-e", "smile=1"), "there is no file gone.png"),
+        (("edit", "*.gone", "-e", "smile=1"), "no file is called like the pattern *.gone"),
+        (("edit", "{photo}", "-e", "smile=1", "--mask", "gone.png"), "there is no file gone.png"),
+        (("edit", "{photo}", "-e", "smile=1", "--mask", "hiar"), "needs a face parser"),
+        (("edit", "{photo}", "--text", "a man=2"), "delta_i_c.npy"),
+        (("edit", "{photo}", "-e", "smile=1", "--model", "facez"), "there is no model 'facez'"),
+        (("edit", "{photo}", "-e", "smile=1", "-o", "gone/out.png"), "there is no folder gone"),
+        (("invert", "gone.png", "-o", "out.png"), "there is no file gone.png"),
+        (("invert", "{photo}", "-o", "out.jpg"), "must end in .png"),
+        (("invert", "{photo}", "-o", "out.png", "--model", "facez"), "there is no model 'facez'"),
+        (("directions", "fit", "--model", "faces", "--pca", "2", "--sefa", "2"), "say how to find"),
     ],
 )
 def test_a_refusal_does_not_wait_for_torch(words, sentence, aligned):
     words = [word.format(photo=aligned) for word in words]
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "edit", *words],
+        [sys.executable, "-c", PROGRAM, *words],
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     assert ran.stdout.split() == ["2", "False"]

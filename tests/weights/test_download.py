@@ -315,7 +315,7 @@ def test_a_read_only_folder_with_the_file_is_enough(source, tmp_path, monkeypatc
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(download, "FileLock", refuse)
+    monkeypatch.setattr("filelock.FileLock", refuse)
     assert fetch(source, tmp_path) == tmp_path / "model.bin"
     (tmp_path / "model.bin").unlink()
     with pytest.raises(DownloadError, match="SFE_CACHE"):

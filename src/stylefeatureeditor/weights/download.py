@@ -18,8 +18,6 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from stylefeatureeditor.errors import ConfigError, DownloadError
 from stylefeatureeditor.files import replace, sha256_file
 
@@ -92,6 +90,8 @@ def fetch(source: Source, destination: Path, progress: Progress | None = None) -
     try:
         destination.mkdir(parents=True, exist_ok=True)
         if not target.exists():
+            from filelock import FileLock  # brings asyncio, for which no refusal should wait
+
             with FileLock(f"{target}.lock", poll_interval=LOCK_POLL_SECONDS):
                 if not target.exists():  # else another process fetched it meanwhile
                     return _fetch_any(source, target, progress or (lambda _done, _total: None))
