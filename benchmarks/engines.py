@@ -106,7 +106,7 @@ def _write_model(folder: Path, size: int, engines: tuple[Engine, ...]) -> None:
         change = None
         if precision == "int8":
             photos = (smooth_picture(size, seed) for seed in range(1, 1 + CALIBRATION))
-            change = quantizer(record(model, photos, [(direction_of(model.config), 1.0)]))
+            change = quantizer(record(model, photos, [(direction_of(model.config), 1.0)], Sfe))
         target = export_folder(folder, kind, precision)
         export_graphs(model, target, kind, change=change, precision=precision)
 
