@@ -181,8 +181,8 @@ def words_type(phase: str) -> Any:
         added += [("augment", choice(("none", "ada", "diff"), text), None)]
     if phase in ("generator", "attributes"):
         return make_dataclass("Words", added, bases=(Words,), frozen=True, kw_only=True)
-    text = "identity features of the loss, moco for other things than faces"
-    added += [("identity", choice(("arcface", "moco"), text), None)]
+    text = "identity features of the loss: dlib comes with pip, moco is for other things than faces"
+    added += [("identity", choice(("arcface", "dlib", "moco"), text), None)]
     return make_dataclass("Words", added, bases=(Words, Inputs), frozen=True, kw_only=True)
 
 
