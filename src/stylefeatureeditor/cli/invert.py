@@ -18,7 +18,6 @@ from stylefeatureeditor.cli.options import (
     add_device,
     add_method,
     add_model,
-    load_editor,
 )
 from stylefeatureeditor.cli.output import Progress
 from stylefeatureeditor.weights.local_models import find_model
@@ -68,20 +67,31 @@ def invert_photos(args: argparse.Namespace) -> int:
         args.photos, output, ending="_inverted", suffixes=(".png",), recursive=args.recursive
     )
     find_model(args.model)  # refuses at once
+    from stylefeatureeditor.photo.landmarks import get_ready
+
+    if not args.aligned:
+        get_ready()
+    from stylefeatureeditor.editor import Editor  # brings torch
+
     with Progress("loading the model"):
-        editor = load_editor(args.model, args.device, args.method, args.backend, args.precision)
+        editor = Editor.from_pretrained(
+            args.model,
+            device=args.device,
+            method=args.method,
+            backend=args.backend,
+            precision=args.precision,
+        )
     settings = common_settings(args, editor)
     left = plan.left(settings, overwrite=args.overwrite)
 
     def make(job: Job) -> str:
         """Write both files and return the path of the inversion; a method's is no file."""
-        from stylefeatureeditor.methods.editor import MethodInversion
         from stylefeatureeditor.weights.inversion_file import save_inversion
 
         note = note_of(settings, job.photo)
         inversion = editor.invert(job.photo, face=args.face, aligned=args.aligned)
         assert inversion.pixels is not None
-        if isinstance(inversion, MethodInversion):
+        if inversion.features is None:
             return save_crops(inversion.pixels, job.output, inversion, note)
         file = save_inversion(inversion, job.output.with_suffix(INVERSION_SUFFIX))
         save_crops(inversion.pixels, job.output, inversion, note)

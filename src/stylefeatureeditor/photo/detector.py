@@ -7,6 +7,7 @@ bottom), score and 68 points (x, y) of each face.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -47,6 +48,13 @@ class Detector:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
+
+    def get_ready(self) -> None:
+        """Start the process, if dlib is installed, so that it reads its models meanwhile."""
+        with self._lock, contextlib.suppress(DependencyError, OSError):
+            check_installed()
+            if self._process is None or self._owner != os.getpid():
+                self._start()
 
     def ask(self, pixels: np.ndarray, min_score: float, look: Look = "until found") -> list[Found]:
         """Return the faces of (H, W, 3) uint8 pixels; see `detect`.
@@ -100,6 +108,7 @@ class Detector:
 def serve() -> None:
     """Answer until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to us too
+    _load()
     asked, answers = os.fdopen(0, "rb"), os.fdopen(1, "wb")
     while len(head := asked.read(_QUESTION.size)) == _QUESTION.size:
         height, width, min_score, look = _QUESTION.unpack(head)

@@ -61,6 +61,7 @@ class EditResult:
         """Return before and after side by side: the whole photo, or the crop if there is none."""
         faces = self.inversion.faces
         if not faces:
+            assert self.inversion.encoder_pixels is not None
             before = to_uint8(resize(self.inversion.encoder_pixels, self.pixels.shape[-1]))[0]
         elif self.blend == "none":
             before = to_uint8(faces[0].pixels)[0]
