@@ -215,7 +215,8 @@ class TestBatch:
             "b_edited.png",
             "d_edited.png",
         ]
-        first, last = ran.err.splitlines()
+        skipped, first, last = ran.err.splitlines()
+        assert skipped.startswith(f"sfe: {album}: skipped, no photos by their names (1): ")
         assert first.startswith(f"sfe: {album / 'c.png'}: c.png is damaged")
         assert last == "sfe: 1 of 4 photos failed"
 
