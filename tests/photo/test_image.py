@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import subprocess
 import sys
 import warnings
@@ -202,6 +203,36 @@ def test_only_a_profile_that_fits_rgb_is_kept():
     broken = SRGB[:16] + b"CMYK" + SRGB[20:200]
     photo = read_photo(encoded(image.convert("CMYK"), "TIFF", icc_profile=broken))
     assert np.array_equal(photo.pixels, RGB)
+
+
+def grey_profile(gamma: float) -> bytes:
+    """A grey ICC profile of 2.1: D50 white and a curve."""
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    curve = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, round(gamma * 256))
+    tags = struct.pack(">I4sII4sII", 2, b"wtpt", 156, 20, b"kTRC", 176, 16)
+    kinds = (b"lcms", 0x02100000, b"mntr", b"GRAY", b"XYZ ", b"acsp")
+    head = struct.pack(">I4sI4s4s4s12x4s", 192, *kinds)
+    head = head.ljust(68, b"\0") + struct.pack(">3i", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + tags + white + curve
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1.8, 2.6])
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
+def test_grey_with_a_profile_becomes_srgb_and_stays_grey(gamma, mode):
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    linear = (levels / 255.0) ** gamma
+    curved = 1.055 * linear ** (1 / 2.4) - 0.055
+    right = np.where(linear <= 0.0031308, 12.92 * linear, curved) * 255
+    if mode == "I;16":
+        image = Image.fromarray(levels.astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(levels).convert(mode)
+    photo = read_photo(encoded(image, "PNG", icc_profile=grey_profile(gamma)))
+    assert np.abs(photo.pixels - right[:, :, None]).max() <= 1
+    assert np.ptp(photo.pixels, axis=2).max() == 0
+    assert photo.icc_profile is None
+    plain = read_photo(encoded(image, "PNG")).pixels
+    assert np.array_equal(plain, grey_as_rgb(levels))
 
 
 def test_of_an_animation_the_first_frame_is_taken():

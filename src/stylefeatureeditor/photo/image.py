@@ -2,8 +2,8 @@
 
 This is the only file of the package that converts between them; `modes.py` is its back room. A
 `Photo` is what the user sees: upright, 8 bit, RGB. Its pixels stay in the file's own RGB colour
-space, and the profile goes back into the saved file; only CMYK and LAB, which cannot stay as they
-are, are turned into sRGB.
+space, and the profile goes back into the saved file; only CMYK, LAB, and grey with a profile, which
+cannot stay as they are, are turned into sRGB.
 
 Transparency is kept apart and never composited on reading: the colour under a transparent pixel is
 what the file holds, so saving gives every untouched pixel back.
