@@ -411,6 +411,10 @@ def test_a_strength_outside_the_useful_range_is_a_warning_not_an_error(editor):
         ({"smile": None}, "a strength must be a number"),
         ({"smile": [1.0, 2.0]}, "a strength must be a number"),
         ({"smile": float("inf")}, "finite"),
+        ({"smile": 1e30}, "at most 10000"),
+        ({"smile": 10**400}, "at most 10000"),
+        ({"smile": torch.tensor([1.0, float("nan")])}, "finite"),
+        ({EditDirection.linear(torch.zeros(WIDTH)): -1e30}, "at most 10000"),
         ({torch.zeros(WIDTH): 1.0}, "a name or an EditDirection, got Tensor"),
         ({EditDirection.linear(torch.zeros(WIDTH + 1)): 1.0}, "another generator"),
     ],
@@ -418,6 +422,19 @@ def test_a_strength_outside_the_useful_range_is_a_warning_not_an_error(editor):
 def test_edits_that_make_no_sense_are_refused(editor, edits, sentence):
     with pytest.raises(DirectionError, match=sentence):
         editor.edit(tiny_photos(), edits)
+
+
+def test_pictures_that_are_not_finite_are_refused(editor):
+    hole = tiny_photos()
+    hole[0, 0, 3, 3] = torch.nan
+    with pytest.raises(PhotoError, match="values that are not finite"):
+        editor.edit(hole, EDITS)
+    pixels = to_uint8(tiny_photos())[0]
+    result = editor.edit(pixels, EDITS, aligned=True)
+    result.pixels[0, 1, 5, 5] = torch.inf
+    for picture in (lambda: result.photo, lambda: result.crops, result.comparison):
+        with pytest.raises(PhotoError, match="drew values that are not finite"):
+            picture()
 
 
 def test_a_misspelt_name_and_a_bad_region_are_refused_before_the_networks_run():

@@ -16,7 +16,8 @@ from torch import Tensor
 from stylefeatureeditor.device import find_device
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry, range_warning
 from stylefeatureeditor.editing.direction import EditDirection
-from stylefeatureeditor.errors import ConfigError, DirectionError, SfeError
+from stylefeatureeditor.editing.direction_names import check_sizes
+from stylefeatureeditor.errors import ConfigError, DirectionError, PhotoError, SfeError
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.masks.edit_mask import Region, find_region
 from stylefeatureeditor.model import Framing
@@ -328,7 +329,7 @@ class Editor:
         """Return the edits with names replaced by directions; equal directions are added up.
 
         Raises:
-            DirectionError: a direction is unknown, or a strength is no number.
+            DirectionError: a direction is unknown, or a strength is no number of sensible size.
         """
         if not isinstance(edits, Mapping):
             raise DirectionError(
@@ -344,6 +345,8 @@ class Editor:
             if not isinstance(strength, (Real, Tensor)):
                 raise DirectionError(f"a strength must be a number, got {strength!r}")
             direction = self.direction(key) if isinstance(key, str) else key
+            if not isinstance(strength, Tensor):
+                check_sizes(direction.name, [strength])
             resolved[direction] = resolved.get(direction, 0.0) + strength
         return resolved
 
@@ -375,6 +378,8 @@ class Editor:
             self.pipeline.check(photo)
             return photo
         if isinstance(photo, Tensor):
+            if not photo.isfinite().all():
+                raise PhotoError("the aligned photo holds values that are not finite")
             return self.pipeline.invert(photo)
         source = photo if isinstance(photo, Photo) else read_photo(photo)
         if aligned:

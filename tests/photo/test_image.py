@@ -235,6 +235,32 @@ def test_grey_with_a_profile_becomes_srgb_and_stays_grey(gamma, mode):
     assert np.array_equal(plain, grey_as_rgb(levels))
 
 
+@pytest.mark.parametrize("planes", [1, 2])
+def test_a_tiff_of_16_bit_in_planes_is_refused(planes):
+    levels = RGB.astype("<u2") * 257
+    content = (levels if planes == 1 else np.moveaxis(levels, 2, 0)).tobytes()
+    height, width = RGB.shape[:2]
+    size = len(content) // (1 if planes == 1 else 3)
+    starts = [8 + size * number for number in range(len(content) // size)]
+    tags = [(256, 3, [width]), (257, 3, [height]), (258, 3, [16] * 3), (259, 3, [1])]
+    tags += [(262, 3, [2]), (273, 4, starts), (277, 3, [3]), (278, 3, [height])]
+    tags += [(279, 4, [size] * len(starts)), (284, 3, [planes])]
+    directory, rest = struct.pack("<H", len(tags)), b""
+    after = 8 + len(content) + 2 + 12 * len(tags) + 4
+    for tag, kind, values in tags:
+        packed = struct.pack(f"<{len(values)}{'H' if kind == 3 else 'I'}", *values)
+        if len(packed) > 4:
+            rest, packed = rest + packed, struct.pack("<I", after + len(rest))
+        directory += struct.pack("<HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
+    head = b"II*\0" + struct.pack("<I", 8 + len(content))
+    data = head + content + directory + bytes(4) + rest
+    if planes == 1:
+        assert np.array_equal(read_photo(data).pixels, RGB)
+    else:
+        with pytest.raises(PhotoError, match="a TIFF with 16 bits and a plane per colour"):
+            read_photo(data)
+
+
 def test_of_an_animation_the_first_frame_is_taken():
     frames = [Image.new("RGB", (9, 7), colour) for colour in ("red", "blue")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])

@@ -14,6 +14,7 @@ from stylefeatureeditor.cli.options import (
     positive,
 )
 from stylefeatureeditor.cli.output import Progress, print_json, warn
+from stylefeatureeditor.editing.direction_names import check_sizes
 from stylefeatureeditor.errors import ConfigError, DirectionError, FaceError, SfeError
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def add_to(commands: Commands) -> None:
 
 def compare_photo(args: argparse.Namespace) -> int:
     """Run `sfe compare`."""
+    for name, strength in args.edit:
+        check_sizes(name, [strength])
     import numpy as np
 
     from stylefeatureeditor.cli.method_words import Shelf

@@ -28,6 +28,7 @@ from stylefeatureeditor.cli.options import (
 )
 from stylefeatureeditor.cli.output import Progress, warn
 from stylefeatureeditor.cli.refusals import check_directions, check_mask, check_text
+from stylefeatureeditor.editing.direction_names import check_sizes
 from stylefeatureeditor.errors import ConfigError, FaceError, SfeError
 from stylefeatureeditor.photo import SUFFIXES
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
@@ -58,6 +59,10 @@ class Grid:
     low: float
     high: float
     count: int
+
+    def ends(self) -> list[tuple[str, float]]:
+        """Return the direction with its lowest and its highest strength."""
+        return [(self.name, self.low), (self.name, self.high)]
 
     def strengths(self) -> list[float]:
         """Return the strengths, the ends included."""
@@ -204,6 +209,9 @@ def edit_photos(args: argparse.Namespace) -> int:
     """Run `sfe edit`: refuse what can be refused without torch, edit, write."""
     names = [name for name, _ in args.edit] + ([args.grid.name] if args.grid else [])
     _check_edits(names, [words for words, _ in args.text])
+    ends = args.grid.ends() if args.grid else []
+    for name, strength in (*args.edit, *args.text, *ends):
+        check_sizes(name, [strength])
     ending = "_grid" if args.grid else "_compare" if args.compare else "_edited"
     plan = plan_jobs(
         args.photos, args.output, ending=ending, suffixes=SUFFIXES, with_inversions=True
@@ -218,8 +226,7 @@ def edit_photos(args: argparse.Namespace) -> int:
         editor = load_editor(args.model, args.device, args.method, args.backend, args.precision)
         edits: dict[str | EditDirection, float] = dict(args.edit)
         edits.update({editor.text_direction(words): by for words, by in args.text})
-    ends = [{args.grid.name: by} for by in (args.grid.low, args.grid.high)] if args.grid else []
-    for some in (edits, *ends):
+    for some in (edits, *({name: by} for name, by in ends)):
         for sentence in editor.warnings(some):
             warn(sentence)
     moved = [*editor.resolve(edits), *(editor.direction(name) for name in names[len(args.edit) :])]

@@ -279,6 +279,7 @@ def _register_heif(name: str) -> None:
 
 def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> Photo:
     _check_size(image, name, max_pixels)
+    _check_planes(image, name)
     try:
         image.load()
         _check_size(image, name, max_pixels)  # an icon may hold another size than it names
@@ -314,6 +315,17 @@ def _check_size(image: Image.Image, name: str, max_pixels: float) -> None:
         )
     if not width * height:
         raise PhotoError(f"{name} has no pixels ({width} x {height})")
+
+
+def _check_planes(image: Image.Image, name: str) -> None:
+    """Refuse what Pillow reads scrambled: a TIFF of 16 bit with its colours in planes."""
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(258, ())  # BitsPerSample, one for each colour; tag 284 is PlanarConfiguration
+    if tags.get(284) == 2 and len(bits) > 1 and max(bits) > 8:
+        raise PhotoError(
+            f"{name} is a TIFF with {max(bits)} bits and a plane per colour, which cannot be read: "
+            "save it with interleaved colours (per pixel), or with 8 bits"
+        )
 
 
 def _read_exif(

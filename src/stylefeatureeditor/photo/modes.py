@@ -1,7 +1,7 @@
 """The many ways a picture stores its colours, brought to 8-bit RGB and a separate alpha.
 
-16-bit values are scaled, 65535 becomes 255. CMYK, LAB, and grey that has a profile become sRGB; every
-RGB picture keeps the numbers it has.
+16-bit values are scaled, 65535 becomes 255. CMYK, LAB, and grey that has a profile become sRGB;
+every RGB picture keeps the numbers it has.
 
 Shapes: H, W height and width. Everything returned is uint8.
 """

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from stylefeatureeditor.editing.delta import resize
-from stylefeatureeditor.errors import ShapeError
+from stylefeatureeditor.errors import PhotoError, ShapeError
 from stylefeatureeditor.photo.image import save_photo, to_uint8
 from stylefeatureeditor.photo.paste_back import paste_faces
 
@@ -55,7 +55,7 @@ class EditResult:
     @cached_property
     def crops(self) -> list[Image.Image]:
         """Every edited face alone."""
-        return [Image.fromarray(pixels) for pixels in to_uint8(self.pixels)]
+        return [Image.fromarray(pixels) for pixels in to_uint8(self._drawn)]
 
     def comparison(self) -> Image.Image:
         """Return before and after side by side: the whole photo, or the crop if there is none."""
@@ -79,6 +79,16 @@ class EditResult:
         return save_photo(self._whole, path, like=self.inversion.source, note=note)
 
     @cached_property
+    def _drawn(self) -> Tensor:
+        """X' on the CPU."""
+        pixels = self.pixels.detach().cpu().float()
+        if not pixels.isfinite().all():
+            raise PhotoError(
+                "the model drew values that are not finite: take smaller strengths, and float32"
+            )
+        return pixels
+
+    @cached_property
     def _whole(self) -> np.ndarray:
         faces, drawn = self.inversion.faces, self.inversion.pixels
         if len(self.pixels) != len(self.inversion):
@@ -87,11 +97,11 @@ class EditResult:
                 "`Editor.strip`, which gives a photo for each"
             )
         if not faces or self.blend == "none":
-            return to_uint8(self.pixels)[0]
+            return to_uint8(self._drawn)[0]
         regions = [None] * len(faces) if self.region is None else self._region_rows(len(faces))
         return paste_faces(
             faces,
-            self.pixels.cpu(),
+            self._drawn,
             None if drawn is None else drawn.cpu(),
             blend=self.blend,
             masks=regions,
