@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from colour_profiles import linear_profile
 from stylefeatureeditor.cli import method_words
 from stylefeatureeditor.cli.method_words import Shelf
 from stylefeatureeditor.methods import methods
@@ -47,6 +48,14 @@ class TestCompare:
         width, height = Image.open(content["picture"]).size
         assert width > 3 * 256
         assert height > 4 * 256
+
+    def test_the_picture_keeps_what_the_photo_brought(self, sfe, aligned, tmp_path):
+        Image.open(aligned).save(aligned, icc_profile=linear_profile(), dpi=(300, 300))
+        out = tmp_path / "out.jpg"
+        sfe("compare", aligned, "--aligned", "--methods", "sfe", "-o", out, "--tile", 64)
+        with Image.open(out) as picture:
+            assert picture.info["icc_profile"] == linear_profile()
+            assert picture.info["dpi"] == (300, 300)
 
     def test_named_methods_and_columns(self, sfe, portrait, tmp_path):
         out = tmp_path / "out.png"

@@ -13,10 +13,18 @@ import pytest
 import torch
 from PIL import Image, ImageCms, ImageOps
 
+from colour_profiles import grey_profile, linear_profile
 from stylefeatureeditor.errors import DependencyError, PhotoError, SfeError, ShapeError
 from stylefeatureeditor.photo import SUFFIXES, modes
 from stylefeatureeditor.photo import image as image_module
-from stylefeatureeditor.photo.image import read_photo, save_photo, to_tensor, to_uint8
+from stylefeatureeditor.photo.image import (
+    in_srgb,
+    read_photo,
+    save_photo,
+    to_picture,
+    to_tensor,
+    to_uint8,
+)
 from stylefeatureeditor.records import Photo
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)
@@ -203,17 +211,6 @@ def test_only_a_profile_that_fits_rgb_is_kept():
     broken = SRGB[:16] + b"CMYK" + SRGB[20:200]
     photo = read_photo(encoded(image.convert("CMYK"), "TIFF", icc_profile=broken))
     assert np.array_equal(photo.pixels, RGB)
-
-
-def grey_profile(gamma: float) -> bytes:
-    """A grey ICC profile of 2.1: D50 white and a curve."""
-    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
-    curve = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, round(gamma * 256))
-    tags = struct.pack(">I4sII4sII", 2, b"wtpt", 156, 20, b"kTRC", 176, 16)
-    kinds = (b"lcms", 0x02100000, b"mntr", b"GRAY", b"XYZ ", b"acsp")
-    head = struct.pack(">I4sI4s4s4s12x4s", 192, *kinds)
-    head = head.ljust(68, b"\0") + struct.pack(">3i", 63190, 65536, 54061)
-    return head.ljust(128, b"\0") + tags + white + curve
 
 
 @pytest.mark.parametrize("gamma", [1.0, 1.8, 2.6])
@@ -441,6 +438,63 @@ def test_saving_keeps_profile_exif_and_where_it_can_every_pixel(suffix, tmp_path
     assert kept.get_ifd(0x8769)[0x829A] == 0.5
 
 
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6" dc:title="a"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_resolution_and_xmp_stay_on_every_way_out(suffix, tmp_path):
+    kept = XMP.replace(b'"6"', b'"1"')
+    wide = encoded(Image.fromarray(RGB), "JPEG", dpi=(300, 150), xmp=XMP, exif=exif_with(6))
+    photo = read_photo(wide)
+    assert photo.dpi == (150, 300)  # the photo was turned by a quarter
+    assert photo.xmp == kept
+    save_photo(photo.pixels, tmp_path / f"one{suffix}", photo)
+    to_picture(photo.pixels, photo).save(tmp_path / f"two{suffix}")
+    for name in ("one", "two"):
+        again = read_photo(tmp_path / f"{name}{suffix}")
+        assert again.dpi == pytest.approx((150, 300), abs=0.02)
+        assert again.xmp == kept
+        assert b"a camera" in again.exif
+
+
+def test_a_picture_saves_itself_with_all_that_its_photo_brought(tmp_path):
+    alpha = np.where(GREY > 127, 255, 0).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    photo = Photo(RGB, alpha, SRGB, exif.tobytes())
+    to_picture(RGB, photo, alpha).save(tmp_path / "out.png")
+    saved = read_photo(tmp_path / "out.png")
+    assert np.array_equal(saved.alpha, alpha)
+    assert (saved.icc_profile, saved.exif) == (SRGB, photo.exif)
+    to_picture(RGB, photo, alpha).save(tmp_path / "out.jpg")
+    shown = read_photo(tmp_path / "out.jpg")
+    assert (shown.icc_profile, shown.exif) == (SRGB, photo.exif)
+    buffer = io.BytesIO()
+    to_picture(RGB, photo).save(buffer, "TIFF", icc_profile=None)
+    assert read_photo(buffer.getvalue()).icc_profile is None
+
+
+def test_a_broken_block_does_not_stop_a_file(tmp_path):
+    for suffix in SUFFIXES:
+        like = Photo(RGB, None, None, b"Exif\0\0 x", (300, 300), bytes(70000))
+        assert (
+            read_photo(save_photo(RGB, tmp_path / f"out{suffix}", like)).pixels.shape == RGB.shape
+        )
+
+
+def test_what_carries_no_profile_is_in_srgb():
+    grey = np.full((4, 4, 3), 55, np.uint8)  # of linear light: 0.2157, 128.2 in sRGB
+    alpha = np.full((4, 4), 255, np.uint8)
+    alpha[0] = 0
+    shown = in_srgb(to_picture(grey, Photo(grey, None, linear_profile()), alpha))
+    assert shown.mode == "RGB"
+    assert "icc_profile" not in shown.info
+    assert np.all(np.asarray(shown)[0] == 255)
+    assert np.abs(np.asarray(shown)[1:].astype(int) - 128).max() <= 1
+    plain = in_srgb(to_picture(RGB, Photo(RGB, None, b"no profile")))
+    assert np.array_equal(np.asarray(plain), RGB)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
 def test_saving_keeps_alpha_and_the_colours_under_it(suffix, tmp_path):
     alpha = np.where(GREY > 127, 255, 0).astype(np.uint8)
@@ -501,7 +555,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypa
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(image_module, "_encode", fail)
+    monkeypatch.setattr(image_module, "_carried", fail)
     with pytest.raises(PhotoError, match="no space left"):
         save_photo(255 - RGB, path)
     assert path.read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.evaluation.one_photo import DrawnPhoto
     from stylefeatureeditor.model import Framing
+    from stylefeatureeditor.records import Photo
 
     Crop = Callable[[int, Framing], Tensor]
 
@@ -85,7 +87,7 @@ def compare_photo(args: argparse.Namespace) -> int:
 
     from stylefeatureeditor.cli.method_words import Shelf
     from stylefeatureeditor.evaluation.one_photo import compare_in_picture
-    from stylefeatureeditor.photo.image import save_photo
+    from stylefeatureeditor.photo.image import read_photo, save_photo
 
     output = args.output or args.photo.with_name(f"{args.photo.stem}_methods.png")
     if args.face == ALL:
@@ -97,7 +99,8 @@ def compare_photo(args: argparse.Namespace) -> int:
             "there is no method on this machine: `sfe models pull NAME` fetches one that `sfe "
             "models list` shows"
         )
-    crop = _cropper(args)
+    photo = read_photo(args.photo)
+    crop = _cropper(photo, args)
     rows: list[DrawnPhoto] = []
     with Progress("methods", len(words)) as bar:
         for number, word in enumerate(words):
@@ -113,7 +116,7 @@ def compare_photo(args: argparse.Namespace) -> int:
     for note in shelf.notes:
         warn(note)
     picture = compare_in_picture(rows, differences=args.difference, tile=args.tile)
-    save_photo(np.asarray(picture), output)
+    save_photo(np.asarray(picture), output, like=replace(photo, alpha=None))
     if args.json:
         print_json({"picture": str(output), "methods": [_seconds(row) for row in rows]})
     else:
@@ -159,13 +162,12 @@ def _direction(name: str, editor: Editor, shelf: Shelf) -> EditDirection:
         return direction
 
 
-def _cropper(args: argparse.Namespace) -> Crop:
-    """Read the photo and find its face once; return how to cut it for a method."""
+def _cropper(photo: Photo, args: argparse.Namespace) -> Crop:
+    """Find the photo's face once; return how to cut it for a method."""
     from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
-    from stylefeatureeditor.photo.image import read_photo, to_tensor
+    from stylefeatureeditor.photo.image import to_tensor
     from stylefeatureeditor.photo.landmarks import choose_face, find_faces
 
-    photo = read_photo(args.photo)
     if args.aligned:
         return lambda size, _: whole_photo_as_face(photo, size).pixels
     (face,) = choose_face(find_faces(photo.pixels), args.face)

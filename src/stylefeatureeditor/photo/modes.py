@@ -73,7 +73,7 @@ def split_image(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, 
                 levels = np.interp(levels, np.arange(256), curve)
             pixels[top:bottom] = np.rint(levels).astype(np.uint8)[:, :, None]
         return pixels, None
-    to_srgb = _from_profile(profile, "CMYK") if image.mode == "CMYK" else None
+    to_srgb = from_profile(profile, "CMYK") if image.mode == "CMYK" else None
     for top, bottom in bands:
         band = cut(top, bottom)
         if to_srgb is not None:
@@ -94,7 +94,7 @@ def _grey_curve(profile: bytes | None) -> np.ndarray | None:
     """The sRGB level of each of 256 grey levels by the picture's own profile, (256,) uint8."""
     if profile is None or profile[16:20] != b"GRAY":
         return None
-    to_srgb = _from_profile(profile, "L")
+    to_srgb = from_profile(profile, "L")
     if to_srgb is None:
         return None
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
@@ -102,8 +102,8 @@ def _grey_curve(profile: bytes | None) -> np.ndarray | None:
     return np.rint(levels).astype(np.uint8)  # the channels' mean: grey stays grey
 
 
-def _from_profile(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """What takes CMYK or L to sRGB by its own profile; None where it has no sound one.
+def from_profile(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """What takes CMYK, L or RGB to sRGB by its own profile; None where it has no sound one.
 
     Pillow has already undone the inversion that Adobe writes into JPEG.
     """

@@ -7,16 +7,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image
 
 from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.errors import PhotoError, ShapeError
-from stylefeatureeditor.photo.image import save_photo, to_uint8
+from stylefeatureeditor.photo.align import crop
+from stylefeatureeditor.photo.image import save_picture, to_picture, to_uint8
 from stylefeatureeditor.photo.paste_back import paste_faces
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from PIL import Image
     from torch import Tensor
 
     from stylefeatureeditor.inversion.record import Inversion
@@ -44,8 +45,11 @@ class EditResult:
 
     @cached_property
     def photo(self) -> Image.Image:
-        """The whole photo with every edited face pasted back; the crop if there is no photo."""
-        return Image.fromarray(self._whole)
+        """The whole photo with every edited face pasted back; the crop if there is no photo.
+
+        Saving it keeps what the photo brought, as `save` does; so do all other pictures.
+        """
+        return to_picture(self._whole, self.inversion.source, self._alpha)
 
     @property
     def crop(self) -> Image.Image:
@@ -55,7 +59,11 @@ class EditResult:
     @cached_property
     def crops(self) -> list[Image.Image]:
         """Every edited face alone."""
-        return [Image.fromarray(pixels) for pixels in to_uint8(self._drawn)]
+        source = self.inversion.source
+        return [
+            to_picture(pixels, source, self._crop_alpha(row))
+            for row, pixels in enumerate(to_uint8(self._drawn))
+        ]
 
     def comparison(self) -> Image.Image:
         """Return before and after side by side: the whole photo, or the crop if there is none."""
@@ -66,17 +74,20 @@ class EditResult:
             before = to_uint8(faces[0].pixels)[0]
         else:
             before = faces[0].photo
-        return Image.fromarray(np.concatenate([before, self._whole], axis=1))
+        both = np.concatenate([before, self._whole], axis=1)
+        alpha = None if self._alpha is None else np.tile(self._alpha, 2)
+        return to_picture(both, self.inversion.source, alpha)
 
     def save(self, path: str | Path, *, note: str | None = None) -> Path:
-        """Write `photo`, whole or not at all, with the alpha, profile and EXIF of the original.
+        """Write `photo`, whole or not at all, in the format that the suffix names.
 
-        `note` is kept in a PNG for `photo.image.read_note`.
+        The file keeps the original's transparency, profile, EXIF, resolution and XMP; see
+        `save_photo`. `note` is kept in a PNG for `photo.image.read_note`.
 
         Raises:
             PhotoError: the format is not known or the file cannot be written.
         """
-        return save_photo(self._whole, path, like=self.inversion.source, note=note)
+        return save_picture(self.photo, path, note)
 
     @cached_property
     def _drawn(self) -> Tensor:
@@ -87,6 +98,23 @@ class EditResult:
                 "the model drew values that are not finite: take smaller strengths, and float32"
             )
         return pixels
+
+    @property
+    def _alpha(self) -> np.ndarray | None:
+        """Of `photo`; None if it is opaque."""
+        faces, source = self.inversion.faces, self.inversion.source
+        if not faces or self.blend == "none":
+            return self._crop_alpha(0)
+        return None if source is None else source.alpha
+
+    def _crop_alpha(self, row: int) -> np.ndarray | None:
+        """Of one edited face, cropped as its pixels were."""
+        faces, source = self.inversion.faces, self.inversion.source
+        if not faces or source is None or source.alpha is None:
+            return None
+        quad = faces[row if len(faces) > 1 else 0].quad  # several strengths share one face
+        planes = np.broadcast_to(source.alpha[:, :, None], (*source.alpha.shape, 3))
+        return crop(planes, quad, self.pixels.shape[-1])[:, :, 0]
 
     @cached_property
     def _whole(self) -> np.ndarray:
