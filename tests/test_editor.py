@@ -199,6 +199,41 @@ def test_every_face_of_a_photo_is_edited(editor, two_faces):
     assert_close(editor.edit(PHOTO, EDITS).pixels, both.pixels[:1])
 
 
+def test_hidden_pixels_are_not_seen_and_do_not_come_back(editor, monkeypatch, tmp_path):
+    """Two photos that differ under alpha 0 alone are one for detector, networks and pictures."""
+    faces = [Face((0, 0, 1, 1), 1.0, frontal_face(CENTRES[0], 12, 0.1))]
+    seen = []
+
+    def find(pixels):
+        seen.append(pixels.copy())
+        return faces
+
+    monkeypatch.setattr("stylefeatureeditor.editor.find_faces", find)
+    alpha = np.full(PHOTO.shape[:2], 255, np.uint8)
+    alpha[:, :60] = 0  # half of the face
+    hidden = alpha == 0
+    secret = np.random.default_rng(3).integers(0, 256, PHOTO.shape, dtype=np.uint8)
+    drawn = []
+    for under in (PHOTO, secret):
+        pixels = np.where(hidden[:, :, None], under, PHOTO)
+        source = np.dstack([pixels, alpha])
+        result = editor.edit(source, EDITS)
+        drawn.append(result)
+        assert np.array_equal(np.asarray(result.photo)[hidden], source[hidden])
+        assert np.all(np.asarray(result.crop)[:, 0, 3] == 0)
+        assert np.array_equal(np.asarray(result.comparison())[..., 3], np.tile(alpha, 2))
+    assert np.all(seen[1][hidden] == 255)
+    assert np.array_equal(*seen)
+    one, other = drawn
+    assert torch.equal(one.inversion.encoder_pixels, other.inversion.encoder_pixels)
+    assert np.array_equal(np.asarray(one.crop), np.asarray(other.crop))
+    assert np.array_equal(np.asarray(one.photo)[~hidden], np.asarray(other.photo)[~hidden])
+    one.photo.save(tmp_path / "out.jpg")
+    assert (
+        np.asarray(Image.open(tmp_path / "out.jpg"))[:, :48].min() > 245
+    )  # whole blocks of a JPEG
+
+
 def test_a_face_that_is_not_there_is_refused(editor, two_faces, monkeypatch):
     with pytest.raises(FaceError, match="face 3 was asked for, but 2 were found"):
         editor.invert(PHOTO, face=len(two_faces) + 1)

@@ -22,7 +22,7 @@ from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.masks.edit_mask import Region, find_region
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
-from stylefeatureeditor.photo.image import read_photo, to_tensor
+from stylefeatureeditor.photo.image import read_photo, to_tensor, visible
 from stylefeatureeditor.photo.landmarks import choose_face, find_faces
 from stylefeatureeditor.photo.result import Blend, EditResult
 from stylefeatureeditor.photo_batch import Crops, edit_together, encode
@@ -81,13 +81,14 @@ def align(
         FaceError: no face was found, or not the one asked for.
         DependencyError: the extra `faces` is not installed.
     """
-    pixels = (photo if isinstance(photo, Photo) else read_photo(photo)).pixels
+    photo = photo if isinstance(photo, Photo) else read_photo(photo)
+    pixels = visible(photo)
     framing = framing or Framing()
     aligned = []
     for found in choose_face(find_faces(pixels), face):
         quad = ffhq_quad(found.landmarks, framing.scale, framing.shift)
         aligned.append(
-            AlignedFace(to_tensor(crop(pixels, quad, size)), pixels, quad, found.landmarks)
+            AlignedFace(to_tensor(crop(pixels, quad, size)), photo.pixels, quad, found.landmarks)
         )
     return aligned
 

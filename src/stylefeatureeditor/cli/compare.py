@@ -165,16 +165,17 @@ def _direction(name: str, editor: Editor, shelf: Shelf) -> EditDirection:
 def _cropper(photo: Photo, args: argparse.Namespace) -> Crop:
     """Find the photo's face once; return how to cut it for a method."""
     from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
-    from stylefeatureeditor.photo.image import to_tensor
+    from stylefeatureeditor.photo.image import to_tensor, visible
     from stylefeatureeditor.photo.landmarks import choose_face, find_faces
 
     if args.aligned:
         return lambda size, _: whole_photo_as_face(photo, size).pixels
-    (face,) = choose_face(find_faces(photo.pixels), args.face)
+    pixels = visible(photo)
+    (face,) = choose_face(find_faces(pixels), args.face)
 
     def cut(size: int, framing: Framing) -> Tensor:
         quad = ffhq_quad(face.landmarks, framing.scale, framing.shift)
-        return to_tensor(crop(photo.pixels, quad, size))
+        return to_tensor(crop(pixels, quad, size))
 
     return cut
 

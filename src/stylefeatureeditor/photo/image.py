@@ -6,7 +6,8 @@ space, and the profile goes back into the saved file; only CMYK, LAB, and grey w
 cannot stay as they are, are turned into sRGB.
 
 Transparency is kept apart and never composited on reading: the colour under a transparent pixel is
-what the file holds, so saving gives every untouched pixel back.
+what the file holds, so saving gives every untouched pixel back. Networks and the face detector get
+`visible` pixels, which do not show it.
 
 Shapes: H, W height and width of the photo, B batch. Tensors are float (B, 3, H, W) in [-1, 1],
 arrays uint8 (H, W, 3) in 0..255, both RGB, row 0 at the top.
@@ -216,6 +217,13 @@ def to_picture(
         blocks = {key: getattr(like, key) for key in ("icc_profile", "exif", "dpi", "xmp")}
         image.info.update({key: block for key, block in blocks.items() if block})
     return image
+
+
+def visible(photo: Photo) -> np.ndarray:
+    """Return the pixels, (H, W, 3) uint8, white where alpha is 0; not to be written to."""
+    if photo.alpha is None:
+        return photo.pixels
+    return np.where(photo.alpha[:, :, None] == 0, np.uint8(255), photo.pixels)
 
 
 def on_white(picture: Image.Image) -> Image.Image:

@@ -127,7 +127,7 @@ class EditResult:
         if not faces or self.blend == "none":
             return to_uint8(self._drawn)[0]
         regions = [None] * len(faces) if self.region is None else self._region_rows(len(faces))
-        return paste_faces(
+        whole = paste_faces(
             faces,
             self._drawn,
             None if drawn is None else drawn.cpu(),
@@ -135,6 +135,9 @@ class EditResult:
             masks=regions,
             photo_mask=self.photo_mask,
         )
+        if self._alpha is not None:  # under transparent pixels stays what the file holds
+            np.copyto(whole, faces[0].photo, where=self._alpha[:, :, None] == 0)
+        return whole
 
     def _region_rows(self, faces: int) -> list[Tensor]:
         assert self.region is not None

@@ -20,7 +20,7 @@ from PIL import Image
 from stylefeatureeditor.directions.strip import strip_of
 from stylefeatureeditor.errors import DirectionError, FaceError, PhotoError, ShapeError
 from stylefeatureeditor.masks.edit_mask import edit_region
-from stylefeatureeditor.photo.image import to_picture
+from stylefeatureeditor.photo.image import to_picture, visible
 from stylefeatureeditor.photo.result import EditResult
 from stylefeatureeditor.web.brush import painted_at
 from stylefeatureeditor.web.opened import open_inversion, open_photo, scaled
@@ -338,7 +338,7 @@ class Session:
                 return np.asarray(image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3))
 
             alpha = None if photo.alpha is None else small(photo.alpha)
-            self._copies[side] = replace(photo, pixels=small(photo.pixels), alpha=alpha)
+            self._copies[side] = replace(photo, pixels=small(visible(photo)), alpha=alpha)
         return self._copies[side]
 
     def _mask(self, inversion: Inversion) -> Tensor | None:
