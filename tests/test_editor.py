@@ -199,6 +199,36 @@ def test_every_face_of_a_photo_is_edited(editor, two_faces):
     assert_close(editor.edit(PHOTO, EDITS).pixels, both.pixels[:1])
 
 
+@pytest.mark.parametrize("blend", ["feather", "residual", "none"])
+@pytest.mark.usefixtures("two_faces")
+def test_grey_stays_grey_to_the_bit_on_every_way_out(editor, blend, tmp_path):
+    levels = PHOTO[:, :, 1]
+    alpha = np.where(PHOTO[:, :, 0] > 128, 255, 0).astype(np.uint8)
+    tinted = np.dstack([np.where(alpha[:, :, None] == 0, PHOTO, levels[:, :, None]), alpha])
+    for source in (levels, np.dstack([levels] * 3), Image.fromarray(levels), tinted):
+        result = editor.edit(source, EDITS, face="all", blend=blend)
+        assert np.ptp(to_uint8(result.pixels), axis=3).max() > 20  # the model draws colours
+        before = (
+            levels if blend != "none" else to_uint8(result.inversion.faces[0].pixels)[0, ..., 0]
+        )
+        result.save(tmp_path / "out.png")
+        result.save(tmp_path / "out.jpg")
+        saved = [Image.open(tmp_path / name) for name in ("out.png", "out.jpg")]
+        for picture in (result.photo, *result.crops, result.comparison(), *saved):
+            shown = np.array(picture.convert("RGBA"))
+            shown[shown[..., 3] == 0] = 0
+            assert np.ptp(shown[..., :3], axis=2).max() == 0
+        assert (np.asarray(result.photo)[..., 0] != before).any()
+
+
+def test_grey_tensors_give_grey_crops_and_colours_stay(editor):
+    both = tiny_photos(2)
+    both[0] = both[0].mean(dim=0)
+    grey, colour = editor.edit(both, EDITS).crops
+    assert np.ptp(np.asarray(grey), axis=2).max() == 0
+    assert np.ptp(np.asarray(colour), axis=2).max() > 20
+
+
 def test_hidden_pixels_are_not_seen_and_do_not_come_back(editor, monkeypatch, tmp_path):
     """Two photos that differ under alpha 0 alone are one for detector, networks and pictures."""
     faces = [Face((0, 0, 1, 1), 1.0, frontal_face(CENTRES[0], 12, 0.1))]

@@ -57,6 +57,14 @@ class TestCompare:
             assert picture.info["icc_profile"] == linear_profile()
             assert picture.info["dpi"] == (300, 300)
 
+    def test_a_grey_photo_stays_grey(self, sfe, aligned, tmp_path):
+        Image.open(aligned).convert("L").save(aligned)
+        out = tmp_path / "out.png"
+        words = ("--methods", "sfe", "psp", "-e", "smile=2", "-o", out, "--tile", 64)
+        sfe("compare", aligned, "--aligned", *words)
+        tiles = np.asarray(Image.open(out))[:, -3 * 64 :]  # the words beside them are bluish
+        assert np.ptp(tiles, axis=2).max() == 0
+
     def test_named_methods_and_columns(self, sfe, portrait, tmp_path):
         out = tmp_path / "out.png"
         words = ("--methods", "psp,e4e", "-e", "smile=1", "-e", "smile=-1", "-o", out)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 from PIL import Image
 
-from colour_profiles import linear_profile
+from colour_profiles import grey_profile, linear_profile
 from stylefeatureeditor.web.view import panel_message, viewer_message
 
 
@@ -41,6 +41,17 @@ def test_pictures_of_the_page_are_in_srgb(session, pixels, tmp_path):
     for name in ("before", "after"):
         shown = np.asarray(decoded(message[name])).astype(int)
         assert np.abs(shown - pixels)[:5].mean() < 4  # above the crop
+
+
+def test_pictures_of_a_grey_photo_are_grey(session, pixels, tmp_path):
+    path = tmp_path / "grey.png"
+    Image.fromarray(pixels[..., 1]).save(path, icc_profile=grey_profile(1.8))
+    session.open(path, "grey.png")
+    session.change(edits={"smile": 2.0})
+    message = viewer_message(session, 1, session.draw(1024))
+    shown = [decoded(message[name]) for name in ("before", "after", "crop_before", "crop")]
+    for picture in (*shown, session.strip("smile")):
+        assert np.ptp(np.asarray(picture), axis=2).max() == 0
 
 
 def test_a_draft_says_only_what_a_slider_changes(opened):

@@ -226,6 +226,18 @@ def visible(photo: Photo) -> np.ndarray:
     return np.where(photo.alpha[:, :, None] == 0, np.uint8(255), photo.pixels)
 
 
+def is_grey(pixels: np.ndarray) -> bool:
+    """Return whether the channels of (H, W, 3) pixels are equal, in every pixel."""
+    rows = max(1, modes.BAND_PIXELS // pixels.shape[1])
+    bands = (pixels[top : top + rows] for top in range(0, len(pixels), rows))
+    return all(np.array_equal(band[..., :2], band[..., 1:]) for band in bands)
+
+
+def to_grey(pixels: np.ndarray) -> np.ndarray:
+    """Return (H, W, 3) pixels with their luma (ITU-R BT.601) in every channel; grey ones stay."""
+    return np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"))
+
+
 def on_white(picture: Image.Image) -> Image.Image:
     """Return a picture without transparency, laid on white."""
     if picture.mode != "RGBA":
@@ -239,8 +251,11 @@ def in_srgb(picture: Image.Image) -> Image.Image:
     """Return a picture on white and in sRGB, for ways out that carry no profile."""
     laid = on_white(picture)
     to_srgb = modes.from_profile(laid.info.get("icc_profile"), "RGB")
-    plain = laid if to_srgb is None else ImageCms.applyTransform(laid, to_srgb) or laid
-    return Image.fromarray(np.asarray(plain))
+    if to_srgb is None:
+        return Image.fromarray(np.asarray(laid))
+    was_grey = is_grey(np.asarray(laid))
+    pixels = np.asarray(ImageCms.applyTransform(laid, to_srgb))
+    return Image.fromarray(to_grey(pixels) if was_grey else pixels)
 
 
 def read_note(path: str | Path) -> str | None:

@@ -11,7 +11,14 @@ import numpy as np
 from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.errors import PhotoError, ShapeError
 from stylefeatureeditor.photo.align import crop
-from stylefeatureeditor.photo.image import save_picture, to_picture, to_uint8
+from stylefeatureeditor.photo.image import (
+    is_grey,
+    save_picture,
+    to_grey,
+    to_picture,
+    to_uint8,
+    visible,
+)
 from stylefeatureeditor.photo.paste_back import paste_faces
 
 if TYPE_CHECKING:
@@ -30,7 +37,7 @@ class EditResult:
     """X' of Eq. 7 for the faces of one photo, or for aligned tensors.
 
     Attributes:
-        pixels: X', (B, 3, size, size), nominally in [-1, 1], not rounded.
+        pixels: X', (B, 3, size, size), nominally in [-1, 1], not rounded, as the model drew it.
         inversion: what was edited; with it the next edit is cheap.
         region: (B or 1, 1, H, H) edit region of the crops; None if everything could change.
         blend: how the crops return into the photo.
@@ -47,7 +54,8 @@ class EditResult:
     def photo(self) -> Image.Image:
         """The whole photo with every edited face pasted back; the crop if there is no photo.
 
-        Saving it keeps what the photo brought, as `save` does; so do all other pictures.
+        Saving it keeps what the photo brought, as `save` does; so do all other pictures. What was
+        grey stays grey in them, whatever the model draws.
         """
         return to_picture(self._whole, self.inversion.source, self._alpha)
 
@@ -62,7 +70,7 @@ class EditResult:
         source = self.inversion.source
         return [
             to_picture(pixels, source, self._crop_alpha(row))
-            for row, pixels in enumerate(to_uint8(self._drawn))
+            for row, pixels in enumerate(self._crop_pixels)
         ]
 
     def comparison(self) -> Image.Image:
@@ -107,6 +115,16 @@ class EditResult:
             return self._crop_alpha(0)
         return None if source is None else source.alpha
 
+    @cached_property
+    def _crop_pixels(self) -> list[np.ndarray]:
+        """Every edited face alone, (S, S, 3) uint8; grey where it was."""
+        faces, seen = self.inversion.faces, self.inversion.encoder_pixels
+        before = [to_uint8(face.pixels)[0] for face in faces] or list(to_uint8(seen))
+        grey = [is_grey(pixels) for pixels in before]
+        drawn = to_uint8(self._drawn)
+        rows = grey if len(grey) == len(drawn) else grey[:1] * len(drawn)
+        return [to_grey(x) if is_so else x for x, is_so in zip(drawn, rows, strict=True)]
+
     def _crop_alpha(self, row: int) -> np.ndarray | None:
         """Of one edited face, cropped as its pixels were."""
         faces, source = self.inversion.faces, self.inversion.source
@@ -125,7 +143,7 @@ class EditResult:
                 "`Editor.strip`, which gives a photo for each"
             )
         if not faces or self.blend == "none":
-            return to_uint8(self._drawn)[0]
+            return self._crop_pixels[0]
         regions = [None] * len(faces) if self.region is None else self._region_rows(len(faces))
         whole = paste_faces(
             faces,
@@ -135,6 +153,9 @@ class EditResult:
             masks=regions,
             photo_mask=self.photo_mask,
         )
+        source = self.inversion.source
+        if is_grey(faces[0].photo if source is None else visible(source)):
+            whole = to_grey(whole).copy()
         if self._alpha is not None:  # under transparent pixels stays what the file holds
             np.copyto(whole, faces[0].photo, where=self._alpha[:, :, None] == 0)
         return whole
