@@ -17,8 +17,8 @@ from torch import Tensor
 from benchmarks.measure import timed
 from benchmarks.models import config_of, direction_of, random_model
 from benchmarks.training import smooth_picture
+from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.metrics.pixel import MS_SSIM_SMALLEST, ms_ssim
-from stylefeatureeditor.pipeline import Pipeline
 from stylefeatureeditor.runtimes.choose import Backend, Precision, export_folder, open_model
 from stylefeatureeditor.runtimes.export import GraphFormat, export_graphs
 from stylefeatureeditor.runtimes.graphs import preview_size
@@ -76,16 +76,16 @@ def engine_rows(size: int, device: str, seconds: float) -> Iterator[dict[str, ob
                 precision=engine.precision,
                 compiled=engine.compiled,
             )
-            pipeline, edits = Pipeline(model), {direction_of(model.config): 1.0}
+            sfe, edits = Sfe(model), {direction_of(model.config): 1.0}
             with torch.no_grad():
-                known = pipeline.invert(photo.to(place))
-                drawn = pipeline.edit(known, edits).float().cpu()
-                timing = timed(lambda p=pipeline, k=known, e=edits: p.edit(k, e), seconds=seconds)
+                known = sfe.invert(photo.to(place))
+                drawn = sfe.edit(known, edits).float().cpu()
+                timing = timed(lambda p=sfe, k=known, e=edits: p.edit(k, e), seconds=seconds)
                 row = {"name": engine.name, **asdict(timing)}
                 small = preview_size(model.config)
                 if small is not None:
                     preview = timed(
-                        lambda p=pipeline, k=known, e=edits, s=small: p.edit(k, e, size=s),
+                        lambda p=sfe, k=known, e=edits, s=small: p.edit(k, e, size=s),
                         seconds=seconds,
                     )
                     row["preview"] = preview.median
@@ -106,7 +106,7 @@ def _write_model(folder: Path, size: int, engines: tuple[Engine, ...]) -> None:
         change = None
         if precision == "int8":
             photos = (smooth_picture(size, seed) for seed in range(1, 1 + CALIBRATION))
-            change = quantizer(record(model, photos, [(direction_of(model.config), 1.0)]))
+            change = quantizer(record(model, photos, [(direction_of(model.config), 1.0)], Sfe))
         target = export_folder(folder, kind, precision)
         export_graphs(model, target, kind, change=change, precision=precision)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.measure import Work, flop, peak_memory, run_process, timed
 from benchmarks.models import config_of, direction_of, random_model
-from stylefeatureeditor.pipeline import Pipeline
+from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.runtimes.quick import quicken
 
@@ -41,10 +41,10 @@ class Item:
     counted: Work | None = None
 
 
-def network_items(pipeline: Pipeline, photo: Tensor) -> list[Item]:
+def network_items(sfe: Sfe, photo: Tensor) -> list[Item]:
     """Return every network alone."""
-    model, layer = pipeline.model, pipeline.model.config.feature_layer
-    inversion = pipeline.invert(photo)
+    model, layer = sfe.model, sfe.model.config.feature_layer
+    inversion = sfe.invert(photo)
     seen, features, codes = inversion.encoder_pixels, inversion.features, inversion.codes
     generator, fuser = model.generator, model.inverter.fuser
     assert fuser is not None
@@ -63,27 +63,27 @@ def network_items(pipeline: Pipeline, photo: Tensor) -> list[Item]:
     return [Item(name, work) for name, work in works.items()]
 
 
-def method_items(pipeline: Pipeline, photo: Tensor) -> list[Item]:
+def method_items(sfe: Sfe, photo: Tensor) -> list[Item]:
     """Return what a user asks for."""
-    direction = direction_of(pipeline.model.config)
-    known = pipeline.invert(photo)
-    pipeline.edit(known, {direction: 1.0})
+    direction = direction_of(sfe.model.config)
+    known = sfe.invert(photo)
+    sfe.edit(known, {direction: 1.0})
     eight = photo.repeat(BATCH, 1, 1, 1)
     strengths = torch.tensor(STRENGTHS)
 
     def fresh_edit(photos: Tensor) -> Tensor:
-        return pipeline.edit(pipeline.invert(photos), {direction: 1.0})
+        return sfe.edit(sfe.invert(photos), {direction: 1.0})
 
     def edit_again() -> Tensor:
-        return pipeline.edit(known, {direction: 2.0})
+        return sfe.edit(known, {direction: 2.0})
 
     return [
-        Item("invert", lambda: pipeline.reconstruct(pipeline.invert(photo))),
+        Item("invert", lambda: sfe.reconstruct(sfe.invert(photo))),
         Item("fresh edit", lambda: fresh_edit(photo)),
         Item("re-edit", edit_again),
         Item(
             f"strip of {len(STRENGTHS)} strengths",
-            lambda: pipeline.edit(known, {direction: strengths}),
+            lambda: sfe.edit(known, {direction: strengths}),
             len(STRENGTHS),
             edit_again,
         ),
@@ -98,8 +98,8 @@ def method_items(pipeline: Pipeline, photo: Tensor) -> list[Item]:
 
 def edit_again(size: int, device: str) -> Work:
     """Return a re-edit at one size, on a model of its own."""
-    pipeline = Pipeline(quicken(random_model(config_of(size))).to(device))
-    items = method_items(pipeline, torch.rand(1, 3, size, size, device=device) * 2 - 1)
+    sfe = Sfe(quicken(random_model(config_of(size))).to(device))
+    items = method_items(sfe, torch.rand(1, 3, size, size, device=device) * 2 - 1)
     return next(item.work for item in items if item.name == "re-edit")
 
 
@@ -122,9 +122,9 @@ def peak_of_fresh_edit(size: int, device: str) -> dict[str, float]:
 
 def _edit_once(size: int, device: str) -> dict[str, float]:
     model = quicken(random_model(config_of(size))).to(device)
-    pipeline = Pipeline(model)
+    sfe = Sfe(model)
     photo = torch.zeros(1, 3, size, size, device=device)
-    pipeline.edit(pipeline.invert(photo), {direction_of(model.config): 1.0})
+    sfe.edit(sfe.invert(photo), {direction_of(model.config): 1.0})
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
     return {"peak": peak_memory(device), "weights": weights / 2**30}
 

@@ -25,11 +25,11 @@ from torch import Tensor, nn
 from benchmarks.measure import peak_memory, run_process, seconds_of
 from benchmarks.models import config_of, direction_of, random_network
 from stylefeatureeditor.evaluation import paper
-from stylefeatureeditor.methods.evaluated import E4eMethod, Sfe
-from stylefeatureeditor.methods.method import ComparedMethod
+from stylefeatureeditor.methods.e4e import E4eMethod
 from stylefeatureeditor.methods.methods import KINDS
-from stylefeatureeditor.methods.pivotal_tuning import PivotalTuning, PivotalTuningConfig
-from stylefeatureeditor.methods.w_optimisation import WOptimisation, WOptimisationConfig
+from stylefeatureeditor.methods.optimisation import WOptimisation, WOptimisationConfig
+from stylefeatureeditor.methods.pti import PivotalTuning, PivotalTuningConfig
+from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.metrics.perceptual import Lpips
 from stylefeatureeditor.metrics.perceptual_vector import PerceptualVector, lpips_vector
 from stylefeatureeditor.model import Model
@@ -37,6 +37,7 @@ from stylefeatureeditor.runtimes.quick import quicken
 
 if TYPE_CHECKING:
     from stylefeatureeditor.editing.direction import EditDirection
+    from stylefeatureeditor.inversion.record import Inversion
     from stylefeatureeditor.methods.method import Method
 
 SIZE = 1024
@@ -95,15 +96,21 @@ def paper_seconds(word: str) -> float | None:
 
 
 def times_of(
-    method: Method[Any], photo: Tensor, direction: EditDirection, seconds: float
+    method: Method, photo: Tensor, direction: EditDirection, seconds: float
 ) -> dict[str, Any]:
     """Invert, edit and edit again, once to warm up and then for about `seconds`."""
 
     def once() -> tuple[float, float, float]:
-        known: list[Any] = []
-        invert = seconds_of(lambda: known.append(method.invert(photo)))
-        first = seconds_of(lambda: method.edit(known[0], direction, 1))
-        return invert, invert + first, seconds_of(lambda: method.edit(known[0], direction, 2))
+        known: list[Inversion] = []
+
+        def invert() -> None:
+            known.append(method.invert(photo))
+            method.reconstruct(known[0])
+
+        inverted = seconds_of(invert)
+        first = seconds_of(lambda: method.edit(known[0], {direction: 1.0}))
+        again = seconds_of(lambda: method.edit(known[0], {direction: 2.0}))
+        return inverted, inverted + first, again
 
     once()
     samples = [once()]
@@ -115,19 +122,19 @@ def times_of(
 
 
 def times_of_fitted(
-    method: Method[Any],
+    method: Method,
     photo: Tensor,
     direction: EditDirection,
     clock: Clocked,
     schedule: tuple[int, ...],
 ) -> dict[str, Any]:
     """Run `STEPS` steps of every stage, and count from them what all of `schedule` takes."""
-    state = method.invert(photo)
+    inversion = method.invert(photo)
     assert len(clock.times) == STEPS * len(schedule)
     stages = [clock.times[start : start + STEPS] for start in range(0, len(clock.times), STEPS)]
     each = [median(after - before for before, after in pairwise(stage)) for stage in stages]
     invert = sum(count * step for count, step in zip(schedule, each, strict=True))
-    again = seconds_of(lambda: method.edit(state, direction, 1))
+    again = seconds_of(lambda: method.edit(inversion, {direction: 1.0}))
     counted = [[count, step] for count, step in zip(schedule, each, strict=True)]
     return {"invert": invert, "fresh": invert + again, "again": again, "stages": counted}
 
@@ -166,13 +173,14 @@ def _without(unused: tuple[str, ...]) -> Model:
     return model
 
 
-def _method(word: str, network: Any) -> Method[Any]:
+def _method(word: str, network: Any) -> Method:
     if word in KINDS:
-        return ComparedMethod(network, KINDS[word].title)
+        network.name = KINDS[word].title
+        return network
     return Sfe(network) if word == "sfe" else E4eMethod(network)
 
 
-def _fitted(word: str, model: Model, clock: Clocked) -> tuple[Method[Any], tuple[int, ...]]:
+def _fitted(word: str, model: Model, clock: Clocked) -> tuple[Method, tuple[int, ...]]:
     """A method that runs `STEPS` steps a stage, and the steps of its own schedule."""
     if word == "w+":
         own = WOptimisationConfig()

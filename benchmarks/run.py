@@ -35,7 +35,7 @@ from benchmarks.training import PHASES, training_row
 from benchmarks.web_page import missing, web_rows
 from stylefeatureeditor.device import best_device
 from stylefeatureeditor.files import atomic_path
-from stylefeatureeditor.pipeline import Pipeline
+from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.runtimes.quick import quicken
 
 RESULTS = Path(__file__).parent / "results"
@@ -97,11 +97,11 @@ def run_inference(results: Results, size: int, options: argparse.Namespace) -> N
     part = results.size(size)
     rate = best_convolution_rate(device)
     print(f"\n{size} px; best convolution rate {rate / 1e9:.0f} GFLOP/s", flush=True)
-    pipeline = Pipeline(quicken(random_model(config_of(size))).to(device))
+    sfe = Sfe(quicken(random_model(config_of(size))).to(device))
     photo = torch.rand(1, 3, size, size, device=device) * 2 - 1
     with torch.no_grad():
-        items = [] if "networks" in options.skip else network_items(pipeline, photo)
-        items += [] if "method" in options.skip else method_items(pipeline, photo)
+        items = [] if "networks" in options.skip else network_items(sfe, photo)
+        items += [] if "method" in options.skip else method_items(sfe, photo)
         for item in items:
             if item.name not in options.skip:
                 row = measured(item, rate, options.seconds)

@@ -10,20 +10,20 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from builtin_report import EDITS, UNROTATED, edit, inversion
 
 import stylefeatureeditor as sfe
 from stylefeatureeditor.data.images import open_images
-from stylefeatureeditor.inversion.record import Anchor
-from stylefeatureeditor.methods.evaluated import Sfe, SfeState, SfeWithoutH
+from stylefeatureeditor.inversion.record import Anchor, Inversion
+from stylefeatureeditor.methods.sfe import Sfe, SfeWithoutH
 from stylefeatureeditor.training.loss_networks import load_classifier
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stylefeatureeditor.methods.evaluated import Method
+    from stylefeatureeditor.methods.method import Method
 
 VARIANTS = (
     "full",
@@ -39,13 +39,13 @@ EDIT_COLUMNS = ("flip", "leakage", "background")
 class SfeWithoutE(Sfe):
     """The ablation without E: Delta is made from I's own codes, as in its training."""
 
-    def invert(self, photos: Tensor) -> SfeState:
-        """Return (w, F_k), w_E = w, and G(H(F_k, 0), w)."""
-        state = super().invert(photos)
-        codes, model = state.inversion.codes, self.pipeline.model
-        features = model.generator.features(codes, model.config.delta_layer)
-        state.inversion.anchor = Anchor(codes, features)
-        return state
+    def encode(self, photos: Tensor) -> Inversion:
+        """Return (w, F_k), and w_E = w."""
+        inversion = super().encode(photos)
+        codes = inversion.codes
+        features = self.generator.features(codes, self.config.delta_layer)
+        inversion.anchor = Anchor(codes, features)
+        return inversion
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def main() -> None:
         images = open_images(given.data / "celeba87.zip", editor.size, where=UNROTATED)
         photos = images.photos(range(min(given.limit, len(images))))
         kind = SfeWithoutE if variant == "without-e" else Sfe
-        methods: dict[str, Method[Any]] = {variant: kind(editor.model)}
+        methods: dict[str, Method] = {variant: kind(editor.model)}
         if variant == "full":
             methods["without-h"] = SfeWithoutH(editor.model)
         for name, method in methods.items():

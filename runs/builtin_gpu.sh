@@ -74,7 +74,7 @@ train_generator() { # STAGE
         --loop.batch-size "${BATCH_G:-64}" --loop.precision bf16 --loop.channels-last \
         --training.network.channel-base "$base" --training.network.channel-max "$most" \
         --training.discriminator.channel-base "$base" --training.discriminator.channel-max "$most" \
-        --training.network.style-dim "${STYLE:-128}" --training.ada.speed 100000 "${grown[@]}"
+        --training.network.style-dim "${STYLE:-128}" --augment ada --training.ada.speed 100000 "${grown[@]}"
 }
 
 keep() {

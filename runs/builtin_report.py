@@ -23,7 +23,8 @@ import stylefeatureeditor as sfe
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.evaluation.editing import flips, leakage
 from stylefeatureeditor.files import atomic_path
-from stylefeatureeditor.methods.evaluated import E4eMethod, Sfe, SfeWithoutH
+from stylefeatureeditor.methods.e4e import E4eMethod
+from stylefeatureeditor.methods.sfe import Sfe, SfeWithoutH
 from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
 from stylefeatureeditor.metrics.pixel import l2, ssim
 from stylefeatureeditor.photo.image import to_uint8
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stylefeatureeditor.editor import Editor
-    from stylefeatureeditor.methods.evaluated import Method
+    from stylefeatureeditor.methods.method import Method
 
 EDITS = {"smile": "Smiling", "glasses": "Eyeglasses", "age": "Young", "gender": "Male"}
 REVERSED = ("age",)  # more age is less "Young"
@@ -67,7 +68,7 @@ def main() -> None:
         for name in ("lfw128", "celeba87", "utkface128")
     }
     people = torch.cat([seen["lfw128"][0], seen["celeba87"][0]])
-    methods: list[Method[Any]] = [
+    methods: list[Method] = [
         Sfe(editor.model),
         SfeWithoutH(editor.model),
         E4eMethod(editor.model),
@@ -91,14 +92,14 @@ def main() -> None:
     _between_marks(given.card, text)
 
 
-def inversion(method: Method[Any], photos: Tensor) -> dict[str, float]:
+def inversion(method: Method, photos: Tensor) -> dict[str, float]:
     """Return how near the reconstructions come, means over the photos."""
-    near = [_likeness(method.invert(part).reconstruction, part) for part in photos.split(BATCH)]
-    return _means(near)
+    parts = photos.split(BATCH)
+    return _means([_likeness(method.reconstruct(method.invert(part)), part) for part in parts])
 
 
 def edit(
-    method: Method[Any], photos: Tensor, editor: Editor, name: str, judge: AttributeClassifier
+    method: Method, photos: Tensor, editor: Editor, name: str, judge: AttributeClassifier
 ) -> dict[str, float]:
     """Return what an edit does to each photo that is asked to change sides, means over the photos.
 
@@ -114,14 +115,14 @@ def edit(
     found = []
     for part in photos.split(BATCH):
         state = method.invert(part)
-        before, plain = judge(state.reconstruction.clamp(-1, 1)), judge(part)
+        before, plain = judge(method.reconstruct(state).clamp(-1, 1)), judge(part)
         has = before[:, column] > 0
         for there in (True, False):
             chosen = torch.nonzero(has == there)[:, 0]
             if not len(chosen):
                 continue
             strength = low if there == (sign > 0) else high
-            drawn = method.edit(state, direction, strength)[chosen].clamp(-1, 1)
+            drawn = method.edit(state, {direction: strength})[chosen].clamp(-1, 1)
             after, target = judge(drawn), -1 if there else 1
             moved = ((drawn - part[chosen]).square() * around).sum(dim=(1, 2, 3)) / (
                 3 * around.sum()
@@ -138,7 +139,7 @@ def edit(
 
 
 def groups(
-    method: Method[Any], editor: Editor, judge: AttributeClassifier, photos: Tensor, rows: list
+    method: Method, editor: Editor, judge: AttributeClassifier, photos: Tensor, rows: list
 ) -> dict[str, dict[str, float]]:
     """Return inversion and smile flips by age, gender and race of UTKFace's labels."""
     members: dict[str, list[int]] = defaultdict(list)
@@ -161,9 +162,9 @@ def grid(editor: Editor, photos: Tensor) -> Image.Image:
     chosen = photos[torch.randperm(len(photos), generator=draw)[:GRID]]
     method = Sfe(editor.model)
     state = method.invert(chosen)
-    cells = [state.reconstruction]
+    cells = [method.reconstruct(state)]
     for name, end in SHOWN:
-        cells.append(method.edit(state, editor.direction(name), _range(editor, name)[end]))
+        cells.append(method.edit(state, {editor.direction(name): _range(editor, name)[end]}))
     faces = torch.stack(cells, dim=1).clamp(-1, 1)  # (n, 6, 3, S, S)
     half = len(faces) // 2
     lines = torch.cat([faces[:half], faces[half : 2 * half]], dim=1)  # (n / 2, 12, 3, S, S)
@@ -189,7 +190,7 @@ def strips(editor: Editor, photos: Tensor) -> Image.Image:
         direction, pair = editor.direction(entry.name), order[2 * line : 2 * line + 2]
         state = method.invert(photos[pair])
         for column, strength in enumerate(torch.linspace(low, high, STEPS).tolist()):
-            drawn = method.edit(state, direction, strength).clamp(-1, 1)
+            drawn = method.edit(state, {direction: strength}).clamp(-1, 1)
             for face, tile in enumerate(to_uint8(drawn)):
                 at = LABEL + (column + face * STEPS) * ZOOM + face * GAP, line * ZOOM
                 picture = Image.fromarray(tile)

@@ -73,7 +73,7 @@ def _models():
 
 @cache
 def _methods():
-    first, second = (tiny_method_editor("psp").networks for _ in range(2))
+    first, second = (tiny_method_editor("psp").method for _ in range(2))
     second.generator.latent_avg.add_(1)
     return first, second
 

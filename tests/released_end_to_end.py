@@ -99,7 +99,7 @@ def persistent(state: dict[str, torch.Tensor]) -> Persistent:
 def pictures(network: torch.nn.Module, photo: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """A photo's inversion and edit."""
     inversion = network.invert(photo)
-    return inversion.reconstruction, network.edit(inversion, {direction(): STRENGTH})
+    return network.reconstruct(inversion), network.edit(inversion, {direction(): STRENGTH})
 
 
 def released(word: str) -> Expected:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,23 +35,22 @@ ORDER = (
     ("inversion",),
     ("editing",),
     ("model",),
-    ("pipeline",),
-    ("photo_batch", "photo"),
+    ("photo",),
     ("data",),
     ("weights",),
     ("masks",),
     ("runtimes",),
-    ("editor",),
-    ("preview",),
     ("metrics",),
     ("methods",),
+    ("editor",),
+    ("preview",),
     ("evaluation", "training"),
     ("directions",),
     ("web",),
     ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-NETWORKS = {"backbones", "generator", "inversion", "editing", "model", "pipeline"}
+NETWORKS = {"backbones", "generator", "inversion", "editing", "model"}
 
 
 def where(path: Path) -> str:
@@ -205,6 +205,39 @@ def test_every_room_has_its_place_in_the_order_and_in_the_document():
     assert not [room for room in RANK if f"| `{room}" not in document]
 
 
+def circles(imported: dict[str, set[str]]) -> set[tuple[str, ...]]:
+    """The files that import each other, directly or through others, a sorted tuple a circle."""
+
+    def reached(start: str) -> set[str]:
+        found: set[str] = set()
+        left = [start]
+        while left:
+            fresh = imported[left.pop()] - found
+            found |= fresh
+            left += fresh
+        return found
+
+    ways = {place: reached(place) for place in imported}
+    rings = {tuple(sorted(b for b in ways[a] if a in ways[b])) for a in imported}
+    return {ring for ring in rings if ring}
+
+
+def test_no_file_imports_one_that_imports_it(trees: dict[Path, ast.Module]):
+    places = {where(path): tree for path, tree in trees.items() if path.stem != "__init__"}
+    imported = {place: set[str]() for place in places}
+    for place, tree in places.items():
+        for name in imports(tree):
+            parts = name.split(".")[1:] if name.startswith(f"{PACKAGE}.") else []
+            names = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+            imported[place] |= {name for name in names if name in places and name != place}
+    assert not circles(imported)
+
+
+def test_a_circle_is_seen_however_long():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == {("a", "b", "c")}
+    assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+
+
 def test_importing_the_package_asks_for_no_optional_package():
     """Asking counts even where the package is absent and the failure is caught."""
     optional = {
@@ -245,3 +278,26 @@ print(*{"torch._dynamo", "sympy"} & set(sys.modules))
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert result.stdout.split() == []
+
+
+def test_a_plain_edit_imports_no_evaluation_and_no_method_that_optimises(tmp_path):
+    photo, out = tmp_path / "photo.png", tmp_path / "out.png"
+    Image.new("RGB", (64, 64), "grey").save(photo)
+    program = """
+import sys
+from stylefeatureeditor.cli.main import main
+assert main(["edit", sys.argv[1], "--aligned", "-e", "smile=1", "-o", sys.argv[2]]) == 0
+print(*(name for name in sys.modules if name.startswith("stylefeatureeditor")), sep="\\n")
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(photo), str(out)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    seen = result.stdout.splitlines()
+    assert "stylefeatureeditor.methods.sfe" in seen
+    never = ("evaluation", "training", "web", "metrics", "methods.pti", "methods.optimisation")
+    starts = tuple(f"{PACKAGE}.{name}" for name in never)
+    assert not [name for name in seen if name.startswith(starts)]

@@ -169,7 +169,7 @@ def test_a_method_is_timed_after_it_has_warmed_up():
 def test_a_fitted_method_takes_a_few_steps_of_each_stage():
     from benchmarks.methods import STEPS, Clocked, times_of_fitted
 
-    from stylefeatureeditor.methods.pivotal_tuning import PivotalTuning, PivotalTuningConfig
+    from stylefeatureeditor.methods.pti import PivotalTuning, PivotalTuningConfig
     from stylefeatureeditor.metrics.perceptual_vector import pixel_vector
 
     short = PivotalTuningConfig(

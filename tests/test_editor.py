@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from stylefeatureeditor.errors import (
     ShapeError,
     WeightsError,
 )
+from stylefeatureeditor.generator.stylegan2 import Generator
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.image import to_tensor, to_uint8
 from stylefeatureeditor.photo.landmarks import Face
@@ -73,9 +75,7 @@ def changed(result):
 def test_an_aligned_tensor_is_inverted_and_edited(editor):
     inversion = editor.invert(tiny_photos(2))
     assert inversion.pixels.shape == (2, 3, SIZE, SIZE)
-    assert_close(
-        inversion.pixels, editor.pipeline.reconstruct(editor.pipeline.invert(tiny_photos(2)))
-    )
+    assert_close(inversion.pixels, editor.method.reconstruct(editor.method.invert(tiny_photos(2))))
     result = editor.edit(inversion, EDITS)
     assert result.inversion is inversion
     assert_close(result.pixels, editor.edit(tiny_photos(2), EDITS).pixels)
@@ -404,11 +404,11 @@ def test_a_batch_without_edits_forgets_nothing_and_keeps_what_it_drew(editor):
     known = editor.invert(tiny_photos())
     editor.edit(known, EDITS)
     anchor = known.anchor
-    fresh = editor.pipeline.invert(tiny_photos(name="fresh"))
+    fresh = editor.method.invert(tiny_photos(name="fresh"))
     results = list(editor.edit_batch([known, fresh], {}))
     assert known.anchor is anchor
     assert_close(results[0].pixels, known.pixels)
-    assert_close(results[1].pixels, editor.pipeline.reconstruct(fresh))
+    assert_close(results[1].pixels, editor.method.reconstruct(fresh))
 
 
 def test_a_strip_has_one_result_per_strength_in_order(editor):
@@ -645,3 +645,33 @@ def test_a_mask_drawn_on_the_photo_leaves_every_other_byte(blend):
     changed = (np.asarray(result.photo) != photo).any(axis=2)
     assert changed.any()
     assert not changed[mask == 0].any()
+
+
+def test_few_functions_lie_between_the_editor_and_the_generator(monkeypatch):
+    """Editor, method, generator: what docs/ARCHITECTURE.md says of every edit."""
+    walks = []
+
+    def draw(generator, *args, **options):
+        names = [
+            f"{type(frame.f_locals.get('self')).__name__}.{frame.f_code.co_name}"
+            for frame in package_frames()
+        ]
+        walks.append(names[names.index(started) :])
+        return drawn(generator, *args, **options)
+
+    def package_frames():
+        frame, found = sys._getframe(2), []
+        while frame is not None:
+            if frame.f_globals.get("__name__", "").startswith("stylefeatureeditor."):
+                found.append(frame)
+            frame = frame.f_back
+        return found[::-1]
+
+    drawn = Generator.synthesize_from
+    monkeypatch.setattr(Generator, "synthesize_from", draw)
+    editor = tiny_editor()
+    started = "Editor.edit"
+    editor.edit(tiny_photos(1), {"smile": 1.0})
+    started = "Editor.edit_batch"
+    list(editor.edit_batch([tiny_photos(1)], {"smile": 1.0}))
+    assert walks == [["Editor.edit", "Sfe.edit"], ["Editor.edit_batch", "Sfe.edit"]]

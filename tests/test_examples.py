@@ -45,8 +45,9 @@ def test_it_does_what_it_says_and_is_short(example):
     method = example["AddedChange"](model)
     photos = tiny_photos(2)
     smile = tiny_editor(model=model).direction("smile")
-    state = method.invert(photos)
-    assert torch.equal(state.reconstruction, photos)
-    change = method.e4e.edit(state.codes, smile, 1.0) - state.codes.reconstruction
-    torch.testing.assert_close(method.edit(state, smile, 1.0), photos + change)
+    inversion = method.invert(photos)
+    assert torch.equal(method.reconstruct(inversion), photos)
+    known = method.e4e.invert(photos)
+    change = method.e4e.edit(known, {smile: 1.0}) - method.e4e.reconstruct(known)
+    torch.testing.assert_close(method.edit(inversion, {smile: 1.0}), photos + change)
     assert len(NEW_METHOD.read_text().splitlines()) < 100

@@ -32,7 +32,7 @@ def test_without_an_edit_it_is_the_inversion(preview):
 
 
 def test_an_edit_adds_what_it_changes_in_the_small_image(editor, preview):
-    pipeline, inversion = editor.pipeline, preview.inversion
+    pipeline, inversion = editor.method, preview.inversion
     small = pipeline.edit(inversion, editor.resolve(EDITS), size=16)
     assert small.shape[-1] == 16
     change = small - pipeline.edit(inversion, {}, size=16)
@@ -71,7 +71,7 @@ def test_a_small_image_that_g_does_not_draw_is_refused(editor):
     inversion = editor.invert(tiny_photos())
     for size in (8, 20, 64):
         with pytest.raises(ConfigError, match=rf"sides \[16, 32\], got {size}"):
-            editor.pipeline.edit(inversion, editor.resolve(EDITS), size=size)
+            editor.method.edit(inversion, editor.resolve(EDITS), size=size)
 
 
 def test_the_small_image_is_a_quarter_where_g_has_one():

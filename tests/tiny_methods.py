@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from seeded import draw
@@ -9,15 +10,13 @@ from stylefeatureeditor.backbones.ir_se50 import IRConfig
 from stylefeatureeditor.backbones.iresnet import IResNetConfig
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry
 from stylefeatureeditor.editing.e4e import E4eConfig
+from stylefeatureeditor.editor import MethodEditor
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncoderConfig
-from stylefeatureeditor.methods.editor import MethodEditor
 from stylefeatureeditor.methods.feature_style import FeatureStyle, FeatureStyleConfig
-from stylefeatureeditor.methods.folder import MethodConfig, MethodModel
 from stylefeatureeditor.methods.hfgi import Hfgi, HfgiConfig
 from stylefeatureeditor.methods.hyperinverter import HyperInverter, HyperInverterConfig
 from stylefeatureeditor.methods.hyperstyle import HyperStyle, HyperStyleConfig
-from stylefeatureeditor.methods.method import ComparedMethod
 from stylefeatureeditor.methods.methods import KINDS
 from stylefeatureeditor.methods.padinv import PadInv, PadInvConfig
 from stylefeatureeditor.methods.psp import Psp, PspConfig
@@ -31,7 +30,7 @@ from stylefeatureeditor.methods.styleres import StyleRes, StyleResConfig
 from tiny import randomize
 
 if TYPE_CHECKING:
-    from torch import nn
+    from stylefeatureeditor.methods.method import Method
 
 # its last layers have fewer channels than the others
 GENERATOR = GeneratorConfig(size=64, style_dim=8, mapping_layers=1, channel_base=256, channel_max=8)
@@ -96,7 +95,7 @@ TINY = {
 }
 
 
-def tiny_network(word: str) -> nn.Module:
+def tiny_network(word: str) -> Method:
     """Return a method's network, every tensor drawn."""
     network = randomize(TINY[word](), f"tiny.{word}")
     return network.requires_grad_(requires_grad=False)
@@ -104,8 +103,9 @@ def tiny_network(word: str) -> nn.Module:
 
 def tiny_method_editor(word: str) -> MethodEditor:
     """Return a method's editor that knows "smile"."""
-    config = MethodConfig(method=word, name=word, generator=GENERATOR)
-    model = MethodModel(tiny_network(word), config)
+    method = tiny_network(word)
+    method.config = replace(method.config, method=word, name=word)
+    method.name = KINDS[word].title
     smile = CatalogEntry(
         name="smile",
         kind="linear",
@@ -113,5 +113,4 @@ def tiny_method_editor(word: str) -> MethodEditor:
         label="Smile",
         tensors={"vector": draw("tiny.smile", (GENERATOR.style_dim,))},
     )
-    method = ComparedMethod(model.network, KINDS[word].title)
-    return MethodEditor(method, model, Catalog((smile,)))
+    return MethodEditor(method, directions=Catalog((smile,)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,9 +12,12 @@ from seeded import seeded_image
 from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.evaluation.measures import FeatureExtractor, Measure, Suite
 from stylefeatureeditor.evaluation.runner import Evaluation
-from stylefeatureeditor.methods.evaluated import Method
+from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.metrics.pixel import l2, psnr
 from stylefeatureeditor.photo.image import to_uint8
+from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,31 +27,28 @@ SIDE = 8
 BRIGHTER = EditDirection.linear(torch.ones(1), "brighter")
 
 
-@dataclass(frozen=True)
-class ToyState:
-    reconstruction: Tensor
+TOY = GeneratorConfig(size=SIDE, style_dim=1, mapping_layers=1, channel_base=SIDE, channel_max=1)
 
 
-class Darker(Method[ToyState]):
+class Darker(Method):
     """Redraws a photo at a share of its brightness; an edit adds to every pixel.
 
     It counts its calls, and may stop as a killed process does.
     """
 
     def __init__(self, share: float = 0.9, stop_after: int | None = None) -> None:
-        self.share, self.stop_after = share, stop_after
-        self.name, self.size, self.identity = f"darker {share}", SIDE, f"darker {share}"
+        super().__init__(MethodConfig(generator=TOY), name=f"darker {share}")
+        self.share, self.stop_after, self.identity = share, stop_after, f"darker {share}"
         self.calls = 0
 
-    def invert(self, photos: Tensor) -> ToyState:
+    def encode(self, photos: Tensor) -> Inversion:
         if self.calls == self.stop_after:
             raise KeyboardInterrupt
         self.calls += 1
-        return ToyState(photos * self.share)
+        return Inversion(Codes(photos.new_zeros(len(photos), 1, 1)), kept=photos * self.share)
 
-    def edit(self, state: ToyState, direction: EditDirection, strength: float) -> Tensor:
-        del direction
-        return state.reconstruction + strength
+    def draw(self, codes: Codes, kept: Tensor) -> Tensor:
+        return kept + codes.wplus[..., None]
 
 
 class MemoryPhotos:

@@ -1,4 +1,4 @@
-"""A method of your own, as a row beside the others: one class with `invert` and `edit`.
+"""A method of your own, as a row beside the others: one class with `encode` and `draw`.
 
     w = E(X),  X^ = X            nothing of the photo is lost
     X' = X + G(w + d) - G(w)     the change that the edit makes of G's picture is added to the photo
@@ -12,7 +12,6 @@ generator's face is not the photo's. Run it with a model and an aligned photo, s
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +23,8 @@ from stylefeatureeditor.evaluation.one_photo import compare_in_picture, draw_pho
 from stylefeatureeditor.evaluation.report import to_markdown
 from stylefeatureeditor.evaluation.report_tables import Report
 from stylefeatureeditor.evaluation.runner import Evaluation
-from stylefeatureeditor.methods.editor import MethodEditor
-from stylefeatureeditor.methods.evaluated import CodeState, E4eMethod
-from stylefeatureeditor.methods.method import Method, digest
+from stylefeatureeditor.methods.e4e import E4eMethod
+from stylefeatureeditor.methods.method import Method
 from stylefeatureeditor.photo.align import whole_photo_as_face
 
 if TYPE_CHECKING:
@@ -35,36 +33,23 @@ if TYPE_CHECKING:
 OUT = Path("out/new_method")
 
 
-@dataclass(frozen=True)
-class Known:
-    """What the method keeps of photos; `reconstruction` is what every method must have.
-
-    Attributes:
-        reconstruction: X^, (B, 3, size, size); here the photos themselves.
-        codes: w and G(w).
-    """
-
-    reconstruction: Tensor
-    codes: CodeState
-
-
-class AddedChange(Method[Known]):
+class AddedChange(Method):
     """Adds what an edit changes of G(w) to the photo."""
 
     def __init__(self, model: sfe.Model) -> None:
+        super().__init__(model.config, model.generator, "added change")
         self.e4e = E4eMethod(model)
-        self.name, self.size = "added change", self.e4e.size
-        self.identity = f"added change {digest(model)}"  # other weights, other results
+        self.identity = f"added change {model.fingerprint}"  # other weights, other results
 
-    def invert(self, photos: Tensor) -> Known:
-        """(B, 3, size, size) in [-1, 1] -> codes; the photos are their own reconstruction."""
-        codes = self.e4e.invert(photos)
-        return Known(photos.to(codes.reconstruction), codes)
+    def encode(self, photos: Tensor) -> sfe.Inversion:
+        """(B, 3, size, size) in [-1, 1] -> codes, and X - G(w), what they miss."""
+        known = self.e4e.invert(photos)
+        missed = photos - self.e4e.reconstruct(known)
+        return sfe.Inversion(known.codes, pixels=photos, kept=missed)
 
-    def edit(self, state: Known, direction: sfe.EditDirection, strength: float) -> Tensor:
-        """Return X + G(w + d) - G(w)."""
-        edited = self.e4e.edit(state.codes, direction, strength)
-        return state.reconstruction + edited - state.codes.reconstruction
+    def draw(self, codes: sfe.Codes, kept: Tensor) -> Tensor:
+        """Return G(w + d) + X - G(w)."""
+        return self.generator.synthesize(codes) + kept
 
 
 def main(model: str, photo: str, edit: str) -> None:
@@ -87,7 +72,7 @@ def main(model: str, photo: str, edit: str) -> None:
     results = tuple(evaluate_inversion(method, evaluation) for method in methods)
     (OUT / "table.md").write_text(to_markdown(Report("Inversion", "new_method.py", results)))
 
-    whole = MethodEditor.around(methods[0], editor)  # finds faces, masks, pastes back
+    whole = sfe.Editor(methods[0], editor.directions)  # finds faces, masks, pastes back
     whole.edit(photo, {name: by}, aligned=True).save(OUT / "photo.png")
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry
     from stylefeatureeditor.editing.direction import EditDirection
-    from stylefeatureeditor.editor import Editor, align
+    from stylefeatureeditor.editor import Editor, MethodEditor, align
     from stylefeatureeditor.errors import (
         ConfigError,
         DependencyError,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from stylefeatureeditor.inversion.record import Inversion
-    from stylefeatureeditor.methods.editor import MethodEditor
     from stylefeatureeditor.model import Model, ModelConfig
     from stylefeatureeditor.photo.image import read_photo, save_photo
     from stylefeatureeditor.photo.result import EditResult
@@ -79,10 +78,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "methods.editor": ("MethodEditor",),
     "editing.catalog": ("Catalog", "CatalogEntry"),
     "editing.direction": ("EditDirection",),
-    "editor": ("Editor", "align"),
+    "editor": ("Editor", "MethodEditor", "align"),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "inversion.record": ("Inversion",),
     "weights.inversion_file": ("load_inversion", "save_inversion"),

@@ -1,14 +1,19 @@
 """Editor: a photo becomes the same photo with its face edited.
 
-photo -> find and align a face -> invert (Eq. 3) -> edit (Eq. 5-7) -> paste back
+photo -> find and align a face -> method.invert -> method.edit -> paste back
+
+The method is ours (Eq. 1-7, `methods/sfe.py`) or any other that keeps to `methods/method.py`.
+Faces of several photos pass the networks together; memory is bounded by `batch_size` faces, however
+many a photo has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,26 +22,31 @@ from stylefeatureeditor.device import find_device
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry, range_warning
 from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.editing.direction_names import check_sizes
-from stylefeatureeditor.errors import ConfigError, DirectionError, PhotoError, SfeError
+from stylefeatureeditor.errors import (
+    ConfigError,
+    DirectionError,
+    PhotoError,
+    SfeError,
+    check_shape,
+)
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.masks.edit_mask import Region, find_region
+from stylefeatureeditor.methods.folder import save_method
+from stylefeatureeditor.methods.loader import open_method
+from stylefeatureeditor.methods.method import Method
+from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
 from stylefeatureeditor.photo.image import read_photo, to_tensor, visible
 from stylefeatureeditor.photo.landmarks import choose_face, find_faces
 from stylefeatureeditor.photo.result import Blend, EditResult
-from stylefeatureeditor.photo_batch import Crops, edit_together, encode
-from stylefeatureeditor.pipeline import Pipeline
 from stylefeatureeditor.records import AlignedFace, Photo
-from stylefeatureeditor.runtimes.choose import find_place, open_model
-from stylefeatureeditor.weights.checkpoint import save_model
 from stylefeatureeditor.weights.direction_files import (
     PUBLISHED,
     load_directions,
     read_direction_file,
     save_directions,
 )
-from stylefeatureeditor.weights.local_models import find_model
 from stylefeatureeditor.weights.styleclip_files import load_text_edits
 
 if TYPE_CHECKING:
@@ -94,20 +104,23 @@ def align(
 
 
 class Editor:
-    """One model, ready to edit photos.
+    """One method, ready to edit photos.
 
     Args:
-        model: the networks.
-        directions: the directions they know by name.
-        folder: where published direction files lie, in a folder `directions`.
+        model: our networks, or any method.
+        directions: the directions it knows by name; None means those of its folder.
+        folder: where published direction files lie, in a folder `directions`; None means the one
+            that the method came from.
     """
 
     def __init__(
-        self, model: Model, directions: Catalog | None = None, folder: Path | None = None
+        self, model: Model | Method, directions: Catalog | None = None, folder: Path | None = None
     ) -> None:
-        self.pipeline = Pipeline(model)
-        self.directions = Catalog() if directions is None else directions
-        self.folder = folder
+        self.method = model if isinstance(model, Method) else Sfe(model)
+        self.folder = folder or self.method.folder
+        if directions is None and self.folder is not None:
+            directions = load_directions(self.folder, self.method.config.catalog)
+        self.directions = directions or Catalog()
         self._loaded: dict[CatalogEntry, EditDirection] = {}
         self._text: StyleClipGlobal | None = None
 
@@ -120,6 +133,7 @@ class Editor:
         backend: Backend = "torch",
         precision: Precision = "float32",
         compiled: bool = False,
+        method: str | None = None,
     ) -> Editor:
         """Return the editor of a model: a built-in or pulled name, or a model folder.
 
@@ -129,36 +143,50 @@ class Editor:
             backend: "torch"; "onnx" and "openvino" run what `sfe export` made of the model.
             precision: "float32"; "bfloat16", "float16" and "int8" are faster and less exact.
             compiled: torch.compile and CUDA graphs; the first picture then takes minutes.
+            method: as `sfe edit --method`; None takes the method that the model holds.
 
         Raises:
             WeightsError: there is no such model, or its files are damaged, or not exported.
-            ConfigError: the device is not there, or backend, precision and device do not agree.
+            ConfigError: there is no such method, the device is not there, or the choices do not
+                agree.
             DependencyError: the backend is not installed.
         """
-        place, folder = find_place(device, backend), find_model(name)
-        model = open_model(folder, place, backend=backend, precision=precision, compiled=compiled)
-        return cls(model, load_directions(folder, model.config.catalog), folder)
+        return cls(
+            open_method(
+                name,
+                device=device,
+                method=method,
+                backend=backend,
+                precision=precision,
+                compiled=compiled,
+            )
+        )
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
-        """Write the model and its own directions to a folder that `from_pretrained` reads.
+        """Write the method and its own directions to a folder that `from_pretrained` reads.
 
         Args:
             folder: made if it is not there.
             half: store float16 weights, half the size; results move by about 1e-3.
+
+        Raises:
+            ConfigError: the method works on another's networks.
+            WeightsError: the folder cannot be written.
         """
         folder = Path(folder)
-        save_model(self.model, folder, float_dtype=torch.float16 if half else None)
-        save_directions(self.directions, self.model.config.catalog, self.folder, folder)
+        save_method(self.method, folder, float_dtype=torch.float16 if half else None)
+        save_directions(self.directions, self.method.config.catalog, self.folder, folder)
 
     @property
     def model(self) -> Model:
-        """The networks."""
-        return self.pipeline.model
+        """The networks: our four, or another method's own."""
+        known: Any = self.method
+        return known.model if hasattr(known, "model") else known
 
     @property
     def size(self) -> int:
         """Side of an aligned crop in pixels."""
-        return self.model.config.generator.size
+        return self.method.size
 
     def to(self, device: str | torch.device) -> Editor:
         """Move the networks to a device ("auto" picks cuda, then mps, then cpu); return self.
@@ -166,12 +194,12 @@ class Editor:
         Raises:
             ConfigError: the device is not there.
         """
-        self.model.to(find_device(device))
+        self.method.to(find_device(device))
         return self
 
     def align(self, photo: PhotoSource | Photo, *, face: Which = "largest") -> list[AlignedFace]:
         """Return faces cropped the way this model wants them; see `align`."""
-        return align(photo, face=face, size=self.size, framing=self.model.config.framing)
+        return align(photo, face=face, size=self.size, framing=self.method.config.framing)
 
     def invert(
         self,
@@ -180,7 +208,7 @@ class Editor:
         face: Which = "largest",
         aligned: bool = False,
     ) -> Inversion:
-        """Return (w, F_k) of a photo's face, and its reconstruction.
+        """Return what the method knows of a photo's face, and its reconstruction.
 
         Args:
             photo: a photo; or aligned crops as a tensor, (B, 3, size, size) in [-1, 1].
@@ -188,10 +216,10 @@ class Editor:
             aligned: the photo is an aligned crop already: no face is searched.
 
         Raises:
-            PhotoError, FaceError, DependencyError, ShapeError: as `align` and `Pipeline.invert`.
+            PhotoError, FaceError, DependencyError, ShapeError: as `align` and `Method.invert`.
         """
         inversion = self._encode(photo, face=face, aligned=aligned)
-        self.pipeline.reconstruct(inversion)
+        self.method.reconstruct(inversion)
         return inversion
 
     def edit(
@@ -225,7 +253,7 @@ class Editor:
         resolved = self.resolve(edits)
         inversion = self._encode(photo, face=face, aligned=aligned)
         region = find_region(mask, inversion.faces, len(inversion))
-        pixels = self.pipeline.edit(inversion, resolved, region.crops)
+        pixels = self.method.edit(inversion, resolved, region.crops)
         return self._result(inversion, pixels, region, blend)
 
     def edit_batch(
@@ -249,27 +277,26 @@ class Editor:
         resolved, batch_size = self.resolve(edits), max(1, batch_size)
         if any(isinstance(strength, Tensor) and strength.ndim for strength in resolved.values()):
             raise DirectionError("a batch takes one strength per direction; `strip` takes several")
-        coming = enumerate(photos)
-        while True:
-            group: list[tuple[Crops | Inversion, Region]] = []
-            for number, photo in coming:
-                try:
-                    prepared = self._prepare(photo, face=face, aligned=aligned)
-                    group.append((prepared, find_region(mask, prepared.faces, len(prepared))))
-                except SfeError as error:
-                    if on_error is None:
-                        raise
-                    on_error(number, error)
-                if sum(len(known) for known, _ in group) >= batch_size:
-                    break
-            if not group:
-                return
-            known = encode(self.pipeline, [photo for photo, _ in group], batch_size)
+        for group in self._groups(photos, batch_size, mask, face, on_error, aligned=aligned):
+            known = self._invert([photo for photo, _ in group], batch_size)
             regions = [region for _, region in group]
-            crops = [region.crops for region in regions]
-            pixels = edit_together(self.pipeline, known, crops, resolved, batch_size)
-            for inversion, drawn, region in zip(known, pixels, regions, strict=True):
-                yield self._result(inversion, drawn, region, blend)
+            if resolved and any(inversion.anchor for inversion in known):
+                for inversion in known:  # else E would run again for those that it has seen
+                    self.method.find_anchor(inversion)
+            whole, crops = _joined(known), _all_regions(regions, known)
+            parts, pixels = [], []
+            for first in range(0, len(whole), batch_size):
+                some = slice(first, first + batch_size)
+                parts.append(whole.rows(first, first + batch_size))
+                act_on = None if crops is None else crops[some]
+                pixels.append(self.method.edit(parts[-1], resolved, act_on))
+            learnt, drawn, end = _joined(parts), torch.cat(pixels), 0
+            for inversion, region in zip(known, regions, strict=True):
+                start, end = end, end + len(inversion)
+                part = learnt.rows(start, end)
+                inversion.anchor = inversion.anchor or part.anchor
+                inversion.pixels = part.pixels if inversion.pixels is None else inversion.pixels
+                yield self._result(inversion, drawn[start:end], region, blend)
 
     def strip(
         self,
@@ -291,7 +318,7 @@ class Editor:
         region = find_region(mask, inversion.faces, len(inversion))
         for first in range(0, len(strengths), max(1, batch_size)):
             some = torch.tensor(strengths[first : first + max(1, batch_size)])
-            for pixels in self.pipeline.edit(inversion, {resolved: some}, region.crops):
+            for pixels in self.method.edit(inversion, {resolved: some}, region.crops):
                 yield self._result(inversion, pixels[None], region, blend)
 
     def direction(self, name: str) -> EditDirection:
@@ -303,7 +330,7 @@ class Editor:
         entry = self.directions.find(name)
         if entry not in self._loaded:
             published = (self.folder or Path()) / PUBLISHED
-            layout = self.model.config.generator.style_layout()
+            layout = self.method.config.generator.style_layout()
             self._loaded[entry] = entry.load(published, layout, read_direction_file)
         return self._loaded[entry]
 
@@ -322,7 +349,7 @@ class Editor:
                 `StyleClipGlobal.direction` about the prompts.
         """
         if self._text is None:
-            layout = self.model.config.generator.style_layout()
+            layout = self.method.config.generator.style_layout()
             self._text = load_text_edits(self.folder, layout)
         return self._text.direction(neutral, target, beta)
 
@@ -369,30 +396,147 @@ class Editor:
     ) -> Inversion:
         """Invert without drawing; an inversion is returned as it is."""
         prepared = self._prepare(photo, face=face, aligned=aligned)
-        return encode(self.pipeline, [prepared], len(prepared))[0]
+        return self._invert([prepared], len(prepared))[0]
+
+    def _groups(
+        self,
+        photos: Iterable[PhotoSource | Photo | Tensor | Inversion],
+        faces: int,
+        mask: Mask | None,
+        face: Which,
+        on_error: Callable[[int, SfeError], None] | None,
+        *,
+        aligned: bool,
+    ) -> Iterator[list[tuple[Prepared, Region]]]:
+        """Photos that are read, with their edit regions, at least `faces` faces at a time."""
+        group: list[tuple[Prepared, Region]] = []
+        for number, photo in enumerate(photos):
+            try:
+                prepared = self._prepare(photo, face=face, aligned=aligned)
+                group.append((prepared, find_region(mask, prepared.faces, len(prepared))))
+            except SfeError as error:
+                if on_error is None:
+                    raise
+                on_error(number, error)
+            if sum(len(known) for known, _ in group) >= faces:
+                yield group
+                group = []
+        if group:
+            yield group
 
     def _prepare(
         self, photo: PhotoSource | Photo | Tensor | Inversion, *, face: Which, aligned: bool
-    ) -> Crops | Inversion:
+    ) -> Prepared:
         """Do everything for a photo that comes before the networks."""
         if isinstance(photo, Inversion):
-            self.pipeline.check(photo)
+            self.method.take(photo)
             return photo
         if isinstance(photo, Tensor):
+            check_shape("photos", photo, (None, 3, self.size, self.size))
             if not photo.isfinite().all():
                 raise PhotoError("the aligned photo holds values that are not finite")
-            return self.pipeline.invert(photo)
+            return self.method.invert(photo)
         source = photo if isinstance(photo, Photo) else read_photo(photo)
         if aligned:
             return Crops((whole_photo_as_face(source, self.size),), source)
         return Crops(tuple(self.align(source, face=face)), source)
 
+    def _invert(self, photos: Sequence[Prepared], batch_size: int) -> list[Inversion]:
+        """Return an inversion for each photo; those that are inversions stay as they are."""
+        crops = [
+            face.pixels for photo in photos if isinstance(photo, Crops) for face in photo.faces
+        ]
+        parts = [
+            self.method.invert(torch.cat(crops[first : first + batch_size]))
+            for first in range(0, len(crops), batch_size)
+        ]
+        end, inversions = 0, []
+        whole = _joined(parts) if parts else None
+        for photo in photos:
+            if isinstance(photo, Inversion):
+                inversions.append(photo)
+                continue
+            assert whole is not None
+            start, end = end, end + len(photo)
+            inversion = whole if len(photo) == len(whole) else whole.rows(start, end)
+            inversion.faces, inversion.source = photo.faces, photo.source
+            inversions.append(inversion)
+        return inversions
+
     def _result(
         self, inversion: Inversion, pixels: Tensor, region: Region, blend: Blend | None
     ) -> EditResult:
-        blend = blend or self.model.config.blend
+        blend = blend or self.method.config.blend
         if blend not in get_args(Blend):
             raise ConfigError(f"blend must be one of {', '.join(get_args(Blend))}, got {blend!r}")
         if inversion.faces and blend == "residual":
-            self.pipeline.reconstruct(inversion)
+            self.method.reconstruct(inversion)
         return EditResult(pixels, inversion, region.crops, blend, region.photo)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """A photo whose faces are aligned but not inverted yet: at least one face, and the photo."""
+
+    faces: tuple[AlignedFace, ...]
+    source: Photo
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+
+Prepared = Crops | Inversion
+
+
+class MethodEditor(Editor):
+    """`Editor` by the name that it had for methods other than ours.
+
+    Args:
+        method: on its device.
+        model: its networks; a method has them, so they may be left out.
+        directions: as in `Editor`.
+        folder: as in `Editor`.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        model: object = None,
+        directions: Catalog | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        del model
+        super().__init__(method, directions, folder)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]  # methods run in PyTorch and float32 alone
+        cls, name: str | Path = "psp", *, device: str = "auto"
+    ) -> MethodEditor:
+        """Return the editor of a method's folder; arguments and errors as `Editor`'s."""
+        return cls(open_method(name, device=device))
+
+    @classmethod
+    def around(cls, method: Method, editor: Editor, word: str = "own") -> MethodEditor:
+        """Return an editor that works by a method and knows another's directions.
+
+        Args:
+            method: works with the generator of `editor`'s model.
+            editor: gives the directions.
+            word: what the method is called; it has a name, so this may be left out.
+        """
+        del word
+        return cls(method, None, editor.directions, editor.folder)
+
+
+def _joined(parts: list[Inversion]) -> Inversion:
+    return parts[0] if len(parts) == 1 else Inversion.cat(parts)
+
+
+def _all_regions(regions: Sequence[Region], inversions: Sequence[Inversion]) -> Tensor | None:
+    """The crops' edit regions as one batch; None where edits act everywhere."""
+    rows = [
+        region.crops.expand(len(inversion), -1, -1, -1)
+        for region, inversion in zip(regions, inversions, strict=True)
+        if region.crops is not None
+    ]
+    return torch.cat(rows) if rows else None

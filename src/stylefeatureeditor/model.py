@@ -1,13 +1,14 @@
 """The networks of the method together, and the sizes they share.
 
-E, I, H and G of Eq. 1-7; `Model` only holds them, `editor.py` runs them.
+E, I, H and G of Eq. 1-7; `Model` only holds them, `methods/sfe.py` runs them.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -40,6 +41,7 @@ class Framing:
 class ModelConfig:
     """Everything that fixes the networks' shapes; the defaults are the released face model."""
 
+    method: ClassVar[str] = "sfe"  # its word among the methods
     name: str = "model"
     catalog: str | None = None  # family of published directions that fit G: "ffhq" or "cars"
     feature_layer: int = 9  # k
@@ -127,3 +129,18 @@ class Model(nn.Module):
         downsampler = config.delta_downsampler
         self.delta_downsampler = None if downsampler is None else DeltaDownsampler(downsampler)
         self.eval()
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with the config and the weights."""
+        return self.source_fingerprint or network_fingerprint(self, self.config)
+
+
+def network_fingerprint(network: nn.Module, config: object = None) -> str:
+    """Return the same of any network; `config` is whatever else decides what it does."""
+    digest = hashlib.sha256(repr(config).encode())
+    for value in network.state_dict().values():
+        if value.is_floating_point():
+            part = value[0] if value.ndim else value  # enough: training moves every tensor
+            digest.update(part.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,6 +1,6 @@
 """A picture for sliders: the face as inverted, plus what the edit changes at a quarter of the side.
 
-    X^ + up(P(edit) - P(none)),    P: the same pipeline with G's upper layers on a coarser grid
+    X^ + up(P(edit) - P(none)),    P: the same method with G's upper layers on a coarser grid
 
 What is lost is how the edit would have moved the finest detail, and little else: the error is near
 that of the exact change, shrunk to the same side and enlarged again (docs/LOG.md). At strength 0
@@ -11,6 +11,7 @@ Shapes: B faces, R rows of an edit, size the side of the model's images.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,12 +42,13 @@ class Preview:
     def __init__(
         self, editor: Editor, inversion: Inversion, *, dtype: torch.dtype = torch.float32
     ) -> None:
-        self.editor = editor
-        self.inversion = inversion
-        self.dtype = dtype
+        self.editor, self.inversion = editor, inversion
         self.size = preview_size(editor.model.config)
-        self._before = editor.pipeline.reconstruct(inversion)
-        self._small = None if self.size is None else self._draw({}, None)
+        self._draw = partial(editor.method.edit, inversion, size=self.size, dtype=dtype)
+        self._before = editor.method.reconstruct(inversion)
+        self._small = None
+        if self.size is not None:
+            self._small = self._draw({})
 
     @torch.no_grad()
     def pixels(self, edits: Edits, *, mask: Mask | None = None) -> Tensor:
@@ -56,21 +58,15 @@ class Preview:
             edits: as in `Editor.edit`.
             mask: likewise.
         """
-        region = edit_region(mask, self.inversion.faces)
+        region, resolved = edit_region(mask, self.inversion.faces), self.editor.resolve(edits)
         if self._small is None:  # a model so small that there is nothing to leave out
-            return self.editor.pipeline.edit(self.inversion, self.editor.resolve(edits), region)
-        change = self._draw(edits, region) - self._small
+            return self.editor.method.edit(self.inversion, resolved, region)
+        drawn = self._draw(resolved, region)
         side = self._before.shape[-1]
         return self._before + functional.interpolate(
-            change, (side, side), mode="bicubic", align_corners=False
+            drawn - self._small, (side, side), mode="bicubic", align_corners=False
         )
 
     def crop(self, edits: Edits, *, mask: Mask | None = None) -> Image.Image:
         """Return the first crop as a picture; arguments as `pixels`."""
         return EditResult(self.pixels(edits, mask=mask), self.inversion).crop
-
-    def _draw(self, edits: Edits, region: Tensor | None) -> Tensor:
-        resolved = self.editor.resolve(edits)
-        return self.editor.pipeline.edit(
-            self.inversion, resolved, region, size=self.size, dtype=self.dtype
-        )

@@ -10,11 +10,10 @@ import torch
 from PIL import Image
 
 from colour_profiles import linear_profile
-from stylefeatureeditor.cli import method_words
-from stylefeatureeditor.cli.method_words import Shelf
+from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.methods import methods
-from stylefeatureeditor.methods.editor import MethodEditor
 from stylefeatureeditor.methods.folder import load_any_config
+from stylefeatureeditor.methods.loader import FITTED, MethodLoader
 from stylefeatureeditor.weights import sources
 from tiny import tiny_editor
 from tiny_methods import TINY, tiny_method_editor, tiny_network
@@ -148,9 +147,9 @@ class TestMethod:
         assert sentence in ran.err
 
     def test_evaluation_takes_methods_models_and_both(self, here):
-        shelf = Shelf("faces", "cpu")
+        loader = MethodLoader("faces", "cpu")
         names = {
-            word: shelf.entry(word)[0].name
+            word: loader.entry(word).name
             for word in ("e4e", "psp", "again", "e4e@faces", str(here / "psp"))
         }
         assert names == {
@@ -160,21 +159,20 @@ class TestMethod:
             "e4e@faces": "e4e",
             str(here / "psp"): "pSp",
         }
-        assert shelf.entry("somewhere") is None
+        assert loader.entry("somewhere") is None
 
     def test_methods_that_optimise_say_with_what(self):
-        shelf = Shelf("faces", "cpu", steps=1)
-        editor = shelf.method_editor("w+")
-        assert isinstance(editor, MethodEditor)
-        assert "optimise pixels alone" in shelf.notes[0]
+        loader = MethodLoader("faces", "cpu", steps=1)
+        editor = Editor(loader.method("w+"))
+        assert "optimise pixels alone" in loader.notes[0]
         assert editor.edit(torch.zeros(1, 3, 32, 32), {"smile": 1.0}).pixels.isfinite().all()
 
     def test_all_names_other_models_of_ours_and_never_the_slow_ones(self, here):
         tiny_editor().save_pretrained(here / "second")
-        words = Shelf("faces", "cpu").everything()
+        words = MethodLoader("faces", "cpu").everything()
         assert words == ["sfe", "e4e", "sfe@second", "e4e@second", "psp", "again"]
-        assert Shelf("psp", "cpu").everything()[0] == "psp"
-        assert not set(words) & set(method_words.FITTED)
+        assert MethodLoader("psp", "cpu").everything()[0] == "psp"
+        assert not set(words) & set(FITTED)
 
     def test_info_and_directions_know_a_methods_folder(self, sfe):
         content = json.loads(sfe("models", "info", "psp", "--json").out)
@@ -210,7 +208,7 @@ class TestConvert:
         assert (folder / "directions" / "smile.pt").is_file()
         origin = json.loads(sfe("models", "info", folder, "--json").out)["converted_from"]
         assert [row["file"] for row in origin] == [file.name for file in files]
-        assert MethodEditor.from_pretrained(folder, device="cpu").size == 64
+        assert Editor.from_pretrained(folder, device="cpu").size == 64
         assert "holds a model already" in sfe(*words).err
 
     @pytest.mark.parametrize(
@@ -236,7 +234,7 @@ class TestConvert:
             (downloads / name).write_bytes(file.read_bytes())
         monkeypatch.setattr("stylefeatureeditor.weights.download.fetch", lambda s, d, _: d / s.name)
         assert "feature-style is ready" in sfe("models", "pull", "feature-style").out
-        assert MethodEditor.from_pretrained("feature-style", device="cpu").method.name
+        assert Editor.from_pretrained("feature-style", device="cpu").method.name
         assert "here already" in sfe("models", "pull", "feature-style").out
         monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
         monkeypatch.setattr("builtins.input", lambda _: "n")

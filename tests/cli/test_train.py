@@ -57,7 +57,7 @@ def runs(tmp_path_factory, one_thread):  # noqa: ARG001 (threads that wait cost 
     fit = ["directions", "fit", "--model", str(folder / "e4e"), "--name", "smile"]
     fit += ["--data", str(data), "--column", "Smiling", "--classifier", str(folder / "attributes")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stylefeatureeditor.cli.fitting.FACES_MEASURED", 4)
+        patch.setattr("stylefeatureeditor.directions.find.FACES_MEASURED", 4)
         assert main(fit) == 0
     train("inverter", "--model", folder / "e4e", "--loop.steps=2")
     train("editor", "--model", folder / "inverter", "--loop.steps=2")

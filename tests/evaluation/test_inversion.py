@@ -9,7 +9,7 @@ from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.inversion import evaluate_images, evaluate_inversion
 from stylefeatureeditor.evaluation.measures import Suite
 from stylefeatureeditor.evaluation.photo_sets import match_by_name
-from stylefeatureeditor.methods.evaluated import E4eMethod
+from stylefeatureeditor.methods.e4e import E4eMethod
 from tiny import SIZE, tiny_model, tiny_photos
 from toy_methods import (
     SIDE,

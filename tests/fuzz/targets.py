@@ -213,9 +213,9 @@ def _read_model(path: Path) -> None:
     config = load_config(folder)
     model = load_model(folder)  # refuses the config of another model than its weights
     if config == tiny_config():
-        from stylefeatureeditor.pipeline import Pipeline
+        from stylefeatureeditor.methods.sfe import Sfe
 
-        Pipeline(model).invert(tiny_photos())
+        Sfe(model).invert(tiny_photos())
 
 
 def _read_directions(path: Path) -> None:
@@ -224,7 +224,7 @@ def _read_directions(path: Path) -> None:
 
     editor = Editor.from_pretrained(path.parent, device="cpu")
     layout = editor.model.config.generator.style_layout()
-    codes = editor.pipeline.invert(tiny_photos()).codes
+    codes = editor.method.invert(tiny_photos()).codes
     for entry in editor.directions.entries:
         with contextlib.suppress(SfeError):
             entry.load(path.parent, layout, read_direction_file).apply(codes, 1.0)

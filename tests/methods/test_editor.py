@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from dataclasses import replace
 
@@ -13,14 +14,21 @@ from skimage.data import astronaut
 
 from stylefeatureeditor.editing.catalog import load_catalog
 from stylefeatureeditor.editing.direction import EditDirection, StyleSpaceDirection
-from stylefeatureeditor.errors import DirectionError, PhotoError, ShapeError, WeightsError
-from stylefeatureeditor.methods.editor import MethodEditor, map_tensors
-from stylefeatureeditor.methods.folder import MethodModel
-from stylefeatureeditor.methods.method import ComparedMethod, SeveralEdits
+from stylefeatureeditor.editor import Editor, MethodEditor
+from stylefeatureeditor.errors import (
+    ConfigError,
+    DirectionError,
+    PhotoError,
+    ShapeError,
+    WeightsError,
+)
+from stylefeatureeditor.methods.e4e import E4eMethod
 from stylefeatureeditor.photo.image import to_tensor
-from stylefeatureeditor.records import Codes, StyleLayout
+from stylefeatureeditor.records import StyleLayout
+from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.weights.direction_files import load_own_directions
 from stylefeatureeditor.weights.inversion_file import save_inversion
+from tiny import tiny_editor
 from tiny_methods import GENERATOR, TINY, tiny_method_editor
 
 SIDE = GENERATOR.size
@@ -44,10 +52,11 @@ def photos(count: int = 1) -> torch.Tensor:
 
 def test_an_editor_draws_what_its_method_draws(editor):
     crops = photos(2)
-    state = editor.method.invert(crops)
+    known = editor.method.invert(crops)
     inversion = editor.invert(crops)
-    torch.testing.assert_close(inversion.pixels, state.reconstruction, rtol=1e-3, atol=1e-3)
-    edited = editor.method.edit(state, editor.direction("smile"), 0.5)
+    redrawn = editor.method.reconstruct(known)
+    torch.testing.assert_close(inversion.pixels, redrawn, rtol=1e-3, atol=1e-3)
+    edited = editor.method.edit(known, {editor.direction("smile"): 0.5})
     result = editor.edit(inversion, {"smile": 0.5})
     torch.testing.assert_close(result.pixels, edited, rtol=1e-3, atol=1e-3)
     assert len(result.crops) == 2
@@ -61,8 +70,8 @@ def test_edits_and_strengths_of_one_face_may_be_several(editor):
     for result, strength in zip(strip, (-1.0, 1.0), strict=True):
         assert torch.equal(result.pixels, editor.edit(inversion, {"smile": strength}).pixels)
     both = editor.edit(inversion, {smile: 0.5, channel: 4.0}).pixels
-    network = editor.method.network
-    expected = network.edit(network.invert(photos()), {channel: 4.0, smile: 0.5})
+    method = editor.method
+    expected = method.edit(method.invert(photos()), {channel: 4.0, smile: 0.5})
     torch.testing.assert_close(both, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -115,7 +124,7 @@ def test_an_inversion_is_a_batch_that_can_be_split_copied_and_joined(editor):
     assert torch.equal(editor.edit(rows[1], {"smile": 1.0}).pixels, expected[1:])
     counted = []
     whole.map(lambda tensor: counted.append(tensor.numel()) or tensor)
-    assert sum(counted) > 2 * whole.pixels.numel()  # states are counted too
+    assert sum(counted) > 2 * whole.pixels.numel()  # what a method keeps is counted too
 
 
 def test_another_methods_inversion_is_refused(psp):
@@ -136,34 +145,16 @@ def test_what_cannot_be_inverted_or_saved_is_one_sentence(psp, tmp_path):
 def test_a_smaller_side_is_the_picture_averaged_down(psp):
     inversion = psp.invert(photos())
     edits = psp.resolve({"smile": 1.0})
-    small = psp.pipeline.edit(inversion, edits, size=SIDE // 2)
-    whole = psp.pipeline.edit(inversion, edits)
+    small = psp.method.edit(inversion, edits, size=SIDE // 2)
+    whole = psp.method.edit(inversion, edits)
     torch.testing.assert_close(small, torch.nn.functional.avg_pool2d(whole, 2))
 
 
-def test_several_edits_act_as_one_and_scale_together():
-    first, second = (EditDirection.linear(torch.randn(4), name) for name in "ab")
-    codes = Codes(torch.zeros(1, 3, 4))
-    both = SeveralEdits({first: 2.0, second: -1.0})
-    assert both.name == "a + b"
-    expected = 2 * first.vector - second.vector
-    torch.testing.assert_close(both.apply(codes, 1.0).wplus[0, 0], expected)
-    torch.testing.assert_close(both.apply(codes, 0.5).wplus[0, 0], expected / 2)
-
-
-def test_tensors_are_reached_wherever_they_are():
-    state = {"a": (torch.ones(1), "word"), "b": Codes(torch.ones(2))}
-    doubled = map_tensors(lambda tensor: tensor * 2, state)
-    assert doubled["a"][0].item() == 2
-    assert doubled["a"][1] == "word"
-    assert doubled["b"].wplus.tolist() == [2, 2]
-
-
 def test_published_directions_are_not_saved_as_a_methods_own(psp, tmp_path):
-    config = replace(psp.networks.config, catalog="ffhq")
-    networks = MethodModel(psp.networks.network, config)
+    method = copy.copy(psp.method)
+    method.config = replace(method.config, catalog="ffhq")
     known = load_catalog("ffhq").with_own(psp.directions)
-    MethodEditor(psp.method, networks, known).save_pretrained(tmp_path / "model")
+    Editor(method, known).save_pretrained(tmp_path / "model")
     own = load_own_directions(tmp_path / "model").entries
     assert {entry.name for entry in own} == {entry.name for entry in psp.directions.entries}
 
@@ -172,9 +163,31 @@ def test_a_method_that_is_saved_edits_as_before(editor, tmp_path):
     editor.save_pretrained(tmp_path / "model")
     again = MethodEditor.from_pretrained(tmp_path / "model", device="cpu")
     assert again.method.name == editor.method.name
-    assert again.pipeline.fingerprint == editor.pipeline.fingerprint
-    for one in (editor, again):
-        assert isinstance(one.method, ComparedMethod)
+    assert again.method.fingerprint == editor.method.fingerprint
+    assert type(again.method) is type(editor.method)
     crop = to_tensor(np.full((SIDE, SIDE, 3), 90, np.uint8))
-    pixels = [one.edit(crop, {"smile": 1.0}).pixels for one in (editor, again)]
+    quick = Editor(quicken(copy.deepcopy(editor.method)), editor.directions)
+    pixels = [one.edit(crop, {"smile": 1.0}).pixels for one in (quick, again)]
     torch.testing.assert_close(*pixels, rtol=0, atol=1e-5)
+
+
+def test_any_folder_opens_under_either_name(psp, tmp_path):
+    psp.save_pretrained(tmp_path / "psp")
+    tiny_editor().save_pretrained(tmp_path / "ours")
+    crop = to_tensor(np.full((SIDE, SIDE, 3), 90, np.uint8))
+    drawn = [
+        kind.from_pretrained(tmp_path / "psp", device="cpu").edit(crop, {"smile": 1.0}).pixels
+        for kind in (Editor, MethodEditor)
+    ]
+    assert torch.equal(*drawn)
+    assert MethodEditor.from_pretrained(tmp_path / "ours", device="cpu").method.name == "SFE"
+    with pytest.raises(ConfigError, match="runs on the backend torch in float32 alone"):
+        Editor.from_pretrained(tmp_path / "psp", precision="bfloat16")
+
+
+def test_a_method_on_anothers_networks_is_not_saved(tmp_path):
+    ours = tiny_editor()
+    other = MethodEditor.around(E4eMethod(ours.model), ours)
+    assert other.direction("smile") is not None
+    with pytest.raises(ConfigError, match="save its model"):
+        other.save_pretrained(tmp_path)

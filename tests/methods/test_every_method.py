@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import pytest
 import torch
 
@@ -30,7 +28,10 @@ def test_a_batch_is_its_photos_one_by_one(method, photos):
     for row in range(2):
         alone = method.invert(photos[row : row + 1])
         torch.testing.assert_close(
-            together.reconstruction[row : row + 1], alone.reconstruction, atol=1e-3, rtol=1e-3
+            method.reconstruct(together)[row : row + 1],
+            method.reconstruct(alone),
+            atol=1e-3,
+            rtol=1e-3,
         )
         torch.testing.assert_close(
             edited[row : row + 1], method.edit(alone, {direction: 0.7}), atol=1e-3, rtol=1e-3
@@ -40,7 +41,7 @@ def test_a_batch_is_its_photos_one_by_one(method, photos):
 def test_no_edit_redraws_the_reconstruction(method, photos):
     inversion = method.invert(photos)
     unmoved = method.edit(inversion, {EditDirection.linear(torch.randn(8)): 0.0})
-    torch.testing.assert_close(unmoved, inversion.reconstruction, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(unmoved, method.reconstruct(inversion), atol=1e-4, rtol=1e-4)
 
 
 def test_stylespace_directions_are_taken_and_edits_add_up(method, photos):
@@ -56,11 +57,9 @@ def test_stylespace_directions_are_taken_and_edits_add_up(method, photos):
 def test_a_larger_photo_is_brought_to_the_encoders_side(method):
     large = torch.rand(1, 3, 128, 128)
     inversion = method.invert(large)
-    assert inversion.reconstruction.shape == (1, 3, 64, 64)
-    assert all(
-        value is not None for value in (getattr(inversion, f.name) for f in fields(inversion))
-    )
+    assert method.reconstruct(inversion).shape == (1, 3, 64, 64)
 
 
 def test_inversion_leaves_no_graph(method, photos):
-    assert not method.invert(photos).reconstruction.requires_grad
+    inversion = method.invert(photos)
+    assert not method.reconstruct(inversion).requires_grad

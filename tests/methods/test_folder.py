@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.methods.folder import (
     NETWORK_FILE,
@@ -16,6 +15,7 @@ from stylefeatureeditor.methods.folder import (
     local_methods,
     method_of,
 )
+from stylefeatureeditor.weights.checkpoint import load_model
 from stylefeatureeditor.weights.storage import load_tensors, save_tensors
 from tiny import tiny_editor
 from tiny_methods import tiny_method_editor
@@ -54,9 +54,9 @@ def test_a_method_is_found_by_its_word_and_its_own_name_comes_first(folder, mode
         find_method("x")
 
 
-def test_our_editor_says_what_opens_a_methods_folder(folder):
-    with pytest.raises(WeightsError, match=r"holds the method psp.*MethodEditor"):
-        Editor.from_pretrained(folder, device="cpu")
+def test_what_needs_our_own_networks_says_what_a_folder_holds(folder):
+    with pytest.raises(WeightsError, match="holds the method psp: this needs"):
+        load_model(folder)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def attempts(method, seen):
     kept = []
     hook = method.hypernetwork.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
     for attempt in method.refine(seeded_image("cmp.x", 256)):
-        kept = [replace(old, deltas=()) for old in kept] + [attempt]
+        kept = [replace(old, kept=()) for old in kept] + [attempt]
     hook.remove()
     return kept
 
@@ -94,8 +94,8 @@ def test_starts_from_the_released_picture(attempts, seen):
 def test_refines_as_released(attempts):
     assert len(attempts) == 5
     for step, attempt in enumerate(attempts, 1):
-        assert_picture(attempt.reconstruction, "hyperstyle", f"iter{step}")
-    assert_deltas(attempts[-1].deltas, "iter5")
+        assert_picture(attempt.pixels, "hyperstyle", f"iter{step}")
+    assert_deltas(attempts[-1].kept, "iter5")
 
 
 def test_edits_with_the_last_changes_as_released(method, attempts):
@@ -105,7 +105,7 @@ def test_edits_with_the_last_changes_as_released(method, attempts):
 
 def test_the_generator_itself_stays(method, attempts, published):
     own = method.generator.layers[3].conv.weight
-    assert attempts[-1].deltas[3].any()
+    assert attempts[-1].kept[3].any()
     assert torch.equal(own, published[0]["state_dict"]["decoder.convs.2.conv.weight"][0])
 
 

@@ -7,20 +7,17 @@ import torch
 
 from released import assert_close, golden
 from released_comparisons import STRENGTH, assert_picture, direction, load_from
-from seeded import seeded_image, seeded_input
+from seeded import seeded_image
 from seeded_comparisons import (
-    comparison_latent_avg,
     comparison_layout,
     comparison_state,
     comparison_value,
     repeated_latent_avg,
 )
-from stylefeatureeditor.errors import ConfigError, WeightsError
+from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.methods.load import load_psp, single_style_state
 from stylefeatureeditor.methods.pixels import pool
-from stylefeatureeditor.methods.psp import mix_styles
 from stylefeatureeditor.methods.single_style import SingleStyleConfig, SingleStyleEncoder
-from stylefeatureeditor.records import Codes
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.key_maps import without_prefix
 
@@ -41,32 +38,20 @@ def psp():
 
 @pytest.fixture(scope="module")
 def inversion(psp):
-    return psp.invert(seeded_image("cmp.x", 256))
+    found = psp.invert(seeded_image("cmp.x", 256))
+    psp.reconstruct(found)
+    return found
 
 
 def test_inverts_as_released(psp, inversion):
     assert_close(inversion.codes.wplus - psp.generator.latent_avg, NUMBERS["encoder/codes"])
     assert_close(inversion.codes.wplus, NUMBERS["w"])
-    assert_picture(inversion.reconstruction, "psp", "inversion")
-    assert_picture(pool(inversion.reconstruction, 256), "psp", "inversion_face_pool256")
+    assert_picture(inversion.pixels, "psp", "inversion")
+    assert_picture(pool(inversion.pixels, 256), "psp", "inversion_face_pool256")
 
 
 def test_edits_as_released(psp, inversion):
     assert_picture(psp.edit(inversion, {direction(): STRENGTH}), "psp", "edit_w")
-
-
-def test_mixes_styles_as_released(psp, inversion):
-    other = comparison_latent_avg("psp") + 0.7 * seeded_input("cmp.inject", (1, 18, 512))
-    mixed = mix_styles(inversion.codes, Codes(other), tuple(range(8, 18)), 0.5)
-    assert_picture(psp.generator.synthesize(mixed), "psp", "style_mix_8_17_alpha0.5")
-
-
-def test_mixing_leaves_the_other_styles_alone_and_refuses_rows_that_are_not_there():
-    own, other = Codes(torch.zeros(2, 4, 3)), Codes(torch.ones(1, 4, 3))
-    mixed = mix_styles(own, other, (1, 3), 0.25).wplus
-    assert torch.equal(mixed[:, :, 0], torch.tensor([[0, 0.25, 0, 0.25]] * 2))
-    with pytest.raises(ConfigError, match="between 0 and 3"):
-        mix_styles(own, other, (4,), 0.5)
 
 
 def test_the_encoder_to_w_gives_the_released_style():

@@ -50,7 +50,7 @@ def test_refines_and_edits_as_released(method, flavour, monkeypatch):
     attempts = []
     for attempt in method.refine(seeded_image("cmp.x", 256)):
         attempts.append(attempt)
-        assert_picture(attempt.reconstruction, flavour, f"iter{len(attempts)}")
+        assert_picture(attempt.pixels, flavour, f"iter{len(attempts)}")
     assert_picture(pictures[0], flavour, "average_image")
     assert len(attempts) == 5
     for step, attempt in enumerate(attempts[:4], 1):

@@ -57,7 +57,7 @@ def test_a_pt2_graph_gives_what_pytorch_gives(pt2_folder, editor, name, batch):
 
 def test_graphs_json_names_what_goes_in_and_comes_out(pt2_folder, editor):
     manifest = read_manifest(pt2_folder)
-    assert manifest.fingerprint == editor.pipeline.fingerprint
+    assert manifest.fingerprint == editor.method.fingerprint
     assert set(manifest.graphs) == set(NAMES)
     assert torch.equal(manifest.latent_avg, editor.model.generator.latent_avg)
     content = json.loads((pt2_folder / MANIFEST).read_text())

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stylefeatureeditor.errors import DependencyError, PhotoError
+from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.runtimes.openvino_runtime import OpenVinoRunner
 from stylefeatureeditor.runtimes.quantize import quantizer, record
 from tiny import tiny_editor, tiny_photos
@@ -17,7 +18,7 @@ from tiny import tiny_editor, tiny_photos
 def calls():
     editor = tiny_editor()
     edits = [(editor.direction("smile"), strength) for strength in (-3.0, 3.0)]
-    return record(editor.model, tiny_photos(4).split(1), edits)
+    return record(editor.model, tiny_photos(4).split(1), edits, Sfe)
 
 
 def test_fuser_and_feature_editor_are_recorded_row_by_row(calls):
@@ -50,7 +51,7 @@ def test_a_graph_without_calls_stays_as_it_is():
 
 def test_no_photo_and_no_package_are_one_sentence_each(monkeypatch):
     with pytest.raises(PhotoError, match="eight are enough"):
-        record(tiny_editor().model, [], [])
+        record(tiny_editor().model, [], [], Sfe)
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(DependencyError, match="openvino"):
         quantizer({})

@@ -11,7 +11,7 @@ from stylefeatureeditor.editing.feature_editor import FeatureEditorConfig
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.inversion.fuser import FuserConfig
 from stylefeatureeditor.inversion.inverter import InverterConfig
-from stylefeatureeditor.pipeline import Pipeline, fingerprint
+from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.runtimes.graphs import inference_graphs, join_styles, split_styles
 from stylefeatureeditor.runtimes.stand_ins import assemble
@@ -32,7 +32,7 @@ class Plain:
 
 def stood_in(model):
     runners = {graph.name: Plain(graph) for graph in inference_graphs(model)}
-    return assemble(model.config, model.generator.latent_avg, runners, fingerprint(model))
+    return assemble(model.config, model.generator.latent_avg, runners, model.fingerprint)
 
 
 def without_fuser():
@@ -62,7 +62,7 @@ def test_the_pipeline_sees_no_difference(make):
     model = make()
     editor = tiny_editor(tiny_directions())
     edits = {editor.direction("smile"): 2.0, editor.direction("age"): -1.0}
-    own, other = Pipeline(model), Pipeline(stood_in(model))
+    own, other = Sfe(model), Sfe(stood_in(model))
     assert own.fingerprint == other.fingerprint
     expected, got = (
         pipeline.edit(pipeline.invert(tiny_photos(2)), edits) for pipeline in (own, other)

@@ -19,11 +19,10 @@ from stylefeatureeditor.training.e4e import (
     E4ePhase,
     E4eTrainingConfig,
     LatentDiscriminatorConfig,
-    lazy_r1_codes,
     style_spread,
 )
 from stylefeatureeditor.training.image_losses import LossNetworks
-from stylefeatureeditor.training.losses import R1Config
+from stylefeatureeditor.training.losses import R1Config, lazy_r1
 from stylefeatureeditor.training.ranger import RangerConfig
 from stylefeatureeditor.weights.checkpoint import load_model
 from tiny import SIZE, STYLES, WIDTH, tiny_model, tiny_photos
@@ -121,9 +120,9 @@ def test_penalty_is_the_squared_slope_times_its_factors():
     network = torch.nn.Linear(3, 1)
     codes, config = torch.randn(5, 3), R1Config(weight=10.0, every=16)
     slope = network.weight.square().sum().item()
-    found = lazy_r1_codes(network, codes, 32, config)
+    found = lazy_r1(network, codes, 32, config)
     assert found.item() == pytest.approx(10 / 2 * 16 * slope, rel=1e-5)
-    assert lazy_r1_codes(network, codes, 33, config).item() == 0
+    assert lazy_r1(network, codes, 33, config).item() == 0
 
 
 def test_pool_gives_back_older_codes_once_it_is_full():

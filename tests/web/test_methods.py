@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.methods.editor import MethodEditor
 from stylefeatureeditor.web.loaded_models import Models, model_label
+from stylefeatureeditor.web.opened import Limits
 from stylefeatureeditor.web.session import Session
-from stylefeatureeditor.web.sessions import Limits
 from stylefeatureeditor.web.settings import as_command, as_python
 from tiny_methods import tiny_method_editor
 
@@ -42,9 +41,9 @@ def test_what_the_page_shows_as_code_opens_the_method(psp, portrait):
     session.change(edits={"smile": 1.0})
     subject = {"photo": "portrait.png", "model": psp}
     python = as_python(session.settings, **subject, editor=type(session.editor).__name__)
-    assert "sfe.MethodEditor.from_pretrained('psp')" in python
+    assert "sfe.Editor.from_pretrained('psp')" in python
     assert "--model psp" in as_command(session.settings, **subject)
-    assert isinstance(session.editor, MethodEditor)
+    assert session.editor.method.name == "pSp"
 
 
 def test_an_inversion_of_a_method_is_not_offered_as_a_file(psp, portrait, tmp_path):

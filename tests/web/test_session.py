@@ -16,8 +16,8 @@ from stylefeatureeditor.errors import (
     WeightsError,
 )
 from stylefeatureeditor.web.brush import read_painted
+from stylefeatureeditor.web.opened import Limits
 from stylefeatureeditor.web.session import Session
-from stylefeatureeditor.web.sessions import Limits
 
 
 def png(array: np.ndarray) -> bytes:
@@ -61,7 +61,7 @@ def test_a_small_picture_shows_what_the_large_one_will(opened):
 
 def test_a_second_edit_inverts_nothing(opened, monkeypatch):
     opened.draw(64)
-    monkeypatch.setattr(opened.editor.pipeline, "invert", lambda _: pytest.fail("inverted again"))
+    monkeypatch.setattr(opened.editor.method, "invert", lambda _: pytest.fail("inverted again"))
     opened.change(edits={"smile": 1.0})
     opened.draw(64)
 

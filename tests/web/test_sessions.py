@@ -3,7 +3,8 @@ import threading
 import pytest
 
 from stylefeatureeditor.errors import ConfigError, PhotoError
-from stylefeatureeditor.web.sessions import Limits, Sessions
+from stylefeatureeditor.web.opened import Limits
+from stylefeatureeditor.web.sessions import Sessions
 
 
 def open_for(sessions: Sessions, visitor: str, pixels) -> None:

@@ -30,7 +30,7 @@ def test_a_moving_slider_has_a_preview_and_one_that_was_let_go_the_picture(slow)
     inversion = slow.inversion(1)
     moving = slow.draw(64, EDITS)
     assert moving.is_preview
-    dtype = quick_dtype(slow.editor.pipeline.device)
+    dtype = quick_dtype(slow.editor.method.device)
     assert np.array_equal(moving.crop, Preview(slow.editor, inversion, dtype=dtype).crop(EDITS))
     assert "Preview, " in viewer_message(slow, 1, moving, draft=True)["status"]
     slow.change(edits=EDITS)
@@ -109,7 +109,7 @@ def test_the_preview_is_made_ahead_and_once(slow, monkeypatch):
 
 def test_memory_counts_a_preview_until_it_is_let_go(slow):
     slow.inversion(1)
-    slow.editor.pipeline.find_anchor(slow.inversion(1))
+    slow.editor.method.find_anchor(slow.inversion(1))
     before = slow.bytes()
     slow.prepare()
     assert slow.bytes() == before + 3 * 16 * 16 * 4

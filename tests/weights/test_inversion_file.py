@@ -63,7 +63,7 @@ class TestRoundTrip:
         assert_same(load_inversion(file), inversion)
 
     def test_of_aligned_tensors_is_exact(self, editor, tmp_path):
-        inversion = editor.pipeline.invert(tiny_photos(3))  # not drawn yet
+        inversion = editor.method.invert(tiny_photos(3))  # not drawn yet
         assert_same(load_inversion(save_inversion(inversion, tmp_path / "x")), inversion)
 
     def test_keeps_what_an_edit_has_added(self, editor, inversion, tmp_path):

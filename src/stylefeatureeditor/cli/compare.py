@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from stylefeatureeditor.cli.method_words import Shelf
     from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.evaluation.one_photo import DrawnPhoto
+    from stylefeatureeditor.methods.loader import MethodLoader
     from stylefeatureeditor.model import Framing
     from stylefeatureeditor.records import Photo
 
@@ -85,15 +85,15 @@ def compare_photo(args: argparse.Namespace) -> int:
         check_sizes(name, [strength])
     import numpy as np
 
-    from stylefeatureeditor.cli.method_words import Shelf
     from stylefeatureeditor.evaluation.one_photo import compare_in_picture
+    from stylefeatureeditor.methods.loader import MethodLoader
     from stylefeatureeditor.photo.image import read_photo, save_photo
 
     output = args.output or args.photo.with_name(f"{args.photo.stem}_methods.png")
     if args.face == ALL:
         raise FaceError("a comparison shows one face: choose it with --face 1, 2 and so on")
-    shelf = Shelf(args.model, args.device, steps=args.steps)
-    words = list(dict.fromkeys(w for word in args.methods for w in _words(word, shelf)))
+    loader = MethodLoader(args.model, args.device, steps=args.steps, progress=Progress)
+    words = list(dict.fromkeys(w for word in args.methods for w in _words(word, loader)))
     if not words:
         raise ConfigError(
             "there is no method on this machine: `sfe models pull NAME` fetches one that `sfe "
@@ -106,14 +106,14 @@ def compare_photo(args: argparse.Namespace) -> int:
         for number, word in enumerate(words):
             bar.update(number)
             try:
-                rows.append(_row(word, shelf, crop, args.edit))
+                rows.append(_row(word, loader, crop, args.edit))
             except SfeError as error:
                 if len(words) == 1:
                     raise
                 warn(f"{word} is left out: {error}")
     if not rows:
         raise ConfigError("no method could draw the photo; the lines above say why")
-    for note in shelf.notes:
+    for note in loader.notes:
         warn(note)
     picture = compare_in_picture(rows, differences=args.difference, tile=args.tile)
     save_photo(np.asarray(picture), output, like=replace(photo, alpha=None))
@@ -124,40 +124,43 @@ def compare_photo(args: argparse.Namespace) -> int:
     return 0
 
 
-def _words(word: str, shelf: Shelf) -> list[str]:
-    return shelf.everything() if word == ALL else word.split(",") if "," in word else [word]
+def _words(word: str, loader: MethodLoader) -> list[str]:
+    return loader.everything() if word == ALL else word.split(",") if "," in word else [word]
 
 
-def _row(word: str, shelf: Shelf, crop: Crop, named: Sequence[tuple[str, float]]) -> DrawnPhoto:
+def _row(
+    word: str, loader: MethodLoader, crop: Crop, named: Sequence[tuple[str, float]]
+) -> DrawnPhoto:
     """One method's row; its networks are let go afterwards, unless others work on them too."""
+    from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.evaluation.one_photo import draw_photo
 
-    found = shelf.entry(word)
+    found = loader.entry(word)
     if found is None:
-        found = shelf.method(word)  # its error names what there is
-    method, editor = found
+        found = loader.method(word)  # its error names what there is
+    editor = Editor(found)
     edits = {
-        f"{name} {strength:+g}": (_direction(name, editor, shelf), strength)
+        f"{name} {strength:+g}": (_direction(name, editor, loader), strength)
         for name, strength in named
     }
-    row = draw_photo(method, crop(method.size, editor.model.config.framing), edits)
-    shelf.keep_only(shelf.model)
+    row = draw_photo(found, crop(found.size, found.config.framing), edits)
+    loader.keep_only(loader.model)
     return row
 
 
-def _direction(name: str, editor: Editor, shelf: Shelf) -> EditDirection:
+def _direction(name: str, editor: Editor, loader: MethodLoader) -> EditDirection:
     """A direction of the method's model; one that its folder lacks is taken from --model's."""
     try:
         return editor.direction(name)
     except SfeError:
-        base = shelf.base()
-        if base is None or base is editor:
+        base = loader.base()
+        if base is None or base is editor.method:
             raise
-        direction = base.direction(name)
-        own, other = (e.model.config.generator for e in (editor, base))
+        direction = type(editor)(base).direction(name)
+        own, other = (method.config.generator for method in (editor.method, base))
         if (own.num_styles, own.style_dim) != (other.num_styles, other.style_dim):
             raise DirectionError(
-                f"its model does not know {name}, and that of {shelf.model} does not fit its codes"
+                f"its model does not know {name}, and that of {loader.model} does not fit its codes"
             ) from None
         return direction
 

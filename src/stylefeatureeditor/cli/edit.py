@@ -22,7 +22,6 @@ from stylefeatureeditor.cli.options import (
     add_model,
     finite,
     flag,
-    load_editor,
     positive,
     reader,
 )
@@ -219,8 +218,16 @@ def edit_photos(args: argparse.Namespace) -> int:
     if args.text:
         check_text(args.model)
 
+    from stylefeatureeditor.editor import Editor  # brings torch
+
     with Progress("loading the model"):
-        editor = load_editor(args.model, args.device, args.method, args.backend, args.precision)
+        editor = Editor.from_pretrained(
+            args.model,
+            device=args.device,
+            method=args.method,
+            backend=args.backend,
+            precision=args.precision,
+        )
         edits: dict[str | EditDirection, float] = dict(args.edit)
         edits.update({editor.text_direction(words): by for words, by in args.text})
     for some in (edits, *({name: by} for name, by in ends)):
@@ -253,7 +260,7 @@ def common_settings(args: argparse.Namespace, editor: Editor) -> MadeWith:
     return {
         "face": str(args.face),
         "aligned": args.aligned,
-        "model": editor.pipeline.fingerprint,
+        "model": editor.method.fingerprint,
         "precision": args.precision,
     }
 
@@ -337,8 +344,8 @@ def _read_source(path: Path, editor: Editor, args: argparse.Namespace) -> Path |
         return path
     from stylefeatureeditor.weights.inversion_file import load_inversion
 
-    inversion = load_inversion(path).map(lambda tensor: tensor.to(editor.pipeline.device))
-    editor.pipeline.check(inversion)
+    inversion = load_inversion(path).map(lambda tensor: tensor.to(editor.method.device))
+    editor.method.take(inversion)
     if isinstance(args.face, str):
         return inversion  # with all the faces it was made of
     if not 1 <= args.face <= len(inversion):

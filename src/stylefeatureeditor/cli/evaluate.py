@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stylefeatureeditor.cli.options import (
     add_command,
@@ -26,12 +26,13 @@ from stylefeatureeditor.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stylefeatureeditor.cli.method_words import Shelf
     from stylefeatureeditor.cli.options import Commands
+    from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.evaluation.photo_sets import PhotoSet
     from stylefeatureeditor.evaluation.report_tables import Report
     from stylefeatureeditor.evaluation.results import MethodResult
     from stylefeatureeditor.evaluation.runner import Evaluation
+    from stylefeatureeditor.methods.loader import MethodLoader
 
 PAPER_TABLES = ("faces", "ablations", "cars")  # of evaluation/report.py
 METHOD_WORDS = "sfe, sfe-without-h, e4e, w+, pti, or one that `sfe models list` shows, as psp"
@@ -168,7 +169,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Run the three commands of `sfe evaluate`."""
-    from stylefeatureeditor.cli.method_words import Shelf
     from stylefeatureeditor.data.images import open_images
     from stylefeatureeditor.device import best_device
     from stylefeatureeditor.evaluation.edit_words import edit_tasks, parse_edit
@@ -178,6 +178,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from stylefeatureeditor.evaluation.photo_sets import SomePhotos, match_by_name
     from stylefeatureeditor.evaluation.report import make_report
     from stylefeatureeditor.evaluation.runner import Evaluation, Processes
+    from stylefeatureeditor.methods.loader import MethodLoader
     from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
     from stylefeatureeditor.weights.local_models import files_folder
 
@@ -192,20 +193,21 @@ def evaluate(args: argparse.Namespace) -> int:
     classifier = None
     if args.classifier is not None:
         classifier = AttributeClassifier.load(args.classifier).to(device)
-    shelf = Shelf(
+    loader = MethodLoader(
         args.model,
         str(device),
-        networks=networks,
+        lpips=networks.lpips,
         classifier=classifier,
         steps={word: count for given in args.steps for word, count in given.items()},
+        progress=Progress,
     )
-    methods, folders = _entries(args, shelf)
-    if words and not methods:
+    editors, folders = _entries(args, loader)
+    if words and not editors:
         raise ConfigError(
             "--edit is for methods and models, but all entries are folders, whose images are "
             "compared with the photos as they are: leave it out, or name a method"
         )
-    size = args.size or _shared_size(shelf)
+    size = args.size or _shared_size(loader)
     photos: PhotoSet = open_images(args.data, size, dict(args.where), memory_gib=0)
     if args.limit is not None and args.limit < len(photos):
         photos = SomePhotos(photos, range(args.limit))
@@ -219,10 +221,11 @@ def evaluate(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     images = [(name, match_by_name(folder, photos.names, size)) for name, folder in folders]
-    tasks = edit_tasks(words, methods, args.data, args.attributes, photos.names)
+    tasks = edit_tasks(words, editors, args.data, args.attributes, photos.names)
     work: list[tuple[str, Callable[[Evaluation], MethodResult]]] = []
     if args.evaluate_command != "editing":
-        work += [(method.name, partial(evaluate_inversion, method)) for method, _ in methods]
+        methods = [editor.method for editor in editors]
+        work += [(method.name, partial(evaluate_inversion, method)) for method in methods]
     work += [(name, partial(evaluate_images, name, found)) for name, found in images]
     work += [
         (
@@ -238,7 +241,7 @@ def evaluate(args: argparse.Namespace) -> int:
             results.append(measured_by(shown))
     if processes.rank == 0:
         notes = [
-            *shelf.notes,
+            *loader.notes,
             *(
                 f"{task.name}: {word.direction} at strength {task.strength:g}."
                 for (_, task, _), word in zip(tasks, cycle(words), strict=False)
@@ -250,33 +253,37 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _entries(args: argparse.Namespace, shelf: Shelf) -> tuple[list[Any], list[tuple[str, Path]]]:
-    """The methods with their editors, and the named folders, that the words of a user mean."""
+def _entries(
+    args: argparse.Namespace, loader: MethodLoader
+) -> tuple[list[Editor], list[tuple[str, Path]]]:
+    """The editors of the methods, and the named folders, that the words of a user mean."""
+    from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.weights.local_models import find_model
 
     if args.evaluate_command != "compare":
-        return [shelf.method(word) for word in dict.fromkeys(args.method or (None,))], []
-    methods, folders = [], []
+        words = dict.fromkeys(args.method or (None,))
+        return [Editor(loader.method(word)) for word in words], []
+    editors, folders = [], []
     for word in args.entries:
         label, equals, place = word.partition("=")
-        found = None if equals else shelf.entry(word)
+        found = None if equals else loader.entry(word)
         if found is not None:
-            methods.append(found)
+            editors.append(Editor(found))
         elif equals:
             folders.append((label, Path(place)))
         elif Path(word).exists():
             folders.append((Path(word).name, Path(word)))
         else:
             find_model(word)  # its error names what there is
-    names = Counter([method.name for method, _ in methods] + [name for name, _ in folders])
+    names = Counter([editor.method.name for editor in editors] + [name for name, _ in folders])
     twice = sorted(name for name, times in names.items() if times > 1)
     if twice:
         raise ConfigError(f"two entries are called {twice[0]}; write LABEL=FOLDER for one")
-    return methods, folders
+    return editors, folders
 
 
-def _shared_size(shelf: Shelf) -> int:
-    sizes = sorted({editor.size for editor in shelf.editors.values()})
+def _shared_size(loader: MethodLoader) -> int:
+    sizes = sorted(loader.sizes())
     if len(sizes) > 1:
         raise ConfigError(
             f"the models draw {' and '.join(map(str, sizes))} px; compare models of one size"
@@ -303,7 +310,7 @@ def _show(args: argparse.Namespace, report: Report) -> None:
 
 def _steps(text: str) -> dict[str, int]:
     """Read N, or METHOD=N."""
-    from stylefeatureeditor.evaluation.choose_method import FITTED
+    from stylefeatureeditor.methods.loader import FITTED
 
     method, _, number = text.rpartition("=")
     if method not in ("", *FITTED):

@@ -70,6 +70,7 @@ def export_model(args: argparse.Namespace) -> int:
     if (args.precision == "int8") != bool(args.photos):
         raise ConfigError("--photos go with --precision int8, which learns its ranges from them")
     from stylefeatureeditor.editor import Editor
+    from stylefeatureeditor.methods.sfe import Sfe
     from stylefeatureeditor.runtimes.choose import export_folder
     from stylefeatureeditor.runtimes.export import MANIFEST, export_graphs
     from stylefeatureeditor.runtimes.graphs import inference_graphs
@@ -86,7 +87,7 @@ def export_model(args: argparse.Namespace) -> int:
     change = None
     if args.precision == "int8":
         with Progress("reading photos"):
-            calls = record(editor.model, _crops(args.photos, editor), _edits(editor))
+            calls = record(editor.model, _crops(args.photos, editor), _edits(editor), Sfe)
         change = quantizer(calls)
     done = count(1)
     with Progress("graphs", len(inference_graphs(editor.model))) as bar:

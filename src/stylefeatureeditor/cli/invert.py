@@ -18,7 +18,6 @@ from stylefeatureeditor.cli.options import (
     add_device,
     add_method,
     add_model,
-    load_editor,
 )
 from stylefeatureeditor.cli.output import Progress
 from stylefeatureeditor.weights.local_models import find_model
@@ -66,14 +65,21 @@ def invert_photos(args: argparse.Namespace) -> int:
     output = args.output.removesuffix(INVERSION_SUFFIX)
     plan = plan_jobs(args.photos, output, ending="_inverted", suffixes=(".png",))
     find_model(args.model)  # refuses at once
+    from stylefeatureeditor.editor import Editor  # brings torch
+
     with Progress("loading the model"):
-        editor = load_editor(args.model, args.device, args.method, args.backend, args.precision)
+        editor = Editor.from_pretrained(
+            args.model,
+            device=args.device,
+            method=args.method,
+            backend=args.backend,
+            precision=args.precision,
+        )
     settings = common_settings(args, editor)
     left = plan.left(settings, overwrite=args.overwrite)
 
     def make(job: Job) -> str:
         """Write both files and return the path of the inversion; a method's is no file."""
-        from stylefeatureeditor.methods.editor import MethodInversion
         from stylefeatureeditor.photo.result import EditResult
         from stylefeatureeditor.weights.inversion_file import save_inversion
 
@@ -81,7 +87,7 @@ def invert_photos(args: argparse.Namespace) -> int:
         inversion = editor.invert(job.photo, face=args.face, aligned=args.aligned)
         assert inversion.pixels is not None
         drawn = EditResult(inversion.pixels, inversion)
-        if isinstance(inversion, MethodInversion):
+        if inversion.features is None:
             return save_crops(drawn, job.output, note)
         file = save_inversion(inversion, job.output.with_suffix(INVERSION_SUFFIX))
         save_crops(drawn, job.output, note)

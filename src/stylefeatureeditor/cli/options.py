@@ -13,9 +13,6 @@ from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stylefeatureeditor.editor import Editor
-    from stylefeatureeditor.runtimes.choose import Backend, Precision
-
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
     Run = Callable[[argparse.Namespace], int]
 
@@ -163,29 +160,3 @@ def add_layers(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
     flag(parser, "--json", "write JSON")
-
-
-def load_editor(
-    model: str,
-    device: str,
-    method: str | None = None,
-    backend: Backend = "torch",
-    precision: Precision = "float32",
-) -> Editor:
-    """Return the editor that --model, --device, --method, --backend and --precision name.
-
-    Raises:
-        WeightsError: there is no such model, or it is damaged, or not exported.
-        ConfigError: the device is not there, the model holds another method, or the choices do
-            not agree.
-        DependencyError: the backend is not installed.
-    """
-    if (backend, precision) != ("torch", "float32"):
-        from stylefeatureeditor.editor import Editor
-
-        if method not in (None, "sfe"):
-            raise ConfigError(f"the method {method} runs on the backend torch in float32 alone")
-        return Editor.from_pretrained(model, device=device, backend=backend, precision=precision)
-    from stylefeatureeditor.cli.method_words import Shelf
-
-    return Shelf(model, device).method_editor(method)

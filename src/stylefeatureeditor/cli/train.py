@@ -126,18 +126,16 @@ def options(phase: str, args: Sequence[str]) -> tuple[Any, Any] | None:
     Raises:
         SfeError: a word or a file does not fit, or the networks to start from cannot be read.
     """
+    from stylefeatureeditor.training.loop import LoopConfig
     from stylefeatureeditor.weights.configs import changed, read_mapping
 
-    kind, whole = words_type(phase), dict[str, Any]()
-    found, rest = _parse(early_type(kind), args, phase, return_unknown_args=True, add_help=False)
-    words, steps = found.words, found.steps
-    if words.config:
-        whole = dict(read_mapping(words.config))
-    loop = whole.get("loop", {})
-    steps = steps or (loop.get("steps") if isinstance(loop, dict) else None)
-    asks_help = "--help" in rest or "-h" in rest
-
+    early = early_type(words_type(phase))
+    found, rest = _parse(early, args, phase, return_unknown_args=True, add_help=False)
+    words, asks_help = found.words, "--help" in rest or "-h" in rest
+    whole = dict(read_mapping(words.config)) if words.config else {}
     inputs = _inputs(words, whole.pop("inputs", {}))
+    loop = changed(LoopConfig(), whole.get("loop", {}), "settings.loop")
+    steps = found.steps or (loop.steps if "steps" in whole.get("loop", {}) else None)
     run = changed(_preset(phase, words, inputs, steps, asks_help=asks_help), whole)
     if words.data:
         run = changed(run, {"data": {"source": list(words.data)}})
@@ -183,8 +181,8 @@ def words_type(phase: str) -> Any:
         added += [("augment", choice(("none", "ada", "diff"), text), None)]
     if phase in ("generator", "attributes"):
         return make_dataclass("Words", added, bases=(Words,), frozen=True, kw_only=True)
-    text = "identity features of the loss, moco for other things than faces"
-    added += [("identity", choice(("arcface", "moco"), text), None)]
+    text = "identity features of the loss: dlib comes with pip, moco is for other things than faces"
+    added += [("identity", choice(("arcface", "dlib", "moco"), text), None)]
     return make_dataclass("Words", added, bases=(Words, Inputs), frozen=True, kw_only=True)
 
 
@@ -301,37 +299,35 @@ def _parse(kind: Any, args: Sequence[str], phase: str, **more: Any) -> Any:
 
 def _plain_values(info: Any) -> Any:
     """Return how a flag's words are read where tyro's way differs from a file's."""
-    spec = _tyro().constructors.PrimitiveConstructorSpec
-    if info.type is int:
-        return spec(
-            nargs=1,
-            metavar="INT",
-            instance_from_str=lambda words: _whole(words[0]),
-            is_instance=lambda value: type(value) is int,
-            str_from_instance=lambda value: [str(value)],
-        )
-    if info.type is type(None):
-        return spec(
-            nargs=1,
-            metavar="none",
-            instance_from_str=lambda _: None,
-            is_instance=lambda value: value is None,
-            str_from_instance=lambda _: ["none"],
-            choices=("none",),
-        )
-    if get_origin(info.type) is dict:  # of text, or of several numbers
-        of_text = info.type.__args__[1] is str
-        return spec(
-            nargs="*",
-            metavar="NAME=RULE" if of_text else "NAME=NUMBER,...",
-            instance_from_str=lambda words: dict(_named(word, of_text=of_text) for word in words),
-            is_instance=lambda value: isinstance(value, dict),
-            str_from_instance=lambda value: [
-                f"{name}={item if of_text else ','.join(map(str, item))}"
-                for name, item in value.items()
-            ],
-        )
-    return None
+    kind = info.type
+    if kind is int:
+        return _rule("INT", 1, lambda words: _whole(words[0]), int, lambda value: [str(value)])
+    if kind is type(None):
+        return _rule("none", 1, lambda _: None, kind, lambda _: ["none"], choices=("none",))
+    if get_origin(kind) is not dict:
+        return None
+    of_text = kind.__args__[1] is str  # else several numbers
+    return _rule(
+        "NAME=RULE" if of_text else "NAME=NUMBER,...",
+        "*",
+        lambda words: dict(_named(word, of_text=of_text) for word in words),
+        dict,
+        lambda value: [
+            f"{name}={item if of_text else ','.join(map(str, item))}"
+            for name, item in value.items()
+        ],
+    )
+
+
+def _rule(metavar: str, nargs: Any, read: Any, kind: type, write: Any, **more: Any) -> Any:
+    return _tyro().constructors.PrimitiveConstructorSpec(
+        nargs=nargs,
+        metavar=metavar,
+        instance_from_str=read,
+        is_instance=lambda value: type(value) is kind,
+        str_from_instance=write,
+        **more,
+    )
 
 
 def _whole(word: str) -> int:

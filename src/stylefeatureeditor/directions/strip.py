@@ -50,7 +50,7 @@ def strip_of(
     if len(inversion) > 1:
         raise FaceError("a strip shows one face: choose it first, as with --face 1")
     # An inversion of an aligned tensor does not keep it.
-    crops = [face.pixels for face in inversion.faces] or [editor.pipeline.reconstruct(inversion)]
+    crops = [face.pixels for face in inversion.faces] or [editor.method.reconstruct(inversion)]
     tiles = [("photo", EditResult(crops[0], inversion, blend="none").crop)]
     for first in range(0, len(strengths), AT_A_TIME):
         some = strengths[first : first + AT_A_TIME]

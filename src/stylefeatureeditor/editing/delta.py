@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.iresnet import IResNetLayer
-from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, check_shape, check_sizes
+from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, MaskError, check_shape, check_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,17 @@ def masked(delta: Tensor, region: Tensor) -> Tensor:
     """
     check_shape("region", region, (None, 1, None, None))
     return delta * resize(region, delta.shape[-1])
+
+
+def check_region(region: Tensor, faces: int) -> None:
+    """Raise MaskError unless an edit region is (B or 1, 1, H, H) with values in [0, 1]."""
+    sides = set(region.shape[2:])
+    if region.ndim != 4 or len(sides) > 1 or region.shape[1] != 1 or len(region) not in (1, faces):
+        raise MaskError(
+            f"an edit region must have shape ({faces}, 1, S, S), got {tuple(region.shape)}"
+        )
+    if region.dtype != torch.bool and not (region.min() >= 0 and region.max() <= 1):
+        raise MaskError("an edit region holds values from 0 (keep) to 1 (may change)")
 
 
 def resize(pixels: Tensor, side: int) -> Tensor:

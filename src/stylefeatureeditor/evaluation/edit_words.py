@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stylefeatureeditor.data.attribute_table import read_attribute_table
 from stylefeatureeditor.data.row_filter import nearest
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stylefeatureeditor.editor import Editor
-    from stylefeatureeditor.methods.evaluated import Method
+    from stylefeatureeditor.methods.method import Method
 
 # direction: attribute of CelebA, and whether the positive end brings (1) or removes (-1) it
 KNOWN = {
@@ -148,16 +148,16 @@ def resolve_edit(words: EditWords, editor: Editor, attributes: Sequence[str]) ->
 
 def edit_tasks(
     words: Sequence[EditWords],
-    methods: Sequence[tuple[Method[Any], Editor]],
+    editors: Sequence[Editor],
     data: str | Path,
     attributes: str | Path | None,
     names: Sequence[str],
-) -> list[tuple[Method[Any], EditTask, Tensor | None]]:
+) -> list[tuple[Method, EditTask, Tensor | None]]:
     """Return every edit of every method, with the attribute that its photos are split by.
 
     Args:
         words: the edits.
-        methods: with the editors that know their directions.
+        editors: of the methods; they know their directions.
         data: the photos, which may bring a table of attributes.
         attributes: another table; None takes that of `data` where one is needed.
         names: of the photos.
@@ -170,15 +170,15 @@ def edit_tasks(
     needed = any(w.attribute or w.direction not in RANDOM_HALVES for w in words)
     if words and (attributes is not None or needed):
         table = read_attribute_table(attributes or data).align(names)
-    tasks: list[tuple[Method[Any], EditTask, Tensor | None]] = []
-    for method, editor in methods:
+    tasks: list[tuple[Method, EditTask, Tensor | None]] = []
+    for editor in editors:
         for word in words:
             task = resolve_edit(word, editor, () if table is None else table.attributes)
             values = None
             if task.attribute is not None and table is not None:
                 values = table.column(task.attribute)
                 split_by_attribute(task, values)
-            tasks.append((method, task, values))
+            tasks.append((editor.method, task, values))
     return tasks
 
 

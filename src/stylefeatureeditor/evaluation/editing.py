@@ -19,7 +19,7 @@ that only the edit counts:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from stylefeatureeditor.evaluation.runner import Drawer, run_pass, timed
 if TYPE_CHECKING:
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.evaluation.runner import Evaluation
-    from stylefeatureeditor.methods.evaluated import Method
+    from stylefeatureeditor.methods.method import Method
     from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
 
 FLIP, LEAKAGE = "flip", "leakage"
@@ -64,7 +64,7 @@ class EditTask:
             raise ConfigError(f"the target of an edit is 1 or -1, got {self.target}")
 
 
-def edited_photos(method: Method[Any], task: EditTask, judge: AttributeClassifier | None) -> Drawer:
+def edited_photos(method: Method, task: EditTask, judge: AttributeClassifier | None) -> Drawer:
     """Return what draws X' and takes the time of an inversion with its edit, and of the edit alone.
 
     Args:
@@ -78,16 +78,17 @@ def edited_photos(method: Method[Any], task: EditTask, judge: AttributeClassifie
 
     def draw(photos: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         start = timed(photos.device)
-        state = method.invert(photos)
+        inversion = method.invert(photos)
+        redrawn = method.reconstruct(inversion)
         inverted = timed(photos.device)
-        pixels = method.edit(state, task.direction, task.strength)
+        pixels = method.edit(inversion, {task.direction: task.strength})
         end = timed(photos.device)
         values = {
             SECONDS: per_photo(end - start, len(photos)),
             SECONDS_EDIT: per_photo(end - inverted, len(photos)),
         }
         if judge is not None and column is not None:
-            before = judge(as_saved(state.reconstruction))  # (B, A)
+            before = judge(as_saved(redrawn))  # (B, A)
             after = judge(as_saved(pixels))
             values[FLIP] = flips(before[:, column], after[:, column], task.target)
             values[LEAKAGE] = leakage(before, after, column)
@@ -162,7 +163,7 @@ def random_halves(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def evaluate_edit(
-    method: Method[Any],
+    method: Method,
     task: EditTask,
     evaluation: Evaluation,
     values: Tensor | None = None,

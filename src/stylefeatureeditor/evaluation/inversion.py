@@ -6,7 +6,7 @@ X -> method.invert -> X^         l2, LPIPS, SSIM, ... (X, X^);  FID and KID ({X}
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.evaluation.photo_sets import PhotoSet
     from stylefeatureeditor.evaluation.runner import Evaluation
-    from stylefeatureeditor.methods.evaluated import Method
+    from stylefeatureeditor.methods.method import Method
 
 SECONDS = "seconds_invert"
 
 
-def reconstruction(method: Method[Any]) -> Drawer:
+def reconstruction(method: Method) -> Drawer:
     """Return what draws X^ and takes the time per photo."""
 
     def draw(photos: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         start = timed(photos.device)
-        pixels = method.invert(photos).reconstruction
+        pixels = method.reconstruct(method.invert(photos))
         return pixels, {SECONDS: per_photo(timed(photos.device) - start, len(photos))}
 
     return Drawer(f"reconstruction by {method.identity}", draw, (SECONDS,))
@@ -40,7 +40,7 @@ def per_photo(seconds: float, count: int) -> Tensor:
     return torch.full((count,), seconds / count, dtype=torch.float64)
 
 
-def evaluate_inversion(method: Method[Any], evaluation: Evaluation) -> MethodResult:
+def evaluate_inversion(method: Method, evaluation: Evaluation) -> MethodResult:
     """Return the row of a method.
 
     Raises:

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -54,13 +54,14 @@ from stylefeatureeditor.metrics.perceptual import (
     FeatureNetwork,
     Lpips,
     curricularface,
+    load_lpips,
 )
 from stylefeatureeditor.metrics.pixel import MS_SSIM_SMALLEST, l2, ms_ssim, psnr, ssim
+from stylefeatureeditor.model import network_fingerprint
 from stylefeatureeditor.photo.image import to_uint8
-from stylefeatureeditor.pipeline import network_fingerprint
 from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.weights.checkpoint import assign_state
-from stylefeatureeditor.weights.released import arcface_state, lpips_state
+from stylefeatureeditor.weights.released import arcface_state
 from stylefeatureeditor.weights.sources import SOURCES, find_sources
 from stylefeatureeditor.weights.unpickle import read_torch
 
@@ -136,8 +137,8 @@ def find_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
         return _face_network(file(source), config)
 
     loaders: dict[str, tuple[str, str, Callable[[], nn.Module]]] = {
-        "lpips": ("LPIPS", "lpips-alex", lambda: _lpips(folder, "alex")),
-        "lpips_vgg": ("LPIPS with VGG", "lpips-vgg", lambda: _lpips(folder, "vgg")),
+        "lpips": ("LPIPS", "lpips-alex", lambda: load_lpips(folder, "alex")),
+        "lpips_vgg": ("LPIPS with VGG", "lpips-vgg", lambda: load_lpips(folder, "vgg")),
         "inception": ("FID", "inception", lambda: load_inception(file("inception"))),
         "identity": (
             "Identity by CurricularFace",
@@ -256,15 +257,6 @@ def protocol_notes(fewest: int | None) -> tuple[str, ...]:
             "side has."
         )
     return tuple(notes)
-
-
-def _lpips(folder: Path, net: Literal["alex", "vgg"]) -> Lpips:
-    trunk, lin = {"alex": ("alexnet", "lpips-alex-lin"), "vgg": ("vgg16", "lpips-vgg-lin")}[net]
-    states = [read_torch(folder / SOURCES[name].file_name) for name in (trunk, lin)]
-    network = Lpips(net)
-    assign_state(network, lpips_state(*states), str(folder / SOURCES[lin].file_name))
-    network.freeze()
-    return network
 
 
 def _face_network(path: Path, config: ArcFaceConfig) -> ArcFaceFeatures:

@@ -10,7 +10,7 @@ Shapes: S side of a method's crop.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -53,7 +53,7 @@ class DrawnPhoto:
 
 
 def draw_photo(
-    method: Method[Any],
+    method: Method,
     photo: Tensor,
     edits: Mapping[str, tuple[EditDirection, float]],
 ) -> DrawnPhoto:
@@ -65,18 +65,18 @@ def draw_photo(
         edits: label -> direction and strength, each by itself.
     """
     started = timed(photo.device)
-    state = method.invert(photo)
-    device = state.reconstruction.device
+    inversion = method.invert(photo)
+    redrawn, device = method.reconstruct(inversion), method.device
     inverted = timed(device)
     drawn = {
-        label: method.edit(state, direction, strength).cpu()
+        label: method.edit(inversion, {direction: strength}).cpu()
         for label, (direction, strength) in edits.items()
     }
     edited = timed(device)
     return DrawnPhoto(
         method.name,
         photo.cpu(),
-        state.reconstruction.detach().cpu(),
+        redrawn.cpu(),
         drawn,
         inverted - started,
         (edited - inverted) / len(edits) if edits else None,

@@ -1,21 +1,21 @@
-"""Inversion: all that the method knows of a photo once it has been inverted.
+"""Inversion: all that a method knows of a photo once it has been inverted.
 
 A second edit of the same photo starts from here: neither E, I nor the pass of w runs again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from stylefeatureeditor.records import AlignedFace, Codes, Photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -33,30 +33,33 @@ class Anchor:
 
 @dataclass
 class Inversion:
-    """(w, F_k) = I(X), for B faces, and what belongs to them. Picklable; may be saved to a file.
+    """B faces as a method knows them; ours: (w, F_k) = I(X). Picklable; ours may go to a file.
 
     Attributes:
         codes: w.
-        features: F_k, (B, C, S_F, S_F).
-        rgb: the image that w draws up to F_k's resolution, (B, 3, S_F, S_F).
+        features: F_k, (B, C, S_F, S_F); None for other methods than ours.
+        rgb: the image that w draws up to F_k's resolution, (B, 3, S_F, S_F); None likewise.
         encoder_pixels: the photos as the encoders see them, (B, 3, S, S) in [-1, 1].
-        model: fingerprint of the model that made it.
+        model: fingerprint of the method that made it.
         faces: where the crops came from; empty when the input was an aligned tensor.
         source: the photo of the faces, as read; None for tensors.
-        pixels: the reconstruction G(H(F_k, 0), w), (B, 3, size, size), nominally in [-1, 1], not
-            rounded; None until it has been drawn.
+        pixels: the reconstruction, of ours G(H(F_k, 0), w), (B, 3, size, size), nominally in
+            [-1, 1], not rounded; None until it has been drawn.
         anchor: what the first edit adds, so that E runs once; None before.
+        kept: what another method keeps beside w: tensors with a row for each face, also in tuples,
+            mappings and records.
     """
 
     codes: Codes
-    features: Tensor
-    rgb: Tensor
-    encoder_pixels: Tensor
-    model: str
+    features: Tensor | None = None
+    rgb: Tensor | None = None
+    encoder_pixels: Tensor | None = None
+    model: str = ""
     faces: tuple[AlignedFace, ...] = ()
     source: Photo | None = None
     pixels: Tensor | None = None
     anchor: Anchor | None = None
+    kept: Any = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -83,46 +86,57 @@ class Inversion:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Inversion:
         """Return the record with `function` applied to every tensor but the faces' own."""
-        anchor = self.anchor and Anchor(
-            self.anchor.codes.map(function), function(self.anchor.features)
-        )
-        return replace(
-            self,
-            codes=self.codes.map(function),
-            features=function(self.features),
-            rgb=function(self.rgb),
-            encoder_pixels=function(self.encoder_pixels),
-            pixels=None if self.pixels is None else function(self.pixels),
-            anchor=anchor,
-        )
+        return replace(self, **{name: _mapped(function, getattr(self, name)) for name in _PER_FACE})
 
     @staticmethod
     def cat(parts: list[Inversion]) -> Inversion:
-        """Join inversions of one model along the batch; what one lacks, the whole lacks."""
-        return type(parts[0])._joined(parts)
-
-    @classmethod
-    def _joined(cls, parts: list[Inversion]) -> Inversion:
+        """Join inversions of one method along the batch; what one lacks, the whole lacks."""
         faces = tuple(face for part in parts for face in part.faces)
-        rows = sum(len(part) for part in parts)
-        anchors = [part.anchor for part in parts if part.anchor is not None]
-        pixels = [part.pixels for part in parts if part.pixels is not None]
-        anchor = (
-            Anchor(Codes.cat([a.codes for a in anchors]), torch.cat([a.features for a in anchors]))
-            if len(anchors) == len(parts)
-            else None
-        )
+        source = parts[0].source
         return Inversion(
-            codes=Codes.cat([part.codes for part in parts]),
-            features=torch.cat([part.features for part in parts]),
-            rgb=torch.cat([part.rgb for part in parts]),
-            encoder_pixels=torch.cat([part.encoder_pixels for part in parts]),
+            **{name: _joined([getattr(part, name) for part in parts]) for name in _PER_FACE},
             model=parts[0].model,
-            faces=faces if len(faces) == rows else (),
-            source=parts[0].source if all(p.source is parts[0].source for p in parts) else None,
-            pixels=torch.cat(pixels) if len(pixels) == len(parts) else None,
-            anchor=anchor,
+            faces=faces if len(faces) == sum(map(len, parts)) else (),
+            source=source if all(part.source is source for part in parts) else None,
         )
+
+
+_PER_FACE = ("codes", "features", "rgb", "encoder_pixels", "pixels", "anchor", "kept")
+
+
+def _mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """`function` applied to every tensor in a record, mapping or tuple."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {f.name: _mapped(function, getattr(value, f.name)) for f in fields(value)}
+        return replace(value, **parts)
+    if isinstance(value, Mapping):
+        return {key: _mapped(function, item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_mapped(function, item) for item in value)
+    return value
+
+
+def _joined(values: list[Any]) -> Any:
+    """Values of the same kind as one, their tensors joined; None if one is None."""
+    first = values[0]
+    if any(value is None for value in values):
+        return None
+    if isinstance(first, Tensor):
+        return torch.cat(values)
+    if isinstance(first, Codes):
+        return Codes.cat(values)
+    if is_dataclass(first) and not isinstance(first, type):
+        names = [field.name for field in fields(first)]
+        return replace(
+            first, **{n: _joined([getattr(value, n) for value in values]) for n in names}
+        )
+    if isinstance(first, Mapping):
+        return {key: _joined([value[key] for value in values]) for key in first}
+    if isinstance(first, tuple):
+        return tuple(_joined(list(items)) for items in zip(*values, strict=True))
+    return first
 
 
 def _without_neighbours(tensor: Tensor) -> Tensor:

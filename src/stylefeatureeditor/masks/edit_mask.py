@@ -23,11 +23,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from stylefeatureeditor.editing.delta import check_region
 from stylefeatureeditor.errors import MaskError
 from stylefeatureeditor.masks.face_frame import five_points, into_crop
 from stylefeatureeditor.masks.released import find_face_parser
 from stylefeatureeditor.photo.face_mask import face_mask, mask_to_crop, read_mask
-from stylefeatureeditor.pipeline import check_region
 
 if TYPE_CHECKING:
     from stylefeatureeditor.records import AlignedFace

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,7 @@ def convert_method(
         directions: the same.
         half: the same.
     """
-    from stylefeatureeditor.methods.folder import MethodConfig, MethodModel, save_method
+    from stylefeatureeditor.methods.folder import save_method
     from stylefeatureeditor.methods.methods import find_kind
 
     kind = find_kind(word)
@@ -114,12 +115,10 @@ def convert_method(
             f"{', '.join(kind.files)}; got {len(files)}"
         )
     header = _header(dict(zip(kind.files, files, strict=True)))
-    network: Any = kind.load(*files)
-    generator = network.config.generator
-    fitting = fitting_catalog(catalog, generator)
-    config = MethodConfig(method=word, name=name, catalog=fitting, generator=generator)
-    save = partial(save_method, MethodModel(network, config), header=header)
-    _save(save, folder, directions, half=half)
+    method: Any = kind.load(*files)
+    fitting = fitting_catalog(catalog, method.config.generator)
+    method.config = replace(method.config, method=word, name=name, catalog=fitting)
+    _save(partial(save_method, method, header=header), folder, directions, half=half)
 
 
 def convert_parts(

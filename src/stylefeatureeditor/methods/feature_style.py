@@ -18,24 +18,18 @@ Shapes: B batch, N styles, C and S_F channels and side of F (512 x 16 x 16).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from stylefeatureeditor.backbones.iresnet import IResNetConfig
-from stylefeatureeditor.editing.direction import combine
-from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.inversion.feature_style_encoder import (
     FeatureStyleEncoder,
     FeatureStyleEncoderConfig,
 )
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import halve
 from stylefeatureeditor.records import Codes
-
-if TYPE_CHECKING:
-    from stylefeatureeditor.generator.stylegan2 import PartialImage
-    from stylefeatureeditor.methods.inversion import Edits
 
 
 def _encoder_config() -> FeatureStyleEncoderConfig:
@@ -43,30 +37,12 @@ def _encoder_config() -> FeatureStyleEncoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureStyleConfig:
+class FeatureStyleConfig(MethodConfig):
     """Parts of the method; the defaults are the published face model."""
 
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     encoder: FeatureStyleEncoderConfig = field(default_factory=_encoder_config)
     size: int = 256  # side of the photo as E sees it
     layer: int = 5  # the layer output that F replaces
-
-
-@dataclass(frozen=True)
-class FeatureStyleInversion:
-    """A photo as codes and features.
-
-    Attributes:
-        codes: w, latent_avg included.
-        features: F, (B, C, S_F, S_F).
-        start: G's pass of w up to F's layer: F_w, and the image so far.
-        reconstruction: X^, (B, 3, size, size), unclipped.
-    """
-
-    codes: Codes
-    features: Tensor
-    start: PartialImage
-    reconstruction: Tensor
 
 
 class CoarseFeatureStyleEncoder(FeatureStyleEncoder):
@@ -78,29 +54,26 @@ class CoarseFeatureStyleEncoder(FeatureStyleEncoder):
         self.content[4] = nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False)
 
 
-class FeatureStyle(nn.Module):
+class FeatureStyle(Method):
     """Feature-Style for faces."""
 
+    config: FeatureStyleConfig
+
     def __init__(self, config: FeatureStyleConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.generator = Generator(config.generator)
+        super().__init__(config)
         self.encoder = CoarseFeatureStyleEncoder(config.encoder)
 
-    @torch.no_grad()
-    def invert(self, photos: Tensor) -> FeatureStyleInversion:
+    def encode(self, photos: Tensor) -> Inversion:
         """(B, 3, S, S) in [-1, 1], S a power of two times the encoder's side."""
         offsets, features = self.encoder(halve(photos, self.config.size))
         codes = Codes(self.generator.latent_avg + offsets)
         layer = self.config.layer
         start = self.generator.run_to(codes, layer)
         pixels = self.generator.synthesize_from(features, codes, layer, start.rgb)
-        return FeatureStyleInversion(codes, features, start, pixels)
+        return Inversion(codes, pixels=pixels, kept=(features, start.features))
 
-    @torch.no_grad()
-    def edit(self, inversion: FeatureStyleInversion, edits: Edits) -> Tensor:
-        """Return the edited photos, (B, 3, size, size)."""
-        codes = combine(inversion.codes, edits)
+    def draw(self, codes: Codes, kept: tuple[Tensor, Tensor]) -> Tensor:
+        """Return X'; kept are F and F_w."""
         moved = self.generator.run_to(codes, self.config.layer)
-        features = inversion.features + moved.features - inversion.start.features
+        features = kept[0] + moved.features - kept[1]
         return self.generator.synthesize_from(features, codes, self.config.layer, moved.rgb)

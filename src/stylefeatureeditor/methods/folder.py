@@ -9,19 +9,23 @@ A load is strict: a missing or additional tensor is an error, so no weight is ev
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
-from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.files import member, together
-from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
+from stylefeatureeditor.methods.method import MethodConfig
 from stylefeatureeditor.methods.methods import KINDS, find_kind
-from stylefeatureeditor.model import Framing
+from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.runtimes.quick import quicken
-from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, FORMAT, assign_state, load_config
+from stylefeatureeditor.weights.checkpoint import (
+    CONFIG_FILE,
+    FORMAT,
+    assign_state,
+    load_config,
+    save_model,
+)
 from stylefeatureeditor.weights.configs import from_plain, to_plain
 from stylefeatureeditor.weights.local_models import find_model, local_models
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
@@ -30,47 +34,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from stylefeatureeditor.generator.stylegan2 import Generator
+    from stylefeatureeditor.methods.method import Method
     from stylefeatureeditor.model import ModelConfig
 
 NETWORK_FILE = "network.safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodConfig:
-    """What an editor asks of a model, whatever its networks; as the fields of `ModelConfig`."""
-
-    method: str
-    name: str = "model"
-    catalog: str | None = None
-    framing: Framing = field(default_factory=Framing)
-    blend: Literal["feather", "residual", "none"] = "feather"
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-
-
-class MethodModel(nn.Module):
-    """The networks of one method, and how its crops sit in photos.
-
-    Args:
-        network: has a `generator`; its config has one too.
-        config: of the same generator.
-    """
-
-    source_fingerprint = None  # see `Model`
-
-    def __init__(self, network: nn.Module, config: MethodConfig) -> None:
-        super().__init__()
-        self.network, self.config = network, config
-        self.eval()
-
-    @property
-    def generator(self) -> Generator:
-        """G."""
-        return self.network.generator  # type: ignore[return-value]
+COMMON = ("method", "name", "catalog", "framing", "blend")  # beside the sizes of the networks
 
 
 def save_method(
-    model: MethodModel,
+    method: Method,
     folder: Path,
     *,
     header: Mapping[str, str] | None = None,
@@ -79,24 +51,28 @@ def save_method(
     """Write a method's folder as a whole: if it fails or is killed, an older one stays as it was.
 
     Args:
-        model: the networks.
+        method: ours, or one with networks of its own.
         folder: made if it is not there.
         header: provenance kept beside the weights.
         float_dtype: dtype of the weights on disk; None keeps them.
 
     Raises:
+        ConfigError: the method works on another's networks.
         WeightsError: the folder cannot be written.
     """
-    about = to_plain(model.config)
-    del about["generator"]  # it stands among the networks
-    content = {"format": FORMAT, **about, "network": to_plain(model.network.config)}
+    if isinstance(method, Sfe):
+        return save_model(method.model, folder, header=header, float_dtype=float_dtype)
+    if not isinstance(method.config, MethodConfig) or not method.config.method:
+        raise ConfigError(f"{method.name} has no weights of its own: save its model")
+    network = to_plain(method.config)
+    content = {"format": FORMAT, **{key: network.pop(key) for key in COMMON}, "network": network}
     try:
         with together(folder) as stage:
-            state = model.network.state_dict()
-            save_tensors(stage / NETWORK_FILE, state, header or {}, float_dtype)
+            save_tensors(stage / NETWORK_FILE, method.state_dict(), header or {}, float_dtype)
             write_json(stage / CONFIG_FILE, content)
     except OSError as error:
         raise WeightsError(f"{folder} cannot be made or written: {error.strerror}") from error
+    return None
 
 
 def method_of(folder: Path) -> str | None:
@@ -114,30 +90,46 @@ def load_any_config(folder: Path) -> ModelConfig | MethodConfig:
     Raises:
         WeightsError: the folder holds no model, or one of another format.
     """
-    if not member(folder, CONFIG_FILE).is_file() or method_of(folder) is None:
+    file = member(folder, CONFIG_FILE)
+    if not file.is_file() or method_of(folder) is None:
         return load_config(folder)
-    return _read(folder)[0]
+    where, content = str(file), read_json(file)
+    if content.pop("format", None) != FORMAT:
+        raise WeightsError(f"{where}: expected format {FORMAT}")
+    word, network = content["method"], content.pop("network", None)
+    if word not in KINDS:
+        raise WeightsError(f"{where}: there is no method {word!r}; there are {', '.join(KINDS)}")
+    if not isinstance(network, dict):
+        raise WeightsError(f"{where}: network must be an object, got {type(network).__name__}")
+    return from_plain(KINDS[word].config, {**content, **network}, where)
 
 
-def network_of(folder: Path) -> nn.Module:
-    """Return the network of a method's folder without its weights."""
-    config, networks = _read(folder)
-    return find_kind(config.method).network(networks)
+def network_of(folder: Path) -> Method:
+    """Return the method of a folder without its weights.
+
+    Raises:
+        WeightsError: as `load_any_config`; or the folder is our own model's.
+    """
+    config = load_any_config(folder)
+    if not isinstance(config, MethodConfig):
+        raise WeightsError(f"{folder} holds StyleFeatureEditor itself, not a compared method")
+    kind = KINDS[config.method]
+    with torch.device("meta"):
+        method = kind.network(config).eval()
+    method.name = kind.title
+    return method
 
 
-def load_method(folder: Path) -> MethodModel:
-    """Read a method's folder, in float32 on the CPU.
+def load_method(folder: Path) -> Method:
+    """Read the folder of a compared method, in float32 on the CPU.
 
     Raises:
         WeightsError: a file is missing or damaged, or its tensors do not fit the config.
     """
-    config, _ = _read(folder)
-    with torch.device("meta"):
-        network = network_of(folder)
-    file = member(folder, NETWORK_FILE)
+    method, file = network_of(folder), member(folder, NETWORK_FILE)
     tensors, _ = load_tensors(file)
-    assign_state(network, tensors, str(file))
-    return MethodModel(quicken(network), config)
+    assign_state(method, tensors, str(file))
+    return quicken(method)
 
 
 def local_methods() -> dict[str, str]:
@@ -169,17 +161,3 @@ def find_method(word: str) -> Path:
         f"no model of the method {word} is on this machine: {fetch}`sfe models convert --method "
         f"{word}` converts files you have, and --model takes their folder"
     )
-
-
-def _read(folder: Path) -> tuple[MethodConfig, Any]:
-    """The config of a method's folder, and that of its networks."""
-    file = member(folder, CONFIG_FILE)
-    where, content = str(file), read_json(file)
-    if content.pop("format", None) != FORMAT:
-        raise WeightsError(f"{where}: expected format {FORMAT}")
-    word, networks = content.get("method"), content.pop("network", None)
-    if word not in KINDS:
-        raise WeightsError(f"{where}: there is no method {word!r}; there are {', '.join(KINDS)}")
-    network = from_plain(KINDS[word].config, networks, where)
-    plain = {**content, "generator": to_plain(network.generator)}
-    return from_plain(MethodConfig, plain, where), network

@@ -29,26 +29,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.ir_se50 import IRBlock
-from stylefeatureeditor.editing.direction import combine
 from stylefeatureeditor.editing.e4e import E4e, E4eConfig
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.generator.layers import activate, normal
-from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import sample, shrink
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
     from stylefeatureeditor.generator.stylegan2 import PartialImage
-    from stylefeatureeditor.methods.inversion import Edits
 
 BLOCKS = 3  # residual blocks of a stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class HfgiConfig:
+class HfgiConfig(MethodConfig):
     """Parts of HFGI; the defaults are the published face model."""
 
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     encoder: E4eConfig = field(default_factory=E4eConfig)
     layer: int = 8  # the layer output that is scaled and shifted
     aligner_channels: tuple[int, ...] = (16, 32, 48, 64)  # of A, at S, S/2, S/4, S/8
@@ -60,21 +58,6 @@ class HfgiConfig:
             raise ConfigError(
                 f"the residue network must end at the {side} cells of layer {self.layer}: {self}"
             )
-
-
-@dataclass(frozen=True)
-class HfgiInversion:
-    """A photo as codes and what they miss.
-
-    Attributes:
-        codes: w, latent_avg included.
-        residual: r, (B, 3, S, S).
-        reconstruction: X^, (B, 3, size, size), unclipped.
-    """
-
-    codes: Codes
-    residual: Tensor
-    reconstruction: Tensor
 
 
 class Aligner(nn.Module):
@@ -152,20 +135,19 @@ class Residue(nn.Module):
         return self.scale(x), self.shift(x)
 
 
-class Hfgi(nn.Module):
+class Hfgi(Method):
     """HFGI for faces."""
 
+    config: HfgiConfig
+
     def __init__(self, config: HfgiConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.generator = Generator(config.generator)
+        super().__init__(config)
         self.encoder = E4e(config.encoder)
         self.aligner = Aligner(config.aligner_channels)
         channels, _ = config.generator.layer_shape(config.layer)
         self.residue = Residue(config.residue_channels, channels)
 
-    @torch.no_grad()
-    def invert(self, photos: Tensor) -> HfgiInversion:
+    def encode(self, photos: Tensor) -> Inversion:
         """(B, 3, S, S) in [-1, 1] -> codes, distortion, and the picture of both."""
         photos = shrink(photos, self.config.encoder.size)
         codes = Codes(self.generator.latent_avg + self.encoder(photos))
@@ -173,14 +155,12 @@ class Hfgi(nn.Module):
         picture = self._draft(codes, start)
         residual = photos - picture
         pixels = self._draw(codes, start, residual, picture)
-        return HfgiInversion(codes, residual, pixels)
+        return Inversion(codes, pixels=pixels, kept=residual)
 
-    @torch.no_grad()
-    def edit(self, inversion: HfgiInversion, edits: Edits) -> Tensor:
-        """Return the edited photos, (B, 3, size, size)."""
-        codes = combine(inversion.codes, edits)
+    def draw(self, codes: Codes, kept: Tensor) -> Tensor:
+        """Return X'; kept is r, (B, 3, S, S)."""
         start = self.generator.run_to(codes, self.config.layer)
-        return self._draw(codes, start, inversion.residual, self._draft(codes, start))
+        return self._draw(codes, start, kept, self._draft(codes, start))
 
     def conditions(self, residual: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
         """Return scale and shift of F for a distortion and the picture that it must fit."""

@@ -21,31 +21,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import log2
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.editing.direction import combine
 from stylefeatureeditor.editing.e4e import E4eConfig, FeaturePyramid
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.generator.layers import normal
-from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import sample
 from stylefeatureeditor.methods.reweighted import draw_each
 from stylefeatureeditor.methods.single_style import SingleStyleConfig, SingleStyleEncoder
 from stylefeatureeditor.records import Codes
 
-if TYPE_CHECKING:
-    from stylefeatureeditor.methods.inversion import Edits
-
 
 @dataclass(frozen=True, kw_only=True)
-class HyperInverterConfig:
+class HyperInverterConfig(MethodConfig):
     """Parts of HyperInverter; the defaults are the published face model of the paper."""
 
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     encoder: SingleStyleConfig = field(default_factory=SingleStyleConfig)
     pyramid: E4eConfig = field(default_factory=E4eConfig)
     latent: int = 256  # V
@@ -61,21 +56,6 @@ class HyperInverterConfig:
     def cells(self) -> int:
         """Side of the maps that L gives: half that of its coarse level."""
         return self.pyramid.size // 32
-
-
-@dataclass(frozen=True)
-class HyperInverterInversion:
-    """A photo as codes and changes of the generator's weights.
-
-    Attributes:
-        codes: w, the same vector for every style, latent_avg included.
-        deltas: name of a weight of G -> what to add to it, (B, C_out, C_in, K, K).
-        reconstruction: X^, (B, 3, size, size), unclipped.
-    """
-
-    codes: Codes
-    deltas: dict[str, Tensor]
-    reconstruction: Tensor
 
 
 class LayerCodes(FeaturePyramid):
@@ -146,13 +126,13 @@ class WeightRegressor(nn.Module):
         return kernel.reshape(len(x), out_channels, in_channels, side, side)
 
 
-class HyperInverter(nn.Module):
+class HyperInverter(Method):
     """HyperInverter for faces."""
 
+    config: HyperInverterConfig
+
     def __init__(self, config: HyperInverterConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.generator = Generator(config.generator)
+        super().__init__(config)
         self.encoder = SingleStyleEncoder(config.encoder)
         self.layer_codes = LayerCodes(config.pyramid)
         layout = config.generator.style_layout()
@@ -164,7 +144,7 @@ class HyperInverter(nn.Module):
         self.to_rgb = nn.ModuleList(WeightRegressor((3, width, 1), config) for width in layout.rgb)
 
     @torch.no_grad()
-    def encode(self, photos: Tensor) -> Codes:
+    def to_w(self, photos: Tensor) -> Codes:
         """(B, 3, 256, 256) in [-1, 1] -> w."""
         row = self.generator.latent_avg + self.encoder(photos)
         return Codes(row[:, None].repeat(1, self.config.generator.num_styles, 1))
@@ -187,25 +167,19 @@ class HyperInverter(nn.Module):
             found[f"to_rgb.{index}.conv.weight"] = regressor(*pairs[2 * index + 1])
         return found
 
-    @torch.no_grad()
-    def invert(self, photos: Tensor) -> HyperInverterInversion:
-        """(B, 3, S, S) in [-1, 1] -> codes, weights, and the picture of both."""
+    def encode(self, photos: Tensor) -> Inversion:
+        """(B, 3, S, S) in [-1, 1] -> codes and weights."""
         side = self.config.pyramid.size
         photos = sample(photos, side)
-        codes = self.encode(photos)
+        codes = self.to_w(photos)
         deltas = self.deltas(photos, sample(self.generator.synthesize(codes), side))
-        return HyperInverterInversion(codes, deltas, self._draw(codes, deltas))
+        return Inversion(codes, kept=deltas)
 
-    @torch.no_grad()
-    def edit(self, inversion: HyperInverterInversion, edits: Edits) -> Tensor:
-        """Return the edited photos, (B, 3, size, size)."""
-        return self._draw(combine(inversion.codes, edits), inversion.deltas)
+    def draw(self, codes: Codes, kept: dict[str, Tensor]) -> Tensor:
+        """Return X'; kept is name of a weight of G -> what to add, (B, C_out, C_in, K, K)."""
 
-    def _draw(self, codes: Codes, deltas: dict[str, Tensor]) -> Tensor:
-        def weights(photo: int) -> dict[str, Tensor]:
-            return {
-                name: self.generator.get_parameter(name) + delta[photo]
-                for name, delta in deltas.items()
-            }
+        def weights(row: int) -> dict[str, Tensor]:
+            own = self.generator.get_parameter
+            return {name: own(name) + delta[row] for name, delta in kept.items()}
 
-        return draw_each(self.generator, codes, len(next(iter(deltas.values()))), weights)
+        return draw_each(self.generator, codes, weights)

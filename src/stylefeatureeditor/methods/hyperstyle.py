@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.shortcut import Conv1x1
-from stylefeatureeditor.editing.direction import combine
 from stylefeatureeditor.errors import ConfigError, check_shape
 from stylefeatureeditor.generator.layers import EqualizedLinear
-from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import pool, shrink
 from stylefeatureeditor.methods.reweighted import draw_each
 from stylefeatureeditor.methods.single_style import SingleStyleConfig, SingleStyleEncoder
@@ -41,14 +41,11 @@ from stylefeatureeditor.records import Codes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stylefeatureeditor.methods.inversion import Edits
-
 
 @dataclass(frozen=True, kw_only=True)
-class HyperStyleConfig:
+class HyperStyleConfig(MethodConfig):
     """Parts of HyperStyle; the defaults are the published face model."""
 
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     encoder: SingleStyleConfig = field(default_factory=SingleStyleConfig)
     size: int = 256  # side of the pictures that H sees
     channels: tuple[int, ...] = (64, 128, 256, 512)  # of H's ResNet; the stem has the first
@@ -63,21 +60,6 @@ class HyperStyleConfig:
             raise ConfigError(f"iterations must be at least 1, got {self.iterations}")
         if self.size < 64 or self.size & (self.size - 1):
             raise ConfigError(f"size must be a power of two of at least 64, got {self.size}")
-
-
-@dataclass(frozen=True)
-class HyperStyleInversion:
-    """A photo as codes and relative changes of the generator's weights.
-
-    Attributes:
-        codes: w, the same vector for every style, latent_avg included.
-        deltas: for each layer, (B, C_out, C_in, 3, 3) or (B, C_out, C_in, 1, 1).
-        reconstruction: Y_t, (B, 3, size, size), unclipped.
-    """
-
-    codes: Codes
-    deltas: tuple[Tensor, ...]
-    reconstruction: Tensor
 
 
 class BasicBlock(nn.Module):
@@ -215,53 +197,51 @@ class HyperNetwork(nn.Module):
         return tuple(found)
 
 
-class HyperStyle(nn.Module):
+class HyperStyle(Method):
     """HyperStyle for faces."""
 
+    config: HyperStyleConfig
+
     def __init__(self, config: HyperStyleConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.generator = Generator(config.generator)
+        super().__init__(config)
         self.encoder = SingleStyleEncoder(config.encoder)
         self.hypernetwork = HyperNetwork(config)
 
     @torch.no_grad()
-    def encode(self, photos: Tensor) -> Codes:
+    def to_w(self, photos: Tensor) -> Codes:
         """(B, 3, 256, 256) in [-1, 1] -> w."""
         row = self.generator.latent_avg + self.encoder(photos)
         return Codes(row[:, None].repeat(1, self.config.generator.num_styles, 1))
 
     @torch.no_grad()
-    def refine(self, photos: Tensor) -> Iterator[HyperStyleInversion]:
+    def refine(self, photos: Tensor) -> Iterator[Inversion]:
         """Yield the attempts t = 1, 2, ... at photos (B, 3, S, S) in [-1, 1]."""
         photos = shrink(photos, self.config.size)
-        codes = self.encode(photos)
+        codes = self.to_w(photos)
         pixels, deltas = self.generator.synthesize(codes), None
         for _ in range(self.config.iterations):
             steps = self.hypernetwork(photos, pool(pixels, self.config.size))
             deltas = steps if deltas is None else tuple(map(torch.add, deltas, steps))
             del steps  # the size of the generator, for each photo
-            pixels = self._draw(codes, deltas)
-            yield HyperStyleInversion(codes, deltas, pixels)
+            pixels = self.draw(codes, deltas)
+            yield Inversion(codes, model=self.fingerprint, pixels=pixels, kept=deltas)
 
-    def invert(self, photos: Tensor) -> HyperStyleInversion:
+    def encode(self, photos: Tensor) -> Inversion:
         """(B, 3, S, S) in [-1, 1] -> the last attempt."""
         for attempt in self.refine(photos):
             last = attempt
         return last
 
     @torch.no_grad()
-    def edit(self, inversion: HyperStyleInversion, edits: Edits) -> Tensor:
-        """Return the edited photos, (B, 3, size, size)."""
-        return self._draw(combine(inversion.codes, edits), inversion.deltas)
+    def draw(self, codes: Codes, kept: tuple[Tensor, ...]) -> Tensor:
+        """Return X'; kept is for each layer (B, C_out, C_in, 3, 3) or (B, C_out, C_in, 1, 1)."""
 
-    def _draw(self, codes: Codes, deltas: tuple[Tensor, ...]) -> Tensor:
-        def weights(photo: int) -> dict[str, Tensor]:
-            names = [f"layers.{index}.conv.weight" for index in range(len(deltas))]
+        def weights(row: int) -> dict[str, Tensor]:
+            names = [f"layers.{index}.conv.weight" for index in range(len(kept))]
             own = (self.generator.get_parameter(name) for name in names)
             return {
-                name: torch.addcmul(weight, weight, delta[photo])
-                for name, weight, delta in zip(names, own, deltas, strict=True)
+                name: torch.addcmul(weight, weight, delta[row])
+                for name, weight, delta in zip(names, own, kept, strict=True)
             }
 
-        return draw_each(self.generator, codes, len(deltas[0]), weights)
+        return draw_each(self.generator, codes, weights)

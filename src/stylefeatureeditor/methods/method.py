@@ -1,128 +1,242 @@
-"""The protocol of a method: what a row of a table has to do, ours and the compared ones alike.
+"""The protocol of a method: what an editor and a table ask, of ours and of the compared ones alike.
 
-    state = method.invert(photos)                      # state.reconstruction is X^
-    pixels = method.edit(state, direction, strength)   # X'
+    inversion = method.invert(photos)
+    pixels    = method.reconstruct(inversion)              # X^
+    pixels    = method.edit(inversion, edits, region)      # X'
 
-Whatever keeps to it is measured by `evaluation/`, drawn beside others by `sfe compare`, and edits
-whole photos through `MethodEditor`. `docs/examples/new_method.py` adds one.
+A method of your own has two functions: `encode` says what it knows of photos, `draw` redraws them
+from moved codes. Whatever keeps to this is measured by `evaluation/`, drawn beside others by
+`sfe compare`, and edits whole photos through `Editor`. `docs/examples/new_method.py` adds one.
 
-Shapes: B photos of side `size`, (B, 3, size, size) in [-1, 1].
+Shapes: B photos of side `size`, (B, 3, size, size) in [-1, 1]; R rows of an edit (B, or more when
+one face is edited with several strengths).
 """
 
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
-from stylefeatureeditor.editing.direction import EditDirection
-from stylefeatureeditor.records import CodeShift
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stylefeatureeditor.editing.delta import check_region, resize
+from stylefeatureeditor.editing.direction import EditDirection, Strength, combine
+from stylefeatureeditor.errors import DirectionError, PhotoError, ShapeError
+from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+from stylefeatureeditor.model import Framing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
 
-    from torch import Tensor
-
-    from stylefeatureeditor.editing.direction import Strength
-    from stylefeatureeditor.generator.stylegan2 import Generator
-    from stylefeatureeditor.methods.inversion import Edits
+    from stylefeatureeditor.inversion.record import Inversion
+    from stylefeatureeditor.model import ModelConfig
     from stylefeatureeditor.records import Codes
 
+Edits = Mapping[EditDirection, Strength]
 
-class State(Protocol):
-    """What a method knows of photos once it has inverted them."""
-
-    @property
-    def reconstruction(self) -> Tensor:
-        """X^, (B, 3, size, size), nominally in [-1, 1], not rounded."""
+ROWS_AT_ONCE = 8  # drawn together on a GPU, so that memory does not grow with the batch
 
 
-S = TypeVar("S", bound=State)
+@dataclass(frozen=True, kw_only=True)
+class MethodConfig:
+    """What an editor asks of any method, named as in `ModelConfig`; a method adds its own sizes."""
+
+    method: str = field(default="", repr=False)  # its word
+    name: str = field(default="model", repr=False)
+    catalog: str | None = field(default=None, repr=False)
+    framing: Framing = field(default_factory=Framing, repr=False)
+    blend: Literal["feather", "residual", "none"] = field(default="feather", repr=False)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
 
-class Method(ABC, Generic[S]):
+class Method(nn.Module):
     """One way to invert photos and to edit what came of it.
 
-    Attributes:
-        name: row of the table.
-        size: side of the photos it takes.
-        identity: changes with the weights and settings; results of another identity are another
-            method's.
-    """
-
-    name: str
-    size: int
-    identity: str
-
-    @abstractmethod
-    def invert(self, photos: Tensor) -> S:
-        """Invert and redraw photos, (B, 3, size, size) in [-1, 1]."""
-
-    @abstractmethod
-    def edit(self, state: S, direction: EditDirection, strength: float) -> Tensor:
-        """Return the photos of `state` edited, (B, 3, size, size)."""
-
-
-@dataclass(frozen=True, eq=False)
-class SeveralEdits(EditDirection):
-    """Several directions with their strengths as one, so that a method edits with all at once.
+    Args:
+        config: sizes, and how crops sit in photos.
+        generator: G; None makes one of the config's size.
+        name: row of a table.
 
     Attributes:
-        edits: direction -> strength at strength 1 of the whole.
+        folder: the model folder it came from, which has its directions; None for other origins.
     """
 
-    edits: Mapping[EditDirection, Strength]
+    config: MethodConfig | ModelConfig
+    generator: Generator
+    folder: Path | None = None
+
+    def __init__(
+        self,
+        config: MethodConfig | ModelConfig,
+        generator: Generator | None = None,
+        name: str = "method",
+    ) -> None:
+        super().__init__()
+        self.config, self.name = config, name
+        self.generator = Generator(config.generator) if generator is None else generator
 
     @property
-    def name(self) -> str:  # type: ignore[override]
-        """All names, joined."""
-        return " + ".join(direction.name for direction in self.edits)
+    def size(self) -> int:
+        """Side of the photos it takes, in pixels."""
+        return self.generator.config.size
 
-    def shift(self, codes: Codes, strength: Strength) -> CodeShift:
-        """Return the sum of the shifts, each by `strength` times its own."""
-        total = CodeShift()
-        for direction, own in self.edits.items():
-            total = total + direction.shift(codes, own * strength)
-        return total
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.generator.latent_avg.device
+
+    @cached_property
+    def identity(self) -> str:
+        """Changes with weights and settings; results of another identity are another method's."""
+        return f"{type(self).__name__} {digest(self)}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of the identity; every inversion says which method made it."""
+        return hashlib.sha256(self.identity.encode()).hexdigest()[:16]
+
+    def encode(self, photos: Tensor) -> Inversion:
+        """Return what is known of photos on the networks' device, (B, 3, size, size) in [-1, 1].
+
+        `pixels` may stay None: `draw` then gives them when they are asked for.
+        """
+        raise NotImplementedError
+
+    def draw(self, codes: Codes, kept: Any) -> Tensor:
+        """Return the picture of codes, moved or not, (B, 3, size, size); by itself G(w).
+
+        Args:
+            codes: B rows.
+            kept: `Inversion.kept` of the same faces.
+        """
+        del kept
+        return self.generator.synthesize(codes)
+
+    @torch.no_grad()
+    def invert(self, photos: Tensor) -> Inversion:
+        """Return what the method knows of aligned photos, (B, 3, size, size) in [-1, 1].
+
+        Raises:
+            ShapeError: another shape.
+            PhotoError: the tensor holds integers.
+        """
+        if not photos.is_floating_point():
+            raise PhotoError(f"aligned photos must be floats in [-1, 1], got {photos.dtype}")
+        photos = photos.to(self.device, torch.float32)
+        inversion = self.encode(photos)
+        inversion.model = self.fingerprint
+        if inversion.encoder_pixels is None:
+            inversion.encoder_pixels = photos
+        return inversion
+
+    @torch.no_grad()
+    def reconstruct(self, inversion: Inversion) -> Tensor:
+        """Return X^, (B, 3, size, size), drawing it if it has not been drawn.
+
+        Raises:
+            ShapeError: the inversion was made by another method.
+        """
+        self.take(inversion)
+        if inversion.pixels is None:
+            inversion.pixels = self.draw(inversion.codes, inversion.kept)
+        return inversion.pixels
+
+    @torch.no_grad()
+    def edit(
+        self,
+        inversion: Inversion,
+        edits: Edits,
+        region: Tensor | None = None,
+        *,
+        size: int | None = None,
+        dtype: torch.dtype = torch.float32,  # noqa: ARG002
+    ) -> Tensor:
+        """Return X', (R, 3, size, size).
+
+        Only our own method has a Delta that a region can confine before the picture is drawn, and a
+        quick way to a small picture. The others choose between two finished pictures, edit and
+        reconstruction, draw in float32, and average down.
+
+        Args:
+            inversion: B faces.
+            edits: direction -> strength, one number or (R,); all act at once. With one face and
+                (R,) strengths, the face is edited R times.
+            region: (B or 1, 1, H, H), 1 = may change; None lets everything change.
+            size: side of the picture; a smaller one is coarse. None is the method's.
+            dtype: of H's convolutions; torch.bfloat16 is less exact (docs/LOG.md). Other
+                engines than torch keep their own.
+
+        Raises:
+            ConfigError: G has no layer of that side after F_k.
+            DirectionError: a direction does not fit the model, or two have other numbers of rows.
+            MaskError: the region has another shape.
+            ShapeError: the inversion was made by another method.
+        """
+        self.take(inversion)
+        if region is not None:
+            check_region(region, len(inversion))
+        if not edits:
+            after = self.reconstruct(inversion)
+        else:
+            rows, step = count_rows(edits, len(inversion)), self.rows_at_once
+            codes, drawn = combine(inversion.codes, edits), []
+            for start in range(0, rows, step):
+                moved = codes.rows(slice(start, start + step))
+                own = inversion.rows(start, start + step) if len(inversion) == rows else inversion
+                own = _repeated(own, len(moved)) if len(own) < len(moved) else own
+                drawn.append(self.draw(moved, own.kept))
+            after = torch.cat(drawn)
+        if region is not None:
+            before = self.reconstruct(inversion)
+            after = before + resize(region.to(after), after.shape[-1]) * (after - before)
+        return after if size is None else functional.interpolate(after, (size, size), mode="area")
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows are drawn together; on a CPU one by one is no slower."""
+        return 1 if self.device.type == "cpu" else ROWS_AT_ONCE
+
+    def find_anchor(self, inversion: Inversion) -> None:
+        """Let the inversion know what its first edit would find; most methods find nothing."""
+        self.take(inversion)
+
+    def take(self, inversion: Inversion) -> None:
+        """Bring an inversion to where the networks are.
+
+        Raises:
+            ShapeError: another method made it; its codes would mean nothing.
+        """
+        if inversion.model != self.fingerprint:
+            raise ShapeError(
+                "this inversion was made by another model; invert the photo again with this one"
+            )
+        if inversion.codes.wplus.device != self.device:
+            inversion.move(self.device)
 
 
-class Network(Protocol):
-    """What the classes of this room have in common; any code space that `combine` can shift."""
+def count_rows(edits: Edits, faces: int) -> int:
+    """Return R, the rows of an edit of `faces` faces.
 
-    generator: Generator
-    config: Any
-
-    def invert(self, photos: Tensor) -> Any:
-        """(B, 3, S, S) in [-1, 1] -> a `State`."""
-
-    def edit(self, inversion: Any, edits: Edits) -> Tensor:
-        """Return the edited photos, (B, 3, size, size)."""
-
-
-class ComparedMethod(Method[Any]):
-    """A network of this room as a row of the table.
-
-    All of them shift w, so all take directions of W, W+ and StyleSpace of their generator; another
-    generator's raise a DirectionError or ShapeError.
-
-    Args:
-        network: on its device.
-        name: row of the table.
+    Raises:
+        DirectionError: strengths of several numbers are not equally many.
     """
+    rows = {len(s) for s in edits.values() if isinstance(s, Tensor) and s.ndim}
+    if len(rows - {1}) > 1:
+        raise DirectionError(
+            f"edits of one call need equally many strengths, got {sorted(rows)}; give each "
+            "direction one number, or all the same count"
+        )
+    return max(faces, *rows) if rows else faces
 
-    def __init__(self, network: Any, name: str) -> None:
-        self.network: Network = network
-        self.name, self.size = name, network.config.generator.size
-        self.identity = f"{type(network).__name__} {digest(network)}"
 
-    def invert(self, photos: Tensor) -> Any:
-        """Return what the network knows of the photos."""
-        return self.network.invert(photos.to(self.network.generator.latent_avg))
-
-    def edit(self, state: Any, direction: EditDirection, strength: float) -> Tensor:
-        """Return X', drawn by the network."""
-        return self.network.edit(state, {direction: strength})
+def _repeated(inversion: Inversion, rows: int) -> Inversion:
+    """One face as several rows, without memory of their own."""
+    return inversion.map(lambda tensor: tensor.expand(rows, *tensor.shape[1:]))
 
 
 def digest(network: Any) -> str:

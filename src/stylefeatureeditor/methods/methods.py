@@ -28,7 +28,7 @@ from stylefeatureeditor.weights import sources
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import nn
+    from stylefeatureeditor.methods.method import Method, MethodConfig
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class MethodKind:
 
     word: str
     title: str
-    network: Callable[[Any], nn.Module]
-    config: type[Any]
-    load: Callable[..., nn.Module]
+    network: Callable[[Any], Method]
+    config: type[MethodConfig]
+    load: Callable[..., Method]
     files: tuple[str, ...]
 
     @property

@@ -17,29 +17,24 @@ Shapes: B batch, C channels (512), S_M side of the maps (34).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.ir_se50 import IRBlock
-from stylefeatureeditor.editing.direction import combine
 from stylefeatureeditor.editing.e4e import E4eConfig, PyramidEncoder
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig, Padding
+from stylefeatureeditor.generator.stylegan2 import Padding
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import shrink
 from stylefeatureeditor.records import Codes
 
-if TYPE_CHECKING:
-    from stylefeatureeditor.methods.inversion import Edits
-
 
 @dataclass(frozen=True, kw_only=True)
-class PadInvConfig:
+class PadInvConfig(MethodConfig):
     """Parts of PadInv; the defaults are the face model of the paper."""
 
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     encoder: E4eConfig = field(default_factory=E4eConfig)
     layers: tuple[int, ...] = (0, 2, 4, 6)  # whose zeros are replaced
 
@@ -51,21 +46,6 @@ class PadInvConfig:
     def map_side(self) -> int:
         """S_M: the side of the last layer, and its ring."""
         return self.generator.side(max(self.layers)) + 2
-
-
-@dataclass(frozen=True)
-class PadInvInversion:
-    """A photo as codes and surroundings.
-
-    Attributes:
-        codes: w, latent_avg included.
-        padding: what the first layers of G see instead of their constant and zeros.
-        reconstruction: X^, (B, 3, size, size), unclipped.
-    """
-
-    codes: Codes
-    padding: Padding
-    reconstruction: Tensor
 
 
 class PaddingNetwork(nn.Module):
@@ -89,19 +69,18 @@ class PaddingNetwork(nn.Module):
         return [shared, *(conv(shared) for conv in self.modulate)]
 
 
-class PadInv(nn.Module):
+class PadInv(Method):
     """PadInv for faces."""
 
+    config: PadInvConfig
+
     def __init__(self, config: PadInvConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.generator = Generator(config.generator)
+        super().__init__(config)
         self.encoder = PyramidEncoder(config.encoder)
         self.padding = PaddingNetwork(config.encoder.trunk.channels[-1], config)
 
-    @torch.no_grad()
-    def invert(self, photos: Tensor) -> PadInvInversion:
-        """(B, 3, S, S) in [-1, 1] -> codes, surroundings, and the picture of both."""
+    def encode(self, photos: Tensor) -> Inversion:
+        """(B, 3, S, S) in [-1, 1] -> codes and surroundings."""
         levels = self.encoder.levels(shrink(photos, self.config.encoder.size))
         codes = Codes(self.generator.latent_avg + self.encoder.styles(levels))
         shared, *maps = self.padding(levels.middle)
@@ -110,17 +89,11 @@ class PadInv(nn.Module):
             layer: _centre(own, side)
             for layer, own, side in zip(self.config.layers, maps, sides, strict=True)
         }
-        padding = Padding(_centre(shared, 4), borders)
-        return PadInvInversion(codes, padding, self._draw(codes, padding))
+        return Inversion(codes, kept=Padding(_centre(shared, 4), borders))
 
-    @torch.no_grad()
-    def edit(self, inversion: PadInvInversion, edits: Edits) -> Tensor:
-        """Return the edited photos, (B, 3, size, size)."""
-        return self._draw(combine(inversion.codes, edits), inversion.padding)
-
-    def _draw(self, codes: Codes, padding: Padding) -> Tensor:
-        last = self.config.generator.num_layers
-        return self.generator.run_to(codes, last, padding).rgb
+    def draw(self, codes: Codes, kept: Padding) -> Tensor:
+        """Return X'; kept is what the first layers of G see."""
+        return self.generator.run_to(codes, self.config.generator.num_layers, kept).rgb
 
 
 def _centre(maps: Tensor, side: int) -> Tensor:

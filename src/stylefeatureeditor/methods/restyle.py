@@ -24,22 +24,19 @@ from torch import Tensor, nn
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
 from stylefeatureeditor.editing.e4e import StyleHead, added_to_first
 from stylefeatureeditor.errors import ConfigError, check_shape
-from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
-from stylefeatureeditor.methods.inversion import CodeInversion, edit_codes
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import pool, shrink
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stylefeatureeditor.methods.inversion import Edits
-
 
 @dataclass(frozen=True, kw_only=True)
-class ReStyleConfig:
+class ReStyleConfig(MethodConfig):
     """Parts of ReStyle; the defaults are the published face model of the pSp flavour."""
 
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     trunk: IRConfig = field(default_factory=IRConfig)
     size: int = 256  # S
     offsets_from_first: bool = False  # the e4e flavour: heads 1.. add to style 0
@@ -81,13 +78,13 @@ class ReStyleEncoder(nn.Module):
         return added_to_first(rows) if self.config.offsets_from_first else rows
 
 
-class ReStyle(nn.Module):
+class ReStyle(Method):
     """ReStyle for faces."""
 
+    config: ReStyleConfig
+
     def __init__(self, config: ReStyleConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.generator = Generator(config.generator)
+        super().__init__(config)
         self.encoder = ReStyleEncoder(config)
 
     @torch.no_grad()
@@ -97,22 +94,17 @@ class ReStyle(nn.Module):
         return pool(self.generator.synthesize(Codes(rows)), self.config.size)
 
     @torch.no_grad()
-    def refine(self, photos: Tensor) -> Iterator[CodeInversion]:
+    def refine(self, photos: Tensor) -> Iterator[Inversion]:
         """Yield the attempts t = 1, 2, ... at photos (B, 3, S, S) in [-1, 1]."""
         photos = shrink(photos, self.config.size)
         codes, attempt = self.generator.latent_avg, self.average_picture()
         for _ in range(self.config.iterations):
             codes = codes + self.encoder(photos, attempt)
             pixels = self.generator.synthesize(Codes(codes))
-            yield CodeInversion(Codes(codes), pixels)
+            yield Inversion(Codes(codes), model=self.fingerprint, pixels=pixels)
             attempt = pool(pixels, self.config.size)
 
-    def invert(self, photos: Tensor) -> CodeInversion:
+    def encode(self, photos: Tensor) -> Inversion:
         """(B, 3, S, S) in [-1, 1] -> the last attempt."""
         *_, last = self.refine(photos)
         return last
-
-    @torch.no_grad()
-    def edit(self, inversion: CodeInversion, edits: Edits) -> Tensor:
-        """Return the edited photos, (B, 3, size, size)."""
-        return edit_codes(self.generator, inversion.codes, edits)

@@ -29,21 +29,16 @@ def reweighted(generator: Generator, weights: Weights) -> Generator:
     return deepcopy(generator, shared)
 
 
-def draw_each(
-    generator: Generator, codes: Codes, photos: int, weights: Callable[[int], Weights]
-) -> Tensor:
-    """Draw every photo's codes with its own weights, (B, 3, size, size).
+def draw_each(generator: Generator, codes: Codes, weights: Callable[[int], Weights]) -> Tensor:
+    """Draw every row of codes with its own weights, (B, 3, size, size).
 
     Args:
         generator: G as it is for everyone.
-        codes: the same number of rows for each photo, one photo's after another's.
-        photos: how many.
-        weights: number of a photo -> its weights by name; one photo's exist at a time.
+        codes: B rows.
+        weights: number of a row -> its weights by name; one row's exist at a time.
     """
-    each = len(codes) // photos
-    assert each * photos == len(codes)
-    pixels = []
-    for photo in range(photos):
-        own = reweighted(generator, weights(photo))
-        pixels.append(own.synthesize(codes.rows(slice(photo * each, (photo + 1) * each))))
-    return torch.cat(pixels)
+    rows = range(len(codes))
+    drawn = (
+        reweighted(generator, weights(i)).synthesize(codes.rows(slice(i, i + 1))) for i in rows
+    )
+    return torch.cat(list(drawn))

@@ -16,40 +16,34 @@ Shapes: B batch, N styles, D style width.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from stylefeatureeditor.editing.e4e import E4eConfig, FeaturePyramid
 from stylefeatureeditor.generator.layers import normal
-from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
-from stylefeatureeditor.methods.inversion import CodeInversion, edit_codes
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import shrink
 from stylefeatureeditor.records import Codes
 
-if TYPE_CHECKING:
-    from stylefeatureeditor.methods.inversion import Edits
-
 
 @dataclass(frozen=True, kw_only=True)
-class StyleTransformerConfig:
+class StyleTransformerConfig(MethodConfig):
     """Parts of the method; the defaults are the published face model."""
 
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     pyramid: E4eConfig = field(default_factory=E4eConfig)
     heads: int = 4  # of attention
     hidden: int = 1024  # width between the two linear maps
 
 
-class StyleTransformer(nn.Module):
+class StyleTransformer(Method):
     """Style Transformer for faces; D is also the channel count of the pyramid."""
 
+    config: StyleTransformerConfig
+
     def __init__(self, config: StyleTransformerConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         width = config.generator.style_dim
-        self.generator = Generator(config.generator)
         self.pyramid = FeaturePyramid(config.pyramid)
         self.latents = nn.Parameter(normal(1, config.generator.num_styles, width))
         self.coarse, self.middle, self.fine = (
@@ -61,7 +55,7 @@ class StyleTransformer(nn.Module):
         """Return f(z), (1, N, D)."""
         return self.generator.mapping(self.latents[0])[None]
 
-    def encode(self, photos: Tensor) -> Tensor:
+    def offsets(self, photos: Tensor) -> Tensor:
         """(B, 3, 256, 256) in [-1, 1] -> the offset of w from latent_avg, (B, N, D)."""
         levels = self.pyramid.levels(photos)
         rows = self.queries().expand(len(photos), -1, -1)
@@ -69,17 +63,10 @@ class StyleTransformer(nn.Module):
         rows = self.middle(rows, _tokens(levels.middle))
         return self.fine(rows, _tokens(levels.fine))
 
-    @torch.no_grad()
-    def invert(self, photos: Tensor) -> CodeInversion:
-        """(B, 3, S, S) in [-1, 1] -> codes and their picture."""
-        offsets = self.encode(shrink(photos, self.config.pyramid.size))
-        codes = Codes(self.generator.latent_avg + offsets)
-        return CodeInversion(codes, self.generator.synthesize(codes))
-
-    @torch.no_grad()
-    def edit(self, inversion: CodeInversion, edits: Edits) -> Tensor:
-        """Return the edited photos, (B, 3, size, size)."""
-        return edit_codes(self.generator, inversion.codes, edits)
+    def encode(self, photos: Tensor) -> Inversion:
+        """(B, 3, S, S) in [-1, 1] -> codes."""
+        offsets = self.offsets(shrink(photos, self.config.pyramid.size))
+        return Inversion(Codes(self.generator.latent_avg + offsets))
 
 
 def _tokens(x: Tensor) -> Tensor:

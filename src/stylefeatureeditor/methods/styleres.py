@@ -25,39 +25,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.shortcut import Conv1x1
-from stylefeatureeditor.editing.direction import combine
 from stylefeatureeditor.editing.e4e import E4eConfig, PyramidEncoder, added_to_first
-from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import shrink
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
     from stylefeatureeditor.generator.stylegan2 import PartialImage
-    from stylefeatureeditor.methods.inversion import Edits
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleResConfig:
+class StyleResConfig(MethodConfig):
     """Parts of StyleRes; the defaults are the published face model."""
 
     generator: GeneratorConfig = field(default_factory=lambda: GeneratorConfig(clamp=256.0))
     encoder: E4eConfig = field(default_factory=E4eConfig)
     layer: int = 8  # the layer output that is corrected
-
-
-@dataclass(frozen=True)
-class StyleResInversion:
-    """A photo as codes and what they miss.
-
-    Attributes:
-        codes: w, latent_avg included.
-        extracted: e, (B, C, S_F, S_F).
-        reconstruction: X^, (B, 3, size, size), unclipped.
-    """
-
-    codes: Codes
-    extracted: Tensor
-    reconstruction: Tensor
 
 
 class ResidualBlock(nn.Module):
@@ -140,20 +125,19 @@ class Gate(nn.Module):
         return self.delta(x), self.gate(x).sigmoid()
 
 
-class StyleRes(nn.Module):
+class StyleRes(Method):
     """StyleRes for faces."""
 
+    config: StyleResConfig
+
     def __init__(self, config: StyleResConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.generator = Generator(config.generator)
+        super().__init__(config)
         self.encoder = PyramidEncoder(config.encoder)
         channels, _ = config.generator.layer_shape(config.layer)
         self.transform = Transform(config.encoder.trunk.channels[1], channels)
         self.gate = Gate(channels)
 
-    @torch.no_grad()
-    def invert(self, photos: Tensor) -> StyleResInversion:
+    def encode(self, photos: Tensor) -> Inversion:
         """(B, 3, S, S) in [-1, 1] -> codes, residual, and the picture of both."""
         photos = shrink(photos, self.config.encoder.size, "bicubic")
         levels = self.encoder.levels(photos)
@@ -161,14 +145,12 @@ class StyleRes(nn.Module):
         codes = Codes(self.generator.latent_avg + offsets)
         start = self.generator.run_to(codes, self.config.layer)
         extracted = self.transform(levels.shallow, start.features)
-        return StyleResInversion(codes, extracted, self._draw(codes, start, extracted))
+        pixels = self._draw(codes, start, extracted)
+        return Inversion(codes, pixels=pixels, kept=extracted)
 
-    @torch.no_grad()
-    def edit(self, inversion: StyleResInversion, edits: Edits) -> Tensor:
-        """Return the edited photos, (B, 3, size, size)."""
-        codes = combine(inversion.codes, edits)
-        start = self.generator.run_to(codes, self.config.layer)
-        return self._draw(codes, start, inversion.extracted)
+    def draw(self, codes: Codes, kept: Tensor) -> Tensor:
+        """Return X'; kept is e, (B, C, S_F, S_F)."""
+        return self._draw(codes, self.generator.run_to(codes, self.config.layer), kept)
 
     def _draw(self, codes: Codes, start: PartialImage, extracted: Tensor) -> Tensor:
         delta, gate = self.gate(start.features, extracted)

@@ -20,7 +20,7 @@ Shapes: B batch, C channels, S side, R pixels of the image, D width of a feature
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,13 @@ from torch.nn import functional
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
 from stylefeatureeditor.backbones.shortcut import Conv1x1
 from stylefeatureeditor.errors import ConfigError, ShapeError, check_shape
+from stylefeatureeditor.weights.checkpoint import assign_state
+from stylefeatureeditor.weights.released import lpips_state
+from stylefeatureeditor.weights.sources import SOURCES
+from stylefeatureeditor.weights.unpickle import read_torch
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Mean and spread of the pixels of ImageNet on [-1, 1], as LPIPS defines them.
 LPIPS_SHIFT = (-0.030, -0.088, -0.188)
@@ -112,6 +119,20 @@ class Lpips(Frozen):
                 length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
                 taken.append(x / (length + 1e-10))
         return taken
+
+
+def load_lpips(folder: Path, net: Literal["alex", "vgg"]) -> Lpips:
+    """Return LPIPS of the published files in a folder.
+
+    Raises:
+        WeightsError: a file is missing, damaged or of another layout.
+    """
+    trunk, lin = {"alex": ("alexnet", "lpips-alex-lin"), "vgg": ("vgg16", "lpips-vgg-lin")}[net]
+    paths = [folder / SOURCES[name].file_name for name in (trunk, lin)]
+    network = Lpips(net)
+    assign_state(network, lpips_state(*map(read_torch, paths)), str(paths[1]))
+    network.freeze()
+    return network
 
 
 def alexnet_trunk() -> tuple[nn.Sequential, tuple[int, ...]]:

@@ -76,12 +76,8 @@ class EditResult:
     def comparison(self) -> Image.Image:
         """Return before and after side by side: the whole photo, or the crop if there is none."""
         faces = self.inversion.faces
-        if not faces:
-            before = to_uint8(resize(self.inversion.encoder_pixels, self.pixels.shape[-1]))[0]
-        elif self.blend == "none":
-            before = to_uint8(faces[0].pixels)[0]
-        else:
-            before = faces[0].photo
+        is_crop = not faces or self.blend == "none"
+        before = self._crops_before[0] if is_crop else faces[0].photo
         both = np.concatenate([before, self._whole], axis=1)
         alpha = None if self._alpha is None else np.tile(self._alpha, 2)
         return to_picture(both, self.inversion.source, alpha)
@@ -116,11 +112,18 @@ class EditResult:
         return None if source is None else source.alpha
 
     @cached_property
+    def _crops_before(self) -> list[np.ndarray]:
+        """Every face alone before the edit, (S, S, 3) uint8."""
+        faces, seen = self.inversion.faces, self.inversion.encoder_pixels
+        if faces:
+            return [to_uint8(face.pixels)[0] for face in faces]
+        assert seen is not None
+        return list(to_uint8(resize(seen, self.pixels.shape[-1])))
+
+    @cached_property
     def _crop_pixels(self) -> list[np.ndarray]:
         """Every edited face alone, (S, S, 3) uint8; grey where it was."""
-        faces, seen = self.inversion.faces, self.inversion.encoder_pixels
-        before = [to_uint8(face.pixels)[0] for face in faces] or list(to_uint8(seen))
-        grey = [is_grey(pixels) for pixels in before]
+        grey = [is_grey(pixels) for pixels in self._crops_before]
         drawn = to_uint8(self._drawn)
         rows = grey if len(grey) == len(drawn) else grey[:1] * len(drawn)
         return [to_grey(x) if is_so else x for x, is_so in zip(drawn, rows, strict=True)]

@@ -1,5 +1,8 @@
 """Other engines and precisions under the same pipeline.
 
+    quick.py               modules put in place of the plain ones when a model is opened
+    convolution.py         what they do on a CPU: 3x3 convolutions in fewer products
+    coarse.py              a small picture of the whole generator, for previews
     graphs.py              the networks as graphs: tensors in, tensors out
     stand_ins.py           a Model whose networks an engine runs; `Pipeline` sees no difference
     export.py              graphs to files: ONNX, OpenVINO, pt2

@@ -22,7 +22,6 @@ from torch.func import functional_call
 
 from stylefeatureeditor.errors import ConfigError, DependencyError, WeightsError
 from stylefeatureeditor.files import together
-from stylefeatureeditor.pipeline import fingerprint
 from stylefeatureeditor.runtimes.graphs import inference_graphs
 from stylefeatureeditor.runtimes.openvino_runtime import import_openvino
 from stylefeatureeditor.weights.storage import read_json, write_json
@@ -97,7 +96,7 @@ def export_graphs(
         "version": FORMAT,
         "format": kind,
         "precision": precision,
-        "stands_for": fingerprint(model),
+        "stands_for": model.fingerprint,
         "latent_avg": model.generator.latent_avg.tolist(),
         "graphs": {
             graph.name: {

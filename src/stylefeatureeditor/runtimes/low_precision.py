@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from stylefeatureeditor.pipeline import fingerprint
 from stylefeatureeditor.runtimes.graphs import Graph, HighLayers, LowLayers, inference_graphs
 from stylefeatureeditor.runtimes.stand_ins import assemble
 
@@ -87,4 +86,4 @@ def in_precision(model: Model, dtype: torch.dtype, *, compiled: bool = False) ->
         for graph in inference_graphs(own)
     }
     latent_avg = model.generator.latent_avg.clone()
-    return assemble(model.config, latent_avg, runners, fingerprint(model))
+    return assemble(model.config, latent_avg, runners, model.fingerprint)

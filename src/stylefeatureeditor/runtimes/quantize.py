@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stylefeatureeditor.errors import DependencyError, PhotoError
-from stylefeatureeditor.pipeline import Pipeline, fingerprint
 from stylefeatureeditor.runtimes.graphs import inference_graphs
 from stylefeatureeditor.runtimes.stand_ins import assemble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy as np
     from torch import Tensor
@@ -53,7 +52,10 @@ class _Recorder:
 
 
 def record(
-    model: Model, photos: Iterable[Tensor], edits: Sequence[tuple[EditDirection, float]]
+    model: Model,
+    photos: Iterable[Tensor],
+    edits: Sequence[tuple[EditDirection, float]],
+    method: Callable[[Model], Any],
 ) -> Calls:
     """Return what NETWORKS are given while photos are inverted and edited, graph name -> calls.
 
@@ -61,19 +63,20 @@ def record(
         model: in float32, on the CPU.
         photos: aligned, (1, 3, size, size) in [-1, 1].
         edits: each photo gets the next of them in turn; none leaves Delta at zero.
+        method: `Sfe`, which inverts and edits with a model.
 
     Raises:
         PhotoError: there is no photo.
     """
     recorders = {graph.name: _Recorder(graph) for graph in inference_graphs(model)}
     latent_avg = model.generator.latent_avg
-    pipeline = Pipeline(assemble(model.config, latent_avg, recorders, fingerprint(model)))
+    sfe = method(assemble(model.config, latent_avg, recorders, model.fingerprint))
     for number, photo in enumerate(photos):
-        inversion = pipeline.invert(photo)
-        pipeline.reconstruct(inversion)
+        inversion = sfe.invert(photo)
+        sfe.reconstruct(inversion)
         if edits:
             direction, strength = edits[number % len(edits)]
-            pipeline.edit(inversion, {direction: strength})
+            sfe.edit(inversion, {direction: strength})
     calls = {name: recorder.calls for name, recorder in recorders.items() if recorder.calls}
     if not calls:
         raise PhotoError("int8 needs photos to learn the ranges from; give some, eight are enough")

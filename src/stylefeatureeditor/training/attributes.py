@@ -30,8 +30,7 @@ from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifierConfig,
 )
 from stylefeatureeditor.training.loop import Run, RunResult, fit
-from stylefeatureeditor.training.networks import in_batches
-from stylefeatureeditor.training.phase import Phase
+from stylefeatureeditor.training.phase import Phase, in_batches
 from stylefeatureeditor.training.run_folder import finish_run, open_data
 
 if TYPE_CHECKING:

@@ -33,17 +33,8 @@ from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig,
 from stylefeatureeditor.training.loop import RunResult, fit
 from stylefeatureeditor.training.loss_networks import load_loss_networks
 from stylefeatureeditor.training.losses import R1Config, generator_loss, lazy_r1
-from stylefeatureeditor.training.networks import (
-    BatchNormMode,
-    freeze,
-    in_batches,
-    likeness,
-    picture,
-    set_training,
-    synchronised,
-)
-from stylefeatureeditor.training.phase import Phase
-from stylefeatureeditor.training.ranger import Ranger, RangerConfig
+from stylefeatureeditor.training.phase import BatchNormMode, ModelPhase, likeness, picture
+from stylefeatureeditor.training.ranger import RangerConfig
 from stylefeatureeditor.training.run_folder import (
     ModelRun,
     finish_run,
@@ -205,7 +196,7 @@ class E4eForward(nn.Module):
         return self.generator.synthesize(Codes(wplus)), wplus
 
 
-class E4ePhase(Phase):
+class E4ePhase(ModelPhase):
     """Trains `model.e4e`, and D_w against it.
 
     Args:
@@ -216,6 +207,7 @@ class E4ePhase(Phase):
         held_out: photos (n, 3, S, S) in [-1, 1] for `validate` and `samples`; None skips both.
     """
 
+    trains = ("e4e",)
     counters = ("active",)
 
     def __init__(
@@ -230,6 +222,7 @@ class E4ePhase(Phase):
         self.model = model
         self.held_out = held_out
         self.image_loss = ImageLoss(config.image, networks, discriminator)
+        self.losses = {"first_discriminator": self.image_loss}
         width = model.config.generator.style_dim
         self.latent_discriminator = LatentDiscriminator(width, config.latent.layers)
         self.real_pool = CodePool(config.latent.pool_size, width)
@@ -243,24 +236,11 @@ class E4ePhase(Phase):
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
         """Let E and D_w train."""
-        self.accelerator = accelerator
-        config, model = self.config, self.model
-        freeze(model)
-        model.e4e = synchronised(model.e4e, accelerator)  # type: ignore[assignment]
-        model.e4e.requires_grad_()
-        set_training(model.e4e, config.batch_norm)
-        model.to(accelerator.device)
-        self.image_loss.to(accelerator.device)
-        self.optimizer: Any = Ranger(model.e4e.parameters(), config.ranger)
-        self.latent_optimizer: Any = torch.optim.Adam(
-            self.latent_discriminator.parameters(), lr=config.latent.lr
-        )
-        self.forward, self.wrapped_latent, self.optimizer, self.latent_optimizer = (
-            accelerator.prepare(
-                E4eForward(model), self.latent_discriminator, self.optimizer, self.latent_optimizer
-            )
-        )
-        return [self.forward, self.wrapped_latent]
+        critic = self.latent_discriminator
+        adam = torch.optim.Adam(critic.parameters(), lr=self.config.latent.lr)
+        forward = self.prepare_model(accelerator, E4eForward)
+        self.wrapped_latent, self.latent_optimizer = accelerator.prepare(critic, adam)
+        return [forward, self.wrapped_latent]
 
     def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
         """Train D_w on the codes as they are, then E.
@@ -302,7 +282,7 @@ class E4ePhase(Phase):
         real_scores = self.wrapped_latent(real)
         encoded_scores = self.wrapped_latent(encoded)
         loss = functional.softplus(-real_scores).mean() + functional.softplus(encoded_scores).mean()
-        penalty = lazy_r1_codes(self.wrapped_latent, real, step, config.r1)
+        penalty = lazy_r1(self.wrapped_latent, real, step, config.r1)
         self.accelerator.backward(loss + penalty)
         self.latent_optimizer.step()
         self.latent_optimizer.zero_grad()
@@ -332,34 +312,21 @@ class E4ePhase(Phase):
 
     def parts(self) -> dict[str, Any]:
         """See `Phase`."""
-        parts = {
-            "e4e": self.model.e4e,
+        return super().parts() | {
             "latent_discriminator": self.latent_discriminator,
             "real_pool": self.real_pool,
             "encoded_pool": self.encoded_pool,
-            "optimizer": self.optimizer,
             "latent_optimizer": self.latent_optimizer,
         }
-        if self.image_loss.discriminator is not None:
-            parts["first_discriminator"] = self.image_loss.discriminator
-        return parts
 
     def _encode(self, photos: Tensor) -> tuple[Tensor, ...]:
         """Return X^ and w_E on the CPU, with E in eval mode."""
-        self.model.e4e.eval()
         plain = self.accelerator.unwrap_model(self.forward)
-        found = in_batches(lambda p: plain(p, self.active), photos, self.accelerator.device)
-        set_training(self.model.e4e, self.config.batch_norm)
-        return found
+        return self.shown(lambda part: plain(part, self.active), photos)
 
 
 def train_e4e(config: E4eRun, out: Path, *, resume: bool = False) -> RunResult:
-    """Train E for a trained G and leave a model folder.
-
-    Args:
-        config: of the run.
-        out: its folder.
-        resume: go on from its last checkpoint.
+    """Train E and leave a model folder; `out` is the run's folder, `resume` goes on.
 
     Raises:
         SfeError: see `open_start`, `load_loss_networks`, `open_data` and `fit`.
@@ -384,20 +351,3 @@ def train_e4e(config: E4eRun, out: Path, *, resume: bool = False) -> RunResult:
 def style_spread(wplus: Tensor) -> Tensor:
     """Return sum_i ||w_i - w_0||_2 of codes (B, n, D), averaged over the batch; 0 for one style."""
     return torch.linalg.vector_norm(wplus[:, 1:] - wplus[:, :1], dim=2).sum(dim=1).mean()
-
-
-def lazy_r1_codes(network: nn.Module, codes: Tensor, step: int, config: R1Config) -> Tensor:
-    """Return the R1 term at codes (n, D): gamma / 2 * every * mean ||dD/dw||^2, or 0 between."""
-    # `lazy_r1` sums over the axes of an image
-    return lazy_r1(_OnCells(network), codes[:, :, None, None], step, config)
-
-
-class _OnCells(nn.Module):
-    """Show a network of vectors (n, D) what is shaped as an image, (n, D, 1, 1)."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, cells: Tensor) -> Tensor:
-        return self.network(cells.flatten(1))

@@ -42,7 +42,6 @@ from stylefeatureeditor.training.attribute_edits import (
 )
 from stylefeatureeditor.training.edit_pairs import (
     CodeSource,
-    EditPair,
     TrainingDirection,
     begin_edit,
     edit_codes,
@@ -53,18 +52,14 @@ from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig,
 from stylefeatureeditor.training.loop import RunResult, fit, shared_generator
 from stylefeatureeditor.training.loss_networks import load_loss_networks
 from stylefeatureeditor.training.losses import R1Config
-from stylefeatureeditor.training.networks import (
+from stylefeatureeditor.training.phase import (
     VALIDATION_BATCH,
     BatchNormMode,
-    freeze,
-    in_batches,
+    ModelPhase,
     likeness,
     picture,
-    set_training,
-    synchronised,
 )
-from stylefeatureeditor.training.phase import Phase
-from stylefeatureeditor.training.ranger import Ranger, RangerConfig
+from stylefeatureeditor.training.ranger import RangerConfig
 from stylefeatureeditor.training.run_folder import (
     ModelRun,
     finish_run,
@@ -181,7 +176,7 @@ class EditorForward(nn.Module):
         return self.generator.synthesize_from(changed, codes, self.layer, rgb)
 
 
-class EditorPhase(Phase):
+class EditorPhase(ModelPhase):
     """Trains `model.feature_editor`, with it `model.delta_downsampler` if there is one, and D.
 
     Args:
@@ -195,6 +190,8 @@ class EditorPhase(Phase):
     Raises:
         ConfigError: there is no direction.
     """
+
+    trains = ("feature_editor", "delta_downsampler")
 
     def __init__(
         self,
@@ -214,34 +211,19 @@ class EditorPhase(Phase):
         self.held_out = held_out
         self.edit_loss = ImageLoss(config.edit, networks, discriminator)
         self.inversion_loss = ImageLoss(config.inversion, networks, discriminator)
+        self.losses = {
+            "first_discriminator_edit": self.edit_loss,
+            "first_discriminator_inversion": self.inversion_loss,
+        }
         self.attribute_loss = self._attribute_loss(networks)
         if config.begin == "difference":
             begin_at_difference(model.feature_editor)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
         """Let H train, and the layer that Delta passes if there is one."""
-        self.accelerator = accelerator
-        config, model = self.config, self.model
-        freeze(model)
-        model.feature_editor = synchronised(  # type: ignore[assignment]
-            model.feature_editor, accelerator
-        )
-        if model.delta_downsampler is not None:
-            model.delta_downsampler = synchronised(  # type: ignore[assignment]
-                model.delta_downsampler, accelerator
-            )
-        for part in self._trained():
-            part.requires_grad_()
-        self._set_training()
-        model.to(accelerator.device)
-        self.edit_loss.to(accelerator.device)
-        self.inversion_loss.to(accelerator.device)
         if self.attribute_loss is not None:
             self.attribute_loss.to(accelerator.device)
-        parameters = [p for part in self._trained() for p in part.parameters()]
-        self.optimizer: Any = Ranger(parameters, config.ranger)
-        self.forward, self.optimizer = accelerator.prepare(EditorForward(model), self.optimizer)
-        return [self.forward, self.adversary.prepare(accelerator)]
+        return [self.prepare_model(accelerator, EditorForward), self.adversary.prepare(accelerator)]
 
     def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
         """Train H on the photos themselves and on an edit of drawn images, then D.
@@ -337,15 +319,15 @@ class EditorPhase(Phase):
         """
         if self.held_out is None:
             return {}
-        drawn, plain = in_batches(self._show, self.held_out, self.accelerator.device)
+        drawn, plain = self.shown(self._redraw, self.held_out)
         metrics = likeness(drawn, self.held_out)
         metrics |= {f"{k}_e4e": v for k, v in likeness(plain, self.held_out).items()}
-        edits: list[dict[str, float]] = []
         few = self.held_out[:VALIDATION_BATCH]
-        for chosen in self.directions:
-            for strength in {chosen.strengths[0], chosen.strengths[-1]}:
-                edited, pair = self._edited(few, chosen.direction, strength)
-                edits.append(likeness(edited, pair.target.float().cpu()))
+        edits = [
+            likeness(*self._edit(few, chosen.direction, strength))
+            for chosen in self.directions
+            for strength in {chosen.strengths[0], chosen.strengths[-1]}
+        ]
         mean = {f"{k}_edit": sum(e[k] for e in edits) / len(edits) for k in edits[0]}
         return metrics | mean
 
@@ -355,9 +337,9 @@ class EditorPhase(Phase):
             return None
         photos = self.held_out[: self.config.samples]
         chosen = self.directions[0]
-        edited, pair = self._edited(photos, chosen.direction, chosen.strengths[-1])
-        drawn, _ = in_batches(self._show, photos, self.accelerator.device)
-        return picture([photos, drawn, pair.target, edited])
+        edited, target = self._edit(photos, chosen.direction, chosen.strengths[-1])
+        drawn, _ = self.shown(self._redraw, photos)
+        return picture([photos, drawn, target, edited])
 
     def _attribute_loss(self, networks: LossNetworks) -> AttributeEditLoss | None:
         if not self.config.attributes.weight:
@@ -379,51 +361,26 @@ class EditorPhase(Phase):
 
     def parts(self) -> dict[str, Any]:
         """See `Phase`."""
-        parts = {
-            "feature_editor": self.model.feature_editor,
-            "optimizer": self.optimizer,
-            **self.adversary.parts(),
-        }
-        if self.model.delta_downsampler is not None:
-            parts["delta_downsampler"] = self.model.delta_downsampler
-        for name, loss in (("edit", self.edit_loss), ("inversion", self.inversion_loss)):
-            first = loss.discriminator
-            if first is not None and first is not self.adversary.discriminator:
-                parts[f"first_discriminator_{name}"] = first
-        return parts
+        return super().parts() | self.adversary.parts()
 
-    def _trained(self) -> list[nn.Module]:
-        downsampler = self.model.delta_downsampler
-        return [self.model.feature_editor, *([] if downsampler is None else [downsampler])]
-
-    def _set_training(self) -> None:
-        for part in self._trained():
-            set_training(part, self.config.batch_norm)
-
-    @torch.no_grad()
-    def _edited(
+    def _edit(
         self, photos: Tensor, direction: EditDirection, strength: float
-    ) -> tuple[Tensor, EditPair]:
-        """Return X' on the CPU, with H in eval mode, and the pair it was made from."""
-        source = self.config.edit_codes
-        pair = make_edit(
-            self.model, photos.to(self.accelerator.device), direction, strength, source
-        )
-        return self._draw(pair.features, pair.delta, pair.codes, pair.rgb), pair
+    ) -> tuple[Tensor, ...]:
+        """Return X' and X_E' on the CPU, with H in eval mode."""
+        plain = self.accelerator.unwrap_model(self.forward)
 
-    def _show(self, photos: Tensor) -> tuple[Tensor, Tensor]:
-        """Return X^, with H in eval mode, and G(w_E)."""
-        found = invert(self.model, photos)
-        drawn = self._draw(found.features, None, found.codes, found.start.rgb)
+        def draw(photos: Tensor) -> tuple[Tensor, Tensor]:
+            pair = make_edit(self.model, photos, direction, strength, self.config.edit_codes)
+            return plain(pair.features, pair.delta, pair.codes, pair.rgb), pair.target
+
+        return self.shown(draw, photos)
+
+    def _redraw(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        """Return X^ and G(w_E)."""
+        plain, found = self.accelerator.unwrap_model(self.forward), invert(self.model, photos)
+        drawn = plain(found.features, None, found.codes, found.start.rgb)
         before = edit_codes(self.model, photos, self.config.edit_codes)
         return drawn, self.model.generator.synthesize(before)
-
-    def _draw(self, features: Tensor, delta: Tensor | None, codes: Codes, rgb: Tensor) -> Tensor:
-        for part in self._trained():
-            part.eval()
-        drawn = self.accelerator.unwrap_model(self.forward)(features, delta, codes, rgb)
-        self._set_training()
-        return drawn.float().cpu()
 
 
 def begin_at_difference(feature_editor: FeatureEditor) -> None:
@@ -456,12 +413,7 @@ def training_directions(
 
 
 def train_editor(config: EditorRun, out: Path, *, resume: bool = False) -> RunResult:
-    """Train H and leave a model folder.
-
-    Args:
-        config: of the run.
-        out: its folder.
-        resume: go on from its last checkpoint.
+    """Train H and leave a model folder; `out` is the run's folder, `resume` goes on.
 
     Raises:
         SfeError: see `open_start`, `load_loss_networks`, `open_data` and `fit`.

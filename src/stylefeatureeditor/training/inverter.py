@@ -30,17 +30,8 @@ from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig,
 from stylefeatureeditor.training.loop import RunResult, fit
 from stylefeatureeditor.training.loss_networks import load_loss_networks
 from stylefeatureeditor.training.losses import R1Config, feature_distance, feature_norm
-from stylefeatureeditor.training.networks import (
-    BatchNormMode,
-    freeze,
-    in_batches,
-    likeness,
-    picture,
-    set_training,
-    synchronised,
-)
-from stylefeatureeditor.training.phase import Phase
-from stylefeatureeditor.training.ranger import Ranger, RangerConfig
+from stylefeatureeditor.training.phase import BatchNormMode, ModelPhase, likeness, picture
+from stylefeatureeditor.training.ranger import RangerConfig
 from stylefeatureeditor.training.run_folder import (
     ModelRun,
     finish_run,
@@ -132,7 +123,7 @@ class InverterForward(nn.Module):
         return drawn, from_codes, features, start.features
 
 
-class InverterPhase(Phase):
+class InverterPhase(ModelPhase):
     """Trains `model.inverter`, and D against it.
 
     Args:
@@ -142,6 +133,8 @@ class InverterPhase(Phase):
         networks: what the image loss needs.
         held_out: photos (n, 3, S, S) in [-1, 1] for `validate` and `samples`; None skips both.
     """
+
+    trains = ("inverter",)
 
     def __init__(
         self,
@@ -156,20 +149,14 @@ class InverterPhase(Phase):
         self.adversary = Adversary(config.adversarial, discriminator)
         self.held_out = held_out
         self.image_loss = ImageLoss(config.image, networks, discriminator)
+        self.losses = {"first_discriminator": self.image_loss}
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """Let I alone train."""
-        self.accelerator = accelerator
-        config, model = self.config, self.model
-        freeze(model)
-        model.inverter = synchronised(model.inverter, accelerator)  # type: ignore[assignment]
-        model.inverter.requires_grad_()
-        set_training(model.inverter, config.batch_norm)
-        model.to(accelerator.device)
-        self.image_loss.to(accelerator.device)
-        self.optimizer: Any = Ranger(model.inverter.parameters(), config.ranger)
-        self.forward, self.optimizer = accelerator.prepare(InverterForward(model), self.optimizer)
-        return [self.forward, self.adversary.prepare(accelerator)]
+        """Let I and D train."""
+        return [
+            self.prepare_model(accelerator, InverterForward),
+            self.adversary.prepare(accelerator),
+        ]
 
     def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
         """Train I, then D, on one batch; both see the same drawn images.
@@ -225,32 +212,16 @@ class InverterPhase(Phase):
 
     def parts(self) -> dict[str, Any]:
         """See `Phase`."""
-        parts = {
-            "inverter": self.model.inverter,
-            "optimizer": self.optimizer,
-            **self.adversary.parts(),
-        }
-        first = self.image_loss.discriminator
-        if first is not None and first is not self.adversary.discriminator:
-            parts["first_discriminator"] = first
-        return parts
+        return super().parts() | self.adversary.parts()
 
     def _redraw(self, photos: Tensor) -> tuple[Tensor, ...]:
         """Return X^ and X^_w on the CPU, as a user would get them."""
-        self.model.inverter.eval()
         plain = self.accelerator.unwrap_model(self.forward)
-        found = in_batches(lambda part: plain(part, 1.0)[:2], photos, self.accelerator.device)
-        set_training(self.model.inverter, self.config.batch_norm)
-        return found
+        return self.shown(lambda part: plain(part, 1.0)[:2], photos)
 
 
 def train_inverter(config: InverterRun, out: Path, *, resume: bool = False) -> RunResult:
-    """Train I and leave a model folder.
-
-    Args:
-        config: of the run.
-        out: its folder.
-        resume: go on from its last checkpoint.
+    """Train I and leave a model folder; `out` is the run's folder, `resume` goes on.
 
     Raises:
         SfeError: see `open_start`, `load_loss_networks`, `open_data` and `fit`.

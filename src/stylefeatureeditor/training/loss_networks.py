@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
+from stylefeatureeditor.metrics.dlib_identity import load_dlib_identity
+from stylefeatureeditor.metrics.efficientnet_lite import load_efficientnet_lite
 from stylefeatureeditor.metrics.perceptual import (
     ArcFaceConfig,
     ArcFaceFeatures,
@@ -53,6 +55,7 @@ def load_loss_networks(
     Raises:
         ConfigError: the losses name different identity features.
         WeightsError: a file that is needed is missing or damaged.
+        DependencyError: a network comes with a package that is not installed.
     """
     folder = files_folder() if folder is None else folder
     perceptual = _lpips(folder) if any(loss.lpips for loss in losses) else None
@@ -68,7 +71,8 @@ def load_loss_networks(
             )
         classifier = load_classifier(attributes)
     identity = _identity(folder, kinds.pop()) if kinds else None
-    return LossNetworks(perceptual, identity, classifier)
+    lite = load_efficientnet_lite() if any(loss.efficientnet_lite for loss in losses) else None
+    return LossNetworks(perceptual, identity, classifier, lite)
 
 
 PULLED_AS = {  # file: the name under which `sfe models pull` brings all that the loss needs
@@ -101,6 +105,8 @@ def _lpips(folder: Path) -> Lpips:
 
 
 def _identity(folder: Path, kind: Identity) -> FeatureNetwork:
+    if kind == "dlib":
+        return load_dlib_identity()
     network: FeatureNetwork
     if kind == "arcface":
         network = ArcFaceFeatures(ArcFaceConfig())

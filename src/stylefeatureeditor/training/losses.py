@@ -48,25 +48,15 @@ def l2_loss(first: Tensor, second: Tensor) -> Tensor:
 
 
 def feature_norm(features: Tensor) -> Tensor:
-    """||F_k||_2: the Euclidean norm of each image's features, averaged over the batch.
+    """||F_k||_2, the paper's regulariser: the norm of each image's features (B, C, S, S), averaged.
 
-    The paper's regulariser. It grows with the square root of C S S.
-
-    Args:
-        features: F_k, (B, C, S, S).
+    It grows with the square root of C S S.
     """
     return features.flatten(1).norm(dim=1).mean()
 
 
 def feature_distance(features: Tensor, from_codes: Tensor) -> Tensor:
-    """Mean squared distance of F_k from F_w, the features that w alone gives.
-
-    The release's regulariser.
-
-    Args:
-        features: F_k, (B, C, S, S).
-        from_codes: F_w, same shape.
-    """
+    """MSE(F_k, F_w), the release's regulariser: features against those that w alone gives."""
     return l2_loss(features, from_codes)
 
 
@@ -90,7 +80,7 @@ def r1_penalty(real_logits: Tensor, photos: Tensor) -> Tensor:
         photos: X, (B, 3, R, R), with requires_grad set before D saw them.
     """
     (gradient,) = torch.autograd.grad(real_logits.sum(), photos, create_graph=True)
-    return gradient.square().sum(dim=(1, 2, 3)).mean()
+    return gradient.square().flatten(1).sum(dim=1).mean()
 
 
 def lazy_r1(discriminator: nn.Module, photos: Tensor, step: int, config: R1Config) -> Tensor:

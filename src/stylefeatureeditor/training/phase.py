@@ -4,22 +4,36 @@
     metrics = phase.train_step(photos, step)           # its own losses, backward, optimiser steps
     state = phase.state_dict()                         # into a checkpoint, and back
 
-All ranks call everything but `save_model`. Shapes: B images of this rank and part of the batch.
+All ranks call everything but `save_model`. A network that stands still gets no gradient and stays
+in eval mode, BatchNorm statistics included (docs/adr/0010); one that trains keeps BatchNorm in the
+mode its phase asks for.
+
+Shapes: B images of this rank and part of the batch, S side of the model.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+from torch import Tensor, nn
+
+from stylefeatureeditor.metrics.pixel import SSIM_SIDE, l2, ssim
+from stylefeatureeditor.training.ranger import Ranger
 from stylefeatureeditor.weights.checkpoint import save_model
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from accelerate import Accelerator
-    from torch import Tensor, nn
 
     from stylefeatureeditor.model import Model
+    from stylefeatureeditor.training.image_losses import ImageLoss
+
+BatchNormMode = Literal["batch", "frozen"]
+NORMS = (nn.BatchNorm2d, nn.BatchNorm1d, nn.SyncBatchNorm)
+VALIDATION_BATCH = 16
 
 
 class Phase:
@@ -88,3 +102,118 @@ class Phase:
     def save_model(self, folder: Path) -> None:
         """Write the model for use, into an empty folder. Only the first rank calls this."""
         save_model(self.model, folder)
+
+
+class ModelPhase(Phase):
+    """A phase that trains a network of the model while the others stand still.
+
+    Attributes:
+        trains: names of what trains, as far as the model has it.
+        losses: image losses, by the name that a checkpoint gives to the D of each.
+        config: with the fields `ranger` and `batch_norm`.
+        held_out: photos (n, 3, S, S) in [-1, 1] for `validate` and `samples`, or None.
+    """
+
+    trains: tuple[str, ...]
+    losses: dict[str, ImageLoss]
+    config: Any
+    held_out: Tensor | None
+    optimizer: Any
+    forward: Any
+
+    def trained(self) -> dict[str, nn.Module]:
+        """Return the networks that train, by name."""
+        found = {name: getattr(self.model, name) for name in self.trains}
+        return {name: network for name, network in found.items() if network is not None}
+
+    def prepare_model(self, accelerator: Accelerator, forward: type[nn.Module]) -> nn.Module:
+        """Return the forward that trains, `forward` of the model, with Ranger as its optimiser."""
+        self.accelerator = accelerator
+        freeze(self.model)
+        for name, network in self.trained().items():
+            setattr(self.model, name, synchronised(network, accelerator).requires_grad_())
+        self.set_training()
+        self.model.to(accelerator.device)
+        for loss in self.losses.values():
+            loss.to(accelerator.device)
+        parameters = [p for network in self.trained().values() for p in network.parameters()]
+        ranger = Ranger(parameters, self.config.ranger)
+        self.forward, self.optimizer = accelerator.prepare(forward(self.model), ranger)
+        return self.forward
+
+    def set_training(self) -> None:
+        """Put what trains into training mode."""
+        for network in self.trained().values():
+            set_training(network, self.config.batch_norm)
+
+    def shown(
+        self, draw: Callable[[Tensor], tuple[Tensor, ...]], photos: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return what `draw` makes of photos as a user would get it: `in_batches`, in eval mode."""
+        for network in self.trained().values():
+            network.eval()
+        found = in_batches(draw, photos, self.accelerator.device)
+        self.set_training()
+        return found
+
+    def parts(self) -> dict[str, Any]:
+        """See `Phase`: the networks, their optimiser, and each D that a loss keeps for itself."""
+        parts = {**self.trained(), "optimizer": self.optimizer}
+        kept = {name: loss.discriminator for name, loss in self.losses.items()}
+        return parts | {name: network for name, network in kept.items() if network is not None}
+
+
+def freeze(network: nn.Module) -> None:
+    """Take a network out of training: no gradients, eval mode."""
+    network.requires_grad_(requires_grad=False)
+    network.eval()
+
+
+def set_training(network: nn.Module, batch_norm: BatchNormMode) -> None:
+    """Put a network in training mode.
+
+    Args:
+        network: what trains.
+        batch_norm: "batch" normalises by the batch at hand and moves the running statistics;
+            "frozen" uses the running statistics and leaves them.
+    """
+    network.train()
+    if batch_norm == "frozen":
+        for module in network.modules():
+            if isinstance(module, NORMS):
+                module.eval()
+
+
+def synchronised(network: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """Let BatchNorm see the batch of all processes, where torch can: on CUDA.
+
+    Elsewhere every process normalises by its own part, and the statistics of the first are saved;
+    "frozen" BatchNorm makes several processes equal one.
+    """
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return network
+
+
+@torch.no_grad()
+def in_batches(
+    draw: Callable[[Tensor], tuple[Tensor, ...]], photos: Tensor, device: torch.device
+) -> tuple[Tensor, ...]:
+    """Return what `draw` makes of photos (n, 3, S, S), a few at a time, on the CPU in float32."""
+    found = [draw(part.to(device)) for part in photos.split(VALIDATION_BATCH)]
+    return tuple(torch.cat(column).float().cpu() for column in zip(*found, strict=True))
+
+
+def likeness(drawn: Tensor, photos: Tensor) -> dict[str, float]:
+    """Return mean L2 and, if the images are large enough, mean SSIM of two batches."""
+    drawn = drawn.clamp(-1, 1)
+    found = {"l2": l2(drawn, photos).mean().item()}
+    if photos.shape[-1] >= SSIM_SIDE:
+        found["ssim"] = ssim(drawn, photos).mean().item()
+    return found
+
+
+def picture(rows: list[Tensor]) -> Tensor:
+    """Join rows of images, (n, 3, S, S) each, to one picture (3, rows * S, n * S) in [-1, 1]."""
+    lines = [torch.cat(list(row.float().cpu()), dim=2) for row in rows]
+    return torch.cat(lines, dim=1).clamp(-1, 1)

@@ -6,9 +6,9 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.files import readable_size
-from stylefeatureeditor.methods.editor import open_editor
 from stylefeatureeditor.weights.direction_files import is_usable
 from stylefeatureeditor.weights.download import fetch
 from stylefeatureeditor.weights.local_models import files_folder, find_model, local_models
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stylefeatureeditor.editing.catalog import CatalogEntry
-    from stylefeatureeditor.editor import Editor
 
     Report = Callable[[str, int, int | None], None]  # file, bytes so far, bytes in all
 
@@ -70,7 +69,7 @@ class Models:
         if name not in self._editors:
             while len(self._editors) >= LOADED:
                 self._editors.popitem(last=False)
-            self._editors[name] = open_editor(name, self.device)
+            self._editors[name] = Editor.from_pretrained(name, device=self.device)
         self._editors.move_to_end(name)
         return self._editors[name]
 

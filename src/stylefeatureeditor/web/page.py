@@ -19,7 +19,7 @@ from stylefeatureeditor.web.session import Session
 
 if TYPE_CHECKING:
     from stylefeatureeditor.web.handlers import Handlers
-    from stylefeatureeditor.web.sessions import Limits
+    from stylefeatureeditor.web.opened import Limits
 
 TITLE = "StyleFeatureEditor"
 MASKS = [("Everywhere", "none"), ("On the face", "face"), ("Where I paint", "painted")]

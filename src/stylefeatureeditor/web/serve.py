@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.errors import ConfigError, DependencyError
-from stylefeatureeditor.web.sessions import Limits, Sessions
+from stylefeatureeditor.web.opened import Limits
+from stylefeatureeditor.web.sessions import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence

@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.inversion.record import Inversion
     from stylefeatureeditor.records import Photo
     from stylefeatureeditor.web.loaded_models import Models
-    from stylefeatureeditor.web.opened import Opened
-    from stylefeatureeditor.web.sessions import Limits
+    from stylefeatureeditor.web.opened import Limits, Opened
     from stylefeatureeditor.web.settings import Which
 
 STRIP = 7  # strengths of a strip
@@ -107,7 +106,7 @@ class Session:
             opened = open_inversion(source, name, self.limits)
             assert opened.inversion is not None
             try:
-                self.editor.pipeline.check(opened.inversion)
+                self.editor.method.take(opened.inversion)
             except ShapeError as error:
                 raise ShapeError(
                     f"{name} was made by another model than {self.model}: choose that model, or "
@@ -253,7 +252,7 @@ class Session:
         """Write the inversion of the chosen face, as `sfe invert` does; return its path."""
         name = edited_name(self._open().name).replace("_edited.png", "_inverted")
         inversion = self.inversion(self.settings.face)
-        self.editor.pipeline.reconstruct(inversion)
+        self.editor.method.reconstruct(inversion)
         return save_inversion(inversion, folder / (name + INVERSION_SUFFIX))
 
     def save_mask(self, folder: Path) -> Path:
@@ -284,7 +283,7 @@ class Session:
             size, framing = editor.size, editor.model.config.framing
             chosen = range(opened.count) if face == "all" else [face - 1]
             faces = tuple(opened.face(index, size, framing) for index in chosen)
-            inversion = editor.pipeline.invert(torch.cat([one.pixels for one in faces]))
+            inversion = editor.method.invert(torch.cat([one.pixels for one in faces]))
             inversion.faces, inversion.source = faces, opened.photo
         self._inversions[face] = inversion
         return inversion

@@ -10,7 +10,7 @@ import numpy as np
 from torch.nn.functional import avg_pool2d
 
 from stylefeatureeditor.device import quick_dtype
-from stylefeatureeditor.methods.editor import MethodEditor
+from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.photo.result import EditResult
 from stylefeatureeditor.preview import Preview
 
@@ -65,17 +65,17 @@ class SliderPreview:
         """Return how the picture follows a slider; only our own method knows a preview."""
         if self.seconds <= SLOW_SECONDS:
             return "live"
-        if isinstance(editor, MethodEditor):
+        if not isinstance(editor.method, Sfe):
             return "release"
         return "preview" if editor.size >= LEAST_SIZE else "live"
 
     def prepare(self, editor: Editor, inversion: Inversion) -> Preview | None:
         """Do what the first edit would wait for, and return the preview if there is to be one."""
-        editor.pipeline.find_anchor(inversion)
+        editor.method.find_anchor(inversion)
         if self.pace(editor) != "preview":
             return None
         if self._preview is None or self._preview.inversion is not inversion:
-            dtype = quick_dtype(editor.pipeline.device)
+            dtype = quick_dtype(editor.method.device)
             self._preview = Preview(editor, inversion, dtype=dtype)
         return self._preview
 

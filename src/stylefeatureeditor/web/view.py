@@ -48,7 +48,7 @@ def viewer_message(
     quality = DRAFT_QUALITY if draft else FINAL_QUALITY
     message["after"] = data_url(drawing.after, quality)
     message["crop"] = data_url(_small(drawing.crop), quality)
-    device, model = session.editor.pipeline.device, model_label(session.model)
+    device, model = session.editor.method.device, model_label(session.model)
     kind = "Preview, " if drawing.is_preview else ""
     message["status"] = f"{kind}{drawing.seconds:.2f} s on {device}, model {model}"
     if not draft:

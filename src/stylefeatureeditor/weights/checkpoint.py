@@ -92,8 +92,8 @@ def load_config(folder: Path) -> ModelConfig:
     content = read_json(file)
     if "method" in content:
         raise WeightsError(
-            f"{folder} holds the method {content['method']}, not StyleFeatureEditor itself: in "
-            "Python, MethodEditor.from_pretrained opens it"
+            f"{folder} holds the method {content['method']}: this needs a model of "
+            "StyleFeatureEditor itself"
         )
     if content.get("format") != FORMAT:
         raise WeightsError(f"{file}: expected format {FORMAT}, got {content.get('format')!r}")

@@ -14,6 +14,7 @@ Shapes: B faces, H, W photo, S side of the crop, N styles, D style width.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,23 +36,18 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 FORMAT = "1"
 FARTHEST = 1e6  # pixels, of a crop's corner from its photo's
-# name: dtype and shape, None for any size
+# pattern of a name: dtype and shape, None for any size
 _KINDS: dict[str, tuple[torch.dtype, tuple[int | None, ...]]] = {
-    "codes": (torch.float32, (None, None, None)),
-    "features": (torch.float32, (None, None, None, None)),
-    "rgb": (torch.float32, (None, 3, None, None)),
-    "encoder_pixels": (torch.float32, (None, 3, None, None)),
-    "pixels": (torch.float32, (None, 3, None, None)),
-    "anchor.codes": (torch.float32, (None, None, None)),
-    "anchor.features": (torch.float32, (None, None, None, None)),
-    "faces.pixels": (torch.float32, (None, 3, None, None)),
-    "faces.quad": (torch.float64, (None, 4, 2)),
-    "photo": (torch.uint8, (None, None, 3)),
-    "photo.alpha": (torch.uint8, (None, None)),
-    "photo.icc_profile": (torch.uint8, (None,)),
-    "photo.exif": (torch.uint8, (None,)),
-    "photo.dpi": (torch.float64, (2,)),
-    "photo.xmp": (torch.uint8, (None,)),
+    r"(anchor\.)?codes": (torch.float32, (None, None, None)),
+    r"(anchor\.)?codes\.(conv|rgb)\.\d+": (torch.float32, (None, None)),
+    r"(anchor\.)?features": (torch.float32, (None, None, None, None)),
+    r"rgb|(encoder_|faces\.)?pixels": (torch.float32, (None, 3, None, None)),
+    r"faces\.quad": (torch.float64, (None, 4, 2)),
+    r"faces\.landmarks\.\d+": (torch.float64, (68, 2)),
+    r"photo": (torch.uint8, (None, None, 3)),
+    r"photo\.alpha": (torch.uint8, (None, None)),
+    r"photo\.(icc_profile|exif|xmp)": (torch.uint8, (None,)),
+    r"photo\.dpi": (torch.float64, (2,)),
 }
 _BLOCKS = ("icc_profile", "exif", "xmp")  # of a `Photo`, bytes as they are
 _REQUIRED = ("codes", "features", "rgb", "encoder_pixels")
@@ -74,7 +70,7 @@ def save_inversion(inversion: Inversion, path: str | Path) -> Path:
         WeightsError: the file cannot be written, the faces come from several photos, or another
             method made the inversion.
     """
-    if type(inversion) is not Inversion:
+    if inversion.features is None:
         raise WeightsError(
             "what this method knows of a photo has no file format: keep the photo and edit it anew"
         )
@@ -128,14 +124,10 @@ def load_inversion(path: str | Path) -> Inversion:
 
 
 def _to_tensors(inversion: Inversion) -> dict[str, Tensor]:
-    tensors = {
-        **_codes_to_tensors("codes", inversion.codes),
-        "features": inversion.features,
-        "rgb": inversion.rgb,
-        "encoder_pixels": inversion.encoder_pixels,
-    }
-    if inversion.pixels is not None:
-        tensors["pixels"] = inversion.pixels
+    tensors = _codes_to_tensors("codes", inversion.codes)
+    for name in (*_REQUIRED[1:], "pixels"):
+        if (tensor := getattr(inversion, name)) is not None:
+            tensors[name] = tensor
     if inversion.anchor is not None:
         tensors |= _codes_to_tensors("anchor.codes", inversion.anchor.codes)
         tensors["anchor.features"] = inversion.anchor.features
@@ -270,13 +262,8 @@ def _needed(tensors: Mapping[str, Tensor]) -> set[str]:
 
 
 def _has_kind(name: str, tensor: Tensor) -> bool:
-    if name.startswith("faces.landmarks."):
-        return tensor.dtype == torch.float64 and tuple(tensor.shape) == (68, 2)
-    if name.startswith(("codes.", "anchor.codes.")):
-        return tensor.dtype == torch.float32 and tensor.ndim == 2
-    if name not in _KINDS:
-        return False
-    dtype, shape = _KINDS[name]
+    kinds = (kind for pattern, kind in _KINDS.items() if re.fullmatch(pattern, name))
+    dtype, shape = next(kinds, (None, ()))
     return (
         tensor.dtype == dtype
         and tensor.ndim == len(shape)

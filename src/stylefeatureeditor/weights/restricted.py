@@ -224,30 +224,29 @@ def _fill_array(array: np.ndarray, state: object) -> None:
     """Give an empty array its numbers: (version, shape, dtype, column order, bytes)."""
     match state:
         case (int(version), tuple(shape), DType() as dtype, bool(fortran), bytes() | str() as data):
-            kind = _checked(shape, dtype, data)
-            raw = data.encode("latin-1") if isinstance(data, str) else data
+            kind, raw = _checked(shape, dtype, data)
             array.__setstate__((version, shape, kind, fortran, raw))  # type: ignore[arg-type]
         case _:
             raise Refused("has a damaged array")
 
 
-def _array_from_buffer(data: bytes, dtype: DType, shape: tuple[int, ...], order: str) -> np.ndarray:
-    kind = _checked(shape, dtype, data)
-    return np.frombuffer(bytearray(data), kind).reshape(shape, order="F" if order == "F" else "C")
+def _array_from_buffer(data: Any, dtype: DType, shape: Any, order: object = "C") -> np.ndarray:
+    kind, raw = _checked(shape, dtype, data)
+    return np.frombuffer(bytearray(raw), kind).reshape(shape, order="F" if order == "F" else "C")
 
 
-def _scalar(dtype: DType, data: bytes | str) -> int | float | bool | complex:
-    raw = data.encode("latin-1") if isinstance(data, str) else bytes(data)
-    return np.frombuffer(raw, _checked((), dtype, raw))[0].item()
+def _scalar(dtype: DType, data: Any) -> int | float | bool | complex:
+    return _array_from_buffer(data, dtype, ()).item()
 
 
-def _checked(shape: Any, dtype: DType, data: Any) -> np.dtype:
-    """Return numpy's dtype if the bytes fill the shape."""
+def _checked(shape: Any, dtype: DType, data: Any) -> tuple[np.dtype, bytes]:
+    """Return numpy's dtype and the bytes, which must fill the shape."""
     kind = np.dtype(dtype.order + dtype.code)
+    raw = data.encode("latin-1") if isinstance(data, str) else bytes(data)
     _check_sides(shape)
-    if math.prod(shape) * kind.itemsize != len(data):
+    if math.prod(shape) * kind.itemsize != len(raw):
         raise Refused("has an array whose bytes do not fill its shape")
-    return kind
+    return kind, raw
 
 
 def _check_sides(*numbers: Any) -> None:

@@ -19,32 +19,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from stylefeatureeditor.editing.direction import combine
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.methods.evaluated import CodeState, Method
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.methods.method import Method
 from stylefeatureeditor.metrics.pixel import l2
-from stylefeatureeditor.pipeline import generator_fingerprint
+from stylefeatureeditor.model import network_fingerprint
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.editing.direction import EditDirection
-    from stylefeatureeditor.model import Model
+    from stylefeatureeditor.metrics.perceptual_vector import PerceptualVector
+    from stylefeatureeditor.model import Model, ModelConfig
 
 RISE, FALL = 0.05, 0.25  # shares of the steps at both ends of the rate's schedule
-
-
-class Distance(Protocol):
-    """A perceptual distance with gradients."""
-
-    name: str
-
-    def distance(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return D per pair of images, two (B, 3, S, S) in [-1, 1] to (B,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,58 +60,54 @@ class WOptimisationConfig:
             raise ConfigError(f"steps and rate must be positive, weights not negative: {self}")
 
 
-class WOptimisation(Method[CodeState]):
+class WOptimisation(Method):
     """Gradient descent on W+.
 
     Args:
         model: only its generator is used.
         perceptual: D; None leaves the term out.
-        config: the schedule.
-        name: row of the table.
+        schedule: steps and loss.
     """
+
+    config: ModelConfig
 
     def __init__(
         self,
         model: Model,
-        perceptual: Distance | None,
-        config: WOptimisationConfig | None = None,
-        name: str = "W+ optimisation",
+        perceptual: PerceptualVector | None,
+        schedule: WOptimisationConfig | None = None,
     ) -> None:
-        self.generator = model.generator
+        own = schedule or WOptimisationConfig()
+        super().__init__(model.config, model.generator, f"W+ optimisation, {own.steps} steps")
+        self.schedule = own
         self.perceptual = perceptual
-        self.config = config or WOptimisationConfig()
-        self.name, self.size = name, model.config.generator.size
-        looks = "pixels" if perceptual is None else perceptual.name
-        drawn_by = generator_fingerprint(model.generator)
-        self.identity = f"w-optimisation {drawn_by} {self.config} {looks}"
 
-    def invert(self, photos: Tensor) -> CodeState:
-        """Return the codes after the last step, and their picture."""
-        generator, config = self.generator, self.config
-        photos = photos.to(generator.latent_avg)
+    @cached_property
+    def identity(self) -> str:
+        """Changes with G, the schedule and D."""
+        looks = "pixels" if self.perceptual is None else self.perceptual.name
+        drawn_by = network_fingerprint(self.generator, self.generator.config)
+        return f"w-optimisation {drawn_by} {self.schedule} {looks}"
+
+    def encode(self, photos: Tensor) -> Inversion:
+        """Return the codes after the last step."""
+        generator, config = self.generator, self.schedule
         start = generator.latent_avg.expand(len(photos), generator.config.num_styles, -1)
         with torch.enable_grad():
             wplus = start.clone().requires_grad_()
             optimiser = torch.optim.Adam([wplus], lr=config.rate)
             for step in range(config.steps):
-                set_rate(optimiser, config.rate * schedule(step / config.steps, RISE, FALL))
+                set_rate(optimiser, config.rate * rate_at(step / config.steps, RISE, FALL))
                 drawn = generator.synthesize(Codes(wplus))
                 loss = config.l2 * l2(drawn, photos)
                 if self.perceptual is not None:
                     loss = loss + config.perceptual * self.perceptual.distance(drawn, photos)
                 (wplus.grad,) = torch.autograd.grad(loss.sum(), [wplus])
                 optimiser.step()
-        codes = Codes(wplus.detach())
-        with torch.no_grad():
-            return CodeState(codes, generator.synthesize(codes))
-
-    @torch.no_grad()
-    def edit(self, state: CodeState, direction: EditDirection, strength: float) -> Tensor:
-        """Return G(w* + d)."""
-        return self.generator.synthesize(combine(state.codes, {direction: strength}))
+        return Inversion(Codes(wplus.detach()))
 
 
-def schedule(progress: float, rise: float, fall: float) -> float:
+def rate_at(progress: float, rise: float, fall: float) -> float:
     """Return the factor of the learning rate, in [0, 1].
 
     Args:

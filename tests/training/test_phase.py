@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from phase_training import changed, snapshot
-from stylefeatureeditor.training.networks import (
+from stylefeatureeditor.training.phase import (
     freeze,
     likeness,
     picture,

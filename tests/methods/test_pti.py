@@ -19,15 +19,15 @@ from seeded import seeded_image
 from seeded_comparisons import comparison_state, part
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.generator.stylegan2 import Generator
-from stylefeatureeditor.methods.pivotal_tuning import (
+from stylefeatureeditor.methods.pti import (
     PivotalTuning,
     PivotalTuningConfig,
     average_code,
     noise_regularity,
     project,
-    shrink,
     tune,
 )
+from stylefeatureeditor.methods.reweighted import reweighted
 from stylefeatureeditor.metrics.pixel import l2
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.weights.checkpoint import assign_state
@@ -62,35 +62,39 @@ def state(method):
     return method.invert(tiny_photos(2))
 
 
-def test_tuning_brings_the_picture_nearer(model, state):
-    photos = tiny_photos(2)
+@pytest.fixture(scope="module")
+def generators(model, state):
+    rows = [{name: weight[row] for name, weight in state.kept.items()} for row in range(2)]
+    return [reweighted(model.generator, weights) for weights in rows]
+
+
+def test_tuning_brings_the_picture_nearer(model, method, state):
+    photos, pixels = tiny_photos(2), method.reconstruct(state)
     for row in range(2):
-        pivot = model.generator.synthesize(state.codes[row])
-        assert l2(state.reconstruction[row : row + 1], photos[row : row + 1]) < l2(
-            pivot, photos[row : row + 1]
-        )
+        pivot = model.generator.synthesize(state[row].codes)
+        assert l2(pixels[row : row + 1], photos[row : row + 1]) < l2(pivot, photos[row : row + 1])
 
 
 def test_the_pivot_is_one_vector_for_all_styles(state):
-    wplus = state.codes[0].wplus
+    wplus = state[0].codes.wplus
     assert torch.equal(wplus, wplus[:, :1].expand_as(wplus))
 
 
-def test_each_photo_has_its_own_generator_and_the_models_stays(model, state):
-    first, second = (g.state_dict()["constant"] for g in state.generators)
+def test_each_photo_has_its_own_generator_and_the_models_stays(model, generators):
+    first, second = (g.state_dict()["constant"] for g in generators)
     own = model.generator.constant
     assert not torch.equal(first, second)
     assert not torch.equal(first, own)
     assert torch.equal(own, tiny_model().generator.constant)
-    noises = [g.layers[0].noise for g in (*state.generators, model.generator)]
+    noises = [g.layers[0].noise for g in (*generators, model.generator)]
     assert all(torch.equal(noise, noises[0]) for noise in noises)
 
 
-def test_an_edit_is_drawn_by_the_tuned_generator(model, method, state):
+def test_an_edit_is_drawn_by_the_tuned_generator(model, method, state, generators):
     smile = tiny_editor(model=model).direction("smile")
-    torch.testing.assert_close(method.edit(state, smile, 0.0), state.reconstruction)
-    expected = state.generators[1].synthesize(smile.apply(state.codes[1], 1.0))
-    torch.testing.assert_close(method.edit(state, smile, 1.0)[1:], expected)
+    torch.testing.assert_close(method.edit(state, {smile: 0.0}), state.pixels)
+    expected = generators[1].synthesize(smile.apply(state[1].codes, 1.0))
+    torch.testing.assert_close(method.edit(state, {smile: 1.0})[1:], expected)
 
 
 def test_tuning_stops_before_the_update_once_it_is_near_enough(model):
@@ -163,10 +167,18 @@ def test_smooth_noise_is_penalised_at_every_scale():
     assert noise_regularity([flat]).item() == pytest.approx(4)  # two scales, two axes
 
 
-def test_small_images_are_not_enlarged():
-    pixels = tiny_photos(1)
-    assert shrink(pixels, 256) is pixels
-    assert shrink(pixels, SIZE // 2).shape[-1] == SIZE // 2
+def test_small_images_are_not_enlarged_and_large_ones_are_averaged(model):
+    sides = []
+
+    class Watching(Toy):
+        def __call__(self, pixels):
+            sides.append(pixels.shape[-1])
+            return super().__call__(pixels)
+
+    for side in (256, SIZE // 2):
+        few = replace(SHORT, projection_steps=1, projection_side=side)
+        project(model.generator, tiny_photos(1), Watching(), few)
+    assert sides == [SIZE, SIZE, SIZE // 2, SIZE // 2]
 
 
 def test_a_schedule_needs_steps():

@@ -18,38 +18,32 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stylefeatureeditor.editing.direction import combine
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.generator.layers import StyledLayer
-from stylefeatureeditor.methods.evaluated import Method
-from stylefeatureeditor.methods.w_optimisation import Distance, schedule, set_rate
-from stylefeatureeditor.pipeline import generator_fingerprint
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.methods.method import Method
+from stylefeatureeditor.methods.optimisation import rate_at, set_rate
+from stylefeatureeditor.methods.pixels import pool
+from stylefeatureeditor.methods.reweighted import draw_each
+from stylefeatureeditor.model import network_fingerprint
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
-    from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.generator.stylegan2 import Generator
-    from stylefeatureeditor.model import Model
+    from stylefeatureeditor.metrics.perceptual_vector import PerceptualVector
+    from stylefeatureeditor.model import Model, ModelConfig
 
 RISE, FALL = 0.05, 0.25
 NOISE_OF_W, NOISE_UNTIL = 0.05, 0.75  # in standard deviations of w; share of the steps
 SMALLEST_NOISE = 8  # side at which the noise pyramid ends
-
-
-class Features(Protocol):
-    """A vector whose squared distance is perceptual, with gradients."""
-
-    name: str
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """(1, 3, S, S) in [-1, 1] -> (1, any)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,62 +79,58 @@ class PivotalTuningConfig:
             raise ConfigError(f"every count of steps and samples must be positive: {self}")
 
 
-@dataclass(frozen=True)
-class TunedState:
-    """Each photo's pivot, and the generator that was bent to it."""
-
-    codes: tuple[Codes, ...]
-    generators: tuple[Generator, ...]
-    reconstruction: Tensor
-
-
-class PivotalTuning(Method[TunedState]):
+class PivotalTuning(Method):
     """PTI.
 
     Args:
         model: only its generator is used; it stays as it is.
         features: f of stage 1.
         perceptual: D of stage 2.
-        config: the schedule.
-        name: row of the table.
+        schedule: of both stages.
     """
+
+    config: ModelConfig
 
     def __init__(
         self,
         model: Model,
-        features: Features,
-        perceptual: Distance,
-        config: PivotalTuningConfig | None = None,
-        name: str = "PTI",
+        features: PerceptualVector,
+        perceptual: PerceptualVector,
+        schedule: PivotalTuningConfig | None = None,
     ) -> None:
-        self.generator = model.generator
+        own = schedule or PivotalTuningConfig()
+        name = f"PTI, {own.projection_steps} + {own.tuning_steps} steps"
+        super().__init__(model.config, model.generator, name)
+        self.schedule = own
         self.features, self.perceptual = features, perceptual
-        self.config = config or PivotalTuningConfig()
-        self.name, self.size = name, model.config.generator.size
-        kinds = f"{features.name}, {perceptual.name}"
-        self.identity = f"pti {generator_fingerprint(model.generator)} {self.config} {kinds}"
 
-    def invert(self, photos: Tensor) -> TunedState:
-        """Return a pivot and a tuned generator for each photo."""
-        codes, generators, drawn = [], [], []
-        for photo in photos.to(self.generator.latent_avg).split(1):
-            pivot = project(self.generator, photo, self.features, self.config)
-            tuned = tune(self.generator, photo, pivot, self.perceptual, self.config)
-            codes.append(pivot)
-            generators.append(tuned)
-            with torch.no_grad():
-                drawn.append(tuned.synthesize(pivot))
-        return TunedState(tuple(codes), tuple(generators), torch.cat(drawn))
+    @cached_property
+    def identity(self) -> str:
+        """Changes with G, the schedule, f and D."""
+        drawn_by = network_fingerprint(self.generator, self.generator.config)
+        return f"pti {drawn_by} {self.schedule} {self.features.name}, {self.perceptual.name}"
 
-    @torch.no_grad()
-    def edit(self, state: TunedState, direction: EditDirection, strength: float) -> Tensor:
-        """Return G*(w* + d)."""
-        pairs = zip(state.generators, state.codes, strict=True)
-        return torch.cat([g.synthesize(combine(w, {direction: strength})) for g, w in pairs])
+    def encode(self, photos: Tensor) -> Inversion:
+        """Return each photo's pivot, and the weights of the generator that was bent to it."""
+        found = []
+        for photo in photos.split(1):
+            pivot = project(self.generator, photo, self.features, self.schedule)
+            tuned = tune(self.generator, photo, pivot, self.perceptual, self.schedule)
+            weights = {name: weight.detach()[None] for name, weight in tuned.named_parameters()}
+            found.append(Inversion(pivot, kept=weights))
+        return Inversion.cat(found) if len(found) > 1 else found[0]
+
+    def draw(self, codes: Codes, kept: dict[str, Tensor]) -> Tensor:
+        """Return G*(w); kept is name of a weight -> (B, its shape)."""
+
+        def weights(row: int) -> dict[str, Tensor]:
+            return {name: weight[row] for name, weight in kept.items()}
+
+        return draw_each(self.generator, codes, weights)
 
 
 def project(
-    generator: Generator, photo: Tensor, features: Features, config: PivotalTuningConfig
+    generator: Generator, photo: Tensor, features: PerceptualVector, config: PivotalTuningConfig
 ) -> Codes:
     """Stage 1: return the pivot of one photo, the same vector for every style.
 
@@ -150,7 +140,7 @@ def project(
         features: f.
         config: the schedule.
     """
-    styles = generator.config.num_styles
+    styles, side = generator.config.num_styles, min(config.projection_side, photo.shape[-1])
     generator = copy.deepcopy(generator).requires_grad_(requires_grad=False)
     average, spread = average_code(generator, config)
     draw = torch.Generator().manual_seed(config.seed)
@@ -159,17 +149,17 @@ def project(
         buffer.copy_(torch.randn(buffer.shape, generator=draw))
         buffer.requires_grad_()
     with torch.no_grad():
-        target = features(shrink(photo, config.projection_side))
+        target = features(pool(photo, side))
     with torch.enable_grad():
         w = average.clone()[None, None].requires_grad_()  # (1, 1, D)
         optimiser = torch.optim.Adam([w, *buffers], lr=config.projection_rate)
         for step in range(config.projection_steps):
             progress = step / config.projection_steps
-            set_rate(optimiser, config.projection_rate * schedule(progress, RISE, FALL))
+            set_rate(optimiser, config.projection_rate * rate_at(progress, RISE, FALL))
             fading = max(0.0, 1 - progress / NOISE_UNTIL) ** 2
             noise = torch.randn(w.shape, generator=draw).to(w) * (spread * NOISE_OF_W * fading)
             drawn = generator.synthesize(Codes((w + noise).repeat(1, styles, 1)))
-            found = features(shrink(drawn, config.projection_side))
+            found = features(pool(drawn, side))
             loss = (found - target).square().sum()
             loss = loss + config.noise_penalty * noise_regularity(buffers)
             gradients = torch.autograd.grad(loss, [w, *buffers])
@@ -187,7 +177,7 @@ def tune(
     generator: Generator,
     photo: Tensor,
     pivot: Codes,
-    perceptual: Distance,
+    perceptual: PerceptualVector,
     config: PivotalTuningConfig,
 ) -> Generator:
     """Stage 2: return a copy of G that draws the photo at its pivot.
@@ -241,10 +231,3 @@ def noise_regularity(buffers: list[Tensor]) -> Tensor:
                 break
             noise = functional.avg_pool2d(noise, 2)
     return total
-
-
-def shrink(pixels: Tensor, side: int) -> Tensor:
-    """Average down to `side`; smaller images stay."""
-    if pixels.shape[-1] <= side:
-        return pixels
-    return functional.interpolate(pixels, (side, side), mode="area")

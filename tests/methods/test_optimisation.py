@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.methods.w_optimisation import (
+from stylefeatureeditor.methods.optimisation import (
     WOptimisation,
     WOptimisationConfig,
-    schedule,
+    rate_at,
 )
 from stylefeatureeditor.metrics.pixel import l2
 from stylefeatureeditor.records import Codes
@@ -21,9 +21,11 @@ SHORT = WOptimisationConfig(steps=6)
 def test_it_comes_nearer_than_its_start():
     model, photos = tiny_model(), tiny_photos(1)
     start = model.generator.synthesize(Codes(model.generator.latent_avg.expand(1, STYLES, -1)))
-    found = WOptimisation(model, None, WOptimisationConfig(steps=8)).invert(photos)
-    assert l2(found.reconstruction, photos).item() < 0.9 * l2(start, photos).item()
-    torch.testing.assert_close(found.reconstruction, model.generator.synthesize(found.codes))
+    method = WOptimisation(model, None, WOptimisationConfig(steps=8))
+    found = method.invert(photos)
+    pixels = method.reconstruct(found)
+    assert l2(pixels, photos).item() < 0.9 * l2(start, photos).item()
+    torch.testing.assert_close(pixels, model.generator.synthesize(found.codes))
 
 
 def test_photos_of_a_batch_do_not_meet():
@@ -57,11 +59,11 @@ def test_the_generator_stays_as_it_is():
 
 
 def test_the_rate_rises_stays_and_falls():
-    assert schedule(0.0, 0.05, 0.25) == 0
-    assert schedule(0.025, 0.05, 0.25) == pytest.approx(0.5)
-    assert schedule(0.5, 0.05, 0.25) == 1
-    assert schedule(0.875, 0.05, 0.25) == pytest.approx(0.5)
-    assert schedule(1.0, 0.05, 0.25) == pytest.approx(0)
+    assert rate_at(0.0, 0.05, 0.25) == 0
+    assert rate_at(0.025, 0.05, 0.25) == pytest.approx(0.5)
+    assert rate_at(0.5, 0.05, 0.25) == 1
+    assert rate_at(0.875, 0.05, 0.25) == pytest.approx(0.5)
+    assert rate_at(1.0, 0.05, 0.25) == pytest.approx(0)
 
 
 def test_a_schedule_needs_a_step():

@@ -1,0 +1,47 @@
+"""e4e: the encoder E alone, X^ = G(E(X)), X' = G(E(X) + d).
+
+Paper: Tov et al., "Designing an Encoder for StyleGAN Image Manipulation", 2021. E is the one that
+our own method takes Delta from (Eq. 5), so the method needs no networks of its own.
+
+Shapes: B photos of side `size`, (B, 3, size, size) in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from stylefeatureeditor.editing.delta import resize
+from stylefeatureeditor.inversion.record import Inversion
+from stylefeatureeditor.methods.method import Method
+from stylefeatureeditor.records import Codes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylefeatureeditor.model import Model, ModelConfig
+
+
+class E4eMethod(Method):
+    """E and G of a model.
+
+    Args:
+        model: on its device.
+        name: row of a table.
+    """
+
+    config: ModelConfig
+
+    def __init__(self, model: Model, name: str = "e4e") -> None:
+        super().__init__(model.config, model.generator, name)
+        self.model = model
+
+    @cached_property
+    def identity(self) -> str:
+        """Changes with the config and the weights."""
+        return f"e4e {self.model.fingerprint}"
+
+    def encode(self, photos: Tensor) -> Inversion:
+        """Return w_E."""
+        seen = resize(photos, self.config.encoder_size)
+        return Inversion(Codes(self.generator.latent_avg + self.model.e4e(seen)))

@@ -1,0 +1,263 @@
+"""From words to methods: --model, --method, and the entries of a comparison.
+
+sfe, sfe-without-h, e4e, w+, pti   on the networks of --model, or of METHOD@MODEL
+psp, hfgi, ...                     a model folder that says so, here or as METHOD@FOLDER
+NAME or FOLDER                     a model; what it holds says the method
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stylefeatureeditor.device import find_device
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.methods.e4e import E4eMethod
+from stylefeatureeditor.methods.folder import (
+    find_method,
+    load_method,
+    local_methods,
+    method_of,
+)
+from stylefeatureeditor.methods.methods import KINDS
+from stylefeatureeditor.methods.sfe import Sfe, SfeWithoutH
+from stylefeatureeditor.runtimes.choose import find_place, open_model
+from stylefeatureeditor.weights.local_models import files_folder, find_model, local_models, model_at
+from stylefeatureeditor.weights.sources import DEFAULT_MODEL, find_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stylefeatureeditor.methods.method import Method
+    from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
+    from stylefeatureeditor.metrics.perceptual import Lpips
+    from stylefeatureeditor.metrics.perceptual_vector import PerceptualVector
+    from stylefeatureeditor.model import Model
+    from stylefeatureeditor.runtimes.choose import Backend, Precision
+
+FITTED = ("w+", "pti")  # these optimise for each photo, against a perceptual distance
+OWN = ("sfe", "sfe-without-h", "e4e", *FITTED)  # on our own networks
+QUICK = ("sfe", "e4e")  # rows of `all` on the networks of --model; the others are named
+
+
+def open_method(
+    name: str | Path = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    method: str | None = None,
+    backend: Backend = "torch",
+    precision: Precision = "float32",
+    compiled: bool = False,
+) -> Method:
+    """Return a method, ready to run.
+
+    Args:
+        name: a model's name or folder.
+        device: as `find_device`.
+        method: a word as in the table above; None means what the model holds.
+        backend: "torch"; "onnx" and "openvino" run what `sfe export` made of our own model.
+        precision: of our own model's convolutions.
+        compiled: torch.compile and CUDA graphs, for our own model.
+
+    Raises:
+        WeightsError: there is no such model, or its files are damaged, or not exported.
+        ConfigError: there is no such method, the model holds another, the device is not there, or
+            the choices do not agree.
+        DependencyError: the backend is not installed.
+    """
+    is_plain = (backend, precision, compiled) == ("torch", "float32", False)
+    if is_plain:
+        return MethodLoader(name, device).method(method)
+    folder = find_model(name)
+    held = method_of(folder) or "sfe"
+    for word in (held, method):
+        if word not in (None, "sfe"):
+            raise ConfigError(f"the method {word} runs on the backend torch in float32 alone")
+    place = find_place(device, backend)
+    model = open_model(folder, place, backend=backend, precision=precision, compiled=compiled)
+    ours = Sfe(model)
+    ours.folder = folder
+    return ours
+
+
+class MethodLoader:
+    """Methods by the words of a user, each model loaded once.
+
+    Args:
+        model: --model, for words that name none.
+        device: where they run.
+        lpips: for methods that optimise; None looks on disk when one is asked for.
+        classifier: stands in for LPIPS in these.
+        steps: of these, for each or by word; what is left out takes its own schedule.
+        progress: entered while a model of that name is loaded.
+
+    Attributes:
+        notes: sentences about the methods that were asked for.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        device: str = "auto",
+        *,
+        lpips: Lpips | None = None,
+        classifier: AttributeClassifier | None = None,
+        steps: int | Mapping[str, int] | None = None,
+        progress: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self.model, self.device, self.steps = str(model), device, steps
+        self.lpips, self.classifier, self.progress = lpips, classifier, progress
+        self.notes: list[str] = []
+        self._opened: dict[str, Method] = {}
+
+    def method(self, word: str | None = None, model: str | None = None) -> Method:
+        """Return a method; its `folder` has the directions that it knows.
+
+        Args:
+            word: as in the table above; None means the method that the model holds.
+            model: name or folder; None means --model, or what is on this machine.
+
+        Raises:
+            ConfigError: there is no such method, or the model holds another.
+            WeightsError: there is no such model.
+        """
+        if word in KINDS and model is None and self._holds(self.model) != word:
+            if self.model != DEFAULT_MODEL:
+                raise ConfigError(
+                    f"{self.model} does not hold the method {word}: leave out --model to take the "
+                    "one on this machine, or name its folder"
+                )
+            model = str(find_method(word))
+        elif word is not None and word not in (*OWN, *KINDS):
+            raise ConfigError(f"there is no method {word!r}; there are {', '.join((*OWN, *KINDS))}")
+        named = self.model if model is None else model
+        held = self._open(named)
+        if not isinstance(held, Sfe):
+            if word not in (None, held.config.method):
+                raise ConfigError(f"{named} holds the method {held.config.method}, not {word}")
+            return held
+        if word in KINDS:
+            raise ConfigError(f"{named} holds StyleFeatureEditor's networks, not {word}'s")
+        method = held if word in (None, "sfe") else self._own(word, held.model)
+        if method is not held:
+            method.folder = held.folder
+            method.name += _label(named, self.model)
+        return method
+
+    def entry(self, word: str) -> Method | None:
+        """Return what an entry of a comparison means; None if it is neither method nor model."""
+        method, at, model = word.partition("@")
+        if at and method in (*OWN, *KINDS):
+            return self.method(method, model)
+        if word in KINDS and self._holds(self.model) != word:
+            return self.method(word, str(find_method(word)))
+        if word in (*OWN, *KINDS):
+            return self.method(word)
+        return self.method(None, word) if _is_here(word) else None
+
+    def everything(self) -> list[str]:
+        """Return the words of all methods that are on this machine and need not optimise."""
+        here = local_methods()
+        words: list[str] = []
+        if _is_here(self.model):
+            words = list(QUICK) if self._holds(self.model) is None else [self.model]
+        for name in local_models():
+            if name not in here and name != self.model:
+                words += [f"{own}@{name}" for own in QUICK]
+        for kind in KINDS:
+            words += [name for name, held in here.items() if held == kind and name not in words]
+        return words
+
+    def base(self) -> Method | None:
+        """Return what --model holds; None if there is none of that name."""
+        return self._open(self.model) if _is_here(self.model) else None
+
+    def sizes(self) -> set[int]:
+        """Return the sides of the photos that the loaded models take."""
+        return {method.size for method in self._opened.values()}
+
+    def keep_only(self, model: str) -> None:
+        """Let the memory of every other model go."""
+        self._opened = {name: known for name, known in self._opened.items() if name == model}
+
+    def _open(self, named: str) -> Method:
+        """What a model holds, loaded once."""
+        if named not in self._opened:
+            folder, device = find_model(named), find_device(self.device)
+            with self.progress(f"loading {named}"):
+                held = method_of(folder)
+                method = Sfe(open_model(folder, device)) if held is None else load_method(folder)
+            method.to(device)
+            method.folder = folder
+            if folder.name != held:
+                method.name += _label(named, self.model)
+            self._opened[named] = method
+        return self._opened[named]
+
+    def _holds(self, model: str) -> str | None:
+        """The method of a model's folder; None for ours, and for one that is not there."""
+        return method_of(find_model(model)) if _is_here(model) else None
+
+    def _own(self, word: str, model: Model) -> Method:
+        if word == "e4e":
+            return E4eMethod(model)
+        if word == "sfe-without-h":
+            return SfeWithoutH(model)
+        perceptual, note = self._perceptual()
+        if note not in self.notes:
+            self.notes.append(note)
+        steps = self.steps.get(word) if isinstance(self.steps, Mapping) else self.steps
+        return fitted(word, model, perceptual, steps)
+
+    def _perceptual(self) -> tuple[PerceptualVector, str]:
+        """The best perceptual distance there is, and a sentence that says which."""
+        from stylefeatureeditor.metrics import perceptual_vector as vectors
+        from stylefeatureeditor.metrics.perceptual import load_lpips
+
+        places = (files_folder() / source.file_name for source in find_sources("lpips-alex"))
+        if self.lpips is None and all(place.is_file() for place in places):
+            self.lpips = load_lpips(files_folder(), "alex").to(find_device(self.device))
+        if self.lpips is not None:
+            note = "W+ optimisation and PTI optimise LPIPS of AlexNet."
+            return vectors.lpips_vector(self.lpips), note
+        others = "their rows are not the published methods'."
+        if self.classifier is not None:
+            return vectors.classifier_vector(self.classifier), (
+                "W+ optimisation and PTI optimise features of the attribute classifier, because "
+                f"the weights of LPIPS are not on disk; {others}"
+            )
+        return vectors.pixel_vector(), (
+            "W+ optimisation and PTI optimise pixels alone, because no perceptual network is on "
+            f"disk; {others}"
+        )
+
+
+def fitted(word: str, model: Model, perceptual: PerceptualVector, steps: int | None) -> Method:
+    """Return W+ optimisation or PTI on a model.
+
+    Args:
+        word: one of FITTED.
+        model: on its device.
+        perceptual: what they optimise.
+        steps: of W+ optimisation, and of each of PTI's stages; None takes their own schedules.
+    """
+    from stylefeatureeditor.methods.optimisation import WOptimisation, WOptimisationConfig
+    from stylefeatureeditor.methods.pti import PivotalTuning, PivotalTuningConfig
+
+    if word == "w+":
+        own = None if steps is None else WOptimisationConfig(steps=steps)
+        return WOptimisation(model, perceptual, own)
+    both = PivotalTuningConfig(projection_steps=steps, tuning_steps=steps) if steps else None
+    return PivotalTuning(model, perceptual, perceptual, both)
+
+
+def _label(named: str, model: str) -> str:
+    """What tells a row from one of --model."""
+    return "" if named == model else f" ({Path(named).name})"
+
+
+def _is_here(model: str) -> bool:
+    """Whether a word names a model, or a folder of one."""
+    return model in local_models() or model_at(Path(model)) is not None
