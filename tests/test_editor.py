@@ -49,7 +49,7 @@ def two_faces(monkeypatch):
         Face((0, 0, 1, 1), 1.0, frontal_face(centre, scale, 0.1))
         for centre, scale in zip(CENTRES, (12, 9), strict=True)
     ]
-    monkeypatch.setattr("stylefeatureeditor.editor.find_faces", lambda _pixels: faces)
+    monkeypatch.setattr("stylefeatureeditor.editor.find_faces", lambda _pixels, **_: faces)
     return faces
 
 
@@ -267,7 +267,7 @@ def test_hidden_pixels_are_not_seen_and_do_not_come_back(editor, monkeypatch, tm
 def test_a_face_that_is_not_there_is_refused(editor, two_faces, monkeypatch):
     with pytest.raises(FaceError, match="face 3 was asked for, but 2 were found"):
         editor.invert(PHOTO, face=len(two_faces) + 1)
-    monkeypatch.setattr("stylefeatureeditor.editor.find_faces", lambda _pixels: [])
+    monkeypatch.setattr("stylefeatureeditor.editor.find_faces", lambda _pixels, **_: [])
     with pytest.raises(FaceError, match="no face was found"):
         editor.invert(PHOTO)
 

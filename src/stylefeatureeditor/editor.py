@@ -9,6 +9,7 @@ many a photo has.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -38,7 +39,7 @@ from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
 from stylefeatureeditor.photo.image import read_photo, to_tensor, visible
-from stylefeatureeditor.photo.landmarks import choose_face, find_faces
+from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
 from stylefeatureeditor.photo.result import Blend, EditResult
 from stylefeatureeditor.records import AlignedFace, Photo
 from stylefeatureeditor.weights.direction_files import (
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     )
 
 Which = Literal["largest", "all"] | int
+logger = logging.getLogger(__name__)
 
 
 def align(
@@ -95,7 +97,7 @@ def align(
     pixels = visible(photo)
     framing = framing or Framing()
     aligned = []
-    for found in choose_face(find_faces(pixels), face):
+    for found in choose_face(find_faces(pixels, all_sizes=face != "largest"), face):
         quad = ffhq_quad(found.landmarks, framing.scale, framing.shift)
         aligned.append(
             AlignedFace(to_tensor(crop(pixels, quad, size)), photo.pixels, quad, found.landmarks)
@@ -439,7 +441,10 @@ class Editor:
         source = photo if isinstance(photo, Photo) else read_photo(photo)
         if aligned:
             return Crops((whole_photo_as_face(source, self.size),), source)
-        return Crops(tuple(self.align(source, face=face)), source)
+        faces = self.align(source, face=face)
+        if faces[0].landmarks is not None and (said := turn_sentence(faces[0].landmarks)):
+            logger.warning("%s: %s", photo if isinstance(photo, (str, Path)) else "the photo", said)
+        return Crops(tuple(faces), source)
 
     def _invert(self, photos: Sequence[Prepared], batch_size: int) -> list[Inversion]:
         """Return an inversion for each photo; those that are inversions stay as they are."""

@@ -48,7 +48,7 @@ def add_to(commands: Commands) -> None:
         "name them beside it. METHOD is as in `sfe evaluate compare`: a method, a model, or\n"
         "METHOD@MODEL.",
         example="sfe compare portrait.jpg --methods all -e smile=2\n"
-        "sfe compare portrait.jpg --methods sfe psp hfgi -e smile=2 -e age=5 --difference -o c.png",
+        "sfe compare portrait.jpg --methods sfe psp hfgi -e smile=2 -e age=2 --difference -o c.png",
     )
     parser.add_argument("photo", metavar="PHOTO", type=Path, help="a photo")
     parser.add_argument(
@@ -169,12 +169,15 @@ def _cropper(photo: Photo, args: argparse.Namespace) -> Crop:
     """Find the photo's face once; return how to cut it for a method."""
     from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
     from stylefeatureeditor.photo.image import to_tensor, visible
-    from stylefeatureeditor.photo.landmarks import choose_face, find_faces
+    from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
 
     if args.aligned:
         return lambda size, _: whole_photo_as_face(photo, size).pixels
     pixels = visible(photo)
-    (face,) = choose_face(find_faces(pixels), args.face)
+    found = find_faces(pixels, all_sizes=args.face != "largest")
+    (face,) = choose_face(found, args.face)
+    if said := turn_sentence(face.landmarks):
+        warn(f"{args.photo}: {said}")
 
     def cut(size: int, framing: Framing) -> Tensor:
         quad = ffhq_quad(face.landmarks, framing.scale, framing.shift)

@@ -81,7 +81,7 @@ NAMED = r"(.*\S.*)="
 edit = reader("NAME=STRENGTH as in smile=2", NAMED + "([^=]*)", _strength)
 text_edit = reader("WORDS=STRENGTH as in 'a smiling face=5'", NAMED + "([^=]*)", _strength)
 grid = reader(
-    f"NAME=FROM:TO:COUNT as in smile=-3:3:7, with 2 to {MAX_GRID} strengths",
+    f"NAME=FROM:TO:COUNT as in smile=-2:2:5, with 2 to {MAX_GRID} strengths",
     NAMED + "([^=:]*):([^=:]*):([^=:]*)",
     _grid,
 )
@@ -100,9 +100,9 @@ def add_to(commands: Commands) -> None:
         edit_photos,
         text="edit the faces of photos\n"
         "A photo comes back at its own size; outside the edited region it keeps every pixel.",
-        example="sfe edit portrait.jpg -e smile=2 -e age=-3 -o out.png\n"
+        example="sfe edit portrait.jpg -e smile=2 -e age=-2 -o out.png\n"
         "sfe edit holiday/ -e smile=2 --face all -o smiling/\n"
-        'sfe edit portrait.jpg --grid "smile=-3:3:7" -o strip.png',
+        'sfe edit portrait.jpg --grid "smile=-2:2:5" -o strip.png',
     )
     parser.add_argument(
         "photos",
@@ -166,7 +166,7 @@ def add_to(commands: Commands) -> None:
         metavar="N",
         help="of a folder: photos in memory and faces in the networks at a time (%(default)s)",
     )
-    add_overwrite(parser)
+    add_batch_flags(parser)
     add_device(parser)
     add_backend(parser)
 
@@ -196,8 +196,9 @@ def add_face_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """Add --overwrite."""
+def add_batch_flags(parser: argparse.ArgumentParser) -> None:
+    """Add --recursive and --overwrite."""
+    flag(parser, "--recursive", "of a folder: the photos in folders below it too")
     flag(parser, "--overwrite", "in a batch, do photos again whose output is there already")
 
 
@@ -210,7 +211,12 @@ def edit_photos(args: argparse.Namespace) -> int:
         check_sizes(name, [strength])
     ending = "_grid" if args.grid else "_compare" if args.compare else "_edited"
     plan = plan_jobs(
-        args.photos, args.output, ending=ending, suffixes=SUFFIXES, with_inversions=True
+        args.photos,
+        args.output,
+        ending=ending,
+        suffixes=SUFFIXES,
+        with_inversions=True,
+        recursive=args.recursive,
     )
     if args.method is None or args.model != DEFAULT_MODEL:  # a method may bring its own model
         check_directions(args.model, names)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, note_of, plan_jobs
 from stylefeatureeditor.cli.edit import (
+    add_batch_flags,
     add_face_options,
-    add_overwrite,
     common_settings,
     save_crops,
 )
@@ -55,7 +55,7 @@ def add_to(commands: Commands) -> None:
     add_model(parser)
     add_method(parser)
     add_face_options(parser)
-    add_overwrite(parser)
+    add_batch_flags(parser)
     add_device(parser)
     add_backend(parser)
 
@@ -63,7 +63,9 @@ def add_to(commands: Commands) -> None:
 def invert_photos(args: argparse.Namespace) -> int:
     """Run `sfe invert`."""
     output = args.output.removesuffix(INVERSION_SUFFIX)
-    plan = plan_jobs(args.photos, output, ending="_inverted", suffixes=(".png",))
+    plan = plan_jobs(
+        args.photos, output, ending="_inverted", suffixes=(".png",), recursive=args.recursive
+    )
     find_model(args.model)  # refuses at once
     from stylefeatureeditor.photo.landmarks import get_ready
 

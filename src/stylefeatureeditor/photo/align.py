@@ -200,10 +200,14 @@ def _region(pixels: np.ndarray, plan: CropPlan) -> np.ndarray:
     # Only the box is reduced, on the grid that reducing the whole photo would have.
     edges = np.array(plan.box).reshape(2, 2) / plan.factor
     height, width = pixels.shape[:2]
-    area = tuple(np.minimum(edges, (width, height)).ravel())
+    area = np.minimum(edges, (width, height))
     size = (right - left, bottom - top)
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    return np.asarray(image.resize(size, Image.Resampling.LANCZOS, box=area))
+    reach = 4 * plan.shrink  # of the filter, 3, and a pixel more
+    start = np.maximum(np.floor(area[0]).astype(int) - reach, 0)
+    stop = np.ceil(area[1]).astype(int) + reach
+    near = np.ascontiguousarray(pixels[start[1] : stop[1], start[0] : stop[0]])
+    within = tuple((area - start).ravel())
+    return np.asarray(Image.fromarray(near).resize(size, Image.Resampling.LANCZOS, box=within))
 
 
 def _pad(region: np.ndarray, plan: CropPlan) -> np.ndarray:

@@ -62,7 +62,9 @@ def viewer_message(
             "faces": _outlines(session),
             "mask": session.settings.mask,
             "painted": _png_url(session.settings.painted),
-            "warning": " ".join(session.editor.warnings(session.settings.edits)),
+            "warning": " ".join(
+                filter(None, [opened.sentence, *session.editor.warnings(session.settings.edits)])
+            ),
         }
     return message
 
