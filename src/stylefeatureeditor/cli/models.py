@@ -116,6 +116,7 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
         help="published directions that fit the generator; auto takes ffhq for one of 1024 px and "
         "18 styles, and none for any other (%(default)s)",
     )
+    flag(parser, "--draw-noise", "draw noise buffers that the generator's file lacks, seeded")
     flag(parser, "--half", "store float16: half the size, results move by 1e-3")
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to make"
@@ -143,7 +144,13 @@ def _convert(args: argparse.Namespace) -> list[Path]:
     given = {part: path for part in PARTS if (path := getattr(args, part)) is not None}
     _check_convert(args, given)
     if args.sfe is None and args.method is None:
-        return convert_parts(given, args.output, half=args.half, overwrite=args.overwrite)
+        return convert_parts(
+            given,
+            args.output,
+            half=args.half,
+            overwrite=args.overwrite,
+            draw_noise=args.draw_noise,
+        )
     if (args.output / CONFIG_FILE).exists() and not args.overwrite:
         raise WeightsError(
             f"{args.output} holds a model already; name another folder, or pass --overwrite"
@@ -160,7 +167,7 @@ def _convert(args: argparse.Namespace) -> list[Path]:
         convert_method(args.method, args.files, args.output, **about)
     else:
         files = ReleasedFiles(args.sfe, args.generator, args.e4e)
-        convert_to_folder(files, args.output, **about)
+        convert_to_folder(files, args.output, draw_noise=args.draw_noise, **about)
     return [args.output]
 
 
@@ -168,7 +175,7 @@ def _check_convert(args: argparse.Namespace, given: dict[str, Path]) -> None:
     """Raise WeightsError for options that do not go together."""
     if args.method is None and args.files:
         raise WeightsError(f"say what {args.files[0]} is: --method NAME, or --sfe FILE and others")
-    if args.method is not None and (args.sfe or given):
+    if args.method is not None and (args.sfe or given or args.draw_noise):
         raise WeightsError("--method takes its files without options: --method NAME FILE ...")
     if args.sfe and (args.ir_se50 or args.iresnet50):
         raise WeightsError("--ir-se50 and --iresnet50 are parts for training: leave out --sfe")

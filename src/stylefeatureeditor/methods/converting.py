@@ -46,6 +46,7 @@ def convert_to_folder(
     catalog: str | None,
     directions: Iterable[Path] = (),
     half: bool = False,
+    draw_noise: bool = False,
 ) -> None:
     """Write a model folder.
 
@@ -56,9 +57,10 @@ def convert_to_folder(
         catalog: "ffhq", "cars", None, or "auto" for what fits the generator.
         directions: released direction files to copy into the folder.
         half: store float16.
+        draw_noise: draw the generator's noise buffers that are missing.
     """
     header = _header({role: path for role, path in vars(files).items() if path is not None})
-    model = convert_released(files, name=name, catalog=catalog)
+    model = convert_released(files, name=name, catalog=catalog, draw_noise=draw_noise)
     _save(partial(save_model, model, header=header), folder, directions, half=half)
 
 
@@ -122,7 +124,12 @@ def convert_method(
 
 
 def convert_parts(
-    files: dict[str, Path], folder: Path, *, half: bool, overwrite: bool
+    files: dict[str, Path],
+    folder: Path,
+    *,
+    half: bool,
+    overwrite: bool,
+    draw_noise: bool = False,
 ) -> list[Path]:
     """Write single networks; return the paths written.
 
@@ -131,6 +138,7 @@ def convert_parts(
         folder: of the parts.
         half: store float16.
         overwrite: replace files of an earlier conversion; else WeightsError if there are some.
+        draw_noise: draw a generator's noise buffers that are missing.
     """
     if not files:
         raise WeightsError(
@@ -144,8 +152,14 @@ def convert_parts(
     dtype = torch.float16 if half else None
     with _whole(folder) as stage:
         for (part, path), name in zip(files.items(), names, strict=True):
-            header = _header({part: path})
-            convert_part(part, path, stage / name, header=header, float_dtype=dtype)
+            convert_part(
+                part,
+                path,
+                stage / name,
+                header=_header({part: path}),
+                float_dtype=dtype,
+                draw_noise=draw_noise,
+            )
     return [folder / name for name in names]
 
 

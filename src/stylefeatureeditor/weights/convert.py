@@ -135,13 +135,16 @@ class ReleasedFiles:
     e4e: Path | None = None
 
 
-def convert_released(source: ReleasedFiles, *, name: str, catalog: str | None) -> Model:
+def convert_released(
+    source: ReleasedFiles, *, name: str, catalog: str | None, draw_noise: bool = False
+) -> Model:
     """Return the model that published checkpoints describe, in float32.
 
     Args:
         source: the files.
         name: what the model is called.
         catalog: family of published directions: "ffhq", "cars", None, or "auto" for what fits.
+        draw_noise: draw the generator's noise buffers that are missing.
 
     Raises:
         WeightsError: a file is of another kind, incomplete, or does not fit the others.
@@ -158,14 +161,18 @@ def convert_released(source: ReleasedFiles, *, name: str, catalog: str | None) -
         raise WeightsError(f"{source.sfe} is no StyleFeatureEditor checkpoint: {hint}")
 
     of_generator, of_e4e = source.generator or source.sfe, source.e4e or source.sfe
+    own = source.e4e is None
+    with_e4e = checkpoint if own else read_checkpoint(of_e4e)
     if source.generator is not None:
-        sizes, generator = read_generator(source.generator, checkpoint.content.get("latent_avg"))
+        means = (each.content.get("latent_avg") for each in (checkpoint, with_e4e))
+        mean = next((found for found in means if found is not None), None)
+        sizes, generator = read_generator(source.generator, mean, draw_noise=draw_noise)
     elif decoder := without_prefix(state, "decoder."):
-        sizes, generator = generator_state(decoder, checkpoint.latent_avg())
+        mean = checkpoint.latent_avg()
+        sizes, generator = generator_state(decoder, mean, draw_noise=draw_noise)
     else:
         raise WeightsError(f"{source.sfe} holds no generator; pass its file with --generator")
-    own = source.e4e is None
-    encoder = without_prefix(state, "e4e_encoder.") if own else read_checkpoint(of_e4e).encoder()
+    encoder = without_prefix(state, "e4e_encoder.") if own else with_e4e.encoder()
     if not encoder:
         raise WeightsError(f"{of_e4e} holds no e4e encoder; pass its file with --e4e")
     styles = sizes.num_styles
@@ -205,21 +212,26 @@ def fitting_catalog(catalog: str | None, generator: GeneratorConfig) -> str | No
     return "ffhq" if sizes == FFHQ_SIZES else None
 
 
-def read_generator(path: Path, latent_avg: object = None) -> tuple[GeneratorConfig, State]:
+def read_generator(
+    path: Path, latent_avg: object = None, *, draw_noise: bool = False
+) -> tuple[GeneratorConfig, State]:
     """Return config and state of a generator file.
 
     Args:
         path: a stylegan2-pytorch .pt, or an NVIDIA .pkl.
-        latent_avg: the mean of w, for a .pt that lacks its own.
+        latent_avg: the mean of w, for a .pt that lacks its own; None estimates it.
+        draw_noise: draw the noise buffers that are missing.
 
     Raises:
         WeightsError: it is none of these, or incomplete.
     """
     if path.suffix.lower() == ".pkl":
         network, clamp = _nvidia_network(path, "G_ema", "generator")
-        return nvidia_generator_state(network.tensors, clamp=clamp)
+        return nvidia_generator_state(network.tensors, clamp=clamp, draw_noise=draw_noise)
     checkpoint = read_checkpoint(path)
-    return generator_state(checkpoint.tensors("g_ema"), checkpoint.latent_avg(latent_avg))
+    tensors, own = checkpoint.tensors("g_ema"), checkpoint.content.get("latent_avg", latent_avg)
+    mean = None if own is None else checkpoint.latent_avg(own)
+    return generator_state(tensors, mean, draw_noise=draw_noise)
 
 
 def read_discriminator(path: Path) -> tuple[DiscriminatorConfig, State]:
@@ -260,6 +272,7 @@ def convert_part(
     *,
     header: Mapping[str, str],
     float_dtype: torch.dtype | None = None,
+    draw_noise: bool = False,
 ) -> None:
     """Read one published network and write it in our layout, its sizes as JSON in the header.
 
@@ -269,11 +282,12 @@ def convert_part(
         target: the safetensors file to write; its folder must exist.
         header: provenance to keep in the file.
         float_dtype: dtype on disk; None keeps float32.
+        draw_noise: draw a generator's noise buffers that are missing.
 
     Raises:
         WeightsError: the file is damaged or holds something else, or `target` cannot be written.
     """
-    kind, config, state = _read_part(part, source)
+    kind, config, state = _read_part(part, source, draw_noise=draw_noise)
     with torch.device("meta"):
         network = kind(config)
     assign_state(network, state, str(source))
@@ -281,9 +295,11 @@ def convert_part(
     save_tensors(target, network.state_dict(), described, float_dtype)
 
 
-def _read_part(part: str, source: Path) -> tuple[Callable[[Any], nn.Module], Any, State]:
+def _read_part(
+    part: str, source: Path, *, draw_noise: bool
+) -> tuple[Callable[[Any], nn.Module], Any, State]:
     if part == "generator":
-        return (Generator, *read_generator(source))
+        return (Generator, *read_generator(source, draw_noise=draw_noise))
     checkpoint = read_checkpoint(source)
     if part == "e4e":
         state = e4e_state(checkpoint.encoder())
