@@ -4,7 +4,9 @@ Files of the real layouts and sizes, but each tensor is one number repeated: a f
 take milliseconds. That the numbers then mean the same is for test_golden_release.py.
 """
 
+import sys
 from argparse import Namespace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -453,6 +455,75 @@ def test_a_pickle_without_a_generator_is_refused(tmp_path):
         (tmp_path / "g.pkl").write_bytes(nvidia_pickle.dump(content))
         with pytest.raises(WeightsError, match="clamp"):
             read_generator(tmp_path / "g.pkl")
+
+
+class Generator(nn.Module):
+    """As a user's own code has it: its class cannot be known here."""
+
+    __module__ = "model"
+
+
+def other_channels(state, count):
+    """The state of a generator that draws `count` channels."""
+    return {
+        key: value[:, :1].repeat_interleave(count, 1) if "rgb" in key and value.shape[:2] == (1, 3)
+        else value
+        for key, value in state.items()
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (other_channels(tiny_rosinality(), 1), "number of channels .* is 1, .* draws RGB"),
+        (other_channels(tiny_rosinality(), 4), "number of channels .* is 4, .* draws RGB"),
+        (
+            {**tiny_rosinality(), "style.1.weight": torch.zeros(6, 9)},
+            "z has 9 numbers and its w 6; .* z_dim = w_dim = 6",
+        ),
+        (nn.Linear(2, 2), r"a whole network as 'g_ema' instead of a table .*state_dict\(\)"),
+    ],
+)
+def test_a_generator_of_another_kind_is_refused_in_words(tmp_path, state, sentence):
+    torch.save({"g_ema": state, "latent_avg": MEAN[:6]}, tmp_path / "g.pt")
+    with pytest.raises(WeightsError, match=sentence):
+        read_generator(tmp_path / "g.pt")
+
+
+def test_a_network_saved_whole_is_refused_in_words(tmp_path, monkeypatch):
+    torch.save(nn.Sequential(nn.Linear(2, 2)), tmp_path / "known.pt")
+    monkeypatch.setitem(sys.modules, "model", SimpleNamespace(Generator=Generator))
+    torch.save(Generator(), tmp_path / "own.pt")
+    (tmp_path / "g.pkl").write_bytes(nvidia_pickle.dump(tiny_nvidia()))
+    for file, sentence in (
+        ("known.pt", r"a whole network instead of a table .* save .*'g_ema': network.state_dict"),
+        ("own.pt", r"asks for model.Generator, .* whole network, save its state_dict\(\)"),
+        ("g.pkl", r"one network \(Synthesis\) without its name: .* pickle .*'G_ema': network"),
+    ):
+        with pytest.raises(WeightsError, match=sentence):
+            read_generator(tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda at: at.b4.__delattr__("torgb"), "architecture 'orig', .* only 'skip'"),
+        (
+            lambda at: (at.b4.__delattr__("torgb"), at.b8.add_module("skip", nn.Linear(2, 2))),
+            "architecture 'resnet', .* only 'skip'",
+        ),
+        (
+            lambda at: at.b4.torgb.register_parameter("bias", nn.Parameter(torch.zeros(1))),
+            "number of channels .* is 1",
+        ),
+    ],
+)
+def test_an_nvidia_generator_of_another_kind_is_refused_in_words(tmp_path, change, sentence):
+    network = tiny_nvidia()
+    change(network.synthesis)
+    (tmp_path / "g.pkl").write_bytes(nvidia_pickle.dump({"G_ema": network}))
+    with pytest.raises(WeightsError, match=sentence):
+        read_generator(tmp_path / "g.pkl")
 
 
 @pytest.mark.parametrize(

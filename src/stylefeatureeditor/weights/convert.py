@@ -44,6 +44,7 @@ from stylefeatureeditor.weights.released import (
     nvidia_generator_state,
     rosinality_discriminator_state,
 )
+from stylefeatureeditor.weights.restricted import Module
 from stylefeatureeditor.weights.storage import save_tensors
 from stylefeatureeditor.weights.unpickle import NvidiaModule, read_nvidia_pickle, read_torch
 
@@ -59,6 +60,10 @@ if TYPE_CHECKING:
 
 AUTO_CATALOG = "auto"
 FFHQ_SIZES = (1024, 18, 512)  # side, styles, width of a style
+WHOLE_NETWORK = (
+    "a whole network{} instead of a table of tensors: where its code is, save "
+    "{{'g_ema': network.state_dict()}} with torch.save"
+)
 PARTS = ("generator", "e4e", "ir_se50", "iresnet50")
 
 
@@ -84,6 +89,8 @@ class Checkpoint:
             WeightsError: there is none.
         """
         table = self.content if name is None else self.content.get(name)
+        if isinstance(table, Module):
+            raise WeightsError(f"{self.path} holds {WHOLE_NETWORK.format(f' as {name!r}')}")
         if not isinstance(table, Mapping) or not all(
             isinstance(key, str) and isinstance(value, Tensor) for key, value in table.items()
         ):
@@ -115,6 +122,8 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Return what a .pt file holds; WeightsError if that is no table."""
     content = read_torch(path)
+    if isinstance(content, Module):
+        raise WeightsError(f"{path} holds {WHOLE_NETWORK.format('')}")
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path} holds {type(content).__name__}, expected a checkpoint's table")
     return Checkpoint(path, content)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import logging
 import re
-from math import prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -234,9 +233,13 @@ def generator_state(
         if key.endswith("conv.weight") and tensor.ndim == 5:
             ours[key] = tensor[0]
         elif key.endswith("noise_strength"):
-            ours[key] = _reshaped(tensor, (), key)
+            if tensor.numel() != 1:
+                raise WeightsError(
+                    f"rosinality generator: {key} has the shape {tuple(tensor.shape)}"
+                )
+            ours[key] = tensor.reshape(())
         elif re.fullmatch(r"to_rgb\.\d+\.bias", key):
-            ours[key] = _reshaped(tensor, (3,), key)
+            ours[key] = tensor.flatten()
     if mean is not None:
         ours["latent_avg"] = mean
     config = _checked(ours, "noises.noise_{}", draw_noise=draw_noise)
@@ -274,6 +277,13 @@ def nvidia_generator_state(
         )
     if "mapping.w_avg" not in state:
         raise WeightsError("this generator has no mapping.w_avg, the mean of its codes")
+    if "synthesis.b4.torgb.weight" not in state:
+        kind = "resnet" if any(".skip." in key for key in state) else "orig"
+        raise WeightsError(
+            f"this generator has the architecture {kind!r}, which makes RGB at its last resolution "
+            "alone; only 'skip' can be used, the default of stylegan2-ada-pytorch: take or train "
+            "one of that"
+        )
     ours = _NVIDIA(state)
     ours["constant"] = ours["constant"][None]
     for key in [key for key in ours if key.endswith(".noise")]:
@@ -291,10 +301,25 @@ def hammer_generator_state(state: Mapping[str, Tensor]) -> tuple[GeneratorConfig
     return _checked(ours, "of layer {}"), ours
 
 
-def _reshaped(tensor: Tensor, shape: tuple[int, ...], key: str) -> Tensor:
-    if tensor.numel() != prod(shape):
-        raise WeightsError(f"rosinality generator: {key} has the shape {tuple(tensor.shape)}")
-    return tensor.reshape(shape)
+def _check_kind(state: State) -> None:
+    """Raise WeightsError if a generator in our layout draws no RGB, or z is not as wide as w."""
+    rgb, first, affine = (
+        state.get(key)
+        for key in ("to_rgb.0.bias", "mapping.1.weight", "layers.0.conv.affine.weight")
+    )
+    if rgb is not None and rgb.numel() != 3:
+        raise WeightsError(
+            f"the number of channels that this generator draws is {rgb.numel()}, photos have 3: "
+            "take or train one that draws RGB (its training images turned into RGB first)"
+        )
+    if first is None or affine is None or first.ndim != 2 or affine.ndim != 2:
+        return  # it shows when a network takes the state
+    z, w = first.shape[1], affine.shape[1]
+    if z != w:
+        raise WeightsError(
+            f"this generator's z has {z} numbers and its w {w}; only generators with both equally "
+            f"wide can be used: take or train one with z_dim = w_dim = {w}"
+        )
 
 
 def _checked(
@@ -302,6 +327,7 @@ def _checked(
 ) -> GeneratorConfig:
     """Read the sizes off a generator in our layout; it has all its noise, or gets it drawn."""
     layers = [int(key.split(".")[1]) for key in state if key.startswith("layers.")]
+    _check_kind(state)
     count = max(layers, default=-1) + 1
     if not 0 < count < 2 * MAX_STAGES:
         raise WeightsError(f"these tensors are not a StyleGAN2 generator: it has {count} layers")
