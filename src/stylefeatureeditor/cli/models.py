@@ -106,7 +106,8 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
         "--directions",
         metavar="FOLDER",
         type=Path,
-        help="released direction files, copied into the model folder",
+        help="released direction files, such as the release's editings/: those in it and in its "
+        "folders are copied into the model folder",
     )
     parser.add_argument("--name", help="what the model is called; the folder's name if left out")
     parser.add_argument(
@@ -137,6 +138,7 @@ def _convert(args: argparse.Namespace) -> list[Path]:
         convert_method,
         convert_parts,
         convert_to_folder,
+        find_directions,
     )
     from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
     from stylefeatureeditor.weights.convert import PARTS, ReleasedFiles
@@ -155,12 +157,10 @@ def _convert(args: argparse.Namespace) -> list[Path]:
         raise WeightsError(
             f"{args.output} holds a model already; name another folder, or pass --overwrite"
         )
-    if args.directions and not args.directions.is_dir():
-        raise WeightsError(f"--directions must be a folder, there is none at {args.directions}")
     about = {
         "name": args.name or args.output.resolve().name,
         "catalog": None if args.catalog == "none" else args.catalog,
-        "directions": sorted(args.directions.iterdir()) if args.directions else (),
+        "directions": find_directions(args.directions) if args.directions else (),
         "half": args.half,
     }
     if args.method is not None:

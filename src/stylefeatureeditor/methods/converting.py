@@ -8,6 +8,7 @@ written.
 
 from __future__ import annotations
 
+import filecmp
 import json
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 CONVERTED_FROM = "converted_from"  # key in the header of every file of a converted model
 DIRECTION_SUFFIXES = (".pt", ".pth", ".npy", ".safetensors")
+STYLECLIP_FILES = ("S_mean_std", "templates.txt")  # of StyleCLIP's, those of other suffixes
 
 
 def convert_to_folder(
@@ -163,10 +165,36 @@ def convert_parts(
     return [folder / name for name in names]
 
 
+def find_directions(folder: Path) -> list[Path]:
+    """Return the direction files in a folder and the folders in it, such as a release's `editings/`.
+
+    Raises:
+        WeightsError: there is no such folder, none in it, or two of one name and other content.
+    """
+    if not folder.is_dir():
+        raise WeightsError(f"--directions must be a folder, there is none at {folder}")
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in folder.rglob("*") if _is_direction(path)):
+        first = found.setdefault(path.name, path)
+        if first is not path and not filecmp.cmp(first, path, shallow=False):
+            raise WeightsError(
+                f"{first} and {path} have one name, and a model folder keeps one file of a name: "
+                "leave one of them out"
+            )
+    if not found:
+        kinds = ", ".join(DIRECTION_SUFFIXES)
+        raise WeightsError(f"{folder} holds no direction file ({kinds}), nor do the folders in it")
+    return list(found.values())
+
+
 def copy_directions(paths: Iterable[Path], folder: Path) -> None:
     """Copy direction files into a model folder, each whole or not at all; skip other files."""
-    known = (path for path in paths if path.suffix.lower() in DIRECTION_SUFFIXES)
-    copy_files(known, folder, replace=True)
+    copy_files(filter(_is_direction, paths), folder, replace=True)
+
+
+def _is_direction(path: Path) -> bool:
+    named = path.suffix.lower() in DIRECTION_SUFFIXES or path.name in STYLECLIP_FILES
+    return named and path.is_file()
 
 
 def _save(
