@@ -24,7 +24,7 @@ from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.checkpoint import save_model
 from stylefeatureeditor.weights.convert import (
     ReleasedFiles,
-    convert_part,
+    convert_generator,
     convert_released,
     fitting_catalog,
 )
@@ -125,48 +125,34 @@ def convert_method(
     _save(partial(save_method, method, header=header), folder, directions, half=half)
 
 
-def convert_parts(
-    files: dict[str, Path],
-    folder: Path,
-    *,
-    half: bool,
-    overwrite: bool,
-    draw_noise: bool = False,
-) -> list[Path]:
-    """Write single networks; return the paths written.
+def convert_generator_alone(
+    file: Path, folder: Path, *, half: bool, overwrite: bool, draw_noise: bool
+) -> Path:
+    """Write a generator that training can start from; return its path.
 
     Args:
-        files: part -> published file; parts as in `weights/convert.py`.
-        folder: of the parts.
+        file: the published one.
+        folder: of the generator.
         half: store float16.
-        overwrite: replace files of an earlier conversion; else WeightsError if there are some.
-        draw_noise: draw a generator's noise buffers that are missing.
+        overwrite: replace an earlier one; else WeightsError if there is one.
+        draw_noise: draw the noise buffers that are missing.
     """
-    if not files:
-        raise WeightsError(
-            "nothing to convert: pass --sfe with --generator and --e4e for a model, or one of "
-            "--generator, --e4e, --ir-se50 and --iresnet50 alone for a part"
-        )
-    names = [f"{part}.safetensors" for part in files]
-    for name in names:
-        if (folder / name).exists() and not overwrite:
-            raise WeightsError(f"{folder / name} is there already; pass --overwrite to replace it")
-    dtype = torch.float16 if half else None
+    target = folder / "generator.safetensors"
+    if target.exists() and not overwrite:
+        raise WeightsError(f"{target} is there already; pass --overwrite to replace it")
     with _whole(folder) as stage:
-        for (part, path), name in zip(files.items(), names, strict=True):
-            convert_part(
-                part,
-                path,
-                stage / name,
-                header=_header({part: path}),
-                float_dtype=dtype,
-                draw_noise=draw_noise,
-            )
-    return [folder / name for name in names]
+        convert_generator(
+            file,
+            stage / target.name,
+            header=_header({"generator": file}),
+            float_dtype=torch.float16 if half else None,
+            draw_noise=draw_noise,
+        )
+    return target
 
 
 def find_directions(folder: Path) -> list[Path]:
-    """Return the direction files in a folder and the folders in it, such as a release's `editings/`.
+    """Return the direction files in a folder and in its folders, such as `editings/`.
 
     Raises:
         WeightsError: there is no such folder, none in it, or two of one name and other content.

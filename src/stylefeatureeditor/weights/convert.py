@@ -1,11 +1,11 @@
-"""From published checkpoints to a Model, to single networks, and to a discriminator.
+"""From published checkpoints to a Model, and to single networks that training starts from.
 
     SFE            {'state_dict': {'inverter.*', 'encoder.*' (= H), ...}, 'latent_avg', ...}
     generator      {'g_ema', 'latent_avg'} of stylegan2-pytorch, or an NVIDIA .pkl
     discriminator  {'d'} of stylegan2-pytorch, or an NVIDIA .pkl
     e4e            {'state_dict': {'encoder.*', ...}}
-    ir_se50        ArcFace IR-SE50 .pth: e4e's trunk when it is trained
-    iresnet50      ArcFace iresnet50 .pth: the Inverter's
+    Inverter       {'state_dict': {'encoder.*', ...}}, SFE's after phase 1
+    trunks         ArcFace IR-SE50 .pth for e4e's, iresnet50 .pth for the Inverter's
 
 The release reads G and latent_avg from the generator's file and E from e4e's; so do we. A full SFE
 checkpoint holds copies of both, which serve when those files are not given.
@@ -22,9 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
-from stylefeatureeditor.backbones.iresnet import IResNetConfig, IResNetTrunk
-from stylefeatureeditor.editing.e4e import E4e, E4eConfig
+from stylefeatureeditor.editing.e4e import E4eConfig
 from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.generator.stylegan2 import Generator
 from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncoderConfig
@@ -49,10 +47,7 @@ from stylefeatureeditor.weights.storage import save_tensors
 from stylefeatureeditor.weights.unpickle import NvidiaModule, read_nvidia_pickle, read_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-    from torch import nn
 
     from stylefeatureeditor.generator.discriminator import DiscriminatorConfig
     from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
@@ -64,7 +59,6 @@ WHOLE_NETWORK = (
     "a whole network{} instead of a table of tensors: where its code is, save "
     "{{'g_ema': network.state_dict()}} with torch.save"
 )
-PARTS = ("generator", "e4e", "ir_se50", "iresnet50")
 
 
 @dataclass(frozen=True)
@@ -274,8 +268,7 @@ def _nvidia_network(path: Path, name: str, what: str) -> tuple[NvidiaModule, flo
     return networks[name], None if clamp is None else float(clamp)
 
 
-def convert_part(
-    part: str,
+def convert_generator(
     source: Path,
     target: Path,
     *,
@@ -283,38 +276,46 @@ def convert_part(
     float_dtype: torch.dtype | None = None,
     draw_noise: bool = False,
 ) -> None:
-    """Read one published network and write it in our layout, its sizes as JSON in the header.
+    """Read a published generator and write it in our layout, its sizes as JSON in the header.
 
     Args:
-        part: one of PARTS.
         source: its published file.
         target: the safetensors file to write; its folder must exist.
         header: provenance to keep in the file.
         float_dtype: dtype on disk; None keeps float32.
-        draw_noise: draw a generator's noise buffers that are missing.
+        draw_noise: draw the noise buffers that are missing.
 
     Raises:
         WeightsError: the file is damaged or holds something else, or `target` cannot be written.
     """
-    kind, config, state = _read_part(part, source, draw_noise=draw_noise)
+    config, state = read_generator(source, draw_noise=draw_noise)
     with torch.device("meta"):
-        network = kind(config)
+        network = Generator(config)
     assign_state(network, state, str(source))
-    described = {**header, "part": part, "config": json.dumps(to_plain(config))}
+    described = {**header, "config": json.dumps(to_plain(config))}
     save_tensors(target, network.state_dict(), described, float_dtype)
 
 
-def _read_part(
-    part: str, source: Path, *, draw_noise: bool
-) -> tuple[Callable[[Any], nn.Module], Any, State]:
-    if part == "generator":
-        return (Generator, *read_generator(source, draw_noise=draw_noise))
-    checkpoint = read_checkpoint(source)
+def read_encoder(part: str, path: Path) -> tuple[str, State]:
+    """Return what a published file holds of E or the Inverter: the place in it, and its state.
+
+    A file of the network itself fills all of it, place ""; ArcFace's its trunk: IR-SE50 that of E,
+    iresnet50 that of the Inverter, "encoder.trunk".
+
+    Args:
+        part: "e4e" or "inverter".
+        path: the .pt or .pth.
+
+    Raises:
+        WeightsError: it is damaged, or holds something else.
+    """
+    checkpoint = read_checkpoint(path)
+    if "state_dict" in checkpoint.content:
+        whole = checkpoint.encoder()
+        if not whole:
+            raise WeightsError(f"{path} holds nothing under 'encoder.', so no {part}")
+        return "", e4e_state(whole) if part == "e4e" else inverter_state(whole)
+    tensors = checkpoint.tensors(None)
     if part == "e4e":
-        state = e4e_state(checkpoint.encoder())
-        styles = len({key.split(".")[1] for key in state if key.startswith("heads.")})
-        return E4e, E4eConfig(num_styles=max(styles, 1)), state
-    tensors = checkpoint.tensors("state_dict" if "state_dict" in checkpoint.content else None)
-    if part == "ir_se50":
-        return IRTrunk, IRConfig(), ir_trunk_state(tensors)
-    return IResNetTrunk, IResNetConfig(), iresnet_trunk_state(tensors)
+        return "trunk", ir_trunk_state(tensors)
+    return "encoder.trunk", iresnet_trunk_state(tensors)
