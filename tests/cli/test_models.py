@@ -178,14 +178,45 @@ class TestConvert:
         ]
         assert origin[0]["sha256"] == hashlib.sha256(b"a.pt").hexdigest()
 
-    def test_copies_direction_files(self, files, tmp_path, sfe):
-        directions, folder = tmp_path / "directions", tmp_path / "made"
-        directions.mkdir()
-        (directions / "smile.pt").write_text("vector")
-        (directions / "README.md").write_text("words")
+    def test_copies_direction_files_of_nested_folders(self, files, tmp_path, sfe):
+        """The release's editings/ has them beside code, a folder for each kind."""
+        directions, folder = tmp_path / "editings", tmp_path / "made"
+        for name in (
+            "latent_editor.py",
+            "bound/Smiling_boundary.npy",
+            "bound/README.txt",
+            "ganspace_pca/ffhq_pca.pt",
+            "styleclip/global_mapper_data/S_mean_std",
+            "styleclip/global_mapper_data/templates.txt",
+            "styleclip/global_mapper_data/delta_i_c.npy",
+        ):
+            (directions / name).parent.mkdir(parents=True, exist_ok=True)
+            (directions / name).write_text(name)
         words = ("--sfe", files.sfe, "-o", folder, "--directions", directions)
         assert sfe("models", "convert", *words).code == 0
-        assert [path.name for path in (folder / "directions").iterdir()] == ["smile.pt"]
+        copied = {path.name: path.read_text() for path in (folder / "directions").iterdir()}
+        assert copied == {
+            "Smiling_boundary.npy": "bound/Smiling_boundary.npy",
+            "ffhq_pca.pt": "ganspace_pca/ffhq_pca.pt",
+            "S_mean_std": "styleclip/global_mapper_data/S_mean_std",
+            "templates.txt": "styleclip/global_mapper_data/templates.txt",
+            "delta_i_c.npy": "styleclip/global_mapper_data/delta_i_c.npy",
+        }
+
+    @pytest.mark.parametrize(
+        ("names", "sentence"),
+        [(("a/smile.pt", "b/smile.pt"), "have one name"), (("a/b.py",), "holds no direction file")],
+    )
+    def test_refuses_direction_files_that_clash_or_are_none(
+        self, names, sentence, files, tmp_path, sfe
+    ):
+        for name in names:
+            (tmp_path / "editings" / name).parent.mkdir(parents=True)
+            (tmp_path / "editings" / name).write_text(name)
+        words = ("--sfe", files.sfe, "-o", tmp_path / "made", "--directions", tmp_path / "editings")
+        ran = sfe("models", "convert", *words)
+        assert (ran.code, sentence in ran.err) == (2, True)
+        assert not (tmp_path / "made").exists()
 
     def test_replaces_a_model_only_when_told(self, files, tmp_path, sfe):
         words = ("models", "convert", "--sfe", files.sfe, "-o", tmp_path / "made")

@@ -245,12 +245,12 @@ def _read_direction_file(path: Path) -> None:
 
 
 def _read_torch(path: Path) -> None:
-    from stylefeatureeditor.weights.convert import convert_part, read_checkpoint
+    from stylefeatureeditor.weights.convert import convert_generator, read_checkpoint
     from stylefeatureeditor.weights.unpickle import read_torch
 
     read_torch(path)
     read_checkpoint(path)
-    convert_part("generator", path, path.with_name("part.safetensors"), header={})
+    convert_generator(path, path.with_name("part.safetensors"), header={})
 
 
 def _read_generator(path: Path) -> None:

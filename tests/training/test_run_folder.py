@@ -1,6 +1,7 @@
 """What phases hand on: files are found by run, folder or name; a record says what is trained."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from stylefeatureeditor.training.run_folder import (
     own_strengths,
     read_record,
     save_discriminator,
+    take_weights,
 )
 from stylefeatureeditor.weights import local_models
 from stylefeatureeditor.weights.checkpoint import save_model
@@ -127,6 +129,75 @@ def test_a_model_from_elsewhere_counts_as_trained(tmp_path):
     (tmp_path / RECORD).write_text('{"steps": 3}')
     with pytest.raises(WeightsError, match="'steps' by network"):
         read_record(tmp_path)
+
+
+def published_trunk(trunk, table):
+    """A trunk under ArcFace's names, each number one larger, and a classifier that is left out."""
+    theirs = {"fc.weight": torch.ones(3, 2), "output_layer.3.weight": torch.ones(3, 2)}
+    for key, value in trunk.state_dict().items():
+        for pattern, name in table:
+            key = re.sub(pattern, name, key)
+        theirs[key] = value + 1
+    return theirs
+
+
+IRESNET = [
+    (r"^stem\.0", "conv1"), (r"^stem\.1", "bn1"), (r"^stem\.2", "prelu"),
+    (r"^stages\.(\d)", lambda found: f"layer{int(found[1]) + 1}"), ("skip", "downsample"),
+    (r"branch\.norm", "bn"), (r"branch\.conv", "conv"), (r"branch\.activation", "prelu"),
+]  # fmt: skip
+IR = [
+    ("^stem", "input_layer"), (r"^blocks\.(\d+)\.shortcut", r"body.\1.shortcut_layer"),
+    *(
+        (rf"^blocks\.(\d+)\.{name}\.", rf"body.\1.res_layer.{index}.")
+        for index, name in enumerate(["norm1", "conv1", "activation", "conv2", "norm2", "excite"])
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("part", "place", "table", "foreign"),
+    [
+        ("inverter", "encoder.trunk", IRESNET, "output_layer.3.weight"),
+        ("e4e", "trunk", IR, "fc.weight"),
+    ],
+)
+def test_a_trunk_starts_from_arcfaces_file(part, place, table, foreign, tmp_path):
+    model, before = tiny_model(), tiny_model()
+    trunk = getattr(before, part).get_submodule(place)
+    theirs = published_trunk(trunk, table)
+    del theirs[foreign]
+    torch.save(theirs, tmp_path / "arcface.pth")
+    assert not take_weights(model, part, tmp_path / "arcface.pth")
+    moved = getattr(model, part).state_dict()
+    for key, value in getattr(before, part).state_dict().items():
+        assert torch.equal(moved[key], value + key.startswith(f"{place}.")), key
+    torch.save({**theirs, "more": torch.ones(1)}, tmp_path / "arcface.pth")
+    with pytest.raises(WeightsError, match="holds 'more', which that layout lacks"):
+        take_weights(model, part, tmp_path / "arcface.pth")
+
+
+def test_phase_1_starts_from_the_released_one(tmp_path):
+    model, inverter = tiny_model(), tiny_model().inverter
+    names = [
+        ("^encoder.trunk.stem", "encoder.fs_backbone.conv"),
+        (r"^encoder\.(content|styles)", r"encoder.fs_backbone.\1"), ("content", "content_layer"),
+        (r"^encoder\.trunk\.stages\.(\d)",
+         lambda found: f"encoder.fs_backbone.block_{int(found[1]) + 1}"),
+        (r"skip\.", "downsample."), (r"branch\.norm", "bn"), (r"branch\.conv", "conv"),
+        (r"branch\.activation", "prelu"), ("^fuser.body.merge", "encoder.fuser.conv"),
+    ]  # fmt: skip
+    order = ["norm1", "conv1", "norm2", "activation", "conv2", "norm3"]
+    names += [
+        (rf"^fuser\.body\.branches\.(\d)\.{name}", rf"encoder.fuser.body.\1.body.{index}")
+        for index, name in enumerate(order)
+    ]
+    theirs = published_trunk(inverter, names)
+    theirs = {key: value for key, value in theirs.items() if key.startswith("encoder.")}
+    torch.save({"state_dict": theirs, "latent_avg": torch.zeros(3)}, tmp_path / "phase_1.pt")
+    assert take_weights(model, "inverter", tmp_path / "phase_1.pt")
+    for key, value in inverter.state_dict().items():
+        assert torch.equal(model.inverter.state_dict()[key], value + 1), key
 
 
 def test_finishing_hands_on_directions_discriminator_and_record(folder, tmp_path):

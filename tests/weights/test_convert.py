@@ -4,6 +4,10 @@ Files of the real layouts and sizes, but each tensor is one number repeated: a f
 take milliseconds. That the numbers then mean the same is for test_golden_release.py.
 """
 
+import sys
+from argparse import Namespace
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +15,7 @@ from torch import nn
 import nvidia_pickle
 from released import layouts
 from seeded import draw
+from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.editing.e4e import E4eConfig
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.generator.layers import blur_kernel
@@ -22,6 +27,7 @@ from stylefeatureeditor.weights.convert import (
     fitting_catalog,
     read_generator,
 )
+from stylefeatureeditor.weights.storage import load_tensors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -173,6 +179,13 @@ def test_a_generator_without_its_mean_code_takes_the_checkpoints(convert):
     assert torch.equal(model.generator.latent_avg, MEAN)
 
 
+def test_a_generator_without_its_mean_code_takes_the_encoders(convert):
+    model = convert(
+        {"state_dict": LIGHT}, {"g_ema": GENERATOR["g_ema"]}, {**E4E, "latent_avg": MEAN}
+    )
+    assert torch.equal(model.generator.latent_avg, MEAN)
+
+
 def test_a_smaller_generator_brings_fewer_styles(convert):
     """The style count follows the generator; the encoders must have as many."""
     few = {
@@ -220,7 +233,6 @@ def without(table, key):
         ({"state_dict": LIGHT}, GENERATOR, None, "holds no e4e encoder; pass its file with --e4e"),
         ({"state_dict": LIGHT}, E4E, E4E, "'g_ema'"),
         ({"state_dict": LIGHT}, GENERATOR, GENERATOR, "'state_dict'"),
-        ({"state_dict": LIGHT}, {"g_ema": GENERATOR["g_ema"]}, E4E, "holds no 'latent_avg'"),
         ({"state_dict": SFE}, None, None, "holds no 'latent_avg'"),
         (
             {"state_dict": LIGHT},
@@ -238,7 +250,7 @@ def without(table, key):
             {"state_dict": LIGHT},
             {**GENERATOR, "latent_avg": MEAN[:256]},
             E4E,
-            "is no generator for .*style_dim",
+            r"latent_avg should be \(512,\), got \(256,\)",
         ),
         (
             {"state_dict": without(LIGHT, "inverter.fuser.conv.bias")},
@@ -326,6 +338,52 @@ def test_a_generators_sizes_are_read_off_its_tensors(tmp_path, size):
     assert torch.equal(state["latent_avg"], MEAN[:6])
 
 
+def trained(tmp_path, without=(), prefix=""):
+    """A file as stylegan2-pytorch's training writes it: no mean, optimisers, maybe no noise."""
+    state = {
+        f"{prefix}{key}": value
+        for key, value in tiny_rosinality().items()
+        if not key.startswith(without)
+    }
+    optimiser = {"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": 2e-3}]}
+    content = {"g": state, "d": {}, "g_ema": state, "g_optim": optimiser, "d_optim": optimiser}
+    torch.save({**content, "args": Namespace(size=16), "ada_aug_p": 0.0}, tmp_path / "000100.pt")
+    return tmp_path / "000100.pt"
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_the_mean_of_a_generator_in_training_is_estimated(tmp_path, caplog, prefix):
+    """Against the mean of other z, within five standard errors of 10,000."""
+    config, state = read_generator(trained(tmp_path, prefix=prefix))
+    assert "estimated from 10,000 seeded z" in caplog.text
+    theirs = tiny_rosinality()
+    x = draw("other.z", (40_000, 6))
+    x = x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt()
+    for layer in (1, 2):  # EqualLinear: weight * lr_mul / sqrt(D), bias * lr_mul, fused_leaky_relu
+        weight, bias = (theirs[f"style.{layer}.{leaf}"] * 0.01 for leaf in ("weight", "bias"))
+        x = torch.nn.functional.leaky_relu(x @ weight.T / 6**0.5 + bias, 0.2) * 2**0.5
+    error = (state["latent_avg"] - x.mean(0)).abs() / x.std(0)
+    assert (config.size, config.style_dim) == (16, 6)
+    assert error.max() < 5 * (1 / 10_000 + 1 / 40_000) ** 0.5
+    assert torch.equal(state["latent_avg"], read_generator(tmp_path / "000100.pt")[1]["latent_avg"])
+
+
+def test_missing_noise_is_drawn_by_a_flag_alone(tmp_path, capsys):
+    file = trained(tmp_path, without="noises.")
+    words = ["models", "convert", f"--generator={file}", f"--output={tmp_path / 'parts'}"]
+    assert main(words) == 2
+    assert "--draw-noise" in capsys.readouterr().err
+    assert main([*words, "--draw-noise"]) == 0
+    tensors, _ = load_tensors(tmp_path / "parts" / "generator.safetensors")
+    noise = [tensors[f"layers.{layer}.noise"] for layer in range(5)]
+    assert [tuple(each.shape) for each in noise] == [(1, 1, s, s) for s in (4, 8, 8, 16, 16)]
+    assert torch.cat([each.flatten() for each in noise]).std() == pytest.approx(1, abs=0.1)
+    _, again = read_generator(file, draw_noise=True)
+    assert all(torch.equal(again[f"layers.{layer}.noise"], noise[layer]) for layer in range(5))
+    _, kept = read_generator(trained(tmp_path, without="noises.noise_4"), draw_noise=True)
+    assert torch.equal(kept["layers.3.noise"], tiny_rosinality()["noises.noise_3"])
+
+
 class Synthesis(nvidia_pickle.Persistent):
     """A module that holds others and tensors by name."""
 
@@ -397,6 +455,75 @@ def test_a_pickle_without_a_generator_is_refused(tmp_path):
         (tmp_path / "g.pkl").write_bytes(nvidia_pickle.dump(content))
         with pytest.raises(WeightsError, match="clamp"):
             read_generator(tmp_path / "g.pkl")
+
+
+class Generator(nn.Module):
+    """As a user's own code has it: its class cannot be known here."""
+
+    __module__ = "model"
+
+
+def other_channels(state, count):
+    """The state of a generator that draws `count` channels."""
+    return {
+        key: value[:, :1].repeat_interleave(count, 1) if "rgb" in key and value.shape[:2] == (1, 3)
+        else value
+        for key, value in state.items()
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (other_channels(tiny_rosinality(), 1), "number of channels .* is 1, .* draws RGB"),
+        (other_channels(tiny_rosinality(), 4), "number of channels .* is 4, .* draws RGB"),
+        (
+            {**tiny_rosinality(), "style.1.weight": torch.zeros(6, 9)},
+            "z has 9 numbers and its w 6; .* z_dim = w_dim = 6",
+        ),
+        (nn.Linear(2, 2), r"a whole network as 'g_ema' instead of a table .*state_dict\(\)"),
+    ],
+)
+def test_a_generator_of_another_kind_is_refused_in_words(tmp_path, state, sentence):
+    torch.save({"g_ema": state, "latent_avg": MEAN[:6]}, tmp_path / "g.pt")
+    with pytest.raises(WeightsError, match=sentence):
+        read_generator(tmp_path / "g.pt")
+
+
+def test_a_network_saved_whole_is_refused_in_words(tmp_path, monkeypatch):
+    torch.save(nn.Sequential(nn.Linear(2, 2)), tmp_path / "known.pt")
+    monkeypatch.setitem(sys.modules, "model", SimpleNamespace(Generator=Generator))
+    torch.save(Generator(), tmp_path / "own.pt")
+    (tmp_path / "g.pkl").write_bytes(nvidia_pickle.dump(tiny_nvidia()))
+    for file, sentence in (
+        ("known.pt", r"a whole network instead of a table .* save .*'g_ema': network.state_dict"),
+        ("own.pt", r"asks for model.Generator, .* whole network, save its state_dict\(\)"),
+        ("g.pkl", r"one network \(Synthesis\) without its name: .* pickle .*'G_ema': network"),
+    ):
+        with pytest.raises(WeightsError, match=sentence):
+            read_generator(tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda at: at.b4.__delattr__("torgb"), "architecture 'orig', .* only 'skip'"),
+        (
+            lambda at: (at.b4.__delattr__("torgb"), at.b8.add_module("skip", nn.Linear(2, 2))),
+            "architecture 'resnet', .* only 'skip'",
+        ),
+        (
+            lambda at: at.b4.torgb.register_parameter("bias", nn.Parameter(torch.zeros(1))),
+            "number of channels .* is 1",
+        ),
+    ],
+)
+def test_an_nvidia_generator_of_another_kind_is_refused_in_words(tmp_path, change, sentence):
+    network = tiny_nvidia()
+    change(network.synthesis)
+    (tmp_path / "g.pkl").write_bytes(nvidia_pickle.dump({"G_ema": network}))
+    with pytest.raises(WeightsError, match=sentence):
+        read_generator(tmp_path / "g.pkl")
 
 
 @pytest.mark.parametrize(

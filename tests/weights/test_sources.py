@@ -77,6 +77,11 @@ def test_a_name_is_a_group_or_a_file_or_an_error_with_the_nearest():
         find_sources("zzzzzz")
 
 
+@pytest.mark.parametrize("name", ["sfe-inverter", "iresnet50", "ir-se50"])
+def test_what_only_training_reads_says_how(name):
+    assert re.search("`sfe train (inverter|e4e) --tune-from` reads it", SOURCES[name].what)
+
+
 def test_what_has_no_licence_says_so():
     unlicensed = {source.name for source in SOURCES.values() if source.licence is None}
     assert unlicensed >= {"style-transformer-ffhq", "hfgi-ffhq"}

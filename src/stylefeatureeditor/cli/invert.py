@@ -86,15 +86,17 @@ def invert_photos(args: argparse.Namespace) -> int:
 
     def make(job: Job) -> str:
         """Write both files and return the path of the inversion; a method's is no file."""
+        from stylefeatureeditor.photo.result import EditResult
         from stylefeatureeditor.weights.inversion_file import save_inversion
 
         note = note_of(settings, job.photo)
         inversion = editor.invert(job.photo, face=args.face, aligned=args.aligned)
         assert inversion.pixels is not None
+        drawn = EditResult(inversion.pixels, inversion)
         if inversion.features is None:
-            return save_crops(inversion.pixels, job.output, inversion, note)
+            return save_crops(drawn, job.output, note)
         file = save_inversion(inversion, job.output.with_suffix(INVERSION_SUFFIX))
-        save_crops(inversion.pixels, job.output, inversion, note)
+        save_crops(drawn, job.output, note)
         return str(file)
 
     return plan.report(((job, job.attempt(make)) for job in left), left)

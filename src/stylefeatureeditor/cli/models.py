@@ -55,7 +55,7 @@ def add_to(commands: Commands) -> None:
         "convert",
         convert_files,
         text="make a model folder from published checkpoints; no code in them is run\n"
-        "without --sfe, each file given becomes a part that training can start from",
+        "--generator alone gives a generator that training can start from",
         example="sfe models convert --sfe sfe_editor_light.pt \\\n"
         "    --generator stylegan2-ffhq-config-f.pt --e4e e4e_ffhq_encode.pt -o my_model\n"
         "sfe models convert --method feature-style 143_enc.pth psp_ffhq_encode.pt -o my_fse",
@@ -97,16 +97,11 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--e4e", metavar="FILE", type=Path, help="e4e encoder; left out, likewise")
     parser.add_argument(
-        "--ir-se50", metavar="FILE", type=Path, help="ArcFace IR-SE50, as a part only"
-    )
-    parser.add_argument(
-        "--iresnet50", metavar="FILE", type=Path, help="ArcFace iresnet50, as a part only"
-    )
-    parser.add_argument(
         "--directions",
         metavar="FOLDER",
         type=Path,
-        help="released direction files, copied into the model folder",
+        help="released direction files, such as the release's editings/: those in it and in its "
+        "folders are copied into the model folder",
     )
     parser.add_argument("--name", help="what the model is called; the folder's name if left out")
     parser.add_argument(
@@ -116,6 +111,7 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
         help="published directions that fit the generator; auto takes ffhq for one of 1024 px and "
         "18 styles, and none for any other (%(default)s)",
     )
+    flag(parser, "--draw-noise", "draw noise buffers that the generator's file lacks, seeded")
     flag(parser, "--half", "store float16: half the size, results move by 1e-3")
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to make"
@@ -133,45 +129,59 @@ def convert_files(args: argparse.Namespace) -> int:
 
 def _convert(args: argparse.Namespace) -> list[Path]:
     from stylefeatureeditor.methods.converting import (
+        convert_generator_alone,
         convert_method,
-        convert_parts,
         convert_to_folder,
+        find_directions,
     )
     from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
-    from stylefeatureeditor.weights.convert import PARTS, ReleasedFiles
+    from stylefeatureeditor.weights.convert import ReleasedFiles
 
-    given = {part: path for part in PARTS if (path := getattr(args, part)) is not None}
-    _check_convert(args, given)
+    _check_convert(args)
     if args.sfe is None and args.method is None:
-        return convert_parts(given, args.output, half=args.half, overwrite=args.overwrite)
+        path = convert_generator_alone(
+            args.generator,
+            args.output,
+            half=args.half,
+            overwrite=args.overwrite,
+            draw_noise=args.draw_noise,
+        )
+        return [path]
     if (args.output / CONFIG_FILE).exists() and not args.overwrite:
         raise WeightsError(
             f"{args.output} holds a model already; name another folder, or pass --overwrite"
         )
-    if args.directions and not args.directions.is_dir():
-        raise WeightsError(f"--directions must be a folder, there is none at {args.directions}")
     about = {
         "name": args.name or args.output.resolve().name,
         "catalog": None if args.catalog == "none" else args.catalog,
-        "directions": sorted(args.directions.iterdir()) if args.directions else (),
+        "directions": find_directions(args.directions) if args.directions else (),
         "half": args.half,
     }
     if args.method is not None:
         convert_method(args.method, args.files, args.output, **about)
     else:
         files = ReleasedFiles(args.sfe, args.generator, args.e4e)
-        convert_to_folder(files, args.output, **about)
+        convert_to_folder(files, args.output, draw_noise=args.draw_noise, **about)
     return [args.output]
 
 
-def _check_convert(args: argparse.Namespace, given: dict[str, Path]) -> None:
+def _check_convert(args: argparse.Namespace) -> None:
     """Raise WeightsError for options that do not go together."""
     if args.method is None and args.files:
         raise WeightsError(f"say what {args.files[0]} is: --method NAME, or --sfe FILE and others")
-    if args.method is not None and (args.sfe or given):
-        raise WeightsError("--method takes its files without options: --method NAME FILE ...")
-    if args.sfe and (args.ir_se50 or args.iresnet50):
-        raise WeightsError("--ir-se50 and --iresnet50 are parts for training: leave out --sfe")
+    if args.method is not None:
+        if args.sfe or args.generator or args.e4e or args.draw_noise:
+            raise WeightsError("--method takes its files without options: --method NAME FILE ...")
+    elif args.sfe is None and args.e4e:
+        raise WeightsError(
+            "--e4e makes a model with --sfe alone; training reads the file as it is: "
+            f"`sfe train e4e --tune-from {args.e4e}`"
+        )
+    elif args.sfe is None and args.generator is None:
+        raise WeightsError(
+            "nothing to convert: pass --sfe with --generator and --e4e for a model, or --generator "
+            "alone for one that training can start from"
+        )
 
 
 def list_models(args: argparse.Namespace) -> int:

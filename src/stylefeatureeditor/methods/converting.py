@@ -8,6 +8,7 @@ written.
 
 from __future__ import annotations
 
+import filecmp
 import json
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +24,7 @@ from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.checkpoint import save_model
 from stylefeatureeditor.weights.convert import (
     ReleasedFiles,
-    convert_part,
+    convert_generator,
     convert_released,
     fitting_catalog,
 )
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 CONVERTED_FROM = "converted_from"  # key in the header of every file of a converted model
 DIRECTION_SUFFIXES = (".pt", ".pth", ".npy", ".safetensors")
+STYLECLIP_FILES = ("S_mean_std", "templates.txt")  # of StyleCLIP's, those of other suffixes
 
 
 def convert_to_folder(
@@ -46,6 +48,7 @@ def convert_to_folder(
     catalog: str | None,
     directions: Iterable[Path] = (),
     half: bool = False,
+    draw_noise: bool = False,
 ) -> None:
     """Write a model folder.
 
@@ -56,9 +59,10 @@ def convert_to_folder(
         catalog: "ffhq", "cars", None, or "auto" for what fits the generator.
         directions: released direction files to copy into the folder.
         half: store float16.
+        draw_noise: draw the generator's noise buffers that are missing.
     """
     header = _header({role: path for role, path in vars(files).items() if path is not None})
-    model = convert_released(files, name=name, catalog=catalog)
+    model = convert_released(files, name=name, catalog=catalog, draw_noise=draw_noise)
     _save(partial(save_model, model, header=header), folder, directions, half=half)
 
 
@@ -121,38 +125,62 @@ def convert_method(
     _save(partial(save_method, method, header=header), folder, directions, half=half)
 
 
-def convert_parts(
-    files: dict[str, Path], folder: Path, *, half: bool, overwrite: bool
-) -> list[Path]:
-    """Write single networks; return the paths written.
+def convert_generator_alone(
+    file: Path, folder: Path, *, half: bool, overwrite: bool, draw_noise: bool
+) -> Path:
+    """Write a generator that training can start from; return its path.
 
     Args:
-        files: part -> published file; parts as in `weights/convert.py`.
-        folder: of the parts.
+        file: the published one.
+        folder: of the generator.
         half: store float16.
-        overwrite: replace files of an earlier conversion; else WeightsError if there are some.
+        overwrite: replace an earlier one; else WeightsError if there is one.
+        draw_noise: draw the noise buffers that are missing.
     """
-    if not files:
-        raise WeightsError(
-            "nothing to convert: pass --sfe with --generator and --e4e for a model, or one of "
-            "--generator, --e4e, --ir-se50 and --iresnet50 alone for a part"
-        )
-    names = [f"{part}.safetensors" for part in files]
-    for name in names:
-        if (folder / name).exists() and not overwrite:
-            raise WeightsError(f"{folder / name} is there already; pass --overwrite to replace it")
-    dtype = torch.float16 if half else None
+    target = folder / "generator.safetensors"
+    if target.exists() and not overwrite:
+        raise WeightsError(f"{target} is there already; pass --overwrite to replace it")
     with _whole(folder) as stage:
-        for (part, path), name in zip(files.items(), names, strict=True):
-            header = _header({part: path})
-            convert_part(part, path, stage / name, header=header, float_dtype=dtype)
-    return [folder / name for name in names]
+        convert_generator(
+            file,
+            stage / target.name,
+            header=_header({"generator": file}),
+            float_dtype=torch.float16 if half else None,
+            draw_noise=draw_noise,
+        )
+    return target
+
+
+def find_directions(folder: Path) -> list[Path]:
+    """Return the direction files in a folder and in its folders, such as `editings/`.
+
+    Raises:
+        WeightsError: there is no such folder, none in it, or two of one name and other content.
+    """
+    if not folder.is_dir():
+        raise WeightsError(f"--directions must be a folder, there is none at {folder}")
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in folder.rglob("*") if _is_direction(path)):
+        first = found.setdefault(path.name, path)
+        if first is not path and not filecmp.cmp(first, path, shallow=False):
+            raise WeightsError(
+                f"{first} and {path} have one name, and a model folder keeps one file of a name: "
+                "leave one of them out"
+            )
+    if not found:
+        kinds = ", ".join(DIRECTION_SUFFIXES)
+        raise WeightsError(f"{folder} holds no direction file ({kinds}), nor do the folders in it")
+    return list(found.values())
 
 
 def copy_directions(paths: Iterable[Path], folder: Path) -> None:
     """Copy direction files into a model folder, each whole or not at all; skip other files."""
-    known = (path for path in paths if path.suffix.lower() in DIRECTION_SUFFIXES)
-    copy_files(known, folder, replace=True)
+    copy_files(filter(_is_direction, paths), folder, replace=True)
+
+
+def _is_direction(path: Path) -> bool:
+    named = path.suffix.lower() in DIRECTION_SUFFIXES or path.name in STYLECLIP_FILES
+    return named and path.is_file()
 
 
 def _save(

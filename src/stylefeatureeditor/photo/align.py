@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from stylefeatureeditor.errors import FaceError
-from stylefeatureeditor.photo.image import to_tensor
+from stylefeatureeditor.photo.image import to_tensor, visible
 from stylefeatureeditor.records import AlignedFace, Photo
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -252,7 +252,7 @@ def whole_photo_as_face(photo: Photo, size: int) -> AlignedFace:
             "is found and cropped"
         )
     quad = outline(width, height)
-    return AlignedFace(to_tensor(crop(photo.pixels, quad, size)), photo.pixels, quad)
+    return AlignedFace(to_tensor(crop(visible(photo), quad, size)), photo.pixels, quad)
 
 
 def is_whole_photo(quad: np.ndarray, width: int, height: int) -> bool:

@@ -339,8 +339,7 @@ def train_e4e(config: E4eRun, out: Path, *, resume: bool = False) -> RunResult:
     needed = training.image.discriminator_features > 0
     discriminator = start.discriminator(inputs.discriminator, needed=needed)
     images = open_data(config.data, model.config.generator.size)
-    if inputs.tune_from:
-        take_weights(model, "e4e", inputs.tune_from)
+    if inputs.tune_from and take_weights(model, "e4e", inputs.tune_from):
         training = replace(training, zero_heads=False)
     held_out = held_out_photos(config.data, images)
     phase = E4ePhase(training, model, networks, discriminator, held_out)

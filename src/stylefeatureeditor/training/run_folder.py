@@ -26,7 +26,7 @@ from stylefeatureeditor.model import Model, ModelConfig
 from stylefeatureeditor.training.loop import Run, RunResult
 from stylefeatureeditor.weights.checkpoint import assign_state, load_config, load_model
 from stylefeatureeditor.weights.configs import from_plain, to_plain
-from stylefeatureeditor.weights.convert import read_discriminator, read_generator
+from stylefeatureeditor.weights.convert import read_discriminator, read_encoder, read_generator
 from stylefeatureeditor.weights.direction_files import (
     copy_published_files,
     load_own_directions,
@@ -61,7 +61,8 @@ class Inputs:
         generator: the generator to start from, in place of the model: a run, our file, .pt or .pkl.
         discriminator: its discriminator; None takes the one that lies beside, else a fresh one.
         attributes: classifier for losses that have a weight for its features or ask it about edits.
-        tune_from: model or run whose network of this phase is trained on; None starts a fresh one.
+        tune_from: model or run whose network of this phase is trained on, or a published file of
+            E, the Inverter or their trunks; None starts a fresh one.
     """
 
     model: Path | None = None
@@ -210,18 +211,24 @@ def save_discriminator(discriminator: Discriminator, folder: Path) -> None:
     save_tensors(folder / DISCRIMINATOR, discriminator.state_dict(), header)
 
 
-def take_weights(model: Model, part: str, path: Path) -> None:
-    """Let a network of `model` start from the trained one of another model or run.
+def take_weights(model: Model, part: str, path: Path) -> bool:
+    """Let a network of `model` start from a trained one; return whether all of it does.
 
     Args:
         model: where it is.
         part: "e4e", "inverter" or "feature_editor".
-        path: folder of the model or the run.
+        path: folder of the model or the run; for E and the Inverter also a published .pt or .pth,
+            of them or of ArcFace, which fills the trunk alone.
 
     Raises:
         ConfigError: it is not trained there, or has other sizes.
         WeightsError: there is no model, or a file is damaged.
     """
+    if path.suffix.lower() in (".pt", ".pth") and part != "feature_editor":
+        place, state = read_encoder(part, path)
+        own = {key: value.clone() for key, value in state.items()}  # not the file's pages
+        assign_state(getattr(model, part).get_submodule(place), own, str(path))
+        return not place
     folder = model_folder(path)
     if part not in read_record(folder):
         raise ConfigError(f"{folder} has no trained {part} to start from")
@@ -229,6 +236,7 @@ def take_weights(model: Model, part: str, path: Path) -> None:
     if getattr(other.config, part) != getattr(model.config, part):
         raise ConfigError(f"the {part} in {folder} has other sizes than the one to train")
     getattr(model, part).load_state_dict(getattr(other, part).state_dict())
+    return True
 
 
 def find_discriminator(path: Path | None, start: Path, size: int) -> Discriminator | None:

@@ -11,6 +11,7 @@ import io
 from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
+from stylefeatureeditor.photo.image import in_srgb
 from stylefeatureeditor.web.loaded_models import model_label, usable_groups
 
 if TYPE_CHECKING:
@@ -92,9 +93,9 @@ def panel_message(session: Session, number: int) -> dict[str, Any]:
 
 
 def data_url(picture: Image.Image, quality: int = FINAL_QUALITY) -> str:
-    """Return a picture as a JPEG inside a URL."""
+    """Return a picture as a JPEG inside a URL, in sRGB and on white."""
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
+    in_srgb(picture).save(buffer, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -1,11 +1,11 @@
-"""From published checkpoints to a Model, to single networks, and to a discriminator.
+"""From published checkpoints to a Model, and to single networks that training starts from.
 
     SFE            {'state_dict': {'inverter.*', 'encoder.*' (= H), ...}, 'latent_avg', ...}
     generator      {'g_ema', 'latent_avg'} of stylegan2-pytorch, or an NVIDIA .pkl
     discriminator  {'d'} of stylegan2-pytorch, or an NVIDIA .pkl
     e4e            {'state_dict': {'encoder.*', ...}}
-    ir_se50        ArcFace IR-SE50 .pth: e4e's trunk when it is trained
-    iresnet50      ArcFace iresnet50 .pth: the Inverter's
+    Inverter       {'state_dict': {'encoder.*', ...}}, SFE's after phase 1
+    trunks         ArcFace IR-SE50 .pth for e4e's, iresnet50 .pth for the Inverter's
 
 The release reads G and latent_avg from the generator's file and E from e4e's; so do we. A full SFE
 checkpoint holds copies of both, which serve when those files are not given.
@@ -22,9 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
-from stylefeatureeditor.backbones.iresnet import IResNetConfig, IResNetTrunk
-from stylefeatureeditor.editing.e4e import E4e, E4eConfig
+from stylefeatureeditor.editing.e4e import E4eConfig
 from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.generator.stylegan2 import Generator
 from stylefeatureeditor.inversion.feature_style_encoder import FeatureStyleEncoderConfig
@@ -44,14 +42,12 @@ from stylefeatureeditor.weights.released import (
     nvidia_generator_state,
     rosinality_discriminator_state,
 )
+from stylefeatureeditor.weights.restricted import Module
 from stylefeatureeditor.weights.storage import save_tensors
 from stylefeatureeditor.weights.unpickle import NvidiaModule, read_nvidia_pickle, read_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-    from torch import nn
 
     from stylefeatureeditor.generator.discriminator import DiscriminatorConfig
     from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
@@ -59,7 +55,10 @@ if TYPE_CHECKING:
 
 AUTO_CATALOG = "auto"
 FFHQ_SIZES = (1024, 18, 512)  # side, styles, width of a style
-PARTS = ("generator", "e4e", "ir_se50", "iresnet50")
+WHOLE_NETWORK = (
+    "a whole network{} instead of a table of tensors: where its code is, save "
+    "{{'g_ema': network.state_dict()}} with torch.save"
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,8 @@ class Checkpoint:
             WeightsError: there is none.
         """
         table = self.content if name is None else self.content.get(name)
+        if isinstance(table, Module):
+            raise WeightsError(f"{self.path} holds {WHOLE_NETWORK.format(f' as {name!r}')}")
         if not isinstance(table, Mapping) or not all(
             isinstance(key, str) and isinstance(value, Tensor) for key, value in table.items()
         ):
@@ -115,6 +116,8 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Return what a .pt file holds; WeightsError if that is no table."""
     content = read_torch(path)
+    if isinstance(content, Module):
+        raise WeightsError(f"{path} holds {WHOLE_NETWORK.format('')}")
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path} holds {type(content).__name__}, expected a checkpoint's table")
     return Checkpoint(path, content)
@@ -135,13 +138,16 @@ class ReleasedFiles:
     e4e: Path | None = None
 
 
-def convert_released(source: ReleasedFiles, *, name: str, catalog: str | None) -> Model:
+def convert_released(
+    source: ReleasedFiles, *, name: str, catalog: str | None, draw_noise: bool = False
+) -> Model:
     """Return the model that published checkpoints describe, in float32.
 
     Args:
         source: the files.
         name: what the model is called.
         catalog: family of published directions: "ffhq", "cars", None, or "auto" for what fits.
+        draw_noise: draw the generator's noise buffers that are missing.
 
     Raises:
         WeightsError: a file is of another kind, incomplete, or does not fit the others.
@@ -158,14 +164,18 @@ def convert_released(source: ReleasedFiles, *, name: str, catalog: str | None) -
         raise WeightsError(f"{source.sfe} is no StyleFeatureEditor checkpoint: {hint}")
 
     of_generator, of_e4e = source.generator or source.sfe, source.e4e or source.sfe
+    own = source.e4e is None
+    with_e4e = checkpoint if own else read_checkpoint(of_e4e)
     if source.generator is not None:
-        sizes, generator = read_generator(source.generator, checkpoint.content.get("latent_avg"))
+        means = (each.content.get("latent_avg") for each in (checkpoint, with_e4e))
+        mean = next((found for found in means if found is not None), None)
+        sizes, generator = read_generator(source.generator, mean, draw_noise=draw_noise)
     elif decoder := without_prefix(state, "decoder."):
-        sizes, generator = generator_state(decoder, checkpoint.latent_avg())
+        mean = checkpoint.latent_avg()
+        sizes, generator = generator_state(decoder, mean, draw_noise=draw_noise)
     else:
         raise WeightsError(f"{source.sfe} holds no generator; pass its file with --generator")
-    own = source.e4e is None
-    encoder = without_prefix(state, "e4e_encoder.") if own else read_checkpoint(of_e4e).encoder()
+    encoder = without_prefix(state, "e4e_encoder.") if own else with_e4e.encoder()
     if not encoder:
         raise WeightsError(f"{of_e4e} holds no e4e encoder; pass its file with --e4e")
     styles = sizes.num_styles
@@ -205,21 +215,26 @@ def fitting_catalog(catalog: str | None, generator: GeneratorConfig) -> str | No
     return "ffhq" if sizes == FFHQ_SIZES else None
 
 
-def read_generator(path: Path, latent_avg: object = None) -> tuple[GeneratorConfig, State]:
+def read_generator(
+    path: Path, latent_avg: object = None, *, draw_noise: bool = False
+) -> tuple[GeneratorConfig, State]:
     """Return config and state of a generator file.
 
     Args:
         path: a stylegan2-pytorch .pt, or an NVIDIA .pkl.
-        latent_avg: the mean of w, for a .pt that lacks its own.
+        latent_avg: the mean of w, for a .pt that lacks its own; None estimates it.
+        draw_noise: draw the noise buffers that are missing.
 
     Raises:
         WeightsError: it is none of these, or incomplete.
     """
     if path.suffix.lower() == ".pkl":
         network, clamp = _nvidia_network(path, "G_ema", "generator")
-        return nvidia_generator_state(network.tensors, clamp=clamp)
+        return nvidia_generator_state(network.tensors, clamp=clamp, draw_noise=draw_noise)
     checkpoint = read_checkpoint(path)
-    return generator_state(checkpoint.tensors("g_ema"), checkpoint.latent_avg(latent_avg))
+    tensors, own = checkpoint.tensors("g_ema"), checkpoint.content.get("latent_avg", latent_avg)
+    mean = None if own is None else checkpoint.latent_avg(own)
+    return generator_state(tensors, mean, draw_noise=draw_noise)
 
 
 def read_discriminator(path: Path) -> tuple[DiscriminatorConfig, State]:
@@ -253,43 +268,54 @@ def _nvidia_network(path: Path, name: str, what: str) -> tuple[NvidiaModule, flo
     return networks[name], None if clamp is None else float(clamp)
 
 
-def convert_part(
-    part: str,
+def convert_generator(
     source: Path,
     target: Path,
     *,
     header: Mapping[str, str],
     float_dtype: torch.dtype | None = None,
+    draw_noise: bool = False,
 ) -> None:
-    """Read one published network and write it in our layout, its sizes as JSON in the header.
+    """Read a published generator and write it in our layout, its sizes as JSON in the header.
 
     Args:
-        part: one of PARTS.
         source: its published file.
         target: the safetensors file to write; its folder must exist.
         header: provenance to keep in the file.
         float_dtype: dtype on disk; None keeps float32.
+        draw_noise: draw the noise buffers that are missing.
 
     Raises:
         WeightsError: the file is damaged or holds something else, or `target` cannot be written.
     """
-    kind, config, state = _read_part(part, source)
+    config, state = read_generator(source, draw_noise=draw_noise)
     with torch.device("meta"):
-        network = kind(config)
+        network = Generator(config)
     assign_state(network, state, str(source))
-    described = {**header, "part": part, "config": json.dumps(to_plain(config))}
+    described = {**header, "config": json.dumps(to_plain(config))}
     save_tensors(target, network.state_dict(), described, float_dtype)
 
 
-def _read_part(part: str, source: Path) -> tuple[Callable[[Any], nn.Module], Any, State]:
-    if part == "generator":
-        return (Generator, *read_generator(source))
-    checkpoint = read_checkpoint(source)
+def read_encoder(part: str, path: Path) -> tuple[str, State]:
+    """Return what a published file holds of E or the Inverter: the place in it, and its state.
+
+    A file of the network itself fills all of it, place ""; ArcFace's its trunk: IR-SE50 that of E,
+    iresnet50 that of the Inverter, "encoder.trunk".
+
+    Args:
+        part: "e4e" or "inverter".
+        path: the .pt or .pth.
+
+    Raises:
+        WeightsError: it is damaged, or holds something else.
+    """
+    checkpoint = read_checkpoint(path)
+    if "state_dict" in checkpoint.content:
+        whole = checkpoint.encoder()
+        if not whole:
+            raise WeightsError(f"{path} holds nothing under 'encoder.', so no {part}")
+        return "", e4e_state(whole) if part == "e4e" else inverter_state(whole)
+    tensors = checkpoint.tensors(None)
     if part == "e4e":
-        state = e4e_state(checkpoint.encoder())
-        styles = len({key.split(".")[1] for key in state if key.startswith("heads.")})
-        return E4e, E4eConfig(num_styles=max(styles, 1)), state
-    tensors = checkpoint.tensors("state_dict" if "state_dict" in checkpoint.content else None)
-    if part == "ir_se50":
-        return IRTrunk, IRConfig(), ir_trunk_state(tensors)
-    return IResNetTrunk, IResNetConfig(), iresnet_trunk_state(tensors)
+        return "trunk", ir_trunk_state(tensors)
+    return "encoder.trunk", iresnet_trunk_state(tensors)

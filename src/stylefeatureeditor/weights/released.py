@@ -18,13 +18,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from math import prod
 from typing import TYPE_CHECKING
+
+import torch
 
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.generator.discriminator import DiscriminatorConfig
-from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
+from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.key_maps import KeyMap, under, without_prefix
 
 if TYPE_CHECKING:
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.weights.key_maps import State
 
+logger = logging.getLogger(__name__)
+
+MEAN_BATCHES, MEAN_BATCH = 10, 1000  # z whose mean w stands for a missing latent_avg
 MAX_STAGES = 11  # resolutions of a generator, from 4 px
 MOCO_PREFIX = "module.encoder_q."
 
@@ -181,33 +187,69 @@ def mean_latent(latent_avg: Tensor) -> Tensor:
     return rows[0]
 
 
+@torch.no_grad()
+def estimated_mean(config: GeneratorConfig, state: State) -> Tensor:
+    """Return the mean w of 10,000 seeded z, (D,), and say so in the log.
+
+    Args:
+        config: sizes of the generator.
+        state: with its mapping network, in our layout.
+
+    Raises:
+        WeightsError: the mapping network is incomplete.
+    """
+    with torch.device("meta"):
+        mapping = Generator(config).mapping
+    assign_state(mapping, without_prefix(state, "mapping."), "the generator's mapping network")
+    chance = torch.Generator().manual_seed(0)
+    means = [
+        mapping(torch.randn(MEAN_BATCH, config.style_dim, generator=chance)).mean(0)
+        for _ in range(MEAN_BATCHES)
+    ]
+    logger.warning(
+        "the generator's file holds no 'latent_avg': the mean of its codes is estimated from %s "
+        "seeded z",
+        f"{MEAN_BATCHES * MEAN_BATCH:,}",
+    )
+    return torch.stack(means).mean(0)
+
+
 def generator_state(
-    state: Mapping[str, Tensor], latent_avg: Tensor
+    state: Mapping[str, Tensor], latent_avg: Tensor | None, *, draw_noise: bool = False
 ) -> tuple[GeneratorConfig, State]:
     """Return config and state of a rosinality generator ('g_ema' of stylegan2-pytorch).
 
     Args:
-        state: its state dict; every noise buffer must be there.
-        latent_avg: mean of w, (D,), or (N, D) with N equal rows.
+        state: its state dict.
+        latent_avg: mean of w, (D,), or (N, D) with N equal rows; None is `estimated_mean`.
+        draw_noise: draw the noise buffers that are missing, seeded.
 
     Raises:
-        WeightsError: a key is unknown or a noise buffer is missing.
+        WeightsError: a key is unknown, or a noise buffer is missing and must not be drawn.
     """
-    mean = mean_latent(latent_avg)
+    mean = None if latent_avg is None else mean_latent(latent_avg)
     ours = _ROSINALITY(state)
     for key, tensor in ours.items():
         if key.endswith("conv.weight") and tensor.ndim == 5:
             ours[key] = tensor[0]
         elif key.endswith("noise_strength"):
-            ours[key] = _reshaped(tensor, (), key)
+            if tensor.numel() != 1:
+                raise WeightsError(
+                    f"rosinality generator: {key} has the shape {tuple(tensor.shape)}"
+                )
+            ours[key] = tensor.reshape(())
         elif re.fullmatch(r"to_rgb\.\d+\.bias", key):
-            ours[key] = _reshaped(tensor, (3,), key)
-    ours["latent_avg"] = mean
-    return _checked(ours, "noises.noise_{}"), ours
+            ours[key] = tensor.flatten()
+    if mean is not None:
+        ours["latent_avg"] = mean
+    config = _checked(ours, "noises.noise_{}", draw_noise=draw_noise)
+    if mean is None:
+        ours["latent_avg"] = estimated_mean(config, ours)
+    return config, ours
 
 
 def nvidia_generator_state(
-    state: Mapping[str, Tensor], *, clamp: float | None = None
+    state: Mapping[str, Tensor], *, clamp: float | None = None, draw_noise: bool = False
 ) -> tuple[GeneratorConfig, State]:
     """Return config and state of an NVIDIA generator.
 
@@ -217,6 +259,7 @@ def nvidia_generator_state(
     Args:
         state: its parameters and buffers, "mapping." and "synthesis." names.
         clamp: conv_clamp of its blocks; None if it has none.
+        draw_noise: draw the noise buffers that are missing, seeded.
 
     Raises:
         WeightsError: it is conditional, of StyleGAN3 or another architecture, or lacks a noise
@@ -234,11 +277,18 @@ def nvidia_generator_state(
         )
     if "mapping.w_avg" not in state:
         raise WeightsError("this generator has no mapping.w_avg, the mean of its codes")
+    if "synthesis.b4.torgb.weight" not in state:
+        kind = "resnet" if any(".skip." in key for key in state) else "orig"
+        raise WeightsError(
+            f"this generator has the architecture {kind!r}, which makes RGB at its last resolution "
+            "alone; only 'skip' can be used, the default of stylegan2-ada-pytorch: take or train "
+            "one of that"
+        )
     ours = _NVIDIA(state)
     ours["constant"] = ours["constant"][None]
     for key in [key for key in ours if key.endswith(".noise")]:
         ours[key] = ours[key][None, None]
-    return _checked(ours, "of layer {}", clamp), ours
+    return _checked(ours, "of layer {}", clamp, draw_noise=draw_noise), ours
 
 
 def hammer_generator_state(state: Mapping[str, Tensor]) -> tuple[GeneratorConfig, State]:
@@ -251,26 +301,52 @@ def hammer_generator_state(state: Mapping[str, Tensor]) -> tuple[GeneratorConfig
     return _checked(ours, "of layer {}"), ours
 
 
-def _reshaped(tensor: Tensor, shape: tuple[int, ...], key: str) -> Tensor:
-    if tensor.numel() != prod(shape):
-        raise WeightsError(f"rosinality generator: {key} has the shape {tuple(tensor.shape)}")
-    return tensor.reshape(shape)
+def _check_kind(state: State) -> None:
+    """Raise WeightsError if a generator in our layout draws no RGB, or z is not as wide as w."""
+    rgb, first, affine = (
+        state.get(key)
+        for key in ("to_rgb.0.bias", "mapping.1.weight", "layers.0.conv.affine.weight")
+    )
+    if rgb is not None and rgb.numel() != 3:
+        raise WeightsError(
+            f"the number of channels that this generator draws is {rgb.numel()}, photos have 3: "
+            "take or train one that draws RGB (its training images turned into RGB first)"
+        )
+    if first is None or affine is None or first.ndim != 2 or affine.ndim != 2:
+        return  # it shows when a network takes the state
+    z, w = first.shape[1], affine.shape[1]
+    if z != w:
+        raise WeightsError(
+            f"this generator's z has {z} numbers and its w {w}; only generators with both equally "
+            f"wide can be used: take or train one with z_dim = w_dim = {w}"
+        )
 
 
-def _checked(state: State, noise: str, clamp: float | None = None) -> GeneratorConfig:
-    """Read the sizes off a generator in our layout that has all its noise."""
+def _checked(
+    state: State, noise: str, clamp: float | None = None, *, draw_noise: bool = False
+) -> GeneratorConfig:
+    """Read the sizes off a generator in our layout; it has all its noise, or gets it drawn."""
     layers = [int(key.split(".")[1]) for key in state if key.startswith("layers.")]
-    for index in range(max(layers, default=-1) + 1):
-        if f"layers.{index}.noise" not in state:
-            raise WeightsError(
-                f"noise buffer {noise.format(index)} is missing (use_noise was off, or the export "
-                "dropped it); new noise would change every image"
-            )
+    _check_kind(state)
+    count = max(layers, default=-1) + 1
+    if not 0 < count < 2 * MAX_STAGES:
+        raise WeightsError(f"these tensors are not a StyleGAN2 generator: it has {count} layers")
+    missing = [index for index in range(count) if f"layers.{index}.noise" not in state]
+    if missing and not draw_noise:
+        raise WeightsError(
+            f"noise buffer {noise.format(missing[0])} is missing (use_noise was off, or the export "
+            "dropped it); new noise changes the fine grain of every image: `sfe models convert "
+            "--draw-noise` draws it"
+        )
+    chance = torch.Generator().manual_seed(0)
+    for index in missing:
+        side = 4 << ((index + 1) // 2)
+        state[f"layers.{index}.noise"] = torch.randn(1, 1, side, side, generator=chance)
     try:
         size = 4 << ((max(layers) + 1) // 2)
         config = GeneratorConfig(
             size=size,
-            style_dim=state["latent_avg"].shape[0],
+            style_dim=state["layers.0.conv.affine.weight"].shape[1],
             mapping_layers=len([key for key in state if re.fullmatch(r"mapping\.\d+\.bias", key)]),
             channel_base=state[f"layers.{max(layers)}.bias"].shape[0] * size,
             channel_max=state["constant"].shape[1],

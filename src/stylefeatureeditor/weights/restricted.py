@@ -128,7 +128,10 @@ class Unpickler(pickle._Unpickler):
             return Symbol(name, lambda *_: Module(name))
         if make := self.known.get(f"{module}.{name}"):
             return Symbol(name, make)
-        raise Refused(f"asks for {module[:80]}.{name[:80]}, which could run code")
+        raise Refused(
+            f"asks for {module[:80]}.{name[:80]}, which could run code (if it is a whole network, "
+            "save its state_dict() where its code is)"
+        )
 
     def persistent_load(self, key: object) -> object:
         """Return the object kept outside the pickle."""
