@@ -213,8 +213,13 @@ def test_the_commands_of_a_page_run_in_their_order(page, world, tmp_path, monkey
 @cache
 def known_flags() -> frozenset[str]:
     """Every flag of every command."""
-    from_page = re.findall(r"`(--?[\w-]+)", cli_page().page())
+    from_page = re.findall(r"`(--?[\w-]+)", commands_page())
     return frozenset(from_page) | {"--help", "--version"} | FOREIGN_FLAGS
+
+
+@cache
+def commands_page() -> str:
+    return cli_page().page()
 
 
 def cli_page():
@@ -225,7 +230,7 @@ def cli_page():
 
 
 def test_the_page_of_commands_is_the_parsers():
-    assert cli_page().page() == read("docs/cli.md"), "the help has changed: run `make docs`"
+    assert commands_page() == read("docs/cli.md"), "the help has changed: run `make docs`"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -242,7 +247,7 @@ def test_flags_and_commands_in_running_text_exist(page):
                 assert flag in known_flags(), flag
         if code.startswith("sfe "):
             first = " ".join(re.split(r" (?=[^a-z])", code)[0].split()[:3])
-            headings = re.findall(r"^## (sfe .+)$", cli_page().page(), re.MULTILINE)
+            headings = re.findall(r"^## (sfe .+)$", commands_page(), re.MULTILINE)
             assert any(h.startswith(first) or first.startswith(h) for h in headings), code
 
 

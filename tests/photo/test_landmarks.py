@@ -148,3 +148,23 @@ def test_faces_are_chosen_by_size_by_number_or_all():
 def test_a_face_that_is_not_there_is_refused(count, which, sentence):
     with pytest.raises(FaceError, match=sentence):
         choose_face(some_faces(count), which)
+
+
+@needs_detector
+def test_a_detector_made_ready_answers_from_the_process_it_has(astronaut):
+    ready = detector.Detector()
+    ready.get_ready()
+    process = ready._process
+    ready.get_ready()
+    assert ready._process is process
+    assert ready.ask(astronaut, 0.25) == detector.Detector().ask(astronaut, 0.25)
+    assert ready._process is process
+    ready._stop()
+
+
+def test_making_ready_without_the_detector_is_no_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    alone = detector.Detector()
+    alone.get_ready()
+    assert alone._process is None

@@ -213,6 +213,10 @@ def edit_photos(args: argparse.Namespace) -> int:
     if args.text:
         check_text(args.model)
 
+    from stylefeatureeditor.photo.landmarks import get_ready
+
+    if not args.aligned:
+        get_ready()
     from stylefeatureeditor.editor import Editor  # brings torch
 
     with Progress("loading the model"):

@@ -65,6 +65,10 @@ def invert_photos(args: argparse.Namespace) -> int:
     output = args.output.removesuffix(INVERSION_SUFFIX)
     plan = plan_jobs(args.photos, output, ending="_inverted", suffixes=(".png",))
     find_model(args.model)  # refuses at once
+    from stylefeatureeditor.photo.landmarks import get_ready
+
+    if not args.aligned:
+        get_ready()
     from stylefeatureeditor.editor import Editor  # brings torch
 
     with Progress("loading the model"):

@@ -7,6 +7,7 @@ width, the least score and the pixels; an answer is JSON: box (left, top, right,
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -45,6 +46,13 @@ class Detector:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
+
+    def get_ready(self) -> None:
+        """Start the process, if dlib is installed, so that it reads its models meanwhile."""
+        with self._lock, contextlib.suppress(DependencyError, OSError):
+            check_installed()
+            if self._process is None or self._owner != os.getpid():
+                self._start()
 
     def ask(self, pixels: np.ndarray, min_score: float) -> list[Found]:
         """Return the faces of (H, W, 3) uint8 pixels.
@@ -98,6 +106,7 @@ class Detector:
 def serve() -> None:
     """Answer until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to us too
+    _load()
     asked, answers = os.fdopen(0, "rb"), os.fdopen(1, "wb")
     while len(head := asked.read(_QUESTION.size)) == _QUESTION.size:
         height, width, min_score = _QUESTION.unpack(head)

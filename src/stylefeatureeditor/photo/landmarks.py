@@ -43,6 +43,11 @@ class Face:
         return (right - left) * (bottom - top)
 
 
+def get_ready() -> None:
+    """Let the detector read its models while something else is done, such as importing torch."""
+    _detector.get_ready()
+
+
 def find_faces(pixels: np.ndarray, *, min_score: float = MIN_SCORE) -> list[Face]:
     """Return the faces of a photo, the largest first; an empty list if there is none.
 

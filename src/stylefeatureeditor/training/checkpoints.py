@@ -14,7 +14,6 @@ checkpoint can run code.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -27,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stylefeatureeditor.errors import TrainingError
-from stylefeatureeditor.files import together
+from stylefeatureeditor.files import sha256_file, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -132,7 +131,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _sums(path: Path) -> list[str]:
-    return [f"{_sha256(path / name)}  {name}" for name in _FILES]
+    return [f"{sha256_file(path / name)}  {name}" for name in _FILES]
 
 
 def flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
@@ -172,11 +171,3 @@ def restore(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     if "tuple" in value:
         return tuple(restore(item, tensors) for item in value["tuple"])
     return {key: restore(item, tensors) for key, item in value["dict"]}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
