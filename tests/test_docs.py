@@ -25,6 +25,7 @@ from stylefeatureeditor.cli.train import parsed_over, words_type
 from stylefeatureeditor.data.image_sources import name_column, parse_csv
 from stylefeatureeditor.training import presets
 from stylefeatureeditor.weights.configs import changed, tomllib
+from stylefeatureeditor.weights.direction_files import load_own_directions
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -208,6 +209,38 @@ def test_the_commands_of_a_page_run_in_their_order(page, world, tmp_path, monkey
 
 
 # --- what they say is there, is there ---
+
+
+def told() -> list[tuple[str, str]]:
+    """Every line that tells what to type or write for the built-in model, and where it stands."""
+    places = [ROOT / page for page in PAGES if "/adr/" not in page]
+    places += [*(ROOT / "src/stylefeatureeditor/cli").glob("*.py"), ROOT / "examples/demo.py"]
+    places += [ROOT / "src/stylefeatureeditor/__init__.py"]
+    return [
+        (place.relative_to(ROOT).as_posix(), line)
+        for place in places
+        for line in place.read_text("utf-8").replace("\\\n", " ").splitlines()
+        if "--model" not in line
+    ]
+
+
+def test_no_example_has_strengths_that_are_warned_of():
+    known = load_own_directions(ROOT / "src/stylefeatureeditor/builtin/faces").entries
+    ranges = {entry.name: entry.useful_range for entry in known}
+    told_of = re.compile(rf"\b({'|'.join(ranges)})(?:=|\": )(-?[\d.]+)(?::(-?[\d.]+))?")
+    strengths = [
+        (place, line, name, float(number.rstrip(".")))
+        for place, line in told()
+        for name, *ends in told_of.findall(line)
+        for number in filter(None, ends)
+    ]
+    assert len(strengths) > 50
+    outside = [
+        (place, line)
+        for place, line, name, strength in strengths
+        if not ranges[name][0] <= strength <= ranges[name][1]
+    ]
+    assert not outside
 
 
 @cache

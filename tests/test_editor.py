@@ -49,7 +49,7 @@ def two_faces(monkeypatch):
         Face((0, 0, 1, 1), 1.0, frontal_face(centre, scale, 0.1))
         for centre, scale in zip(CENTRES, (12, 9), strict=True)
     ]
-    monkeypatch.setattr("stylefeatureeditor.editor.find_faces", lambda _pixels: faces)
+    monkeypatch.setattr("stylefeatureeditor.editor.find_faces", lambda _pixels, **_: faces)
     return faces
 
 
@@ -199,10 +199,75 @@ def test_every_face_of_a_photo_is_edited(editor, two_faces):
     assert_close(editor.edit(PHOTO, EDITS).pixels, both.pixels[:1])
 
 
+@pytest.mark.parametrize("blend", ["feather", "residual", "none"])
+@pytest.mark.usefixtures("two_faces")
+def test_grey_stays_grey_to_the_bit_on_every_way_out(editor, blend, tmp_path):
+    levels = PHOTO[:, :, 1]
+    alpha = np.where(PHOTO[:, :, 0] > 128, 255, 0).astype(np.uint8)
+    tinted = np.dstack([np.where(alpha[:, :, None] == 0, PHOTO, levels[:, :, None]), alpha])
+    for source in (levels, np.dstack([levels] * 3), Image.fromarray(levels), tinted):
+        result = editor.edit(source, EDITS, face="all", blend=blend)
+        assert np.ptp(to_uint8(result.pixels), axis=3).max() > 20  # the model draws colours
+        before = (
+            levels if blend != "none" else to_uint8(result.inversion.faces[0].pixels)[0, ..., 0]
+        )
+        result.save(tmp_path / "out.png")
+        result.save(tmp_path / "out.jpg")
+        saved = [Image.open(tmp_path / name) for name in ("out.png", "out.jpg")]
+        for picture in (result.photo, *result.crops, result.comparison(), *saved):
+            shown = np.array(picture.convert("RGBA"))
+            shown[shown[..., 3] == 0] = 0
+            assert np.ptp(shown[..., :3], axis=2).max() == 0
+        assert (np.asarray(result.photo)[..., 0] != before).any()
+
+
+def test_grey_tensors_give_grey_crops_and_colours_stay(editor):
+    both = tiny_photos(2)
+    both[0] = both[0].mean(dim=0)
+    grey, colour = editor.edit(both, EDITS).crops
+    assert np.ptp(np.asarray(grey), axis=2).max() == 0
+    assert np.ptp(np.asarray(colour), axis=2).max() > 20
+
+
+def test_hidden_pixels_are_not_seen_and_do_not_come_back(editor, monkeypatch, tmp_path):
+    """Two photos that differ under alpha 0 alone are one for detector, networks and pictures."""
+    faces = [Face((0, 0, 1, 1), 1.0, frontal_face(CENTRES[0], 12, 0.1))]
+    seen = []
+
+    def find(pixels):
+        seen.append(pixels.copy())
+        return faces
+
+    monkeypatch.setattr("stylefeatureeditor.editor.find_faces", find)
+    alpha = np.full(PHOTO.shape[:2], 255, np.uint8)
+    alpha[:, :60] = 0  # half of the face
+    hidden = alpha == 0
+    secret = np.random.default_rng(3).integers(0, 256, PHOTO.shape, dtype=np.uint8)
+    drawn = []
+    for under in (PHOTO, secret):
+        pixels = np.where(hidden[:, :, None], under, PHOTO)
+        source = np.dstack([pixels, alpha])
+        result = editor.edit(source, EDITS)
+        drawn.append(result)
+        assert np.array_equal(np.asarray(result.photo)[hidden], source[hidden])
+        assert np.all(np.asarray(result.crop)[:, 0, 3] == 0)
+        assert np.array_equal(np.asarray(result.comparison())[..., 3], np.tile(alpha, 2))
+    assert np.all(seen[1][hidden] == 255)
+    assert np.array_equal(*seen)
+    one, other = drawn
+    assert torch.equal(one.inversion.encoder_pixels, other.inversion.encoder_pixels)
+    assert np.array_equal(np.asarray(one.crop), np.asarray(other.crop))
+    assert np.array_equal(np.asarray(one.photo)[~hidden], np.asarray(other.photo)[~hidden])
+    one.photo.save(tmp_path / "out.jpg")
+    assert (
+        np.asarray(Image.open(tmp_path / "out.jpg"))[:, :48].min() > 245
+    )  # whole blocks of a JPEG
+
+
 def test_a_face_that_is_not_there_is_refused(editor, two_faces, monkeypatch):
     with pytest.raises(FaceError, match="face 3 was asked for, but 2 were found"):
         editor.invert(PHOTO, face=len(two_faces) + 1)
-    monkeypatch.setattr("stylefeatureeditor.editor.find_faces", lambda _pixels: [])
+    monkeypatch.setattr("stylefeatureeditor.editor.find_faces", lambda _pixels, **_: [])
     with pytest.raises(FaceError, match="no face was found"):
         editor.invert(PHOTO)
 
@@ -411,6 +476,10 @@ def test_a_strength_outside_the_useful_range_is_a_warning_not_an_error(editor):
         ({"smile": None}, "a strength must be a number"),
         ({"smile": [1.0, 2.0]}, "a strength must be a number"),
         ({"smile": float("inf")}, "finite"),
+        ({"smile": 1e30}, "at most 10000"),
+        ({"smile": 10**400}, "at most 10000"),
+        ({"smile": torch.tensor([1.0, float("nan")])}, "finite"),
+        ({EditDirection.linear(torch.zeros(WIDTH)): -1e30}, "at most 10000"),
         ({torch.zeros(WIDTH): 1.0}, "a name or an EditDirection, got Tensor"),
         ({EditDirection.linear(torch.zeros(WIDTH + 1)): 1.0}, "another generator"),
     ],
@@ -418,6 +487,19 @@ def test_a_strength_outside_the_useful_range_is_a_warning_not_an_error(editor):
 def test_edits_that_make_no_sense_are_refused(editor, edits, sentence):
     with pytest.raises(DirectionError, match=sentence):
         editor.edit(tiny_photos(), edits)
+
+
+def test_pictures_that_are_not_finite_are_refused(editor):
+    hole = tiny_photos()
+    hole[0, 0, 3, 3] = torch.nan
+    with pytest.raises(PhotoError, match="values that are not finite"):
+        editor.edit(hole, EDITS)
+    pixels = to_uint8(tiny_photos())[0]
+    result = editor.edit(pixels, EDITS, aligned=True)
+    result.pixels[0, 1, 5, 5] = torch.inf
+    for picture in (lambda: result.photo, lambda: result.crops, result.comparison):
+        with pytest.raises(PhotoError, match="drew values that are not finite"):
+            picture()
 
 
 def test_a_misspelt_name_and_a_bad_region_are_refused_before_the_networks_run():

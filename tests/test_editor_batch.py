@@ -22,7 +22,7 @@ def faces(monkeypatch):
     """How many faces the next photos have, the last number for all that follow."""
     counts = [1]
 
-    def find(_pixels):
+    def find(_pixels, **_):
         count = counts.pop(0) if len(counts) > 1 else counts[0]
         centres = [(40 + 30 * place, 60) for place in range(count)]
         return [Face((0, 0, 1, 1), 1.0, frontal_face(centre, 10)) for centre in centres]

@@ -9,6 +9,7 @@ many a photo has.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -21,7 +22,14 @@ from torch import Tensor
 from stylefeatureeditor.device import find_device
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry, range_warning
 from stylefeatureeditor.editing.direction import EditDirection
-from stylefeatureeditor.errors import ConfigError, DirectionError, SfeError, check_shape
+from stylefeatureeditor.editing.direction_names import check_sizes
+from stylefeatureeditor.errors import (
+    ConfigError,
+    DirectionError,
+    PhotoError,
+    SfeError,
+    check_shape,
+)
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.masks.edit_mask import Region, find_region
 from stylefeatureeditor.methods.folder import save_method
@@ -30,8 +38,8 @@ from stylefeatureeditor.methods.method import Method
 from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
-from stylefeatureeditor.photo.image import read_photo, to_tensor
-from stylefeatureeditor.photo.landmarks import choose_face, find_faces
+from stylefeatureeditor.photo.image import read_photo, to_tensor, visible
+from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
 from stylefeatureeditor.photo.result import Blend, EditResult
 from stylefeatureeditor.records import AlignedFace, Photo
 from stylefeatureeditor.weights.direction_files import (
@@ -62,6 +70,7 @@ if TYPE_CHECKING:
     )
 
 Which = Literal["largest", "all"] | int
+logger = logging.getLogger(__name__)
 
 
 def align(
@@ -84,13 +93,14 @@ def align(
         FaceError: no face was found, or not the one asked for.
         DependencyError: the extra `faces` is not installed.
     """
-    pixels = (photo if isinstance(photo, Photo) else read_photo(photo)).pixels
+    photo = photo if isinstance(photo, Photo) else read_photo(photo)
+    pixels = visible(photo)
     framing = framing or Framing()
     aligned = []
-    for found in choose_face(find_faces(pixels), face):
+    for found in choose_face(find_faces(pixels, all_sizes=face != "largest"), face):
         quad = ffhq_quad(found.landmarks, framing.scale, framing.shift)
         aligned.append(
-            AlignedFace(to_tensor(crop(pixels, quad, size)), pixels, quad, found.landmarks)
+            AlignedFace(to_tensor(crop(pixels, quad, size)), photo.pixels, quad, found.landmarks)
         )
     return aligned
 
@@ -349,7 +359,7 @@ class Editor:
         """Return the edits with names replaced by directions; equal directions are added up.
 
         Raises:
-            DirectionError: a direction is unknown, or a strength is no number.
+            DirectionError: a direction is unknown, or a strength is no number of sensible size.
         """
         if not isinstance(edits, Mapping):
             raise DirectionError(
@@ -365,6 +375,8 @@ class Editor:
             if not isinstance(strength, (Real, Tensor)):
                 raise DirectionError(f"a strength must be a number, got {strength!r}")
             direction = self.direction(key) if isinstance(key, str) else key
+            if not isinstance(strength, Tensor):
+                check_sizes(direction.name, [strength])
             resolved[direction] = resolved.get(direction, 0.0) + strength
         return resolved
 
@@ -423,11 +435,16 @@ class Editor:
             return photo
         if isinstance(photo, Tensor):
             check_shape("photos", photo, (None, 3, self.size, self.size))
+            if not photo.isfinite().all():
+                raise PhotoError("the aligned photo holds values that are not finite")
             return self.method.invert(photo)
         source = photo if isinstance(photo, Photo) else read_photo(photo)
         if aligned:
             return Crops((whole_photo_as_face(source, self.size),), source)
-        return Crops(tuple(self.align(source, face=face)), source)
+        faces = self.align(source, face=face)
+        if faces[0].landmarks is not None and (said := turn_sentence(faces[0].landmarks)):
+            logger.warning("%s: %s", photo if isinstance(photo, (str, Path)) else "the photo", said)
+        return Crops(tuple(faces), source)
 
     def _invert(self, photos: Sequence[Prepared], batch_size: int) -> list[Inversion]:
         """Return an inversion for each photo; those that are inversions stay as they are."""

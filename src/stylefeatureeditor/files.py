@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR, S_ISLNK
 from typing import TYPE_CHECKING
 
 from stylefeatureeditor.errors import WeightsError
@@ -112,6 +113,7 @@ def together(folder: Path) -> Iterator[Path]:
             except OSError:  # another process was quicker
                 if attempt == REPLACE_ATTEMPTS - 1:
                     raise
+                time.sleep(REPLACE_PAUSE_SECONDS * secrets.randbelow(1000) / 1000 * 2**attempt)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         with suppress(OSError):  # others may have begun to use them
@@ -131,10 +133,10 @@ def finish_moves(folder: Path) -> None:
     while ready.is_dir() or ready.is_symlink():  # another process may be at it, and may begin anew
         with suppress(FileNotFoundError):
             for path in (ready, *sorted(ready.rglob("*"))):
-                target = folder / path.relative_to(ready)
-                if path.is_symlink() or (path != ready and target.is_symlink()):
+                target, mode = folder / path.relative_to(ready), path.lstat().st_mode
+                if S_ISLNK(mode) or (path != ready and target.is_symlink()):
                     raise OSError(errno.ELOOP, f"no save leaves the link {path}: remove it")
-                if path.is_dir():
+                if S_ISDIR(mode):
                     target.mkdir(exist_ok=True)
                 elif path.suffix.lower() not in WRITTEN:
                     raise OSError(errno.EEXIST, f"no save leaves the file {path}: remove it")
@@ -145,7 +147,7 @@ def finish_moves(folder: Path) -> None:
             for path in (*sorted(ready.rglob("*"), reverse=True), ready):
                 path.rmdir()
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
 
 

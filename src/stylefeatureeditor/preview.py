@@ -15,15 +15,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from stylefeatureeditor.masks.edit_mask import edit_region
-from stylefeatureeditor.photo.image import to_uint8
+from stylefeatureeditor.photo.result import EditResult
 from stylefeatureeditor.runtimes.graphs import preview_size
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from stylefeatureeditor.editor import Editor, Edits
     from stylefeatureeditor.inversion.record import Inversion
     from stylefeatureeditor.masks.edit_mask import Mask
@@ -68,4 +69,4 @@ class Preview:
 
     def crop(self, edits: Edits, *, mask: Mask | None = None) -> Image.Image:
         """Return the first crop as a picture; arguments as `pixels`."""
-        return Image.fromarray(to_uint8(self.pixels(edits, mask=mask))[0])
+        return EditResult(self.pixels(edits, mask=mask), self.inversion).crop

@@ -158,9 +158,13 @@ class Photo:
         alpha: (H, W) uint8, 255 = opaque; None if the file had no transparency.
         icc_profile: colour profile that the pixels are in; None means sRGB.
         exif: the file's EXIF block without its orientation tag; None if there was none.
+        dpi: pixels per inch across and down, as the file says; None if it does not.
+        xmp: the file's XMP packet, whose orientation is 1 too; None if there was none.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     icc_profile: bytes | None = None
     exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    xmp: bytes | None = None

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from colour_profiles import linear_profile
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.methods import methods
 from stylefeatureeditor.methods.folder import load_any_config
@@ -46,6 +47,22 @@ class TestCompare:
         width, height = Image.open(content["picture"]).size
         assert width > 3 * 256
         assert height > 4 * 256
+
+    def test_the_picture_keeps_what_the_photo_brought(self, sfe, aligned, tmp_path):
+        Image.open(aligned).save(aligned, icc_profile=linear_profile(), dpi=(300, 300))
+        out = tmp_path / "out.jpg"
+        sfe("compare", aligned, "--aligned", "--methods", "sfe", "-o", out, "--tile", 64)
+        with Image.open(out) as picture:
+            assert picture.info["icc_profile"] == linear_profile()
+            assert picture.info["dpi"] == (300, 300)
+
+    def test_a_grey_photo_stays_grey(self, sfe, aligned, tmp_path):
+        Image.open(aligned).convert("L").save(aligned)
+        out = tmp_path / "out.png"
+        words = ("--methods", "sfe", "psp", "-e", "smile=2", "-o", out, "--tile", 64)
+        sfe("compare", aligned, "--aligned", *words)
+        tiles = np.asarray(Image.open(out))[:, -3 * 64 :]  # the words beside them are bluish
+        assert np.ptp(tiles, axis=2).max() == 0
 
     def test_named_methods_and_columns(self, sfe, portrait, tmp_path):
         out = tmp_path / "out.png"

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+import stylefeatureeditor
 from stylefeatureeditor.editing.catalog import load_catalog
 from stylefeatureeditor.editor import Editor
 from tiny import STYLES, WIDTH
@@ -36,6 +39,17 @@ class TestList:
         )
         assert "-5 to 5" in line
         assert "negative turns the corners of the mouth down" in line
+
+    def test_says_what_a_person_understands_and_show_says_where_it_comes_from(self, sfe):
+        builtin = Path(stylefeatureeditor.__file__).parent / "builtin" / "faces"
+        listed = sfe("directions", "list", "--model", builtin).out
+        for word in ("GANalyze", "No_Beard", "Mouth_Slightly_Open", "lead"):
+            assert word not in listed
+        assert re.search("beard +-1.9 to 3 +Positive grows a beard, negative shaves it off", listed)
+        assert "InterFaceGAN" not in sfe("directions", "list").out
+        shown = sfe("directions", "show", "beard", "--model", builtin).out
+        assert re.search("method +GANalyze, 9490 photos", shown)
+        assert re.search("attribute +-No_Beard", shown)
 
     def test_names_a_models_own(self, model, sfe):
         rows = json.loads(sfe("directions", "list", "--model", model, "--json").out)

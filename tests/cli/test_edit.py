@@ -290,6 +290,33 @@ class TestInversionFiles:
         assert "not face 3" in sfe("edit", file, *SMILE, "--face", "3", "--model", model).err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("--crop-only",), ("--compare",), ("--grid", "smile=-1:1:2"), ()],
+    ids=["crop", "pair", "grid", "photo"],
+)
+def test_what_is_erased_stays_erased(words, aligned, model, sfe, tmp_path):
+    pixels = np.asarray(Image.open(aligned))
+    alpha = np.full(pixels.shape[:2], 255, np.uint8)
+    side = len(alpha)
+    alpha[:, : side // 2] = 0
+    Image.fromarray(np.dstack([pixels, alpha])).save(aligned)
+    out = tmp_path / "out.png"
+    edits = () if "--grid" in words else ("-e", "smile=1")
+    common = ("--aligned", "--model", model, "--device", "cpu", "-o", out)
+    assert sfe("edit", aligned, *edits, *words, *common).code == 0
+    picture = Image.open(out)
+    if "--grid" in words:
+        shown = np.asarray(picture)[-96:, :48]  # the left half of the first tile
+        assert shown[:, :40].min() >= 250
+        assert np.asarray(picture)[-96:, 60:96].min() < 230
+    else:
+        shown = np.asarray(picture)[..., 3]
+        width = shown.shape[0]
+        assert shown[:, : width // 2 - 1].max() <= 1  # a smaller crop rings
+        assert shown[:, width // 2 + 1 : width].all()
+
+
 def test_reads_edits_and_grids():
     assert edit("smile=-2.5") == ("smile", -2.5)
     assert edit("blond hair=1") == ("blond hair", 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.photo.image import read_photo
@@ -87,7 +88,12 @@ def test_inversions_in_a_folder_are_edited_like_photos(album, model, other_model
     (kept / "weights.safetensors").write_bytes((model / "e4e.safetensors").read_bytes())
     out = album.with_name("out")
     ran = sfe("edit", kept, *SMILE, "--model", model, "-o", out)
-    assert (ran.code, ran.err) == (0, "")
+    assert ran.code == 0
+    assert ran.err.splitlines() == [
+        f"sfe: {kept}: skipped, made by an earlier run (4): a_inverted.png, b_inverted.png, "
+        "d_inverted.png, e_inverted.png",
+        f"sfe: {kept}: skipped, no photos by their names (1): weights.safetensors",
+    ]
     assert made(out) == ["a_edited.png", "b_edited.png", "d_edited.png", "e_edited.png"]
     (kept / "b_inverted.safetensors").write_bytes(b"damaged")
     ran = sfe("edit", kept, *SMILE, "--model", model, "-o", album.with_name("more"))
@@ -118,3 +124,28 @@ def test_a_pattern_that_the_shell_left_alone_means_its_files(album, model, sfe):
     (album / "[d].png").write_bytes((album / "d.png").read_bytes())  # a name, not a pattern
     ran = sfe("edit", album / "[d].png", *words[:-1], album.with_name("one.png"))
     assert ran.out == f"{album.with_name('one.png')}\n"
+
+
+def test_only_what_our_note_marks_is_skipped_and_all_that_is_skipped_is_named(album, model, sfe):
+    words = ("--aligned", *SMILE, "--model", model)
+    assert sfe("edit", album / "a.png", *words).code == 0  # a_edited.png, with our note
+    for name in ("x_edited.jpg", "y_compare.jpg", "z.jfif", "w.jpe"):
+        Image.open(album / "a.png").convert("RGB").save(album / name, "JPEG")
+    (album / "notes.txt").write_text("no photo")
+    (album / "sub").mkdir()
+    (album / "sub" / "a.png").write_bytes((album / "a.png").read_bytes())
+    out = album.with_name("out")
+    ran = sfe("edit", album, *words, "-o", out)
+    assert ran.code == 0
+    own = [f"{name}_edited.png" for name in ("a", "b", "d", "e", "w", "x_edited", "y_compare", "z")]
+    assert made(out) == own
+    assert ran.err.splitlines() == [
+        f"sfe: {album}: skipped, made by an earlier run (1): a_edited.png",
+        f"sfe: {album}: skipped, no photos by their names (1): notes.txt",
+        f"sfe: {album}: skipped, folders below, which --recursive opens (1): sub",
+    ]
+    ran = sfe("edit", album, *words, "-o", out, "--recursive")
+    assert ran.code == 0
+    assert made(out) == [*own[:4], "sub", *own[4:]]
+    assert made(out / "sub") == ["a_edited.png"]
+    assert "folders" not in ran.err

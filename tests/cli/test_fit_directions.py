@@ -96,7 +96,7 @@ def test_labels_of_photos(own, labelled, sfe):
     assert fit(sfe, own, *words, "--reverse").code == 0
     assert torch.allclose(vector(own, "grim"), -towards, atol=1e-4)
     shown = json.loads(sfe("directions", "show", "grim", "--model", own, "--json").out)
-    assert shown["help"] == "positive strengths lead away from Smiling"
+    assert shown["help"] == 'positive is less "smiling", negative is more'
 
 
 def test_numbers_are_split_at_their_median(own, labelled, sfe):
@@ -192,7 +192,7 @@ def test_a_direction_is_learned_from_the_classifier(own, labelled, classifier, s
     assert vector(own, "older").shape == (WIDTH,)
     entry = Editor.from_pretrained(own, device="cpu").directions.find("old")
     assert (entry.method, entry.attribute) == ("GANalyze, 24 photos", "-Young")
-    assert entry.help == "positive strengths lead away from Young"
+    assert entry.help == 'positive is less "young", negative is more'
 
 
 def test_what_mirroring_changes(own, labelled, sfe):

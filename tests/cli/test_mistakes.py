@@ -95,7 +95,7 @@ MISTAKES = {
     "a strength that is no number": (("edit", PORTRAIT, "-e", "smile=much"), "got 'smile=much'"),
     "a strength that is not finite": (("edit", PORTRAIT, "-e", "smile=nan"), "as in smile=2"),
     "a direction given twice": (("edit", PORTRAIT, "-e", "age=1", "-e", "age=2"), "age is given"),
-    "a malformed grid": (("edit", PORTRAIT, "--grid", "smile=3"), "smile=-3:3:7"),
+    "a malformed grid": (("edit", PORTRAIT, "--grid", "smile=3"), "smile=-2:2:5"),
     "a mask of another size": (
         ("edit", PORTRAIT, "--mask", "small_mask.png", *EDIT),
         "the mask must have 260 x 240 or 32 x 32 pixels, it has 50 x 50",

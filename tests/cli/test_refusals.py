@@ -40,6 +40,8 @@ def cache(tmp_path, monkeypatch):
     [
         (("edit", "{photo}", "-e", "smlie=1"), "did you mean smile?"),
         (("edit", "{photo}", "--grid", "smlie=-1:1:3"), "did you mean smile?"),
+        (("edit", "{photo}", "-e", "smile=1e30"), "at most 10000 in size"),
+        (("compare", "{photo}", "-e", "smile=1e30"), "at most 10000 in size"),
         (("edit", "gone.png", "-e", "smile=1"), "there is no file gone.png"),
         (("edit", "*.gone", "-e", "smile=1"), "no file is called like the pattern *.gone"),
         (("edit", "{photo}", "-e", "smile=1", "--mask", "gone.png"), "there is no file gone.png"),

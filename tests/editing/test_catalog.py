@@ -262,3 +262,10 @@ def test_a_table_of_another_kind_or_a_double_name_is_refused():
         Catalog.from_table({"edits": []}, {})
     with pytest.raises(DirectionError, match="two directions answer to the name 'own'"):
         Catalog.from_table({"directions": [ROW, ROW | {"name": "x", "aliases": ["OWN"]}]}, {})
+
+
+@pytest.mark.parametrize("name", ["eye_openness", "eyebrow_thickness"])
+def test_a_sign_that_no_source_settles_is_not_told(name):
+    entry = load_catalog("ffhq").find(name)
+    assert "which sign does which is not known" in entry.help
+    assert "ositive" not in entry.help

@@ -191,7 +191,7 @@ def test_a_direction_of_your_own_needs_only_a_shift():
         (lambda: moved(LinearDirection("v", VECTOR, layers=(4, 7)), 1.0), "codes have 6"),
         (lambda: moved(LinearDirection("v", VECTOR, layers=(3, 3)), 1.0), "codes have 6"),
         (lambda: moved(PcaDirection("p", VECTOR[:4], VECTOR[:4], 1.0), 1.0), r"need \(8,\)"),
-        (lambda: moved(PCA, float("nan")), "'axis' must be a finite number, got nan"),
+        (lambda: moved(PCA, float("nan")), "'axis' must be a finite number"),
         (lambda: moved(PCA, torch.zeros(3)), r"expected one number or \(2,\), got \(3,\)"),
         (lambda: moved(PCA, torch.zeros(2, 1)), "expected one number"),
     ],

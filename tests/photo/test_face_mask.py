@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from stylefeatureeditor.errors import MaskError
-from stylefeatureeditor.photo.align import ffhq_quad, to_crop
+from stylefeatureeditor.photo.align import crop, ffhq_quad, to_crop
 from stylefeatureeditor.photo.face_mask import face_mask, mask_to_crop, read_mask
 from synthetic_face import frontal_face, square
 
@@ -100,3 +100,23 @@ def test_outside_the_photo_nothing_may_change(side):
     mask = mask_to_crop(torch.ones(1, 1, 190, 220), square((0, 90), side), 60)
     assert mask[..., :29].max() == 0
     assert mask[0, 0, 30, 31:50].min() == 1
+
+
+def test_a_crop_of_a_mask_or_a_photo_reads_no_more_than_lies_around_it(monkeypatch):
+    seen = []
+    make = Image.fromarray
+
+    def noted(array):
+        seen.append(array.shape[:2])
+        return make(array)
+
+    monkeypatch.setattr(Image, "fromarray", noted)
+    quad = square((700, 500), 200)
+    mask = torch.zeros(1, 1, 1000, 1400)
+    mask[..., 500:600, 600:800] = 1  # the lower half of the quad
+    assert torch.equal(
+        mask_to_crop(mask, quad, 50)[0, 0, :, 25].round(), (torch.arange(50) >= 25).float()
+    )
+    assert crop(np.zeros((1000, 1400, 3), dtype=np.uint8), quad, 50).shape == (50, 50, 3)
+    assert all(height < 320 and width < 320 for height, width in seen)
+    assert len(seen) >= 2

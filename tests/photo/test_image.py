@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import subprocess
 import sys
 import warnings
@@ -12,10 +13,18 @@ import pytest
 import torch
 from PIL import Image, ImageCms, ImageOps
 
+from colour_profiles import grey_profile, linear_profile
 from stylefeatureeditor.errors import DependencyError, PhotoError, SfeError, ShapeError
 from stylefeatureeditor.photo import SUFFIXES, modes
 from stylefeatureeditor.photo import image as image_module
-from stylefeatureeditor.photo.image import read_photo, save_photo, to_tensor, to_uint8
+from stylefeatureeditor.photo.image import (
+    in_srgb,
+    read_photo,
+    save_photo,
+    to_picture,
+    to_tensor,
+    to_uint8,
+)
 from stylefeatureeditor.records import Photo
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)
@@ -204,6 +213,51 @@ def test_only_a_profile_that_fits_rgb_is_kept():
     assert np.array_equal(photo.pixels, RGB)
 
 
+@pytest.mark.parametrize("gamma", [1.0, 1.8, 2.6])
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
+def test_grey_with_a_profile_becomes_srgb_and_stays_grey(gamma, mode):
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    linear = (levels / 255.0) ** gamma
+    curved = 1.055 * linear ** (1 / 2.4) - 0.055
+    right = np.where(linear <= 0.0031308, 12.92 * linear, curved) * 255
+    if mode == "I;16":
+        image = Image.fromarray(levels.astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(levels).convert(mode)
+    photo = read_photo(encoded(image, "PNG", icc_profile=grey_profile(gamma)))
+    assert np.abs(photo.pixels - right[:, :, None]).max() <= 1
+    assert np.ptp(photo.pixels, axis=2).max() == 0
+    assert photo.icc_profile is None
+    plain = read_photo(encoded(image, "PNG")).pixels
+    assert np.array_equal(plain, grey_as_rgb(levels))
+
+
+@pytest.mark.parametrize("planes", [1, 2])
+def test_a_tiff_of_16_bit_in_planes_is_refused(planes):
+    levels = RGB.astype("<u2") * 257
+    content = (levels if planes == 1 else np.moveaxis(levels, 2, 0)).tobytes()
+    height, width = RGB.shape[:2]
+    size = len(content) // (1 if planes == 1 else 3)
+    starts = [8 + size * number for number in range(len(content) // size)]
+    tags = [(256, 3, [width]), (257, 3, [height]), (258, 3, [16] * 3), (259, 3, [1])]
+    tags += [(262, 3, [2]), (273, 4, starts), (277, 3, [3]), (278, 3, [height])]
+    tags += [(279, 4, [size] * len(starts)), (284, 3, [planes])]
+    directory, rest = struct.pack("<H", len(tags)), b""
+    after = 8 + len(content) + 2 + 12 * len(tags) + 4
+    for tag, kind, values in tags:
+        packed = struct.pack(f"<{len(values)}{'H' if kind == 3 else 'I'}", *values)
+        if len(packed) > 4:
+            rest, packed = rest + packed, struct.pack("<I", after + len(rest))
+        directory += struct.pack("<HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
+    head = b"II*\0" + struct.pack("<I", 8 + len(content))
+    data = head + content + directory + bytes(4) + rest
+    if planes == 1:
+        assert np.array_equal(read_photo(data).pixels, RGB)
+    else:
+        with pytest.raises(PhotoError, match="a TIFF with 16 bits and a plane per colour"):
+            read_photo(data)
+
+
 def test_of_an_animation_the_first_frame_is_taken():
     frames = [Image.new("RGB", (9, 7), colour) for colour in ("red", "blue")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
@@ -384,6 +438,63 @@ def test_saving_keeps_profile_exif_and_where_it_can_every_pixel(suffix, tmp_path
     assert kept.get_ifd(0x8769)[0x829A] == 0.5
 
 
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6" dc:title="a"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_resolution_and_xmp_stay_on_every_way_out(suffix, tmp_path):
+    kept = XMP.replace(b'"6"', b'"1"')
+    wide = encoded(Image.fromarray(RGB), "JPEG", dpi=(300, 150), xmp=XMP, exif=exif_with(6))
+    photo = read_photo(wide)
+    assert photo.dpi == (150, 300)  # the photo was turned by a quarter
+    assert photo.xmp == kept
+    save_photo(photo.pixels, tmp_path / f"one{suffix}", photo)
+    to_picture(photo.pixels, photo).save(tmp_path / f"two{suffix}")
+    for name in ("one", "two"):
+        again = read_photo(tmp_path / f"{name}{suffix}")
+        assert again.dpi == pytest.approx((150, 300), abs=0.02)
+        assert again.xmp == kept
+        assert b"a camera" in again.exif
+
+
+def test_a_picture_saves_itself_with_all_that_its_photo_brought(tmp_path):
+    alpha = np.where(GREY > 127, 255, 0).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    photo = Photo(RGB, alpha, SRGB, exif.tobytes())
+    to_picture(RGB, photo, alpha).save(tmp_path / "out.png")
+    saved = read_photo(tmp_path / "out.png")
+    assert np.array_equal(saved.alpha, alpha)
+    assert (saved.icc_profile, saved.exif) == (SRGB, photo.exif)
+    to_picture(RGB, photo, alpha).save(tmp_path / "out.jpg")
+    shown = read_photo(tmp_path / "out.jpg")
+    assert (shown.icc_profile, shown.exif) == (SRGB, photo.exif)
+    buffer = io.BytesIO()
+    to_picture(RGB, photo).save(buffer, "TIFF", icc_profile=None)
+    assert read_photo(buffer.getvalue()).icc_profile is None
+
+
+def test_a_broken_block_does_not_stop_a_file(tmp_path):
+    for suffix in SUFFIXES:
+        like = Photo(RGB, None, None, b"Exif\0\0 x", (300, 300), bytes(70000))
+        assert (
+            read_photo(save_photo(RGB, tmp_path / f"out{suffix}", like)).pixels.shape == RGB.shape
+        )
+
+
+def test_what_carries_no_profile_is_in_srgb():
+    grey = np.full((4, 4, 3), 55, np.uint8)  # of linear light: 0.2157, 128.2 in sRGB
+    alpha = np.full((4, 4), 255, np.uint8)
+    alpha[0] = 0
+    shown = in_srgb(to_picture(grey, Photo(grey, None, linear_profile()), alpha))
+    assert shown.mode == "RGB"
+    assert "icc_profile" not in shown.info
+    assert np.all(np.asarray(shown)[0] == 255)
+    assert np.abs(np.asarray(shown)[1:].astype(int) - 128).max() <= 1
+    plain = in_srgb(to_picture(RGB, Photo(RGB, None, b"no profile")))
+    assert np.array_equal(np.asarray(plain), RGB)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
 def test_saving_keeps_alpha_and_the_colours_under_it(suffix, tmp_path):
     alpha = np.where(GREY > 127, 255, 0).astype(np.uint8)
@@ -444,7 +555,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypa
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(image_module, "_encode", fail)
+    monkeypatch.setattr(image_module, "_carried", fail)
     with pytest.raises(PhotoError, match="no space left"):
         save_photo(255 - RGB, path)
     assert path.read_bytes() == before

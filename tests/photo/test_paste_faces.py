@@ -1,5 +1,7 @@
 """Several crops back into one photo."""
 
+import tracemalloc
+
 import numpy as np
 import torch
 
@@ -44,3 +46,23 @@ def test_nothing_outside_the_crops_changes():
     result = paste_faces(faces, edited, None, blend="feather", masks=[None, None])
     assert np.array_equal(result[:, 40:], photo[:, 40:])
     assert not np.array_equal(result, photo)
+
+
+def most_memory(count: int) -> float:
+    """Bytes a photo pixel that pasting `count` small faces takes at most."""
+    photo = np.full((1500, 2000, 3), 100, dtype=np.uint8)
+    centres = [(100 + 90 * number, 700) for number in range(count)]
+    edited = torch.ones(count, 3, SIDE, SIDE)
+    tracemalloc.start()
+    paste_faces(
+        faces_at(*centres, photo=photo), edited, None, blend="feather", masks=[None] * count
+    )
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most / photo[..., 0].size
+
+
+def test_memory_follows_the_crops_and_not_the_photo():
+    few, many = most_memory(2), most_memory(20)
+    assert many < 16  # bytes a pixel: an int16 photo, a plane of depths, the result
+    assert many - few < 1

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from seeded import seeded_image
 from stylefeatureeditor.errors import ConfigError, PhotoError
@@ -101,6 +101,33 @@ def test_the_file_keeps_what_the_original_carried(tmp_path):
     assert np.array_equal(saved.alpha, alpha)
     assert saved.exif == source.exif
     assert np.array_equal(saved.pixels, np.asarray(EditResult(EDITED, inversion()).photo))
+
+
+def test_every_picture_keeps_what_the_photo_brought(tmp_path):
+    alpha = np.full(PHOTO.shape[:2], 255, np.uint8)
+    alpha[:, :16] = 0  # the left half of the first crop
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010E] = "a portrait"
+    source = Photo(PHOTO, alpha, profile, exif.tobytes(), (300.0, 300.0), b"<xmp/>")
+    result = EditResult(EDITED, inversion(source=source))
+    half = np.full((SIDE, SIDE), 255, np.uint8)
+    half[:, : SIDE // 2] = 0
+    pictures = {
+        "photo": (result.photo, alpha),
+        "crop": (result.crop, half),
+        "second": (result.crops[1], np.full_like(half, 255)),
+        "comparison": (result.comparison(), np.tile(alpha, 2)),
+        "alone": (replace(result, blend="none").comparison(), np.tile(half, 2)),
+    }
+    for name, (picture, seen) in pictures.items():
+        picture.save(tmp_path / f"{name}.png")
+        saved = read_photo(tmp_path / f"{name}.png")
+        assert np.array_equal(saved.alpha, seen)
+        assert (saved.icc_profile, saved.exif, saved.xmp) == (profile, source.exif, b"<xmp/>")
+        assert saved.dpi == pytest.approx((300, 300), abs=0.01)
+        picture.save(tmp_path / f"{name}.jpg")
+        assert read_photo(tmp_path / f"{name}.jpg").icc_profile == profile
 
 
 def test_an_unknown_format_is_refused_and_nothing_is_written(tmp_path):

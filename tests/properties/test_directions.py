@@ -177,9 +177,9 @@ def catalogs(draws):
 
 @given(entries=catalogs())
 def test_a_catalogue_becomes_a_table_and_the_same_catalogue_again(entries):
-    from stylefeatureeditor.editing.catalog import _spelling
+    from stylefeatureeditor.editing.direction_names import spelling
 
-    spelled = {_spelling(entry.name): entry for entry in entries}
+    spelled = {spelling(entry.name): entry for entry in entries}
     catalog = Catalog(tuple(spelled.values()))
     again = Catalog.from_table(catalog.to_table(), catalog.tensors())
     assert again.to_table() == catalog.to_table()

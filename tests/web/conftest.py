@@ -22,10 +22,10 @@ def _faces_are_searched_once(monkeypatch, one_thread):
     """The detector takes longer than all the rest, and there are but few photos."""
     del one_thread
 
-    def find(photo: np.ndarray) -> list[Face]:
+    def find(photo: np.ndarray, *, all_sizes: bool) -> list[Face]:
         key = photo.tobytes()
         if key not in _known:
-            _known[key] = find_faces(photo)
+            _known[key] = find_faces(photo, all_sizes=all_sizes)
         return _known[key]
 
     monkeypatch.setattr(opened_photo, "find_faces", find)

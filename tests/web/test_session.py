@@ -18,6 +18,7 @@ from stylefeatureeditor.errors import (
 from stylefeatureeditor.web.brush import read_painted
 from stylefeatureeditor.web.opened import Limits
 from stylefeatureeditor.web.session import Session
+from stylefeatureeditor.web.view import viewer_message
 
 
 def png(array: np.ndarray) -> bytes:
@@ -191,7 +192,7 @@ def test_every_face_can_be_chosen_and_all_at_once(session, pixels, tmp_path):
 
 def test_an_aligned_crop_needs_no_detector(session, pixels, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "stylefeatureeditor.web.opened.find_faces", lambda _: pytest.fail("searched")
+        "stylefeatureeditor.web.opened.find_faces", lambda *_, **__: pytest.fail("searched")
     )
     Image.fromarray(pixels[:200, :200]).save(tmp_path / "crop.png")
     session.open(tmp_path / "crop.png", "crop.png", aligned=True)
@@ -243,3 +244,12 @@ def test_a_painted_mask_must_be_a_small_png():
     for wrong in ("/etc/passwd", url[:60], url + "A" * 5_000_000, url.replace("/", "!")):
         with pytest.raises(MaskError):
             read_painted(wrong)
+
+
+def test_a_photo_that_lies_on_its_side_is_said_to(session, pixels):
+    session.open(pixels, "up.png")
+    assert session.opened.sentence == ""
+    session.open(np.ascontiguousarray(np.rot90(pixels, -1)), "side.png")
+    assert "side.png: the photo lies turned by 90 degrees" in session.opened.sentence
+    message = viewer_message(session, 1, session.draw(64))
+    assert message["warning"] == session.opened.sentence

@@ -5,6 +5,7 @@ import json
 import numpy as np
 from PIL import Image
 
+from colour_profiles import grey_profile, linear_profile
 from stylefeatureeditor.web.view import panel_message, viewer_message
 
 
@@ -28,6 +29,29 @@ def test_the_viewer_gets_both_pictures_and_the_faces(opened, pixels):
     assert face["chosen"]
     assert all(-0.5 < part < 1.5 for point in face["points"] for part in point)
     assert "on cpu, model tiny" in message["status"]
+
+
+def test_pictures_of_the_page_are_in_srgb(session, pixels, tmp_path):
+    light = (pixels / 255.0) ** 2.2
+    path = tmp_path / "linear.png"
+    linear = Image.fromarray(np.rint(light * 255).astype(np.uint8))
+    linear.save(path, icc_profile=linear_profile())
+    session.open(path, "linear.png")
+    message = viewer_message(session, 1, session.draw(1024))
+    for name in ("before", "after"):
+        shown = np.asarray(decoded(message[name])).astype(int)
+        assert np.abs(shown - pixels)[:5].mean() < 4  # above the crop
+
+
+def test_pictures_of_a_grey_photo_are_grey(session, pixels, tmp_path):
+    path = tmp_path / "grey.png"
+    Image.fromarray(pixels[..., 1]).save(path, icc_profile=grey_profile(1.8))
+    session.open(path, "grey.png")
+    session.change(edits={"smile": 2.0})
+    message = viewer_message(session, 1, session.draw(1024))
+    shown = [decoded(message[name]) for name in ("before", "after", "crop_before", "crop")]
+    for picture in (*shown, session.strip("smile")):
+        assert np.ptp(np.asarray(picture), axis=2).max() == 0
 
 
 def test_a_draft_says_only_what_a_slider_changes(opened):

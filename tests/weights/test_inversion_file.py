@@ -46,7 +46,9 @@ def inversion(editor):
     inversion = editor.invert(tiny_photos(2))
     pixels = soft_photo(90, 70)
     alpha = np.arange(90 * 70, dtype=np.uint32).reshape(70, 90).astype(np.uint8)
-    inversion.source = Photo(pixels, alpha, b"a colour profile", b"Exif\0\0 a camera")
+    inversion.source = Photo(
+        pixels, alpha, b"a colour profile", b"Exif\0\0 a camera", (300.0, 150.0), b"<xmp/>"
+    )
     crops = tiny_photos(2)
     inversion.faces = (
         AlignedFace(crops[:1], pixels, square((30, 30), 40), frontal_face((30, 28), 8)),

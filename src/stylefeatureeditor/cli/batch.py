@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import json
 import os
-import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from stylefeatureeditor.cli.output import Progress, say_error
 from stylefeatureeditor.errors import PhotoError, SfeError
 from stylefeatureeditor.files import sha256_file
+from stylefeatureeditor.photo import NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 # What a folder is searched for. A file named by itself may have any suffix: its content counts.
 # fmt: off
 PHOTO_SUFFIXES = frozenset((
-    ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif",
-    ".jp2", ".ppm", ".tga",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif",
+    ".dib", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".ppm", ".pgm", ".tga", ".psd", ".qoi",
 ))
 # fmt: on
-MADE_HERE = re.compile(r"_(edited|grid|compare|inverted)(_face\d+)?$")  # outputs of earlier runs
 INVERSION_SUFFIX = ".safetensors"
 MISTAKE = 2
+NAMED = 5  # of the files that are skipped
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,12 @@ class PhotoJobs:
     Attributes:
         jobs: in the order of the arguments.
         several: whether a folder or several photos were named; then one failure is not the end.
+        skipped: a sentence for each kind of thing in a folder that gives no job.
     """
 
     jobs: tuple[Job, ...]
     several: bool
+    skipped: tuple[str, ...] = ()
 
     def left(self, settings: MadeWith, *, overwrite: bool) -> list[Job]:
         """Return the jobs that the same settings have not done to the same content before.
@@ -97,6 +100,8 @@ class PhotoJobs:
         Raises:
             SfeError: the only photo failed.
         """
+        for sentence in self.skipped:
+            say_error(sentence)
         failures: list[str] = []
         skipped = len(self.jobs) - len(left)
         label = "photos" if self.several else self.jobs[0].photo.name
@@ -126,6 +131,7 @@ def plan_jobs(
     ending: str,
     suffixes: Sequence[str],
     with_inversions: bool = False,
+    recursive: bool = False,
 ) -> PhotoJobs:
     """Return what has to be made.
 
@@ -135,13 +141,23 @@ def plan_jobs(
         ending: added to a photo's stem to name its output where `output` does not.
         suffixes: what an output may end in; the first is taken where none is given.
         with_inversions: folders give their inversion files too, where the photo is not beside.
+        recursive: folders give what lies in folders below too, and `output` gets the same folders.
 
     Raises:
         PhotoError: nothing is there, two outputs would be one file, or nothing can be written.
     """
     named = [path for each in named for path in _matches(each)]
     several = len(named) > 1 or named[0].is_dir()
-    photos = [photo for path in named for photo in _photos_in(path, with_inversions) or [path]]
+    found: list[tuple[Path, Path]] = []  # a photo, and the folder it is named by
+    skipped: list[str] = []
+    for path in named:
+        if not path.is_dir():
+            found.append((path, path.parent))
+            continue
+        photos, left_out = _photos_in(path, with_inversions=with_inversions, recursive=recursive)
+        found += [(photo, path) for photo in photos]
+        skipped += left_out
+    photos = [photo for photo, _ in found]
     if not several and not photos[0].exists():
         raise PhotoError(f"there is no file {photos[0]}")
     into_folder = several or output is None or output.endswith("/") or Path(output).is_dir()
@@ -153,18 +169,21 @@ def plan_jobs(
     else:
         if several and output is not None and _is_file_name(output, suffixes):
             raise PhotoError(f"{output} names one file, several photos need a folder: {output}/")
-        stems = Counter(map(_stem, photos))
+        folders = [
+            photo.parent if output is None else Path(output, photo.parent.relative_to(top))
+            for photo, top in found
+        ]
+        stems = Counter(zip(folders, map(_stem, photos), strict=True))
         jobs = []
-        for photo in photos:
-            folder = photo.parent if output is None else Path(output)
-            name = _stem(photo) if stems[_stem(photo)] == 1 else photo.name
+        for photo, folder in zip(photos, folders, strict=True):
+            name = _stem(photo) if stems[folder, _stem(photo)] == 1 else photo.name
             jobs.append(Job(photo, folder / f"{name}{ending}{suffixes[0]}"))
     for job in jobs:
         _check(job, suffixes)
     twice = [path for path, count in Counter(job.output for job in jobs).items() if count > 1]
     if twice:
         raise PhotoError(f"two photos would be written to {twice[0]}: edit them one by one")
-    return PhotoJobs(tuple(jobs), several)
+    return PhotoJobs(tuple(jobs), several, tuple(skipped))
 
 
 def note_of(settings: MadeWith, photo: Path) -> str:
@@ -220,30 +239,77 @@ def _matches(path: Path) -> list[Path]:
     return [Path(name) for name in found]
 
 
-def _photos_in(folder: Path, with_inversions: bool) -> list[Path]:  # noqa: FBT001 (private)
-    """The photos of a folder but for those made by an earlier run; empty if it is no folder."""
-    if not folder.is_dir():
-        return []
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise PhotoError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    shown = [path for path in entries if not path.name.startswith(".") and path.is_file()]
-    photos = [
-        path
-        for path in shown
-        if path.suffix.lower() in PHOTO_SUFFIXES and not MADE_HERE.search(path.stem)
-    ]
-    inversions = [path for path in shown if path.suffix.lower() == INVERSION_SUFFIX]
+def _photos_in(
+    top: Path, *, with_inversions: bool, recursive: bool
+) -> tuple[list[Path], list[str]]:
+    """The photos of a folder, and a sentence for each kind of thing that is left out."""
+    files, below = _walk(top, recursive=recursive)
+    photos = [path for path in files if path.suffix.lower() in PHOTO_SUFFIXES]
+    made = [path for path in photos if _is_made_here(path)]
+    photos = sorted({*photos} - {*made})
+    inversions = [path for path in files if path.suffix.lower() == INVERSION_SUFFIX]
+    redrawn: list[Path] = []
     if with_inversions and inversions:
         from stylefeatureeditor.weights.inversion_file import is_inversion_file
 
-        known = {_stem(photo) for photo in photos}  # a photo beside its inversion is edited once
-        others = (path for path in inversions if _stem(path) not in known)
-        photos = sorted([*photos, *filter(is_inversion_file, others)])
+        known = {path.with_name(_stem(path)) for path in photos}  # these are edited once
+        inversions = [path for path in inversions if is_inversion_file(path)]
+        redrawn = [path for path in inversions if path.with_name(_stem(path)) in known]
+        photos = sorted({*photos, *inversions} - {*redrawn})
+    others = [path for path in files if path not in {*photos, *made, *redrawn}]
+    skipped = [
+        f"{top}: skipped, {what} ({len(paths)}): {_names(paths, top)}"
+        for paths, what in (
+            (made, "made by an earlier run"),
+            (redrawn, "inversions of photos beside them"),
+            (others, "no photos by their names"),
+            (below, "folders below, which --recursive opens"),
+        )
+        if paths
+    ]
     if not photos:
-        raise PhotoError(f"the folder {folder} holds no photos (JPEG, PNG, WebP, TIFF and others)")
-    return photos
+        raise PhotoError(
+            "; ".join(
+                [f"the folder {top} holds no photos (JPEG, PNG, WebP, TIFF and others)", *skipped]
+            )
+        )
+    return photos, skipped
+
+
+def _walk(top: Path, *, recursive: bool) -> tuple[list[Path], list[Path]]:
+    """The files of a folder, and the folders that are not opened; none that is hidden."""
+
+    def refuse(error: OSError) -> None:
+        raise PhotoError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
+
+    files: list[Path] = []
+    for place, folders, names in os.walk(top, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        shown = (Path(place, name) for name in sorted(names) if not name.startswith("."))
+        files += [path for path in shown if path.is_file()]
+        if not recursive:
+            return files, [Path(place, name) for name in folders]
+    return files, []
+
+
+def _is_made_here(path: Path) -> bool:
+    """Whether a picture carries our note; as `photo.image.read_note`, without torch."""
+    if path.suffix.lower() != ".png":
+        return False
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of many pixels; none is decoded
+            with Image.open(path, formats=("PNG",)) as image:
+                return NOTE in image.info
+    except Exception:  # noqa: BLE001 (Pillow's readers raise almost anything on damaged data)
+        return False
+
+
+def _names(paths: list[Path], top: Path) -> str:
+    names = ", ".join(str(path.relative_to(top)) for path in paths[:NAMED])
+    return names if len(paths) <= NAMED else f"{names} and {len(paths) - NAMED} more"
 
 
 def _stem(photo: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from stylefeatureeditor.cli.options import (
     positive,
 )
 from stylefeatureeditor.cli.output import Progress, print_json, warn
+from stylefeatureeditor.editing.direction_names import check_sizes
 from stylefeatureeditor.errors import ConfigError, DirectionError, FaceError, SfeError
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.evaluation.one_photo import DrawnPhoto
     from stylefeatureeditor.methods.loader import MethodLoader
     from stylefeatureeditor.model import Framing
+    from stylefeatureeditor.records import Photo
 
     Crop = Callable[[int, Framing], Tensor]
 
@@ -45,7 +48,7 @@ def add_to(commands: Commands) -> None:
         "name them beside it. METHOD is as in `sfe evaluate compare`: a method, a model, or\n"
         "METHOD@MODEL.",
         example="sfe compare portrait.jpg --methods all -e smile=2\n"
-        "sfe compare portrait.jpg --methods sfe psp hfgi -e smile=2 -e age=5 --difference -o c.png",
+        "sfe compare portrait.jpg --methods sfe psp hfgi -e smile=2 -e age=2 --difference -o c.png",
     )
     parser.add_argument("photo", metavar="PHOTO", type=Path, help="a photo")
     parser.add_argument(
@@ -78,11 +81,13 @@ def add_to(commands: Commands) -> None:
 
 def compare_photo(args: argparse.Namespace) -> int:
     """Run `sfe compare`."""
+    for name, strength in args.edit:
+        check_sizes(name, [strength])
     import numpy as np
 
     from stylefeatureeditor.evaluation.one_photo import compare_in_picture
     from stylefeatureeditor.methods.loader import MethodLoader
-    from stylefeatureeditor.photo.image import save_photo
+    from stylefeatureeditor.photo.image import read_photo, save_photo
 
     output = args.output or args.photo.with_name(f"{args.photo.stem}_methods.png")
     if args.face == ALL:
@@ -94,7 +99,8 @@ def compare_photo(args: argparse.Namespace) -> int:
             "there is no method on this machine: `sfe models pull NAME` fetches one that `sfe "
             "models list` shows"
         )
-    crop = _cropper(args)
+    photo = read_photo(args.photo)
+    crop = _cropper(photo, args)
     rows: list[DrawnPhoto] = []
     with Progress("methods", len(words)) as bar:
         for number, word in enumerate(words):
@@ -110,7 +116,7 @@ def compare_photo(args: argparse.Namespace) -> int:
     for note in loader.notes:
         warn(note)
     picture = compare_in_picture(rows, differences=args.difference, tile=args.tile)
-    save_photo(np.asarray(picture), output)
+    save_photo(np.asarray(picture), output, like=replace(photo, alpha=None))
     if args.json:
         print_json({"picture": str(output), "methods": [_seconds(row) for row in rows]})
     else:
@@ -159,20 +165,23 @@ def _direction(name: str, editor: Editor, loader: MethodLoader) -> EditDirection
         return direction
 
 
-def _cropper(args: argparse.Namespace) -> Crop:
-    """Read the photo and find its face once; return how to cut it for a method."""
+def _cropper(photo: Photo, args: argparse.Namespace) -> Crop:
+    """Find the photo's face once; return how to cut it for a method."""
     from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
-    from stylefeatureeditor.photo.image import read_photo, to_tensor
-    from stylefeatureeditor.photo.landmarks import choose_face, find_faces
+    from stylefeatureeditor.photo.image import to_tensor, visible
+    from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
 
-    photo = read_photo(args.photo)
     if args.aligned:
         return lambda size, _: whole_photo_as_face(photo, size).pixels
-    (face,) = choose_face(find_faces(photo.pixels), args.face)
+    pixels = visible(photo)
+    found = find_faces(pixels, all_sizes=args.face != "largest")
+    (face,) = choose_face(found, args.face)
+    if said := turn_sentence(face.landmarks):
+        warn(f"{args.photo}: {said}")
 
     def cut(size: int, framing: Framing) -> Tensor:
         quad = ffhq_quad(face.landmarks, framing.scale, framing.shift)
-        return to_tensor(crop(photo.pixels, quad, size))
+        return to_tensor(crop(pixels, quad, size))
 
     return cut
 

@@ -180,7 +180,7 @@ def _columns(entry: CatalogEntry, folder: Path | None) -> tuple[str, ...]:
 
     low, high = entry.useful_range
     missing = "" if folder is None or is_usable(entry, folder) else f"  (needs {entry.file})"
-    return (entry.name, f"{low:g} to {high:g}", entry.method, entry.help + missing)
+    return (entry.name, f"{low:g} to {high:g}", entry.help + missing)
 
 
 def _row(entry: CatalogEntry, folder: Path | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from stylefeatureeditor.cli.options import (
 )
 from stylefeatureeditor.cli.output import Progress, warn
 from stylefeatureeditor.cli.refusals import check_directions, check_mask, check_text
+from stylefeatureeditor.editing.direction_names import check_sizes
 from stylefeatureeditor.errors import ConfigError, FaceError, SfeError
 from stylefeatureeditor.photo import SUFFIXES
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
@@ -34,9 +35,6 @@ from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
-
-    from PIL import Image
-    from torch import Tensor
 
     from stylefeatureeditor.cli.batch import Job, MadeWith, Outcome
     from stylefeatureeditor.cli.options import Commands
@@ -57,6 +55,10 @@ class Grid:
     low: float
     high: float
     count: int
+
+    def ends(self) -> list[tuple[str, float]]:
+        """Return the direction with its lowest and its highest strength."""
+        return [(self.name, self.low), (self.name, self.high)]
 
     def strengths(self) -> list[float]:
         """Return the strengths, the ends included."""
@@ -79,7 +81,7 @@ NAMED = r"(.*\S.*)="
 edit = reader("NAME=STRENGTH as in smile=2", NAMED + "([^=]*)", _strength)
 text_edit = reader("WORDS=STRENGTH as in 'a smiling face=5'", NAMED + "([^=]*)", _strength)
 grid = reader(
-    f"NAME=FROM:TO:COUNT as in smile=-3:3:7, with 2 to {MAX_GRID} strengths",
+    f"NAME=FROM:TO:COUNT as in smile=-2:2:5, with 2 to {MAX_GRID} strengths",
     NAMED + "([^=:]*):([^=:]*):([^=:]*)",
     _grid,
 )
@@ -98,9 +100,9 @@ def add_to(commands: Commands) -> None:
         edit_photos,
         text="edit the faces of photos\n"
         "A photo comes back at its own size; outside the edited region it keeps every pixel.",
-        example="sfe edit portrait.jpg -e smile=2 -e age=-3 -o out.png\n"
+        example="sfe edit portrait.jpg -e smile=2 -e age=-2 -o out.png\n"
         "sfe edit holiday/ -e smile=2 --face all -o smiling/\n"
-        'sfe edit portrait.jpg --grid "smile=-3:3:7" -o strip.png',
+        'sfe edit portrait.jpg --grid "smile=-2:2:5" -o strip.png',
     )
     parser.add_argument(
         "photos",
@@ -164,7 +166,7 @@ def add_to(commands: Commands) -> None:
         metavar="N",
         help="of a folder: photos in memory and faces in the networks at a time (%(default)s)",
     )
-    add_overwrite(parser)
+    add_batch_flags(parser)
     add_device(parser)
     add_backend(parser)
 
@@ -194,8 +196,9 @@ def add_face_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """Add --overwrite."""
+def add_batch_flags(parser: argparse.ArgumentParser) -> None:
+    """Add --recursive and --overwrite."""
+    flag(parser, "--recursive", "of a folder: the photos in folders below it too")
     flag(parser, "--overwrite", "in a batch, do photos again whose output is there already")
 
 
@@ -203,9 +206,17 @@ def edit_photos(args: argparse.Namespace) -> int:
     """Run `sfe edit`: refuse what can be refused without torch, edit, write."""
     names = [name for name, _ in args.edit] + ([args.grid.name] if args.grid else [])
     _check_edits(names, [words for words, _ in args.text])
+    ends = args.grid.ends() if args.grid else []
+    for name, strength in (*args.edit, *args.text, *ends):
+        check_sizes(name, [strength])
     ending = "_grid" if args.grid else "_compare" if args.compare else "_edited"
     plan = plan_jobs(
-        args.photos, args.output, ending=ending, suffixes=SUFFIXES, with_inversions=True
+        args.photos,
+        args.output,
+        ending=ending,
+        suffixes=SUFFIXES,
+        with_inversions=True,
+        recursive=args.recursive,
     )
     if args.method is None or args.model != DEFAULT_MODEL:  # a method may bring its own model
         check_directions(args.model, names)
@@ -229,8 +240,7 @@ def edit_photos(args: argparse.Namespace) -> int:
         )
         edits: dict[str | EditDirection, float] = dict(args.edit)
         edits.update({editor.text_direction(words): by for words, by in args.text})
-    ends = [{args.grid.name: by} for by in (args.grid.low, args.grid.high)] if args.grid else []
-    for some in (edits, *ends):
+    for some in (edits, *({name: by} for name, by in ends)):
         for sentence in editor.warnings(some):
             warn(sentence)
     moved = [*editor.resolve(edits), *(editor.direction(name) for name in names[len(args.edit) :])]
@@ -304,10 +314,12 @@ def _edited(
 
 def _save(job: Job, *, result: EditResult, is_pair: bool, note: str) -> str:
     """Write the output of one photo and return its path."""
+    from stylefeatureeditor.photo.image import save_picture
+
     if is_pair:
-        return _save_picture(result.comparison(), job.output, result.inversion, note)
+        return str(save_picture(result.comparison(), job.output, note))
     if result.blend == "none":
-        return save_crops(result.pixels, job.output, result.inversion, note)
+        return save_crops(result, job.output, note)
     return str(result.save(job.output, note=note))
 
 
@@ -316,6 +328,7 @@ def _strips(
 ) -> Iterator[Outcome]:
     """Write the strip of each photo: its crop, and what the strengths of --grid make of it."""
     from stylefeatureeditor.directions.strip import strip_of
+    from stylefeatureeditor.photo.image import save_picture
 
     def make(job: Job) -> str:
         note = note_of(settings, job.photo)
@@ -324,7 +337,7 @@ def _strips(
             source = editor.invert(source, face=args.face, aligned=args.aligned)
         name, strengths = args.grid.name, args.grid.strengths()
         strip = strip_of(editor, source, name, strengths, edits=edits, mask=args.mask)
-        return _save_picture(strip, job.output, source, note)
+        return str(save_picture(strip, job.output, note))
 
     return ((job, job.attempt(make)) for job in jobs)
 
@@ -350,30 +363,16 @@ def _read_source(path: Path, editor: Editor, args: argparse.Namespace) -> Path |
     return inversion[args.face - 1]
 
 
-def _save_picture(picture: Image.Image, path: Path, inversion: Inversion, note: str) -> str:
-    """Write a picture made from a photo, with the photo's colour profile; return its path."""
-    import numpy as np
-
-    from stylefeatureeditor.photo.image import save_photo
-
-    source = inversion.source
-    like = source and replace(source, alpha=None, exif=None)
-    return str(save_photo(np.asarray(picture), path, like=like, note=note))
-
-
-def save_crops(pixels: Tensor, path: Path, inversion: Inversion, note: str) -> str:
+def save_crops(result: EditResult, path: Path, note: str) -> str:
     """Write the crop of each face, that of `path` last, when all others are there; return `path`.
 
     Args:
-        pixels: (B, 3, S, S) in [-1, 1].
+        result: of B faces.
         path: of face 1; the others lie beside it.
-        inversion: brings the photo's colour profile.
         note: kept in each file.
     """
-    from PIL import Image
+    from stylefeatureeditor.photo.image import save_picture
 
-    from stylefeatureeditor.photo.image import to_uint8
-
-    for number, crop in reversed(list(enumerate(to_uint8(pixels), start=1))):
-        written = _save_picture(Image.fromarray(crop), numbered(path, number), inversion, note)
-    return written
+    for number, crop in reversed(list(enumerate(result.crops, start=1))):
+        written = save_picture(crop, numbered(path, number), note)
+    return str(written)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, note_of, plan_jobs
 from stylefeatureeditor.cli.edit import (
+    add_batch_flags,
     add_face_options,
-    add_overwrite,
     common_settings,
     save_crops,
 )
@@ -55,7 +55,7 @@ def add_to(commands: Commands) -> None:
     add_model(parser)
     add_method(parser)
     add_face_options(parser)
-    add_overwrite(parser)
+    add_batch_flags(parser)
     add_device(parser)
     add_backend(parser)
 
@@ -63,7 +63,9 @@ def add_to(commands: Commands) -> None:
 def invert_photos(args: argparse.Namespace) -> int:
     """Run `sfe invert`."""
     output = args.output.removesuffix(INVERSION_SUFFIX)
-    plan = plan_jobs(args.photos, output, ending="_inverted", suffixes=(".png",))
+    plan = plan_jobs(
+        args.photos, output, ending="_inverted", suffixes=(".png",), recursive=args.recursive
+    )
     find_model(args.model)  # refuses at once
     from stylefeatureeditor.photo.landmarks import get_ready
 
@@ -84,15 +86,17 @@ def invert_photos(args: argparse.Namespace) -> int:
 
     def make(job: Job) -> str:
         """Write both files and return the path of the inversion; a method's is no file."""
+        from stylefeatureeditor.photo.result import EditResult
         from stylefeatureeditor.weights.inversion_file import save_inversion
 
         note = note_of(settings, job.photo)
         inversion = editor.invert(job.photo, face=args.face, aligned=args.aligned)
         assert inversion.pixels is not None
+        drawn = EditResult(inversion.pixels, inversion)
         if inversion.features is None:
-            return save_crops(inversion.pixels, job.output, inversion, note)
+            return save_crops(drawn, job.output, note)
         file = save_inversion(inversion, job.output.with_suffix(INVERSION_SUFFIX))
-        save_crops(inversion.pixels, job.output, inversion, note)
+        save_crops(drawn, job.output, note)
         return str(file)
 
     return plan.report(((job, job.attempt(make)) for job in left), left)

@@ -44,7 +44,7 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="sfe",
         description="Edit faces in real photos through StyleGAN2 and keep their detail.",
-        epilog="example:  sfe edit portrait.jpg -e smile=2 -e age=-3 -o out.png",
+        epilog="example:  sfe edit portrait.jpg -e smile=2 -e age=-2 -o out.png",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"sfe {__version__}")

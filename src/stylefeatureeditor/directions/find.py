@@ -234,8 +234,7 @@ class DirectionSearch:
                 str(request.name), scaled(unit, drawn).reshape(shape), layers=request.layers
             ),
             method,
-            f"positive strengths lead {'away from' if request.reverse else 'towards'} "
-            f"{request.column}",
+            _sign(str(request.column), reverse=request.reverse),
             request.attribute if self.classifier else "",
         )
 
@@ -255,3 +254,12 @@ class DirectionSearch:
             table = table_of(images.names, images.rows, columns)
         labels = table_labels(table.values[:, 0], binary=bool(table.binary))
         return -labels if self.request.reverse else labels
+
+
+def _sign(column: str, *, reverse: bool) -> str:
+    """What strengths of an attribute's direction do: `No_Beard` reversed is more beard."""
+    words = column.replace("_", " ").strip().lower()
+    if words.startswith("no "):
+        words, reverse = words[3:], not reverse
+    more, less = ("less", "more") if reverse else ("more", "less")
+    return f'positive is {more} "{words}", negative is {less}'

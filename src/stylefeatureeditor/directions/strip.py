@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from PIL import Image
 
 from stylefeatureeditor.errors import FaceError
 from stylefeatureeditor.photo.contact_sheet import draw_strip
-from stylefeatureeditor.photo.image import to_uint8
+from stylefeatureeditor.photo.image import to_picture
+from stylefeatureeditor.photo.result import EditResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from PIL import Image
 
     from stylefeatureeditor.editor import Editor, Edits
     from stylefeatureeditor.inversion.record import Inversion
@@ -30,7 +33,7 @@ def strip_of(
     edits: Edits,
     mask: Mask | None,
 ) -> Image.Image:
-    """Return the labelled crops, the unedited one first.
+    """Return the labelled crops, the unedited one first, with what the photo brought.
 
     Args:
         editor: of the model that made the inversion.
@@ -48,11 +51,11 @@ def strip_of(
         raise FaceError("a strip shows one face: choose it first, as with --face 1")
     # An inversion of an aligned tensor does not keep it.
     crops = [face.pixels for face in inversion.faces] or [editor.method.reconstruct(inversion)]
-    tiles = [("photo", Image.fromarray(to_uint8(crops[0])[0]))]
+    tiles = [("photo", EditResult(crops[0], inversion, blend="none").crop)]
     for first in range(0, len(strengths), AT_A_TIME):
         some = strengths[first : first + AT_A_TIME]
         moves: dict[Any, Any] = {**edits, name: torch.tensor(some)}
         result = editor.edit(inversion, moves, mask=mask, blend="none")
         labels = [f"{name} {strength:g}" for strength in some]
         tiles += zip(labels, result.crops, strict=True)
-    return draw_strip(tiles)
+    return to_picture(np.asarray(draw_strip(tiles)), inversion.source)

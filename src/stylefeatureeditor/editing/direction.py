@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from stylefeatureeditor.editing.direction_names import check_sizes
 from stylefeatureeditor.errors import DirectionError
 from stylefeatureeditor.records import Codes, CodeShift, StyleLayout, StyleSpace
 
@@ -265,11 +266,13 @@ def check_width(name: str, vector: Tensor, codes: Codes) -> None:
 
 
 def check_strength(name: str, codes: Codes, strength: Strength) -> None:
-    """Raise DirectionError unless the strength is one finite number, or one per row."""
+    """Raise DirectionError unless the strength is one number of sensible size, or one per row."""
     if not isinstance(strength, Tensor):
-        if not isfinite(strength):
-            raise DirectionError(f"strength of '{name}' must be a finite number, got {strength}")
-    elif strength.ndim > 1 or (strength.ndim == 1 and len(codes) not in (1, len(strength))):
+        check_sizes(name, [strength])
+        return
+    if strength.device.type == "cpu":  # to look at a GPU's is to wait for it
+        check_sizes(name, strength.flatten().tolist())
+    if strength.ndim > 1 or (strength.ndim == 1 and len(codes) not in (1, len(strength))):
         raise DirectionError(
             f"strength of '{name}': expected one number or ({len(codes)},), "
             f"got {tuple(strength.shape)}"

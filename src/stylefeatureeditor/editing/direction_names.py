@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stylefeatureeditor.errors import DirectionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,6 +19,7 @@ else:
     import tomli as tomllib
 
 FAMILIES = ("ffhq", "cars")
+MAX_STRENGTH = 10_000  # useful ones end at 45
 
 
 def published_rows(family: str) -> list[dict[str, Any]]:
@@ -56,3 +57,11 @@ def find_name(name: str, known: Mapping[str, str]) -> str:
     names = list(dict.fromkeys(known[match] for match in near))
     hint = f"did you mean {' or '.join(names)}? " if names else ""
     raise DirectionError(f"unknown direction '{name}': {hint}`sfe directions list` shows all")
+
+
+def check_sizes(name: str, strengths: Iterable[float]) -> None:
+    """Raise DirectionError for a strength that is not finite, or beyond MAX_STRENGTH."""
+    if not all(abs(strength) <= MAX_STRENGTH for strength in strengths):  # NaN is refused too
+        raise DirectionError(
+            f"strength of '{name}' must be a finite number, at most {MAX_STRENGTH} in size"
+        )

@@ -17,7 +17,7 @@ from PIL import Image
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.runner import timed
 from stylefeatureeditor.photo.contact_sheet import DIFFERENCE_GAIN, difference_map, draw_grid
-from stylefeatureeditor.photo.image import to_uint8
+from stylefeatureeditor.photo.image import is_grey, to_grey, to_uint8
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,6 +115,9 @@ def _pictures(drawn: DrawnPhoto, *, differences: bool) -> dict[str, np.ndarray]:
     """The pictures of a row under their labels, (S, S, 3) uint8 each."""
     edits = {label: to_uint8(pixels)[0] for label, pixels in drawn.edits.items()}
     photo, inversion = to_uint8(drawn.photo)[0], to_uint8(drawn.inversion)[0]
+    if is_grey(photo):  # what a method draws of it stays grey, as in an edit
+        inversion = to_grey(inversion)
+        edits = {label: to_grey(pixels) for label, pixels in edits.items()}
     pictures = {"photo": photo, "inversion": inversion, **edits}
     if differences:
         gain = f"x {DIFFERENCE_GAIN}"

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from stylefeatureeditor.errors import FaceError
-from stylefeatureeditor.photo.image import to_tensor
+from stylefeatureeditor.photo.image import to_tensor, visible
 from stylefeatureeditor.records import AlignedFace, Photo
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -200,10 +200,14 @@ def _region(pixels: np.ndarray, plan: CropPlan) -> np.ndarray:
     # Only the box is reduced, on the grid that reducing the whole photo would have.
     edges = np.array(plan.box).reshape(2, 2) / plan.factor
     height, width = pixels.shape[:2]
-    area = tuple(np.minimum(edges, (width, height)).ravel())
+    area = np.minimum(edges, (width, height))
     size = (right - left, bottom - top)
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    return np.asarray(image.resize(size, Image.Resampling.LANCZOS, box=area))
+    reach = 4 * plan.shrink  # of the filter, 3, and a pixel more
+    start = np.maximum(np.floor(area[0]).astype(int) - reach, 0)
+    stop = np.ceil(area[1]).astype(int) + reach
+    near = np.ascontiguousarray(pixels[start[1] : stop[1], start[0] : stop[0]])
+    within = tuple((area - start).ravel())
+    return np.asarray(Image.fromarray(near).resize(size, Image.Resampling.LANCZOS, box=within))
 
 
 def _pad(region: np.ndarray, plan: CropPlan) -> np.ndarray:
@@ -248,7 +252,7 @@ def whole_photo_as_face(photo: Photo, size: int) -> AlignedFace:
             "is found and cropped"
         )
     quad = outline(width, height)
-    return AlignedFace(to_tensor(crop(photo.pixels, quad, size)), photo.pixels, quad)
+    return AlignedFace(to_tensor(crop(visible(photo), quad, size)), photo.pixels, quad)
 
 
 def is_whole_photo(quad: np.ndarray, width: int, height: int) -> bool:

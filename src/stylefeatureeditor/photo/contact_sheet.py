@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from stylefeatureeditor.photo.image import on_white
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -79,4 +81,5 @@ def difference_map(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _fitted(tile: Image.Image, side: int) -> Image.Image:
+    tile = on_white(tile)
     return tile.resize((side, side), Image.Resampling.LANCZOS) if tile.width != side else tile

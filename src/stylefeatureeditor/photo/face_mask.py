@@ -84,11 +84,15 @@ def mask_to_crop(mask: Tensor, quad: np.ndarray, size: int) -> Tensor:
 
     Outside the photo nothing may change.
     """
-    image = Image.fromarray(mask[0, 0].detach().cpu().float().numpy())
     shrink = max(1, int(np.hypot(*(quad[3] - quad[0])) / size))
+    corners = np.asarray(quad, dtype=np.float64) / shrink
+    left, top = (np.floor(corners.min(axis=0)).clip(2).astype(int) - 2).tolist()
+    right, bottom = (np.ceil(corners.max(axis=0)).astype(int) + 2).tolist()
+    rows, columns = slice(top * shrink, bottom * shrink), slice(left * shrink, right * shrink)
+    image = Image.fromarray(mask[0, 0, rows, columns].detach().cpu().float().numpy())
     reduced = image.reduce(shrink) if shrink > 1 else image
-    corners = tuple((np.asarray(quad, dtype=np.float64) / shrink).ravel())
-    crop = reduced.transform((size, size), Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
+    shown = tuple((corners - (left, top)).ravel())
+    crop = reduced.transform((size, size), Image.Transform.QUAD, shown, Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(crop))[None, None].clamp(0, 1)
 
 

@@ -2,11 +2,12 @@
 
 This is the only file of the package that converts between them; `modes.py` is its back room. A
 `Photo` is what the user sees: upright, 8 bit, RGB. Its pixels stay in the file's own RGB colour
-space, and the profile goes back into the saved file; only CMYK and LAB, which cannot stay as they
-are, are turned into sRGB.
+space, and the profile goes back into the saved file; only CMYK, LAB, and grey with a profile, which
+cannot stay as they are, are turned into sRGB.
 
 Transparency is kept apart and never composited on reading: the colour under a transparent pixel is
-what the file holds, so saving gives every untouched pixel back.
+what the file holds, so saving gives every untouched pixel back. Networks and the face detector get
+`visible` pixels, which do not show it.
 
 Shapes: H, W height and width of the photo, B batch. Tensors are float (B, 3, H, W) in [-1, 1],
 arrays uint8 (H, W, 3) in 0..255, both RGB, row 0 at the top.
@@ -18,13 +19,15 @@ import importlib.util
 import io
 import logging
 import os
+import re
 import struct
+from math import isfinite
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from stylefeatureeditor.errors import DependencyError, PhotoError, check_shape
@@ -42,7 +45,6 @@ MAX_PIXELS = 200_000_000
 _FORMAT_PIXELS = {"WEBP": 50e6, "AVIF": 50e6, "HEIF": 50e6, "JPEG2000": 16e6}
 MAX_SIDE = 1 << 15  # dlib's detector breaks the heap on 40000
 MAX_ASPECT, LONG_SIDE = 50, 4096  # of the sides; it counts where the longer one is above LONG_SIDE
-_JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +72,17 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a[:, ::-1].swapaxes(0, 1),
 }
-_JPEG_EXIF_BYTES = 65533  # what one APP1 segment holds
+_QUARTER_TURNS = (5, 6, 7, 8)
+_RESOLUTION = (282, 283, 296)  # across, down, unit: 2 = inch, 3 = cm
+_XMP_TAG, _XMP_KEY = 700, "XML:com.adobe.xmp"
+_XMP_TURN = re.compile(rb'(tiff:Orientation(?:>|=["\']))[2-8]')
+_JPEG_BLOCK_BYTES = {"exif": 65533, "xmp": 65504}  # what one APP1 segment holds
+_ENCODING: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},  # 0 keeps the colour planes at full size
+    "WEBP": {"lossless": True, "exact": True},  # exact keeps the colours under transparent pixels
+    "TIFF": {},  # uncompressed: the compressing writer cannot store an EXIF block
+    "PNG": {"compress_level": 3},  # half the time of the default for 4 % more bytes
+}
 # What Pillow's decoders are known to raise on damaged data.
 _DAMAGED = (
     *DAMAGED_ZIP,
@@ -143,8 +155,8 @@ def save_photo(
     Args:
         pixels: (H, W, 3) uint8 RGB.
         path: where to write; a file that is there already is replaced in one step.
-        like: the photo whose transparency, colour profile and EXIF the file shall carry.
-            Transparency of another size (a crop is saved) is left out.
+        like: the photo whose transparency, colour profile, EXIF, resolution and XMP the file shall
+            carry. Transparency of another size (a crop is saved) is left out.
         note: how the picture was made; a PNG keeps it for `read_note`, other formats do not.
 
     Returns:
@@ -153,24 +165,97 @@ def save_photo(
     Raises:
         PhotoError: the suffix is unknown, or the file cannot be written there.
     """
-    _check_pixels(pixels)
-    path = _check_target(Path(path))
-    image = Image.fromarray(np.ascontiguousarray(pixels))
     alpha = like.alpha if like else None
-    if alpha is not None and alpha.shape == pixels.shape[:2]:
-        image.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
-    exif = like.exif if like else None
-    if path.suffix.lower() in _JPEG_SUFFIXES and exif and len(exif) > _JPEG_EXIF_BYTES:
-        logger.warning("%s: the EXIF block is too large for JPEG and is left out", path.name)
-        exif = None
+    if alpha is not None and alpha.shape != pixels.shape[:2]:
+        alpha = None
+    return save_picture(to_picture(pixels, like, alpha), path, note)
 
-    icc = like.icc_profile if like else None
+
+def save_picture(picture: Image.Image, path: str | Path, note: str | None = None) -> Path:
+    """Write what `to_picture` made, with all it carries; the rest as `save_photo`."""
+    path = _check_target(Path(path))
+    suffix = path.suffix.lower()
+    kind = {".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG"}.get(suffix, "JPEG")
     try:
         with atomic_path(path) as part, part.open("xb") as file:
-            _encode(image, file, path.suffix.lower(), icc, exif or b"", note)
+            info = picture.info if note is None else {**picture.info, _NOTE: note}
+            options = {**_ENCODING[kind], **_carried(info, kind, path.name)}
+            Image.Image.save(_for_kind(picture, kind), file, kind, **options)
     except (OSError, ValueError, struct.error, OverflowError) as error:
         raise PhotoError(f"{path} cannot be written: {_reason(error)}") from error
     return path
+
+
+class _Picture(Image.Image):
+    """A picture that saves what its photo brought; Pillow's own has to be told each time."""
+
+    def save(self, fp: Any, format: str | None = None, **params: Any) -> None:  # noqa: A002
+        """Save as Pillow does, with profile, EXIF, resolution and XMP; JPEG is laid on white."""
+        name = fp if isinstance(fp, (str, os.PathLike)) else str(getattr(fp, "name", ""))
+        suffix = Path(os.fsdecode(name)).suffix.lower()
+        kind = (format or Image.registered_extensions().get(suffix, "")).upper()
+        options = {**_carried(self.info, kind, "the picture"), **params}
+        Image.Image.save(_for_kind(self, kind), fp, format, **options)
+
+
+def to_picture(
+    pixels: np.ndarray, like: Photo | None = None, alpha: np.ndarray | None = None
+) -> Image.Image:
+    """Return pixels as a Pillow image whose `save` keeps what the photo `like` brought.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB, in the photo's colour space.
+        like: brings profile, EXIF, resolution and XMP.
+        alpha: (H, W) uint8 of these pixels; the photo's own is not taken.
+    """
+    _check_pixels(pixels)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    if alpha is not None:
+        image.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
+    image.__class__ = _Picture
+    if like is not None:
+        blocks = {key: getattr(like, key) for key in ("icc_profile", "exif", "dpi", "xmp")}
+        image.info.update({key: block for key, block in blocks.items() if block})
+    return image
+
+
+def visible(photo: Photo) -> np.ndarray:
+    """Return the pixels, (H, W, 3) uint8, white where alpha is 0; not to be written to."""
+    if photo.alpha is None:
+        return photo.pixels
+    return np.where(photo.alpha[:, :, None] == 0, np.uint8(255), photo.pixels)
+
+
+def is_grey(pixels: np.ndarray) -> bool:
+    """Return whether the channels of (H, W, 3) pixels are equal, in every pixel."""
+    rows = max(1, modes.BAND_PIXELS // pixels.shape[1])
+    bands = (pixels[top : top + rows] for top in range(0, len(pixels), rows))
+    return all(np.array_equal(band[..., :2], band[..., 1:]) for band in bands)
+
+
+def to_grey(pixels: np.ndarray) -> np.ndarray:
+    """Return (H, W, 3) pixels with their luma (ITU-R BT.601) in every channel; grey ones stay."""
+    return np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"))
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """Return a picture without transparency, laid on white."""
+    if picture.mode != "RGBA":
+        return picture
+    laid = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    laid.info = dict(picture.info)
+    return laid
+
+
+def in_srgb(picture: Image.Image) -> Image.Image:
+    """Return a picture on white and in sRGB, for ways out that carry no profile."""
+    laid = on_white(picture)
+    to_srgb = modes.from_profile(laid.info.get("icc_profile"), "RGB")
+    if to_srgb is None:
+        return Image.fromarray(np.asarray(laid))
+    was_grey = is_grey(np.asarray(laid))
+    pixels = np.asarray(ImageCms.applyTransform(laid, to_srgb))
+    return Image.fromarray(to_grey(pixels) if was_grey else pixels)
 
 
 def read_note(path: str | Path) -> str | None:
@@ -279,11 +364,12 @@ def _register_heif(name: str) -> None:
 
 def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> Photo:
     _check_size(image, name, max_pixels)
+    _check_planes(image, name)
     try:
         image.load()
         _check_size(image, name, max_pixels)  # an icon may hold another size than it names
         profile = image.info.get("icc_profile") or None
-        turn, exif = _read_exif(image)
+        turn, exif, dpi = _read_exif(image)
         pixels, alpha = modes.split_image(image, profile)
     except PhotoError:
         raise
@@ -295,7 +381,7 @@ def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> Photo:
     # Bytes 16..20 name the profile's colour space; one of CMYK or grey no longer fits.
     if profile is not None and profile[16:20] != b"RGB ":
         profile = None
-    return Photo(pixels, alpha, profile, exif)
+    return Photo(pixels, alpha, profile, exif, dpi, _read_xmp(image))
 
 
 def _check_size(image: Image.Image, name: str, max_pixels: float) -> None:
@@ -316,50 +402,96 @@ def _check_size(image: Image.Image, name: str, max_pixels: float) -> None:
         raise PhotoError(f"{name} has no pixels ({width} x {height})")
 
 
+def _check_planes(image: Image.Image, name: str) -> None:
+    """Refuse what Pillow reads scrambled: a TIFF of 16 bit with its colours in planes."""
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(258, ())  # BitsPerSample, one for each colour; tag 284 is PlanarConfiguration
+    if tags.get(284) == 2 and len(bits) > 1 and max(bits) > 8:
+        raise PhotoError(
+            f"{name} is a TIFF with {max(bits)} bits and a plane per colour, which cannot be read: "
+            "save it with interleaved colours (per pixel), or with 8 bits"
+        )
+
+
 def _read_exif(
     image: Image.Image,
-) -> tuple[Callable[[np.ndarray], np.ndarray] | None, bytes | None]:
-    """The turn that makes the picture upright, and its EXIF block without that tag."""
+) -> tuple[Callable[[np.ndarray], np.ndarray] | None, bytes | None, tuple[float, float] | None]:
+    """The turn that makes the picture upright, its EXIF block without that tag, and its dpi."""
     try:
         exif = image.getexif()
-        turn = _UPRIGHT.get(exif.get(_ORIENTATION, 1))
+        orientation = exif.get(_ORIENTATION, 1)
+        turn, dpi = _UPRIGHT.get(orientation), _read_dpi(image, exif)
+        if dpi is not None and orientation in _QUARTER_TURNS:
+            dpi = dpi[::-1]
         left_out = {_ORIENTATION} & set(exif)
         if image.format == "TIFF":
             left_out |= set(exif) - _TRAVELLING_TAGS
         taken = {tag: exif.pop(tag) for tag in left_out}
         try:
-            return turn, exif.tobytes() if len(exif) else None
+            return turn, exif.tobytes() if len(exif) else None, dpi
         finally:
             exif.update(taken)  # the image may be the caller's, who may hand it in again
     except _DAMAGED as error:  # a broken EXIF block does not spoil the picture
         logger.warning("the EXIF block is unreadable and left out: %s", _reason(error))
-        return None, None
+        return None, None, None
 
 
-def _encode(
-    image: Image.Image,
-    file: IO[bytes],
-    suffix: str,
-    icc: bytes | None,
-    exif: bytes,
-    note: str | None,
-) -> None:
-    """Encode into an open file; an empty block is not written."""
-    if suffix in _JPEG_SUFFIXES:
-        if image.mode == "RGBA":
-            paper = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(paper, image).convert("RGB")
-        # subsampling 0 keeps the colour planes at full size
-        image.save(file, "JPEG", quality=95, subsampling=0, icc_profile=icc, exif=exif)
-    elif suffix == ".webp":
-        # exact keeps the colours under transparent pixels
-        image.save(file, "WEBP", lossless=True, exact=True, icc_profile=icc or b"", exif=exif)
-    elif suffix in (".tif", ".tiff"):
-        # uncompressed: the compressing writer cannot store an EXIF block
-        image.save(file, "TIFF", icc_profile=icc, exif=exif)
-    else:
-        # level 3 takes half the time of the default for 4 % more bytes
+def _read_dpi(image: Image.Image, exif: Image.Exif) -> tuple[float, float] | None:
+    """Pixels per inch across and down; formats without a place of their own say it in EXIF."""
+    dpi: Any = image.info.get("dpi")
+    try:
+        if dpi is None:
+            *dpi, unit = (exif[tag] for tag in _RESOLUTION)
+            dpi = [float(each) * (2.54 if unit == 3 else 1) for each in dpi]
+        across, down = map(float, dpi)
+    except (LookupError, TypeError, ValueError, ArithmeticError):
+        return None
+    is_sound = all(isfinite(each) and 1 <= each < 1e5 for each in (across, down))
+    return (across, down) if is_sound else None
+
+
+def _read_xmp(image: Image.Image) -> bytes | None:
+    xmp = image.info.get("xmp") or image.info.get(_XMP_KEY)
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    return _XMP_TURN.sub(rb"\g<1>1", xmp) if isinstance(xmp, bytes) else None
+
+
+def _for_kind(picture: Image.Image, kind: str) -> Image.Image:
+    return on_white(picture) if kind == "JPEG" else picture
+
+
+def _full_exif(carried: dict[str, Any], kind: str, name: str) -> Image.Exif:
+    """Take the EXIF block, and what TIFF (XMP) and WebP (the resolution) keep among its tags."""
+    exif = Image.Exif()
+    try:
+        exif.load(carried.pop("exif", b""))
+    except _DAMAGED as error:
+        logger.warning("%s: the EXIF block is left out: %s", name, _reason(error))
+    if kind == "TIFF" and "xmp" in carried:
+        exif[_XMP_TAG] = carried.pop("xmp")
+    if kind == "WEBP" and "dpi" in carried:
+        exif.update(zip(_RESOLUTION, (*carried["dpi"], 2), strict=True))
+    return exif
+
+
+def _carried(info: dict[Any, Any], kind: str, name: str) -> dict[str, Any]:
+    """What Pillow's writer of a format has to be told, so that the file keeps the picture's info.
+
+    Blocks that are too large for JPEG are left out with a warning.
+    """
+    carried = {key: info[key] for key in ("icc_profile", "dpi", "exif", "xmp") if info.get(key)}
+    for key, most in _JPEG_BLOCK_BYTES.items() if kind == "JPEG" else ():
+        if len(carried.get(key, b"")) > most:
+            logger.warning("%s: the %s block is too large for JPEG, left out", name, key.upper())
+            del carried[key]
+    if kind in ("TIFF", "WEBP"):
+        exif = _full_exif(carried, kind, name)
+        carried |= {"exif": exif} if len(exif) else {}
+    if kind == "PNG":
         text = PngInfo()
-        if note is not None:
-            text.add_itxt(_NOTE, note)
-        image.save(file, "PNG", compress_level=3, icc_profile=icc, exif=exif or None, pnginfo=text)
+        if info.get(_NOTE) is not None:
+            text.add_itxt(_NOTE, info[_NOTE])
+        if "xmp" in carried:
+            text.add_itxt(_XMP_KEY, carried.pop("xmp").decode("utf-8", "replace"))
+        carried["pnginfo"] = text
+    return carried

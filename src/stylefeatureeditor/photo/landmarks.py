@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from stylefeatureeditor.errors import FaceError
-from stylefeatureeditor.photo.detector import Detector
+from stylefeatureeditor.photo.detector import Detector, Found, Look
 
 MIN_SCORE = 0.25  # on photos without people, dlib's false finds score below about 0.15
 _detector = Detector()
@@ -48,26 +48,62 @@ def get_ready() -> None:
     _detector.get_ready()
 
 
-def find_faces(pixels: np.ndarray, *, min_score: float = MIN_SCORE) -> list[Face]:
+def find_faces(
+    pixels: np.ndarray, *, min_score: float = MIN_SCORE, all_sizes: bool = False
+) -> list[Face]:
     """Return the faces of a photo, the largest first; an empty list if there is none.
 
-    Large photos are searched on a smaller copy; if nobody is found, once more on a larger one.
-    Landmarks are always placed on the photo itself.
+    Large photos are searched on a smaller copy; if nobody is found, once more on a larger one, and
+    then turned by 90, 180 and 270 degrees, on the smaller one. Landmarks are always placed on the
+    photo itself, as it lies.
 
     Args:
         pixels: (H, W, 3) uint8 RGB, upright.
         min_score: detections the detector trusts less than this are dropped.
+        all_sizes: look on the larger copy too when somebody was found: small faces beside large.
 
     Raises:
         DependencyError: dlib or its landmark model is not installed.
         FaceError: the detector broke on this photo.
     """
-    found = _detector.ask(np.ascontiguousarray(pixels), min_score)
-    faces = [
-        Face((box[0], box[1], box[2], box[3]), score, np.array(points, dtype=np.float64))
-        for box, score, points in found
-    ]
+    look: Look = "at all sizes" if all_sizes else "until found"
+    turns, found = 0, _ask(pixels, 0, min_score, look)
+    if not found:
+        seen = {turns: _ask(pixels, turns, min_score, "once") for turns in (1, 2, 3)}
+        turns = max(seen, key=lambda turns: max((face[1] for face in seen[turns]), default=-np.inf))
+        found = seen[turns]
+        if found and all_sizes:
+            found = _ask(pixels, turns, min_score, look)
+    faces = []
+    for box, score, points in found:
+        corners = _turned_back(np.reshape(box, (2, 2)) - 0.5, turns, pixels) + 0.5
+        (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+        landmarks = _turned_back(np.array(points, dtype=np.float64), turns, pixels)
+        faces.append(Face((left, top, right, bottom), score, landmarks))
     return sorted(faces, key=lambda face: face.area, reverse=True)
+
+
+def turn_sentence(landmarks: np.ndarray) -> str:
+    """Return what to tell of a face (68, 2) that lies on its side or head; of others nothing."""
+    x, y = landmarks[42:48].mean(axis=0) - landmarks[36:42].mean(axis=0)
+    degrees = round(float(np.degrees(np.arctan2(y, x))) / 90) * 90 % 360
+    if not degrees:
+        return ""
+    return f"the photo lies turned by {degrees} degrees; it is edited as it lies"
+
+
+def _ask(pixels: np.ndarray, turns: int, min_score: float, look: Look) -> list[Found]:
+    """The faces of the photo after `turns` quarter turns to the left."""
+    return _detector.ask(np.ascontiguousarray(np.rot90(pixels, turns)), min_score, look)
+
+
+def _turned_back(points: np.ndarray, turns: int, pixels: np.ndarray) -> np.ndarray:
+    """Points (n, 2) of the turned photo in the photo itself; (0, 0) is a pixel's centre."""
+    height, width = pixels.shape[:2]
+    for turn in range(turns, 0, -1):
+        last = (width if turn % 2 else height) - 1
+        points = np.stack([last - points[:, 1], points[:, 0]], axis=1)
+    return points
 
 
 def choose_face(faces: list[Face], which: Literal["largest", "all"] | int) -> list[Face]:

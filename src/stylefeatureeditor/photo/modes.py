@@ -1,7 +1,7 @@
 """The many ways a picture stores its colours, brought to 8-bit RGB and a separate alpha.
 
-16-bit values are scaled, 65535 becomes 255. CMYK and LAB become sRGB; every RGB picture keeps the
-numbers it has.
+16-bit values are scaled, 65535 becomes 255. CMYK, LAB, and grey that has a profile become sRGB;
+every RGB picture keeps the numbers it has.
 
 Shapes: H, W height and width. Everything returned is uint8.
 """
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 BAND_PIXELS = 1 << 20  # converted at a time
+_GREY = ("1", "L", "LA", "La")
 
 logger = logging.getLogger(__name__)
 _opening = threading.Lock()
@@ -62,13 +63,17 @@ def split_image(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, 
         with without_pillow_limit():
             return image.crop((0, top, width, bottom))
 
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    is_wide = image.mode in ("I", "F") or image.mode.startswith("I;16")
+    curve = _grey_curve(profile) if is_wide or image.mode in _GREY else None
+    if is_wide:
         full = _full_scale(np.asarray(cut(*band)) for band in bands)
         for top, bottom in bands:
-            levels = np.asarray(cut(top, bottom)).astype(np.float64) / full
-            pixels[top:bottom] = np.rint(levels * 255).astype(np.uint8)[:, :, None]
+            levels = np.asarray(cut(top, bottom)).astype(np.float64) * (255 / full)
+            if curve is not None:
+                levels = np.interp(levels, np.arange(256), curve)
+            pixels[top:bottom] = np.rint(levels).astype(np.uint8)[:, :, None]
         return pixels, None
-    to_srgb = _from_profile(profile) if image.mode == "CMYK" else None
+    to_srgb = from_profile(profile, "CMYK") if image.mode == "CMYK" else None
     for top, bottom in bands:
         band = cut(top, bottom)
         if to_srgb is not None:
@@ -80,11 +85,25 @@ def split_image(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, 
         else:
             rgba = np.asarray(band.convert("RGBA"))
             pixels[top:bottom], alpha[top:bottom] = rgba[:, :, :3], rgba[:, :, 3]
+        if curve is not None:
+            pixels[top:bottom] = curve[pixels[top:bottom]]
     return pixels, alpha
 
 
-def _from_profile(profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
-    """What takes CMYK to sRGB by its own profile; None where it has no sound one.
+def _grey_curve(profile: bytes | None) -> np.ndarray | None:
+    """The sRGB level of each of 256 grey levels by the picture's own profile, (256,) uint8."""
+    if profile is None or profile[16:20] != b"GRAY":
+        return None
+    to_srgb = from_profile(profile, "L")
+    if to_srgb is None:
+        return None
+    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    levels = np.asarray(ImageCms.applyTransform(ramp, to_srgb))[0].mean(axis=1)
+    return np.rint(levels).astype(np.uint8)  # the channels' mean: grey stays grey
+
+
+def from_profile(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """What takes CMYK, L or RGB to sRGB by its own profile; None where it has no sound one.
 
     Pillow has already undone the inversion that Adobe writes into JPEG.
     """
@@ -94,12 +113,15 @@ def _from_profile(profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
         return ImageCms.buildTransform(
             ImageCms.ImageCmsProfile(io.BytesIO(profile)),
             ImageCms.createProfile("sRGB"),
-            "CMYK",
+            mode,
             "RGB",
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            # LittleCMS's shortcut loses up to ten levels in the dark, and 256 levels need none
+            flags=ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE,
         )
     except (ImageCms.PyCMSError, ImportError, OSError):
-        logger.warning("the CMYK profile is unreadable, a plain conversion is used")
+        kind = "grey" if mode == "L" else mode
+        logger.warning("the %s profile is unreadable, a plain conversion is used", kind)
         return None
 
 

@@ -45,11 +45,12 @@ from stylefeatureeditor.photo.align import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from stylefeatureeditor.records import AlignedFace
 
 Blend = Literal["feather", "residual"]
+Part = tuple[slice, slice]  # rows and columns of a photo
 
 FADE = 0.1  # width of the soft border, in sides of the crop
 _STEPS = 3  # docs/adr/0011: more sharpen a drawn crop, fewer leave an unedited one blurred
@@ -84,6 +85,60 @@ def paste_back(
         MaskError: a mask of another size.
         FaceError: the quad lies outside the photo.
     """
+    result = face.photo.copy()
+    for part, levels in _pasted(face, edited, inversion, blend, mask, photo_mask):
+        result[part] = levels
+    return result
+
+
+@torch.inference_mode(mode=False)
+def paste_faces(
+    faces: Sequence[AlignedFace],
+    edited: Tensor,
+    inversions: Tensor | None,
+    *,
+    blend: Blend,
+    masks: Sequence[Tensor | None],
+    photo_mask: Tensor | None = None,
+) -> np.ndarray:
+    """Return the photo with every edited crop in it, (H, W, 3) uint8.
+
+    Beside the photo and the result, three planes of int16 and one of float32 are as large as the
+    photo, however many the faces; all else is as large as a crop.
+
+    Args:
+        faces: B crops of one photo.
+        edited: (B, 3, S, S) in [-1, 1].
+        inversions: the model's picture of the unedited crops, same shape; needed for "residual".
+        blend: "feather" or "residual".
+        masks: for each face (1, 1, S, S) or None, 1 = may change.
+        photo_mask: (1, 1, H, W), the same over the photo.
+    """
+    photo = faces[0].photo
+    depths = _depths(faces) if len(faces) > 1 else None
+    total = photo.astype(np.int16)
+    for row, (face, mask) in enumerate(zip(faces, masks, strict=True)):
+        one = slice(row, row + 1)
+        drawn = None if inversions is None else inversions[one]
+        for part, levels in _pasted(face, edited[one], drawn, blend, mask, photo_mask, depths):
+            total[part] += levels.astype(np.int16) - photo[part]
+    return total.clip(0, 255, out=total).astype(np.uint8)
+
+
+def _pasted(
+    face: AlignedFace,
+    edited: Tensor,
+    inversion: Tensor | None,
+    blend: Blend,
+    mask: Tensor | None,
+    photo_mask: Tensor | None,
+    depths: np.ndarray | None = None,
+) -> Iterator[tuple[Part, np.ndarray]]:
+    """Yield parts of the photo and what they become, (h, w, 3) uint8; together the crop's box.
+
+    `depths` (H, W) is the sum over all faces, of which this one takes its share; else as
+    `paste_back`.
+    """
     size = face.pixels.shape[-1]
     height, width = face.photo.shape[:2]
     check_shape("edited", edited, tuple(face.pixels.shape))
@@ -105,25 +160,18 @@ def paste_back(
     box = _bounding_box(face.quad, width, height)
     draw = _onto_photo(drawn, face.quad, box, smooth=False)
     cover = None if mask is None else _onto_photo(_plain(mask), face.quad, box, smooth=True)
-
-    result = face.photo.copy()
-    left, top, right, bottom = box
-    is_whole = is_whole_photo(face.quad, width, height)
-    rows = max(1, _STRIP // (right - left))
-    x = np.arange(left, right) + 0.5
-    for start in range(top, bottom, rows):
-        stop = min(start + rows, bottom)
-        y = np.arange(start, stop) + 0.5
-        if is_whole:
-            weight = torch.ones(stop - start, right - left)
-        else:
-            weight = torch.from_numpy(_soft_border(x, y, face.quad))  # (h, w)
+    for part, x, y in _strips(box):
+        start, stop = part[0].start, part[0].stop
+        weight = torch.from_numpy(_soft_border(x, y, face))  # (h, w)
         if cover is not None:
             weight = weight * cover(start, stop)[0].clamp(0, 1)
         if photo_mask is not None:
-            weight = weight * _plain(photo_mask[0, 0, start:stop, left:right]).clamp(0, 1)
+            weight = weight * _plain(photo_mask[0, 0][part]).clamp(0, 1)
+        if depths is not None:
+            share = _depth(x, y, face.quad) / depths[part].clip(min=1e-12)
+            weight = weight * torch.from_numpy(share)
 
-        original = torch.from_numpy(result[start:stop, left:right]).permute(2, 0, 1).float()
+        original = torch.from_numpy(face.photo[part].astype(np.float32)).permute(2, 0, 1)
         planes = draw(start, stop)  # (C, h, w)
         change = planes if blend == "residual" else planes[:3] - original
         if len(planes) == 6:
@@ -133,53 +181,40 @@ def paste_back(
             change = change + blurred * (original - planes[3:])
         blended = torch.where(weight > 0, original + weight * change, original)
         levels = blended.round().clamp(0, 255).to(torch.uint8)
-        result[start:stop, left:right] = levels.permute(1, 2, 0).numpy()
-    return result
+        yield part, levels.permute(1, 2, 0).numpy()
 
 
-def paste_faces(
-    faces: Sequence[AlignedFace],
-    edited: Tensor,
-    inversions: Tensor | None,
-    *,
-    blend: Blend,
-    masks: Sequence[Tensor | None],
-    photo_mask: Tensor | None = None,
-) -> np.ndarray:
-    """Return the photo with every edited crop in it, (H, W, 3) uint8.
-
-    Args:
-        faces: B crops of one photo.
-        edited: (B, 3, S, S) in [-1, 1].
-        inversions: the model's picture of the unedited crops, same shape; needed for "residual".
-        blend: "feather" or "residual".
-        masks: for each face (1, 1, S, S) or None, 1 = may change.
-        photo_mask: (1, 1, H, W), the same over the photo.
-    """
-    photo = faces[0].photo
-    shares = [photo_mask] if len(faces) == 1 else _shares(faces, photo_mask)
-    total = photo.astype(np.int16)
-    for row, (face, mask, share) in enumerate(zip(faces, masks, shares, strict=True)):
-        one = slice(row, row + 1)
-        drawn = None if inversions is None else inversions[one]
-        pasted = paste_back(face, edited[one], drawn, blend=blend, mask=mask, photo_mask=share)
-        total += pasted.astype(np.int16) - photo
-    return total.clip(0, 255).astype(np.uint8)
+def _strips(box: Box) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
+    """Yield the rows of a box a few at a time, with the x and y of their pixels' centres."""
+    left, top, right, bottom = box
+    rows = max(1, _STRIP // (right - left))
+    for start in range(top, bottom, rows):
+        stop = min(start + rows, bottom)
+        part = slice(start, stop), slice(left, right)
+        yield part, np.arange(left, right) + 0.5, np.arange(start, stop) + 0.5
 
 
-def _shares(faces: Sequence[AlignedFace], photo_mask: Tensor | None) -> list[Tensor]:
-    """Return for each face what part of a pixel's change is its own, (1, 1, H, W)."""
+def _depths(faces: Sequence[AlignedFace]) -> np.ndarray:
+    """The sum of the faces' depths at each photo pixel, (H, W)."""
     height, width = faces[0].photo.shape[:2]
-    x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
-    points = np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
-    depths = []
+    total = np.zeros((height, width), dtype=np.float32)
     for face in faces:
-        inside = to_crop(points, face.quad)
-        depth = np.minimum(inside, 1 - inside).min(axis=-1).clip(0)
-        depths.append(torch.from_numpy(depth.astype(np.float32))[None, None])
-    total = sum(depths[1:], start=depths[0]).clamp(min=1e-12)
-    shares = [depth / total for depth in depths]
-    return shares if photo_mask is None else [share * photo_mask for share in shares]
+        for part, x, y in _strips(_bounding_box(face.quad, width, height)):
+            total[part] += _depth(x, y, face.quad)
+    return total
+
+
+def _depth(x: np.ndarray, y: np.ndarray, quad: np.ndarray) -> np.ndarray:
+    """How deep photo positions x, y lie inside the crop, (h, w): in its sides, 0 outside."""
+    inside = _in_crop(x, y, quad)
+    return np.minimum(inside, 1 - inside).min(axis=-1).clip(0).astype(np.float32)
+
+
+def _in_crop(x: np.ndarray, y: np.ndarray, quad: np.ndarray) -> np.ndarray:
+    """`to_crop` of every pair of photo positions x and y, (h, w, 2)."""
+    across = to_crop(np.stack([x, np.zeros_like(x)], axis=-1), quad)
+    down = to_crop(np.stack([np.zeros_like(y), y], axis=-1), quad) - to_crop(np.zeros(2), quad)
+    return across + down[:, None]
 
 
 def _levels(pixels: Tensor) -> Tensor:
@@ -209,9 +244,12 @@ def _bounding_box(quad: np.ndarray, width: int, height: int) -> Box:
     return left, top, right, bottom
 
 
-def _soft_border(x: np.ndarray, y: np.ndarray, quad: np.ndarray) -> np.ndarray:
+def _soft_border(x: np.ndarray, y: np.ndarray, face: AlignedFace) -> np.ndarray:
     """The mask (h, w) at photo positions x, y: 1 inside the crop, 0 from its border outward."""
-    inside = to_crop(np.stack(np.meshgrid(x, y), axis=-1), quad)
+    height, width = face.photo.shape[:2]
+    if is_whole_photo(face.quad, width, height):
+        return np.ones((len(y), len(x)), dtype=np.float32)
+    inside = _in_crop(x, y, face.quad)
     ramp = np.clip(np.minimum(inside, 1 - inside) / FADE, 0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)
     return (ramp[..., 0] * ramp[..., 1]).astype(np.float32)
@@ -238,8 +276,8 @@ def _onto_photo(
         return lambda start, stop: whole[:, start - top : stop - top]
 
     def interpolate(start: int, stop: int) -> Tensor:
-        points = np.stack(np.meshgrid(np.arange(left, right), np.arange(start, stop)), axis=-1)
-        grid = torch.from_numpy(to_crop(points + 0.5, quad) * 2 - 1).float()
+        x, y = np.arange(left, right) + 0.5, np.arange(start, stop) + 0.5
+        grid = torch.from_numpy(_in_crop(x, y, quad) * 2 - 1).float()
         mode = "bilinear" if smooth else "bicubic"
         return grid_sample(planes, grid[None], mode, "border", align_corners=False)[0]
 

@@ -7,16 +7,24 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image
 
 from stylefeatureeditor.editing.delta import resize
-from stylefeatureeditor.errors import ShapeError
-from stylefeatureeditor.photo.image import save_photo, to_uint8
+from stylefeatureeditor.errors import PhotoError, ShapeError
+from stylefeatureeditor.photo.align import crop
+from stylefeatureeditor.photo.image import (
+    is_grey,
+    save_picture,
+    to_grey,
+    to_picture,
+    to_uint8,
+    visible,
+)
 from stylefeatureeditor.photo.paste_back import paste_faces
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from PIL import Image
     from torch import Tensor
 
     from stylefeatureeditor.inversion.record import Inversion
@@ -29,7 +37,7 @@ class EditResult:
     """X' of Eq. 7 for the faces of one photo, or for aligned tensors.
 
     Attributes:
-        pixels: X', (B, 3, size, size), nominally in [-1, 1], not rounded.
+        pixels: X', (B, 3, size, size), nominally in [-1, 1], not rounded, as the model drew it.
         inversion: what was edited; with it the next edit is cheap.
         region: (B or 1, 1, H, H) edit region of the crops; None if everything could change.
         blend: how the crops return into the photo.
@@ -44,8 +52,12 @@ class EditResult:
 
     @cached_property
     def photo(self) -> Image.Image:
-        """The whole photo with every edited face pasted back; the crop if there is no photo."""
-        return Image.fromarray(self._whole)
+        """The whole photo with every edited face pasted back; the crop if there is no photo.
+
+        Saving it keeps what the photo brought, as `save` does; so do all other pictures. What was
+        grey stays grey in them, whatever the model draws.
+        """
+        return to_picture(self._whole, self.inversion.source, self._alpha)
 
     @property
     def crop(self) -> Image.Image:
@@ -55,29 +67,75 @@ class EditResult:
     @cached_property
     def crops(self) -> list[Image.Image]:
         """Every edited face alone."""
-        return [Image.fromarray(pixels) for pixels in to_uint8(self.pixels)]
+        source = self.inversion.source
+        return [
+            to_picture(pixels, source, self._crop_alpha(row))
+            for row, pixels in enumerate(self._crop_pixels)
+        ]
 
     def comparison(self) -> Image.Image:
         """Return before and after side by side: the whole photo, or the crop if there is none."""
         faces = self.inversion.faces
-        if not faces:
-            assert self.inversion.encoder_pixels is not None
-            before = to_uint8(resize(self.inversion.encoder_pixels, self.pixels.shape[-1]))[0]
-        elif self.blend == "none":
-            before = to_uint8(faces[0].pixels)[0]
-        else:
-            before = faces[0].photo
-        return Image.fromarray(np.concatenate([before, self._whole], axis=1))
+        is_crop = not faces or self.blend == "none"
+        before = self._crops_before[0] if is_crop else faces[0].photo
+        both = np.concatenate([before, self._whole], axis=1)
+        alpha = None if self._alpha is None else np.tile(self._alpha, 2)
+        return to_picture(both, self.inversion.source, alpha)
 
     def save(self, path: str | Path, *, note: str | None = None) -> Path:
-        """Write `photo`, whole or not at all, with the alpha, profile and EXIF of the original.
+        """Write `photo`, whole or not at all, in the format that the suffix names.
 
-        `note` is kept in a PNG for `photo.image.read_note`.
+        The file keeps the original's transparency, profile, EXIF, resolution and XMP; see
+        `save_photo`. `note` is kept in a PNG for `photo.image.read_note`.
 
         Raises:
             PhotoError: the format is not known or the file cannot be written.
         """
-        return save_photo(self._whole, path, like=self.inversion.source, note=note)
+        return save_picture(self.photo, path, note)
+
+    @cached_property
+    def _drawn(self) -> Tensor:
+        """X' on the CPU."""
+        pixels = self.pixels.detach().cpu().float()
+        if not pixels.isfinite().all():
+            raise PhotoError(
+                "the model drew values that are not finite: take smaller strengths, and float32"
+            )
+        return pixels
+
+    @property
+    def _alpha(self) -> np.ndarray | None:
+        """Of `photo`; None if it is opaque."""
+        faces, source = self.inversion.faces, self.inversion.source
+        if not faces or self.blend == "none":
+            return self._crop_alpha(0)
+        return None if source is None else source.alpha
+
+    @cached_property
+    def _crops_before(self) -> list[np.ndarray]:
+        """Every face alone before the edit, (S, S, 3) uint8."""
+        faces, seen = self.inversion.faces, self.inversion.encoder_pixels
+        if faces:
+            return [to_uint8(face.pixels)[0] for face in faces]
+        assert seen is not None
+        return list(to_uint8(resize(seen, self.pixels.shape[-1])))
+
+    @cached_property
+    def _crop_pixels(self) -> list[np.ndarray]:
+        """Every edited face alone, (S, S, 3) uint8; grey where it was."""
+        grey = [is_grey(pixels) for pixels in self._crops_before]
+        drawn = to_uint8(self._drawn)
+        rows = grey if len(grey) == len(drawn) else grey[:1] * len(drawn)
+        return [to_grey(x) if is_so else x for x, is_so in zip(drawn, rows, strict=True)]
+
+    def _crop_alpha(self, row: int) -> np.ndarray | None:
+        """Of one edited face, cropped as its pixels were."""
+        faces, source = self.inversion.faces, self.inversion.source
+        if not faces or source is None or source.alpha is None:
+            return None
+        quad = faces[row if len(faces) > 1 else 0].quad  # several strengths share one face
+        planes = np.broadcast_to(source.alpha[:, :, None], (*source.alpha.shape, 3))
+        return crop(planes, quad, self.pixels.shape[-1])[:, :, 0]
 
     @cached_property
     def _whole(self) -> np.ndarray:
@@ -88,16 +146,22 @@ class EditResult:
                 "`Editor.strip`, which gives a photo for each"
             )
         if not faces or self.blend == "none":
-            return to_uint8(self.pixels)[0]
+            return self._crop_pixels[0]
         regions = [None] * len(faces) if self.region is None else self._region_rows(len(faces))
-        return paste_faces(
+        whole = paste_faces(
             faces,
-            self.pixels.cpu(),
+            self._drawn,
             None if drawn is None else drawn.cpu(),
             blend=self.blend,
             masks=regions,
             photo_mask=self.photo_mask,
         )
+        source = self.inversion.source
+        if is_grey(faces[0].photo if source is None else visible(source)):
+            whole = to_grey(whole).copy()
+        if self._alpha is not None:  # under transparent pixels stays what the file holds
+            np.copyto(whole, faces[0].photo, where=self._alpha[:, :, None] == 0)
+        return whole
 
     def _region_rows(self, faces: int) -> list[Tensor]:
         assert self.region is not None

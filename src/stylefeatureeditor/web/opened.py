@@ -16,8 +16,8 @@ from stylefeatureeditor.errors import (
     WeightsError,
 )
 from stylefeatureeditor.photo.align import crop, ffhq_quad, outline, whole_photo_as_face
-from stylefeatureeditor.photo.image import read_photo, to_tensor
-from stylefeatureeditor.photo.landmarks import choose_face, find_faces
+from stylefeatureeditor.photo.image import read_photo, to_tensor, visible
+from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
 from stylefeatureeditor.records import AlignedFace
 from stylefeatureeditor.weights.inversion_file import load_inversion
 
@@ -87,6 +87,12 @@ class Opened:
         """How many faces can be edited."""
         return len(self.inversion) if self.inversion is not None else max(1, len(self.landmarks))
 
+    @property
+    def sentence(self) -> str:
+        """What the visitor should know of the photo; often nothing."""
+        said = turn_sentence(self.landmarks[0]) if self.landmarks else ""
+        return f"{self.name}: {said}." if said else ""
+
     def quads(self, framing: Framing) -> list[np.ndarray]:
         """Return the corners of each crop, (4, 2) in photo pixels, as `AlignedFace.quad`."""
         if self.inversion is not None:
@@ -106,8 +112,9 @@ class Opened:
         """
         if not self.landmarks:
             return whole_photo_as_face(self.photo, size)
-        quad, pixels = self.quads(framing)[index], self.photo.pixels
-        return AlignedFace(to_tensor(crop(pixels, quad, size)), pixels, quad, self.landmarks[index])
+        quad, points = self.quads(framing)[index], self.landmarks[index]
+        pixels = to_tensor(crop(visible(self.photo), quad, size))
+        return AlignedFace(pixels, self.photo.pixels, quad, points)
 
 
 def open_photo(source: Path | np.ndarray, name: str, limits: Limits, *, aligned: bool) -> Opened:
@@ -132,7 +139,7 @@ def open_photo(source: Path | np.ndarray, name: str, limits: Limits, *, aligned:
         whole_photo_as_face(photo, 8)  # a photo that is not square is refused here
         return Opened(name, photo)
     try:
-        faces = choose_face(find_faces(photo.pixels), "all")
+        faces = choose_face(find_faces(visible(photo), all_sizes=True), "all")
     except FaceError as error:
         raise FaceError(
             f"no face was found in {name}: use a photo that shows a whole face from the front, or "

@@ -20,7 +20,8 @@ from PIL import Image
 from stylefeatureeditor.directions.strip import strip_of
 from stylefeatureeditor.errors import DirectionError, FaceError, PhotoError, ShapeError
 from stylefeatureeditor.masks.edit_mask import edit_region
-from stylefeatureeditor.photo.image import to_uint8
+from stylefeatureeditor.photo.image import to_picture, visible
+from stylefeatureeditor.photo.result import EditResult
 from stylefeatureeditor.web.brush import painted_at
 from stylefeatureeditor.web.opened import open_inversion, open_photo, scaled
 from stylefeatureeditor.web.settings import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.inversion.record import Inversion
+    from stylefeatureeditor.records import Photo
     from stylefeatureeditor.web.loaded_models import Models
     from stylefeatureeditor.web.opened import Limits, Opened
     from stylefeatureeditor.web.settings import Which
@@ -86,7 +88,7 @@ class Session:
         self.past: list[Settings] = []
         self.future: list[Settings] = []
         self._inversions: OrderedDict[Which, Inversion] = OrderedDict()
-        self._copies: dict[int, np.ndarray] = {}
+        self._copies: dict[int, Photo] = {}
         self._region: tuple[object, Tensor | None] | None = None
 
     @property
@@ -202,20 +204,20 @@ class Session:
         inversion = self.inversion(settings.face)
         edit = self.preview.draft if is_preview else self.preview.edit
         result = edit(self.editor, inversion, settings, self._mask(inversion))
-        crop_before = Image.fromarray(to_uint8(inversion.faces[0].pixels)[0])
+        crop_before = EditResult(inversion.faces[0].pixels, inversion).crop
         if result.blend == "none":
             before, after = crop_before, result.crop
         else:
             copy = self._copy(side)
-            faces = tuple(scaled(face, copy) for face in inversion.faces)
-            height, width = copy.shape[:2]
+            faces = tuple(scaled(face, copy.pixels) for face in inversion.faces)
+            height, width = copy.pixels.shape[:2]
             shown = replace(
                 result,
-                inversion=replace(inversion, faces=faces),
+                inversion=replace(inversion, faces=faces, source=copy),
                 photo_mask=self._photo_mask(width, height),
             )
             shown = no_finer_than_shown(shown, times=1 if is_preview else 2)
-            before, after = Image.fromarray(copy), shown.photo
+            before, after = to_picture(copy.pixels, copy, copy.alpha), shown.photo
         seconds = time.perf_counter() - start
         return Drawing(before, after, crop_before, result.crop, seconds, is_preview)
 
@@ -289,7 +291,7 @@ class Session:
     def bytes(self) -> int:
         """Return the memory that photo, copies and inversions take."""
         total = sum(_inversion_bytes(known) for known in self._inversions.values())
-        total += sum(copy.nbytes for copy in self._copies.values()) + self.preview.bytes()
+        total += sum(copy.pixels.nbytes for copy in self._copies.values()) + self.preview.bytes()
         if self.opened is not None:
             total += self.opened.photo.pixels.nbytes
             if self.opened.inversion is not None:
@@ -320,17 +322,22 @@ class Session:
             else "open a photo first"
         )
 
-    def _copy(self, side: int) -> np.ndarray:
+    def _copy(self, side: int) -> Photo:
         """The photo at most `side` pixels long."""
-        pixels = self._open().photo.pixels
-        height, width = pixels.shape[:2]
+        photo = self._open().photo
+        height, width = photo.pixels.shape[:2]
         scale = side / max(height, width)
         if scale >= 1:
-            return pixels
+            return photo
         if side not in self._copies:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            small = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
-            self._copies[side] = np.asarray(small)
+
+            def small(pixels: np.ndarray) -> np.ndarray:
+                image = Image.fromarray(pixels)
+                return np.asarray(image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3))
+
+            alpha = None if photo.alpha is None else small(photo.alpha)
+            self._copies[side] = replace(photo, pixels=small(visible(photo)), alpha=alpha)
         return self._copies[side]
 
     def _mask(self, inversion: Inversion) -> Tensor | None:

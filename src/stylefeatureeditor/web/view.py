@@ -11,6 +11,7 @@ import io
 from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
+from stylefeatureeditor.photo.image import in_srgb
 from stylefeatureeditor.web.loaded_models import model_label, usable_groups
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ def viewer_message(
             "faces": _outlines(session),
             "mask": session.settings.mask,
             "painted": _png_url(session.settings.painted),
-            "warning": " ".join(session.editor.warnings(session.settings.edits)),
+            "warning": " ".join(
+                filter(None, [opened.sentence, *session.editor.warnings(session.settings.edits)])
+            ),
         }
     return message
 
@@ -90,9 +93,9 @@ def panel_message(session: Session, number: int) -> dict[str, Any]:
 
 
 def data_url(picture: Image.Image, quality: int = FINAL_QUALITY) -> str:
-    """Return a picture as a JPEG inside a URL."""
+    """Return a picture as a JPEG inside a URL, in sRGB and on white."""
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
+    in_srgb(picture).save(buffer, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

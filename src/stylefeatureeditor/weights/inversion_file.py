@@ -3,7 +3,7 @@
     header   format number, fingerprint of the model, SHA-256 of the tensors
     tensors  w, F_k, the image that w draws so far, the photo as the encoders see it; and what there
              is of: the reconstruction, the e4e side, the faces' crops, quads and landmarks, the
-             photo with its alpha, colour profile and EXIF
+             photo with its alpha, colour profile, EXIF, resolution and XMP
 
 The photo is in the file, so an edit is pasted back without the original. What comes back equals
 what was saved, bit for bit; it lies on the CPU.
@@ -46,8 +46,10 @@ _KINDS: dict[str, tuple[torch.dtype, tuple[int | None, ...]]] = {
     r"faces\.landmarks\.\d+": (torch.float64, (68, 2)),
     r"photo": (torch.uint8, (None, None, 3)),
     r"photo\.alpha": (torch.uint8, (None, None)),
-    r"photo\.(icc_profile|exif)": (torch.uint8, (None,)),
+    r"photo\.(icc_profile|exif|xmp)": (torch.uint8, (None,)),
+    r"photo\.dpi": (torch.float64, (2,)),
 }
+_BLOCKS = ("icc_profile", "exif", "xmp")  # of a `Photo`, bytes as they are
 _REQUIRED = ("codes", "features", "rgb", "encoder_pixels")
 _TOGETHER = {  # a name that starts so asks for these
     "anchor.": ("anchor.codes", "anchor.features"),
@@ -149,7 +151,10 @@ def _faces_to_tensors(inversion: Inversion) -> dict[str, Tensor]:
             tensors[f"faces.landmarks.{number}"] = _tensor(face.landmarks, np.float64)
     if source.alpha is not None:
         tensors["photo.alpha"] = _tensor(source.alpha, np.uint8)
-    for name, block in (("icc_profile", source.icc_profile), ("exif", source.exif)):
+    if source.dpi is not None:
+        tensors["photo.dpi"] = _tensor(np.array(source.dpi), np.float64)
+    for name in _BLOCKS:
+        block = getattr(source, name)
         if block:
             tensors[f"photo.{name}"] = _tensor(np.frombuffer(block, np.uint8), np.uint8)
     return tensors
@@ -180,12 +185,13 @@ def _from_tensors(model: str, tensors: Mapping[str, Tensor]) -> Inversion:
         inversion.anchor = Anchor(_read_codes("anchor.codes", tensors), tensors["anchor.features"])
     if "photo" not in tensors:
         return inversion
-    alpha, icc, exif = (tensors.get(f"photo.{key}") for key in ("alpha", "icc_profile", "exif"))
+    alpha, dpi = tensors.get("photo.alpha"), tensors.get("photo.dpi")
+    blocks = {name: tensors.get(f"photo.{name}") for name in _BLOCKS}
     source = Photo(
         tensors["photo"].numpy(),
         None if alpha is None else alpha.numpy(),
-        None if icc is None else icc.numpy().tobytes(),
-        None if exif is None else exif.numpy().tobytes(),
+        dpi=None if dpi is None else (float(dpi[0]), float(dpi[1])),
+        **{name: block.numpy().tobytes() for name, block in blocks.items() if block is not None},
     )
     faces = []
     for row, quad in enumerate(tensors["faces.quad"].numpy()):
