@@ -11,6 +11,7 @@ when they run, so that help and mistakes come at once.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -61,6 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: the words after `sfe`; None takes them from the command line.
     """
     words = sys.argv[1:] if argv is None else argv
+    if logging.lastResort is not None:  # where a command sets up no log, warnings look like ours
+        logging.lastResort.setFormatter(logging.Formatter("sfe: warning: %(message)s"))
     try:
         code = _run(words or ["--help"])
         sys.stdout.flush()  # here, so that a reader who has left shows now

@@ -32,7 +32,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from stylefeatureeditor.errors import DependencyError, PhotoError, check_shape
 from stylefeatureeditor.files import DAMAGED_ZIP, atomic_path
-from stylefeatureeditor.photo import SUFFIXES, modes
+from stylefeatureeditor.photo import NOTE, SUFFIXES, modes
 from stylefeatureeditor.records import Photo
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ _FORMATS = (
 _RAW_SUFFIXES = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _ORIENTATION = 0x0112
-_NOTE = "stylefeatureeditor"  # keyword of the PNG text block
 # A TIFF keeps its EXIF tags among those that describe the file's own layout; these may travel:
 # description, make, model, resolution, software, date, artist, copyright, EXIF and GPS blocks.
 _TRAVELLING_TAGS = frozenset({270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 34665, 34853})
@@ -178,7 +177,7 @@ def save_picture(picture: Image.Image, path: str | Path, note: str | None = None
     kind = {".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG"}.get(suffix, "JPEG")
     try:
         with atomic_path(path) as part, part.open("xb") as file:
-            info = picture.info if note is None else {**picture.info, _NOTE: note}
+            info = picture.info if note is None else {**picture.info, NOTE: note}
             options = {**_ENCODING[kind], **_carried(info, kind, path.name)}
             Image.Image.save(_for_kind(picture, kind), file, kind, **options)
     except (OSError, ValueError, struct.error, OverflowError) as error:
@@ -262,7 +261,7 @@ def read_note(path: str | Path) -> str | None:
     """Return the note that `save_photo` left in a picture; None if there is none to be read."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
-            note = image.info.get(_NOTE)
+            note = image.info.get(NOTE)
     except Exception:  # noqa: BLE001 (Pillow's readers raise almost anything on damaged data)
         return None
     return note if isinstance(note, str) else None
@@ -489,8 +488,8 @@ def _carried(info: dict[Any, Any], kind: str, name: str) -> dict[str, Any]:
         carried |= {"exif": exif} if len(exif) else {}
     if kind == "PNG":
         text = PngInfo()
-        if info.get(_NOTE) is not None:
-            text.add_itxt(_NOTE, info[_NOTE])
+        if info.get(NOTE) is not None:
+            text.add_itxt(NOTE, info[NOTE])
         if "xmp" in carried:
             text.add_itxt(_XMP_KEY, carried.pop("xmp").decode("utf-8", "replace"))
         carried["pnginfo"] = text
