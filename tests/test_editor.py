@@ -234,7 +234,7 @@ def test_hidden_pixels_are_not_seen_and_do_not_come_back(editor, monkeypatch, tm
     faces = [Face((0, 0, 1, 1), 1.0, frontal_face(CENTRES[0], 12, 0.1))]
     seen = []
 
-    def find(pixels):
+    def find(pixels, **_):
         seen.append(pixels.copy())
         return faces
 

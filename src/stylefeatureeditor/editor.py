@@ -376,7 +376,7 @@ class Editor:
                 raise DirectionError(f"a strength must be a number, got {strength!r}")
             direction = self.direction(key) if isinstance(key, str) else key
             if not isinstance(strength, Tensor):
-                check_sizes(direction.name, [strength])
+                check_sizes(getattr(direction, "name", type(direction).__name__), [strength])
             resolved[direction] = resolved.get(direction, 0.0) + strength
         return resolved
 
