@@ -223,23 +223,9 @@ def edit_photos(args: argparse.Namespace) -> int:
     check_mask(args.mask)
     if args.text:
         check_text(args.model)
-
-    from stylefeatureeditor.photo.landmarks import get_ready
-
-    if not args.aligned:
-        get_ready()
-    from stylefeatureeditor.editor import Editor  # brings torch
-
-    with Progress("loading the model"):
-        editor = Editor.from_pretrained(
-            args.model,
-            device=args.device,
-            method=args.method,
-            backend=args.backend,
-            precision=args.precision,
-        )
-        edits: dict[str | EditDirection, float] = dict(args.edit)
-        edits.update({editor.text_direction(words): by for words, by in args.text})
+    editor = open_editor(args)
+    edits: dict[str | EditDirection, float] = dict(args.edit)
+    edits.update({editor.text_direction(words): by for words, by in args.text})
     for some in (edits, *({name: by} for name, by in ends)):
         for sentence in editor.warnings(some):
             warn(sentence)
@@ -263,6 +249,27 @@ def _check_edits(names: list[str], prompts: list[str]) -> None:
     twice = {name for some in (names, prompts) for name in some if some.count(name) > 1}
     if twice:
         raise ConfigError(f"{min(twice)} is given twice; one strength per direction")
+
+
+def open_editor(args: argparse.Namespace) -> Editor:
+    """Return the editor of `sfe edit` and `sfe invert`; this brings torch.
+
+    The face detector reads its models meanwhile.
+    """
+    from stylefeatureeditor.photo.landmarks import get_ready
+
+    if not args.aligned:
+        get_ready()
+    from stylefeatureeditor.editor import Editor
+
+    with Progress("loading the model"):
+        return Editor.from_pretrained(
+            args.model,
+            device=args.device,
+            method=args.method,
+            backend=args.backend,
+            precision=args.precision,
+        )
 
 
 def common_settings(args: argparse.Namespace, editor: Editor) -> MadeWith:

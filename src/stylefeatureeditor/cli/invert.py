@@ -10,6 +10,7 @@ from stylefeatureeditor.cli.edit import (
     add_batch_flags,
     add_face_options,
     common_settings,
+    open_editor,
     save_crops,
 )
 from stylefeatureeditor.cli.options import (
@@ -19,7 +20,6 @@ from stylefeatureeditor.cli.options import (
     add_method,
     add_model,
 )
-from stylefeatureeditor.cli.output import Progress
 from stylefeatureeditor.weights.local_models import find_model
 
 if TYPE_CHECKING:
@@ -67,20 +67,7 @@ def invert_photos(args: argparse.Namespace) -> int:
         args.photos, output, ending="_inverted", suffixes=(".png",), recursive=args.recursive
     )
     find_model(args.model)  # refuses at once
-    from stylefeatureeditor.photo.landmarks import get_ready
-
-    if not args.aligned:
-        get_ready()
-    from stylefeatureeditor.editor import Editor  # brings torch
-
-    with Progress("loading the model"):
-        editor = Editor.from_pretrained(
-            args.model,
-            device=args.device,
-            method=args.method,
-            backend=args.backend,
-            precision=args.precision,
-        )
+    editor = open_editor(args)
     settings = common_settings(args, editor)
     left = plan.left(settings, overwrite=args.overwrite)
 
