@@ -443,7 +443,7 @@ class Editor:
             return Crops((whole_photo_as_face(source, self.size),), source)
         faces = self.align(source, face=face)
         if faces[0].landmarks is not None and (said := turn_sentence(faces[0].landmarks)):
-            logger.warning("%s: %s", photo if isinstance(photo, (str, Path)) else "the photo", said)
+            logger.warning("%s%s", f"{photo}: " if isinstance(photo, (str, Path)) else "", said)
         return Crops(tuple(faces), source)
 
     def _invert(self, photos: Sequence[Prepared], batch_size: int) -> list[Inversion]:

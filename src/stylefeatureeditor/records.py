@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -56,6 +54,8 @@ class StyleSpace:
     @staticmethod
     def cat(parts: list[StyleSpace]) -> StyleSpace:
         """Join several records along the batch."""
+        import torch
+
         return StyleSpace(
             tuple(torch.cat(layer) for layer in zip(*(part.conv for part in parts), strict=True)),
             tuple(torch.cat(layer) for layer in zip(*(part.rgb for part in parts), strict=True)),
@@ -120,6 +120,8 @@ class Codes:
     @staticmethod
     def cat(parts: list[Codes]) -> Codes:
         """Join several records along the batch."""
+        import torch
+
         wplus = torch.cat([part.wplus for part in parts])
         known = [part.styles for part in parts if part.styles is not None]
         if not known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from stylefeatureeditor.editor import align
 from stylefeatureeditor.errors import DependencyError, FaceError
 from stylefeatureeditor.photo import detector
-from stylefeatureeditor.photo.landmarks import Face, choose_face, find_faces
+from stylefeatureeditor.photo.landmarks import Face, choose_face, find_ahead, find_faces
 from tiny import tiny_editor
 
 HAS_DETECTOR = all(map(importlib.util.find_spec, ("dlib", "face_recognition_models", "skimage")))
@@ -206,6 +207,29 @@ def test_a_detector_made_ready_answers_from_the_process_it_has(astronaut):
     assert ready.ask(astronaut, 0.25) == detector.Detector().ask(astronaut, 0.25)
     assert ready._process is process
     ready._stop()
+
+
+@needs_detector
+def test_faces_searched_ahead_are_not_searched_again(astronaut, monkeypatch):
+    own = detector.Detector()
+    monkeypatch.setattr("stylefeatureeditor.photo.landmarks._detector", own)
+    begun = threading.Event()
+    exchange = own._exchange
+    monkeypatch.setattr(own, "_exchange", lambda *asked: (begun.set(), exchange(*asked))[1])
+    find_ahead(astronaut)
+    assert begun.wait(60)
+    monkeypatch.setattr(own, "_exchange", None)  # the thread has the lock, and its answer stays
+    assert len(find_faces(astronaut)) == 1
+    with pytest.raises(TypeError):
+        find_faces(astronaut[:-1])
+
+
+def test_what_goes_wrong_ahead_is_told_to_who_asks(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    find_ahead(np.zeros((8, 8, 3), dtype=np.uint8))
+    with pytest.raises(DependencyError):
+        find_faces(np.zeros((8, 8, 3), dtype=np.uint8))
 
 
 def test_making_ready_without_the_detector_is_no_error(monkeypatch):

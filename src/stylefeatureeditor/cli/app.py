@@ -50,6 +50,9 @@ def add_to(commands: Commands) -> None:
 def serve_page(args: argparse.Namespace) -> int:
     """Run `sfe app` until it is interrupted or asked to end."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch asks Linux for large pages
+    from stylefeatureeditor.photo.landmarks import get_ready
+
+    get_ready()
     from stylefeatureeditor.web.loaded_models import Models
     from stylefeatureeditor.web.serve import LOOPBACK, serving
 

@@ -11,7 +11,7 @@ import json
 import os
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ from stylefeatureeditor.photo import NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from stylefeatureeditor.records import Photo
 
     MadeWith = Mapping[str, Any]  # what decides how an output looks but for the photo, for JSON
     Outcome = tuple["Job", "str | SfeError"]  # what to tell the user, or why there is nothing
@@ -40,10 +42,17 @@ NAMED = 5  # of the files that are skipped
 
 @dataclass(frozen=True)
 class Job:
-    """One photo and the file that is made of it."""
+    """One photo and the file that is made of it.
+
+    Attributes:
+        photo: its path.
+        output: the path of what is made of it.
+        content: the photo, if it has been read.
+    """
 
     photo: Path
     output: Path
+    content: Photo | None = field(default=None, compare=False, repr=False)
 
     def attempt(self, make: Callable[[Job], str]) -> str | SfeError:
         """Return what `make` returns or raises; the output's folder is there when it runs."""
@@ -72,6 +81,25 @@ class PhotoJobs:
     jobs: tuple[Job, ...]
     several: bool
     skipped: tuple[str, ...] = ()
+
+    def read_ahead(self, *, aligned: bool, all_faces: bool) -> PhotoJobs:
+        """Return the jobs with the photo, if it is but one; its faces are found meanwhile.
+
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        from stylefeatureeditor.photo.image import read_photo, visible
+        from stylefeatureeditor.photo.landmarks import find_ahead, get_ready
+
+        if not aligned:
+            get_ready()
+        path = self.jobs[0].photo
+        if self.several or path.suffix.lower() == INVERSION_SUFFIX:
+            return self
+        photo = read_photo(path)
+        if not aligned:
+            find_ahead(visible(photo), all_sizes=all_faces)
+        return replace(self, jobs=(replace(self.jobs[0], content=photo),))
 
     def left(self, settings: MadeWith, *, overwrite: bool) -> list[Job]:
         """Return the jobs that the same settings have not done to the same content before.

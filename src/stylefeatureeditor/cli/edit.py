@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.editor import Editor, Edits
     from stylefeatureeditor.inversion.record import Inversion
     from stylefeatureeditor.photo.result import EditResult
+    from stylefeatureeditor.records import Photo
 
 MAX_GRID = 25
 BATCH = 4
@@ -223,6 +224,7 @@ def edit_photos(args: argparse.Namespace) -> int:
     check_mask(args.mask)
     if args.text:
         check_text(args.model)
+    plan = plan.read_ahead(aligned=args.aligned, all_faces=args.face != "largest")
     editor = open_editor(args)
     edits: dict[str | EditDirection, float] = dict(args.edit)
     edits.update({editor.text_direction(words): by for words, by in args.text})
@@ -252,14 +254,7 @@ def _check_edits(names: list[str], prompts: list[str]) -> None:
 
 
 def open_editor(args: argparse.Namespace) -> Editor:
-    """Return the editor of `sfe edit` and `sfe invert`; this brings torch.
-
-    The face detector reads its models meanwhile.
-    """
-    from stylefeatureeditor.photo.landmarks import get_ready
-
-    if not args.aligned:
-        get_ready()
+    """Return the editor of `sfe edit` and `sfe invert`; this brings torch."""
     from stylefeatureeditor.editor import Editor
 
     with Progress("loading the model"):
@@ -287,9 +282,9 @@ def _edited(
 ) -> Iterator[Outcome]:
     """Edit photos, --batch-size at a time, and write the output of each."""
 
-    def read(job: Job) -> Path | Inversion | SfeError:
+    def read(job: Job) -> Path | Photo | Inversion | SfeError:
         try:
-            return _read_source(job.photo, editor, args)
+            return _read_source(job, editor, args)
         except SfeError as error:
             return error
 
@@ -336,11 +331,12 @@ def _strips(
     """Write the strip of each photo: its crop, and what the strengths of --grid make of it."""
     from stylefeatureeditor.directions.strip import strip_of
     from stylefeatureeditor.photo.image import save_picture
+    from stylefeatureeditor.records import Photo
 
     def make(job: Job) -> str:
         note = note_of(settings, job.photo)
-        source = _read_source(job.photo, editor, args)
-        if isinstance(source, Path):
+        source = _read_source(job, editor, args)
+        if isinstance(source, (Path, Photo)):
             source = editor.invert(source, face=args.face, aligned=args.aligned)
         name, strengths = args.grid.name, args.grid.strengths()
         strip = strip_of(editor, source, name, strengths, edits=edits, mask=args.mask)
@@ -349,16 +345,17 @@ def _strips(
     return ((job, job.attempt(make)) for job in jobs)
 
 
-def _read_source(path: Path, editor: Editor, args: argparse.Namespace) -> Path | Inversion:
-    """Return a photo's path, or the inversion that a file holds, on the editor's device.
+def _read_source(job: Job, editor: Editor, args: argparse.Namespace) -> Path | Photo | Inversion:
+    """Return a photo, its path, or the inversion that a file holds, on the editor's device.
 
     Raises:
         WeightsError: the inversion file is damaged.
         ShapeError: it was made by another model.
         FaceError: it does not hold the face that --face numbers.
     """
+    path = job.photo
     if path.suffix.lower() != INVERSION_SUFFIX:
-        return path
+        return job.content or path
     from stylefeatureeditor.weights.inversion_file import load_inversion
 
     inversion = load_inversion(path).map(lambda tensor: tensor.to(editor.method.device))

@@ -67,6 +67,7 @@ def invert_photos(args: argparse.Namespace) -> int:
         args.photos, output, ending="_inverted", suffixes=(".png",), recursive=args.recursive
     )
     find_model(args.model)  # refuses at once
+    plan = plan.read_ahead(aligned=args.aligned, all_faces=args.face != "largest")
     editor = open_editor(args)
     settings = common_settings(args, editor)
     left = plan.left(settings, overwrite=args.overwrite)
@@ -77,7 +78,7 @@ def invert_photos(args: argparse.Namespace) -> int:
         from stylefeatureeditor.weights.inversion_file import save_inversion
 
         note = note_of(settings, job.photo)
-        inversion = editor.invert(job.photo, face=args.face, aligned=args.aligned)
+        inversion = editor.invert(job.content or job.photo, face=args.face, aligned=args.aligned)
         assert inversion.pixels is not None
         drawn = EditResult(inversion.pixels, inversion)
         if inversion.features is None:

@@ -1,6 +1,7 @@
 """Pictures in and out: files, Pillow and numpy on one side, tensors on the other.
 
-This is the only file of the package that converts between them; `modes.py` is its back room. A
+This is the only file of the package that converts between them, and torch is imported when it
+does, so that photos are read without; `modes.py` is its back room. A
 `Photo` is what the user sees: upright, 8 bit, RGB. Its pixels stay in the file's own RGB colour
 space, and the profile goes back into the saved file; only CMYK, LAB, and grey with a profile, which
 cannot stay as they are, are turned into sRGB.
@@ -26,7 +27,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
@@ -269,6 +269,8 @@ def read_note(path: str | Path) -> str | None:
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """Return (H, W, 3) uint8 pixels as a (1, 3, H, W) float tensor, 0 -> -1 and 255 -> 1."""
+    import torch
+
     _check_pixels(pixels)
     planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))[None])
     return planes.float() / 127.5 - 1
@@ -282,6 +284,8 @@ def to_uint8(pixels: Tensor) -> np.ndarray:
     Raises:
         ShapeError: `pixels` is not (B, 3, H, W).
     """
+    import torch
+
     check_shape("pixels", pixels, (None, 3, None, None))
     levels = (pixels.detach().float() + 1) * 127.5
     levels = levels.round().clamp(0, 255).to(torch.uint8)

@@ -10,12 +10,14 @@ of the upright photo as dlib counts: (0, 0) is the centre of the first pixel.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from stylefeatureeditor.errors import FaceError
+from stylefeatureeditor.errors import FaceError, SfeError
 from stylefeatureeditor.photo.detector import Detector, Found, Look
 
 MIN_SCORE = 0.25  # on photos without people, dlib's false finds score below about 0.15
@@ -46,6 +48,19 @@ class Face:
 def get_ready() -> None:
     """Let the detector read its models while something else is done, such as importing torch."""
     _detector.get_ready()
+
+
+def find_ahead(pixels: np.ndarray, *, all_sizes: bool = False) -> None:
+    """Begin to find faces in a thread; `find_faces` of these pixels has what that found.
+
+    What goes wrong is left to `find_faces`.
+    """
+
+    def search() -> None:
+        with contextlib.suppress(SfeError):
+            find_faces(pixels, all_sizes=all_sizes)
+
+    threading.Thread(target=search, daemon=True).start()
 
 
 def find_faces(
