@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylefeatureeditor.device import best_device, find_device, quick_dtype
+from stylefeatureeditor import device
+from stylefeatureeditor.device import best_device, find_device, quick_dtype, quick_training_dtype
 from stylefeatureeditor.errors import ConfigError
 
 
@@ -60,3 +61,14 @@ def test_convolutions_are_quickest_in_what_the_processor_multiplies(
 def test_an_older_torch_cannot_tell(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert quick_dtype(torch.device("cpu")) == torch.float32
+
+
+def test_training_on_a_cpu_takes_what_was_measured_to_be_faster(monkeypatch):
+    cpu, times = torch.device("cpu"), {torch.float32: 2.0, torch.bfloat16: 1.0}
+    measured = device._seconds_of_convolution
+    assert all(measured(dtype) > 0 for dtype in times)
+    monkeypatch.setattr(device, "_seconds_of_convolution", times.__getitem__)
+    assert quick_training_dtype(cpu) == torch.bfloat16
+    times[torch.bfloat16] = 3.0
+    assert quick_training_dtype(cpu) == torch.float32
+    assert quick_training_dtype(torch.device("mps")) == torch.float32

@@ -18,6 +18,7 @@ import phase_processes
 import toy_training
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.errors import ConfigError, TrainingError
+from stylefeatureeditor.training import loop
 from stylefeatureeditor.training.loop import LoopConfig
 from tiny import SIZE
 from toy_training import (
@@ -89,6 +90,22 @@ def test_resumed_run_repeats_the_uninterrupted_one(
     assert phase.steps == list(range(7, 12))
     assert phase.seen == 48
     assert_same_run(tmp_path, whole_run)
+
+
+def test_a_resumed_run_keeps_the_precision_that_it_began_with(
+    images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    found = {"quick": torch.bfloat16}
+    monkeypatch.setattr(loop, "quick_training_dtype", lambda _device: found["quick"])
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(ToyPhase(), toy_config(precision="bf16"), images, whole)
+    run(ToyPhase(), toy_config(precision="auto", steps=7), images, parts)
+    found["quick"] = torch.float32  # as on another machine
+    run(ToyPhase(), toy_config(precision="auto"), images, parts, resume=True)
+    assert_same_run(parts, whole)
+    run(ToyPhase(), toy_config(precision="auto"), images, tmp_path / "new")
+    with pytest.raises(AssertionError):
+        assert_same_run(tmp_path / "new", whole)
 
 
 def test_sigterm_saves_and_a_resumed_run_goes_on(whole_run: Path, images: ImageSet, tmp_path: Path):

@@ -19,13 +19,14 @@ import logging
 import math
 import warnings
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
 from stylefeatureeditor.data.images import DataConfig, ImageSet, batches
+from stylefeatureeditor.device import quick_training_dtype
 from stylefeatureeditor.errors import ConfigError, DependencyError, TrainingError
 from stylefeatureeditor.files import together
 from stylefeatureeditor.training.checkpoints import (
@@ -40,6 +41,7 @@ from stylefeatureeditor.weights.configs import changed_keys, read_mapping, to_pl
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
     from accelerate import Accelerator
 
@@ -58,7 +60,8 @@ class LoopConfig:
         batch_size: images per step, over all processes and accumulated parts.
         seed: of the image order and of every draw.
         accumulate: parts that a process's batch is taken in, one after the other.
-        precision: fp32, bf16 or fp16; none leaves it to `accelerate launch`.
+        precision: fp32, bf16 or fp16; auto takes fp32 or bf16, whichever trains faster here, and a
+            resumed run what it began with; none leaves it to `accelerate launch`.
         device: auto takes what accelerate finds; cpu leaves a GPU alone.
         channels_last: memory layout of images inside the networks; faster on CPU.
         find_unused_parameters: as torch's DistributedDataParallel.
@@ -74,7 +77,7 @@ class LoopConfig:
     batch_size: int = 8
     seed: int = 0
     accumulate: int = 1
-    precision: Literal["fp32", "bf16", "fp16"] | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None
     device: Literal["auto", "cpu"] = "auto"
     channels_last: bool = False
     find_unused_parameters: bool = False
@@ -136,6 +139,7 @@ def fit(  # noqa: C901 (one loop, read from top to bottom)
         TrainingError: a metric or a weight is no longer finite, or no checkpoint can be read.
         DependencyError: accelerate, rich or tensorboard is not installed.
     """
+    config = replace(config, loop=_with_precision(config.loop, folder))
     loop, checkpoints = config.loop, folder / "checkpoints"
     accelerator = make_accelerator(loop)
     world, rank = accelerator.num_processes, accelerator.process_index
@@ -226,21 +230,15 @@ def fit(  # noqa: C901 (one loop, read from top to bottom)
 
 def make_accelerator(config: LoopConfig) -> Accelerator:
     """Return what a run computes with, whatever ran in this process before."""
-    try:
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
-        from accelerate.utils import DistributedDataParallelKwargs
-    except ImportError as error:
-        raise DependencyError(
-            "training needs accelerate: run `pip install 'stylefeatureeditor[train]'`"
-        ) from error
-    wrapping = DistributedDataParallelKwargs(
+    accelerate = _accelerate()
+    wrapping = accelerate.utils.DistributedDataParallelKwargs(
         find_unused_parameters=config.find_unused_parameters,
         broadcast_buffers=False,  # ranks may run a module twice before its backward pass
     )
-    AcceleratorState._reset_state()  # it would keep the precision of the run before
+    # it would keep the precision of the run before
+    accelerate.state.AcceleratorState._reset_state()
     try:
-        return Accelerator(
+        return accelerate.Accelerator(
             cpu=config.device == "cpu",
             mixed_precision="no" if config.precision == "fp32" else config.precision,
             gradient_accumulation_steps=config.accumulate,
@@ -248,6 +246,30 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
         )
     except ValueError as error:
         raise ConfigError(f"accelerate refuses the device or the precision: {error}") from error
+
+
+def _with_precision(loop: LoopConfig, folder: Path) -> LoopConfig:
+    """Settle precision="auto", the same on all ranks."""
+    if loop.precision != "auto":
+        return loop
+    accelerate, path = _accelerate(), folder / "config.toml"
+    device = accelerate.PartialState(cpu=loop.device == "cpu").device
+    known = read_mapping(path).get("loop", {}).get("precision") if path.is_file() else None
+    if known not in ("fp32", "bf16"):
+        known = "bf16" if quick_training_dtype(device) == torch.bfloat16 else "fp32"
+    chosen = [known]
+    accelerate.utils.broadcast_object_list(chosen)
+    return replace(loop, precision=chosen[0])
+
+
+def _accelerate() -> ModuleType:
+    try:
+        import accelerate
+    except ImportError as error:
+        raise DependencyError(
+            "training needs accelerate: run `pip install 'stylefeatureeditor[train]'`"
+        ) from error
+    return accelerate
 
 
 def seed_of(*parts: int) -> int:

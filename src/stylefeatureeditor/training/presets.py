@@ -200,6 +200,7 @@ def generator_run(name: str, size: int) -> GeneratorRun:
         training |= {"noise": False}
         every = 500 if name == "small" else 100
         loop |= {"steps": 100_000, "log_every": 50, "keep": 2}
+        loop |= {"precision": "auto", "channels_last": True}
         loop |= {"validate_every": every, "sample_every": every, "save_every": every}
     if name == "tiny":
         training |= {"average_images": 500.0, "average_ramp": 0.3, "latent_decay": 0.98}
@@ -356,7 +357,7 @@ def _small_loop(steps: int) -> Changes:
     return {
         "steps": steps,
         "batch_size": 16,
-        "precision": "bf16",
+        "precision": "auto",
         "channels_last": True,
         "validate_every": every,
         "sample_every": every,
