@@ -44,9 +44,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 PHASES = ("generator", "e4e", "inverter", "editor")
-BATCH = {"cpu": {64: 16, 256: 4, 1024: 1}, "cuda": {64: 64, 256: 16, 1024: 8}}
+BATCH = {"cpu": {64: 16, 128: 16, 256: 4, 1024: 1}, "cuda": {64: 64, 128: 64, 256: 16, 1024: 8}}
 STEPS = {"cpu": 4, "cuda": 24}  # the first is not counted
-SMALL = 64  # px, up to which the small presets are meant
 
 
 @dataclass
@@ -102,7 +101,7 @@ def training_row(phase: str, size: int, device: str) -> dict[str, object]:
 
 def make_phase(name: str, size: int) -> tuple[Any, LoopConfig]:
     """Return a phase by name, and the loop that its preset has."""
-    is_small = size <= SMALL
+    is_small = size <= presets.SMALL_UP_TO
     if name == "generator":
         run_of_g = presets.generator_run("small" if is_small else "standard", size)
         return GeneratorPhase(run_of_g.training), run_of_g.loop
@@ -165,7 +164,7 @@ def train(name: str, size: int, device: str, steps: int) -> dict[str, object]:
     return {
         "name": name,
         "batch": batch,
-        "precision": loop.precision or "fp32",
+        "precision": phase.accelerator.mixed_precision.replace("no", "fp32"),
         **asdict(timing),
         "images_per_s": batch / timing.median,
         "wait": (whole - busy) / whole,

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -61,6 +62,30 @@ def web_rows(device: str) -> Iterator[dict[str, Any]]:
 
 def model_rows(model: str, device: str) -> Iterator[dict[str, Any]]:
     """Yield rows of one model, a name or a folder."""
+    with _opened(model, device) as page:
+        _try_sample(page)
+        slider = page.locator(SLIDER).first
+        ends = [float(slider.get_attribute(end)) for end in ("min", "max")]
+        for event, name in (("input", "while it moves"), ("change", "after it is let go")):
+            samples = []
+            for number in range(MOVES + 2):
+                strength = ends[number % 2] * (1 - number / (2 * MOVES))
+                samples.append(page.evaluate(MOVE, [event, strength]) / 1000)
+            yield {"name": f"{Path(model).name}, {name}", **asdict(summary(samples[2:]))}
+
+
+def first_rows(device: str) -> dict[str, float]:
+    """Return seconds until the built-in model's first picture is there, and its first slider's."""
+    with _opened("faces", device) as page:
+        start = time.perf_counter()
+        _try_sample(page)
+        first = time.perf_counter() - start
+        slider = page.evaluate(MOVE, ["change", 1.0]) / 1000
+    return {"first picture of the page": first, "its first slider": slider}
+
+
+@contextmanager
+def _opened(model: str, device: str) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with _page_of(model, device) as address, sync_playwright() as playwright:
@@ -70,18 +95,16 @@ def model_rows(model: str, device: str) -> Iterator[dict[str, Any]]:
         page = browser.new_page()
         page.set_default_timeout(WAIT)
         page.goto(address)
-        page.get_by_role("button", name="Try a sample").click()
-        page.wait_for_selector(f"{SLIDER}:enabled")
-        page.wait_for_selector(".sfe-viewer[aria-busy=false]")
-        slider = page.locator(SLIDER).first
-        ends = [float(slider.get_attribute(end)) for end in ("min", "max")]
-        for event, name in (("input", "while it moves"), ("change", "after it is let go")):
-            samples = []
-            for number in range(MOVES + 2):
-                strength = ends[number % 2] * (1 - number / (2 * MOVES))
-                samples.append(page.evaluate(MOVE, [event, strength]) / 1000)
-            yield {"name": f"{Path(model).name}, {name}", **asdict(summary(samples[2:]))}
+        page.get_by_role("button", name="Try a sample").wait_for()
+        yield page
         browser.close()
+
+
+def _try_sample(page: Any) -> None:
+    """Wait until the sample photo can be edited."""
+    page.get_by_role("button", name="Try a sample").click()
+    page.wait_for_selector(f"{SLIDER}:enabled")
+    page.wait_for_selector(".sfe-viewer[aria-busy=false]")
 
 
 def _edits_alone(size: int, device: str) -> list[float]:

@@ -70,6 +70,25 @@ def test_figures_of_another_machine_are_not_mixed_in(tmp_path, change):
     assert results(tmp_path / "cpu.json", **change).content["sizes"] == {}
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="compares with a revision")
+def test_a_revision_and_the_working_tree_are_measured_in_turns(monkeypatch):
+    from benchmarks import before_after
+
+    turns = iter([(4.0, 4.0), (2.0, 2.0), (3.0, 3.0), (1.0, 5.0)])  # two rounds of two sides
+    trees = []
+
+    def part(env, _folder):
+        trees.append(Path(env["PYTHONPATH"]))
+        assert (trees[-1] / "stylefeatureeditor" / "__init__.py").is_file()
+        seconds, rate = next(turns)
+        return {"edit": seconds, "training, images/s": rate}
+
+    monkeypatch.setitem(before_after.PARTS, "part", part)
+    found = before_after.compare("HEAD", ["part"], rounds=2)
+    assert found == {"edit": (3.0, 1.0), "training, images/s": (4.0, 5.0)}
+    assert trees[0] == trees[2] != trees[1] == trees[3] == ROOT / "src"
+
+
 def test_the_page_has_every_row_and_says_which_goals_are_missed(tmp_path):
     from benchmarks.report import write_report
 

@@ -20,7 +20,7 @@ import math
 import warnings
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -257,7 +257,7 @@ def _with_precision(loop: LoopConfig, folder: Path) -> LoopConfig:
     known = read_mapping(path).get("loop", {}).get("precision") if path.is_file() else None
     if known not in ("fp32", "bf16"):
         known = "bf16" if quick_training_dtype(device) == torch.bfloat16 else "fp32"
-    chosen = [known]
+    chosen: list[Any] = [known]
     accelerate.utils.broadcast_object_list(chosen)
     return replace(loop, precision=chosen[0])
 
