@@ -4,6 +4,7 @@
 # Further arguments for pip:      make test PIP_ARGS="--index-url ..."
 # Further arguments for pytest:   make test PYTEST_ARGS="tests/photo -x"
 # Test processes, 3 GiB each:     make test JOBS=4
+# The tests marked slow too:      make test MARKS=
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,6 +12,7 @@ PIP_ARGS ?=
 PYTEST_ARGS ?=
 WHEEL_ARGS ?=
 JOBS ?= 2
+MARKS ?= not slow
 
 BIN = $(VENV)/bin
 DEMO_READY = $(VENV)/installed-demo
@@ -36,7 +38,7 @@ demo: $(DEMO_READY)
 	$(DEMO)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "$(MARKS)" $(PYTEST_ARGS)
 
 # Without Chromium these are skipped, with the command that installs it.
 test-app: $(READY)

@@ -230,6 +230,7 @@ def released():
     )
 
 
+@pytest.mark.slow
 def test_the_released_pivot_lies_three_of_adams_steps_from_our_start(released):
     """Of its four steps the first has the rate 0, and Adam's first hardly exceed their rate."""
     config = PivotalTuningConfig()
@@ -239,18 +240,21 @@ def test_the_released_pivot_lies_three_of_adams_steps_from_our_start(released):
     assert moved.mean() > config.projection_rate
 
 
+@pytest.mark.slow
 def test_tunes_with_the_released_losses(released):
     expected = golden("cmp_pti")["tuning_losses_total_l2_lpips"]
     assert torch.tensor(released.shown.losses) == pytest.approx(expected, rel=1e-5)
     assert_picture(released.shown.drawn[0], "pti", "before")
 
 
+@pytest.mark.slow
 def test_a_tuned_generator_draws_and_edits_as_released(released):
     moved = direction().apply(released.pivot, STRENGTH)
     for codes, case in ((released.pivot, "inversion"), (moved, "edit")):
         assert_picture(released.tuned.synthesize(codes), "pti", case, tolerance=1e-3)
 
 
+@pytest.mark.slow
 def test_every_kind_of_weight_moves_as_released_and_the_mapping_stays(released):
     """Adam's first steps are near to signs: where a gradient is tiny, its rounding shows.
 

@@ -41,6 +41,7 @@ def test_encodes_a_photo_beside_an_attempt_as_released(method, flavour):
     assert_close(rows, golden(f"cmp_{flavour}")["encoder/codes_of_x_and_y"])
 
 
+@pytest.mark.slow
 def test_refines_and_edits_as_released(method, flavour, monkeypatch):
     numbers, pictures = golden(f"cmp_{flavour}"), []
     average = method.average_picture
