@@ -24,7 +24,6 @@ from PIL import Image
 from stylefeatureeditor.editing.direction_names import check_sizes
 from stylefeatureeditor.errors import ConfigError, MaskError, PhotoError, SfeError
 from stylefeatureeditor.files import DAMAGED_ZIP, atomic_path
-from stylefeatureeditor.photo.image import read_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -105,6 +104,8 @@ def painted_at(png: bytes, width: int, height: int) -> Image.Image:
     Raises:
         MaskError: it is no picture, or too large.
     """
+    from stylefeatureeditor.photo.image import read_photo  # brings torch
+
     try:
         mask = read_photo(png, max_pixels=MASK_PIXELS)
     except PhotoError as error:

@@ -63,6 +63,11 @@ def _point(visit: Visit, sent: Sent) -> None:
     visit.photo.point_at((box[0], box[1], box[2], box[3]))
 
 
+def _steps(sent: Sent) -> int:
+    steps = sent.get("steps")
+    return max(-1000, min(1000, steps)) if isinstance(steps, int) else 0
+
+
 def _is_part(edge: object) -> bool:
     return isinstance(edge, (int, float)) and 0 <= edge <= 1
 
@@ -85,7 +90,7 @@ ACTS: dict[str, Act] = {
     "mask": lambda visit, sent: visit.photo.change(mask=sent.get("mask")),
     "paint": _paint,
     "blend": lambda visit, sent: visit.photo.change(blend=sent.get("blend") or None),
-    "go": lambda visit, sent: visit.photo.go(int(sent.get("steps", 0))),
+    "go": lambda visit, sent: visit.photo.go(_steps(sent)),
     "turn": lambda visit, _: visit.photo.turn(),
     "point": _point,
     "model": lambda visit, sent: visit.choose_model(str(sent.get("model"))),
@@ -294,6 +299,6 @@ def _whole(session: Session, sent: Sent) -> tuple[str, bytes]:
 
 def _form(sent: Sent) -> tuple[str, int]:
     form, quality = sent.get("form", "png"), sent.get("quality", 92)
-    if form not in ENCODING or not isinstance(quality, int) or not 1 <= quality <= 100:
+    if str(form) not in ENCODING or not isinstance(quality, int) or not 1 <= quality <= 100:
         raise ConfigError("a photo is saved as jpeg, png or webp, with a quality from 1 to 100")
     return form, quality

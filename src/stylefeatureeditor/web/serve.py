@@ -135,9 +135,9 @@ class Work:
             sent = dict(request.query_params) if what == "open" else json.loads(body)
             if not isinstance(sent, dict):
                 raise ValueError
-        except _TooLarge as error:
+        except TooLarge as error:
             return JSONResponse({"sentence": str(error)}, 413)
-        except _Busy:
+        except Busy:
             return JSONResponse({"sentence": BUSY, "again": True}, 503)
         except (ValueError, RecursionError):
             return JSONResponse({"sentence": "the page sent what is no step"}, 400)
@@ -160,29 +160,31 @@ class Work:
         """What is sent, in memory; what is cut off leaves nothing behind."""
         told = request.headers.get("content-length", "0")
         if told.isascii() and told.isdecimal() and int(told[:20]) > limit:
-            raise _TooLarge(limit)
+            raise TooLarge(limit)
         parts, size = [], 0
         try:
             async for part in request.stream():
                 size += len(part)
                 self._arriving += len(part)
                 if size > limit:
-                    raise _TooLarge(limit)
-                if self._arriving > 2 * self.limits.upload_bytes:
-                    raise _Busy
+                    raise TooLarge(limit)
+                if self._arriving > 2 * self.limits.upload_bytes + STEP_BYTES:
+                    raise Busy
                 parts.append(part)
         finally:
             self._arriving -= size
         return b"".join(parts)
 
 
-class _TooLarge(Exception):  # noqa: N818
+class TooLarge(Exception):  # noqa: N818
+    """More bytes than a request may have."""
+
     def __init__(self, limit: int) -> None:
         super().__init__(f"the file is larger than {limit / 1e6:g} MB: make it smaller first")
 
 
-class _Busy(Exception):  # noqa: N818
-    pass
+class Busy(Exception):  # noqa: N818
+    """More bytes are arriving at a time than may."""
 
 
 async def _in(thread: ThreadPoolExecutor, step: Callable[..., Any], *words: object) -> Any:

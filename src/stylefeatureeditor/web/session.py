@@ -327,6 +327,7 @@ class Session:
                     faces={
                         face: replace(done, edits={n: part * s for n, s in done.edits.items()})
                         for face, done in kept.edited.items()
+                        if part
                     },
                 )
                 pictures.append(self.draw(side).after)
