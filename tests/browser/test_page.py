@@ -85,7 +85,8 @@ def test_the_picture_follows_a_dragged_slider(page):
 
 def test_the_line_parts_before_and_after(page):
     move(page, "smile", 3)
-    page.add_style_tag(content=".sfe-line, .sfe-tag, .sfe-busy { visibility: hidden }")
+    for part in ("line", "tag-before", "tag-after", "busy"):
+        page.locator(f".sfe-{part}").evaluate("node => node.style.visibility = 'hidden'")
     stage, line = page.locator(".sfe-stage"), page.locator(".sfe-compare")
     line.focus()
     page.keyboard.press("Home")
@@ -185,7 +186,8 @@ def test_saved_work_opens_as_it_was_here_and_in_the_terminal(two, tmp_path):
     assert file.name == "two.sfe"
     assert len(load_session(file).photos) == 1
     downloaded = save(two, "#sfe-save-photo", tmp_path)
-    after(two, lambda: two.get_by_label("Close two.png").click(force=True) or None)
+    two.once("dialog", lambda dialog: dialog.accept())
+    after(two, lambda: two.get_by_label("Close two.png").click(force=True))
     open_file(two, file)
     assert np.array_equal(picture(two), shown)
     assert two.locator("#sfe-age").input_value() == "-3"  # of the face that was in hand
@@ -232,7 +234,6 @@ def test_each_face_keeps_its_own_edits(two):
     after(two, badges.nth(0).click)
     assert two.locator("#sfe-smile").input_value() == "3"
     after(two, lambda: two.get_by_role("button", name="All faces").click())
-    assert two.locator("#sfe-smile + *").count() == 0
     assert two.get_by_label("Smile, strength").get_attribute("placeholder") == "mixed"
     move(two, "smile", 0)
     assert changed(two) == [False, False]
