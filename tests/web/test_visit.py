@@ -32,6 +32,12 @@ def test_each_photo_keeps_its_edits_and_a_new_one_starts_clean(visit):
     assert visit.photo.settings.of(1).edits == {"smile": 2.0}
 
 
+def test_a_photo_that_comes_alone_is_taken_in_hand(visit, pixels):
+    visit.open(png(pixels), "three.png", take=True)
+    assert visit.photo.name == "three.png"
+    assert visit.photos[0].bytes() == visit.photos[0].file_bytes()
+
+
 def test_one_look_goes_to_all_photos_as_a_step_of_each(visit):
     with pytest.raises(DirectionError, match="move a slider first"):
         visit.copy_look()

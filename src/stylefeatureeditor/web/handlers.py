@@ -118,9 +118,8 @@ class Handlers:
     def open(self, visitor: str, content: bytes, sent: Sent) -> Sent:
         """Open an uploaded file; return the state of the page."""
         name = PurePath(str(sent.get("name", ""))).name[-100:] or "photo"
-        aligned = sent.get("aligned") == "1"
-        act = lambda visit: visit.open(content, name, aligned=aligned)  # noqa: E731
-        return self._step(visitor, act, sent)
+        options = {option: sent.get(option) == "1" for option in ("aligned", "take")}
+        return self._step(visitor, lambda visit: visit.open(content, name, **options), sent)
 
     def draft(self, visitor: str, sent: Sent) -> Sent:
         """Draw while a slider moves; the step is not remembered."""

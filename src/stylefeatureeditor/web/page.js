@@ -161,7 +161,7 @@ async function shut(one) {
   await act("close", { photo: one.number }, "Closing");
 }
 
-// ---- opening
+// ---- opening: a photo that comes alone is taken in hand; of several, the first
 
 let arriving = []; // tiles of files on their way
 export async function openFiles(files) {
@@ -186,7 +186,7 @@ export async function openFiles(files) {
     if (file.size > limits.bytes) {
       refused.push(`${file.name} has ${Math.round(file.size / 1e6)} MB, more than the limit of ${Math.round(limits.bytes / 1e6)} MB: make it smaller first`);
     } else {
-      const sent = { name: file.name, aligned: $("#sfe-aligned").checked ? "1" : "0" };
+      const sent = { name: file.name, aligned: Number($("#sfe-aligned").checked), take: Number(files.length === 1) };
       const opened = await step("open", sent, { body: file, words: which });
       if (!opened && !$(".sfe-again").hidden) {
         arriving = arriving.filter((tile) => !tiles.includes(tile)); // the program is gone or full
@@ -194,19 +194,13 @@ export async function openFiles(files) {
         break;
       }
       if (!opened) refused.push($(".sfe-sentence span").textContent);
-      else if (first || (files.length === 1 && page.state.photos.length)) await latest(first);
+      else if (first || sent.take) panel.prepare();
     }
     arriving = arriving.filter((tile) => tile !== tiles[index]);
     film(page.state);
   }
   photo.expected();
   if (refused.length) say(refused.join(" "));
-}
-// A photo that comes alone is taken in hand; of several, the first.
-async function latest(first) {
-  const newest = page.state.photos[page.state.photos.length - 1].number;
-  if (!first && newest !== photo.number) await act("select", { photo: newest }, "Opening");
-  panel.prepare();
 }
 
 const choose = () => $(".sfe-file").click();

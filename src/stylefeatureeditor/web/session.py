@@ -406,9 +406,9 @@ class Session:
     def bytes(self) -> int:
         """Return the memory that the file, pixels, copies, drawings and inversions take."""
         total = sum(_inversion_bytes(known) for known in self._inversions.values())
-        total += sum(copy.pixels.nbytes for copy in self._copies.values()) + self.preview.bytes()
+        total += sum(map(_photo_bytes, self._copies.values())) + self.preview.bytes()
         total += sum(drawn.pixels.nbytes for _, drawn in self._drawn.values())
-        total += 0 if self._photo is None else self._photo.pixels.nbytes
+        total += 0 if self._photo is None else _photo_bytes(self._photo)
         if self.opened is not None:
             total += self.file_bytes()
         return total
@@ -419,7 +419,7 @@ class Session:
         if opened.inversion is None:
             return len(opened.content)
         source = opened.inversion.source
-        return _inversion_bytes(opened.inversion) + (0 if source is None else source.pixels.nbytes)
+        return _inversion_bytes(opened.inversion) + (0 if source is None else _photo_bytes(source))
 
     def forget_inversions(self) -> None:
         """Let inversions, drawings and small copies go; they are made again when needed."""
@@ -511,6 +511,10 @@ def round_steps(low: float, high: float) -> list[float]:
         if last - first < STRIP:
             return [round(size * number, 3) for number in range(first, last + 1)]
     return [0.0]
+
+
+def _photo_bytes(photo: Photo) -> int:
+    return photo.pixels.nbytes + (0 if photo.alpha is None else photo.alpha.nbytes)
 
 
 def _inversion_bytes(inversion: Inversion) -> int:

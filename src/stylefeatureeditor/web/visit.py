@@ -43,8 +43,14 @@ class Visit:
             raise PhotoError("open a photo first")
         return self.current
 
-    def open(self, content: bytes, name: str, *, aligned: bool = False) -> None:
+    def open(self, content: bytes, name: str, *, aligned: bool = False, take: bool = False) -> None:
         """Add a photo, an inversion file, or all photos of a saved session.
+
+        Args:
+            content: of the file.
+            name: as the visitor knows it.
+            aligned: the photo is an aligned crop.
+            take: take it in hand, also where another is.
 
         Raises:
             PhotoError: it cannot be read, or the visitor has too many.
@@ -71,8 +77,9 @@ class Visit:
                 "close them first"
             )
         self.photos += sessions
-        self.current = self.current or sessions[0]
-        for session in sessions:
+        if take or self.current is None:
+            self.current = sessions[0]
+        for session in self.photos:
             if session is not self.current:
                 session.forget_pixels()
 
