@@ -37,7 +37,7 @@ def after(page, act) -> None:
 def open_file(page, *paths: Path) -> None:
     """Open files as the button does."""
     after(page, lambda: page.set_input_files(".sfe-file", [str(path) for path in paths]))
-    page.wait_for_function("!document.querySelector('.sfe-arriving')")
+    page.wait_for_function("() => !document.querySelector('.sfe-arriving')")
     settled(page)
 
 

@@ -22,7 +22,7 @@ ARGUMENTS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 ]
-WAIT = 60_000  # ms
+WAIT = 120_000  # ms
 
 
 def why_not() -> str | None:

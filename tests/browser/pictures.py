@@ -29,6 +29,8 @@ SCREENS = {
 }
 EDITS = {"smile": 2.5, "makeup": 1}
 QUALITY = 88  # JPEG
+DRAWN = """() => Array.from(document.querySelectorAll(".sfe-row")).every((row) =>
+    row.getBoundingClientRect().top > innerHeight || row.querySelector(".sfe-there"))"""
 PATIENCE = 120_000  # ms
 
 
@@ -49,7 +51,7 @@ def shoot(page, path: Path) -> None:
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     if page.locator(".sfe-row").first.is_visible():
-        page.wait_for_function("document.querySelectorAll('.sfe-there').length > 4")
+        page.wait_for_function(DRAWN)
     page.wait_for_timeout(500)
     page.screenshot(path=path, type="jpeg", quality=QUALITY)
 

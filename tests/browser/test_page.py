@@ -380,7 +380,9 @@ def test_a_reload_loses_nothing(page):
 
 def test_directions_show_what_they_do_and_looks_are_kept(page):
     page.wait_for_selector("#sfe-smile")
-    page.wait_for_function("document.querySelectorAll('.sfe-there').length === 2", timeout=60_000)
+    page.wait_for_function(
+        "() => document.querySelectorAll('.sfe-there').length === 2", timeout=60_000
+    )
     move(page, "smile", 2)
     unfold(page, "Looks")
     assert page.locator(".sfe-look-text").input_value() == "smile=2"

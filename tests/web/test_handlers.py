@@ -111,6 +111,17 @@ def test_saved_work_opens_again_as_it_was(handlers):
     assert (state["sentence"], state["edits"]) == ("", {"smile": 2.0})
 
 
+def test_a_phones_photo_opens_or_its_reader_is_named(handlers, pixels, monkeypatch):
+    heif = pytest.importorskip("pillow_heif", reason="the extra `app` brings it")
+    buffer = io.BytesIO()
+    heif.from_pillow(Image.fromarray(pixels)).save(buffer, quality=90)
+    state = handlers.open(ME, buffer.getvalue(), {"name": "IMG_1.HEIC", "take": "1"})
+    assert (state["sentence"], state["photo"]["name"]) == ("", "IMG_1.HEIC")
+    monkeypatch.setattr("stylefeatureeditor.photo.image.importlib.util.find_spec", lambda _: None)
+    state = handlers.open(ME, buffer.getvalue(), {"name": "IMG_2.HEIC"})
+    assert state["sentence"].startswith("IMG_2.HEIC is a HEIC picture")
+
+
 def test_a_bug_is_a_sentence_too(handlers, monkeypatch, caplog):
     def broken(_visit, _sent):
         raise ZeroDivisionError

@@ -13,6 +13,7 @@ const HINTS = {
   preview: "A quick picture follows while you drag, the finished one when you let go.",
   release: "This model takes a while here: the picture follows when you let go.",
 };
+const NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACw="; // a picture of one clear pixel
 let rows = new Map(); // name -> {slider, number, reset, spec, box, image}
 let layout = "";
 let pending = new Map(); // name -> strength of sliders that wait
@@ -105,7 +106,7 @@ function build(spec) {
   number.setAttribute("aria-label", `${spec.label}, strength`);
   const reset = node("button", { type: "button", className: "sfe-reset", title: "Set back", textContent: "\u21ba" });
   reset.setAttribute("aria-label", `Reset ${spec.label}`);
-  const image = node("img", { className: "sfe-picture", alt: "" });
+  const image = node("img", { className: "sfe-picture", alt: "", src: NOTHING });
   const box = node("div", { className: "sfe-row", title: spec.help }, image, label, number, reset, slider);
   const row = { slider, number, reset, spec, box, image };
   slider.addEventListener("input", () => {

@@ -54,6 +54,7 @@ class Drawing:
         seconds: the whole step took.
         result: what was drawn; None if nothing is done to any face.
         is_preview: the model did not draw its finest layers.
+        is_crop: a face alone is shown.
     """
 
     before: Image.Image
@@ -61,6 +62,7 @@ class Drawing:
     seconds: float
     result: EditResult | None = None
     is_preview: bool = False
+    is_crop: bool = False
 
 
 class Session:
@@ -293,7 +295,8 @@ class Session:
             before = EditResult(result.inversion.faces[0].pixels, result.inversion).crop
         elif result is not None:
             after = no_finer_than_shown(result, times=1 if drafts else 2).photo
-        return Drawing(before, after, time.perf_counter() - start, result, drafts)
+        seconds = time.perf_counter() - start
+        return Drawing(before, after, seconds, result, drafts, blend == "none")
 
     def result(self) -> EditResult | None:
         """Return the edit at the photo's own size, as `sfe edit` draws it; None without edits."""

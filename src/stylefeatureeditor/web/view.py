@@ -145,14 +145,16 @@ def _photo(session: Session, drawing: Drawing | None, known: Collection[str]) ->
         message["python"] = as_python(settings, **subject)
     if drawing is None:
         return message
-    cropped = drawing.before.size != drawing.after.size or settings.blend == "none"
-    key = f"{session.number}.{opened.turns}.{opened.count}.{session.model if cropped else ''}"
+    parts = [session.number, opened.turns, opened.count]
+    if drawing.is_crop:
+        parts += [session.model, settings.face]
+    key = ".".join(map(str, parts))
     message["photo"] = {
         "number": session.number,
         "key": key,
         "name": opened.name,
         "size": opened.size,
-        "cropped": cropped,
+        "cropped": drawing.is_crop,
         "sentence": opened.sentence,
         "aligned": opened.aligned,
         "after": "" if drawing.after is drawing.before else data_url(drawing.after),
