@@ -208,8 +208,8 @@ def test_each_face_is_edited_its_own_way(editor):
     assert len(result.crops) == 2
     for number, part in alone.items():
         assert_close(result.pixels[number - 1 : number], part.pixels)
-    one = editor.edit_faces(PHOTO, {2: {"age": 2.0}}).photo
-    assert np.array_equal(np.asarray(one), np.asarray(alone[2].photo))
+    one = np.asarray(editor.edit_faces(PHOTO, {2: {"age": 2.0}}).photo).astype(int)
+    assert np.abs(one - np.asarray(alone[2].photo)).max() <= 1  # inverted beside another
     masks = {1: np.zeros((150, 200), np.uint8)}
     masked = np.asarray(editor.edit_faces(PHOTO, {1: {"smile": 2.0}, 2: {}}, masks=masks).photo)
     assert np.array_equal(masked[:, left][:, :40], PHOTO[:, left][:, :40])

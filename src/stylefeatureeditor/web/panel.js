@@ -13,7 +13,7 @@ const HINTS = {
   preview: "A quick picture follows while you drag, the finished one when you let go.",
   release: "This model takes a while here: the picture follows when you let go.",
 };
-const NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACw="; // a picture of one clear pixel
+const NOTHING = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"; // a picture of one clear pixel
 let rows = new Map(); // name -> {slider, number, reset, spec, box, image}
 let layout = "";
 let pending = new Map(); // name -> strength of sliders that wait
