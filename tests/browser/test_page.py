@@ -342,7 +342,7 @@ def test_downloads_come_in_the_form_that_was_chosen(page, tmp_path):
     ):
         if not page.locator("#sfe-download").is_visible():
             page.locator("#sfe-download-options").click()
-        page.get_by_label(kind).check()
+        page.locator("#sfe-download").get_by_label(kind).check()
         if form:
             page.locator(".sfe-forms").get_by_text(form).click()
         file = save(page, ".sfe-go", tmp_path)
