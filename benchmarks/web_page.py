@@ -1,8 +1,9 @@
-"""The web page in a real browser: from a slider's event to the picture on the screen."""
+"""The web page in a real browser: from a drop or a slider's event to the picture on the screen."""
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 MOVES = 12  # of each kind that are timed, after two that are not
 EDITS = 6  # of the network alone, before and after the page's own
 WAIT = 120_000  # ms
+DROPS = 5  # that are timed, after one that is not
 SLIDER = ".sfe-row input[type=range]"
 # Resolves to milliseconds, once the picture that answers the event has been decoded and drawn.
 MOVE = """([event, strength]) => new Promise((done) => {
@@ -38,9 +40,20 @@ MOVE = """([event, strength]) => new Promise((done) => {
 })"""
 
 
+# Resolves to milliseconds, once the photo that was dropped is on the screen and can be edited.
+DROP = """(bytes) => new Promise((done) => {
+    const carried = new DataTransfer(), start = performance.now();
+    carried.items.add(new File([new Uint8Array(bytes)], "photo.jpg", {type: "image/jpeg"}));
+    document.addEventListener("sfe:drawn", () => document.querySelector(".sfe-before").decode()
+        .then(() => requestAnimationFrame(() => done(performance.now() - start))), {once: true});
+    document.querySelector(".sfe-viewer").dispatchEvent(
+        new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true}));
+})"""
+
+
 def missing() -> str | None:
     """Return what this machine lacks; None if the page can be timed."""
-    for package in ("gradio", "playwright", "skimage", "dlib"):
+    for package in ("uvicorn", "playwright", "skimage", "dlib"):
         if importlib.util.find_spec(package) is None:
             return f"no {package}: `make test-app` installs what the page needs"
     return None if Path(CHROMIUM).exists() else f"no {CHROMIUM}: install Chromium or set CHROMIUM"
@@ -64,6 +77,11 @@ def model_rows(model: str, device: str) -> Iterator[dict[str, Any]]:
     """Yield rows of one model, a name or a folder."""
     with _opened(model, device) as page:
         _try_sample(page)
+        samples = []
+        for _ in range(DROPS + 1):
+            samples.append(page.evaluate(DROP, dropped()) / 1000)
+            page.wait_for_selector(".sfe-viewer[aria-busy=false]")
+        yield {"name": f"{Path(model).name}, drop to picture", **asdict(summary(samples[1:]))}
         slider = page.locator(SLIDER).first
         ends = [float(slider.get_attribute(end)) for end in ("min", "max")]
         for event, name in (("input", "while it moves"), ("change", "after it is let go")):
@@ -105,6 +123,16 @@ def _try_sample(page: Any) -> None:
     page.get_by_role("button", name="Try a sample").click()
     page.wait_for_selector(f"{SLIDER}:enabled")
     page.wait_for_selector(".sfe-viewer[aria-busy=false]")
+
+
+def dropped() -> list[int]:
+    """Return the bytes of a JPEG of 12 megapixels with a face."""
+    from PIL import Image
+    from skimage.data import astronaut
+
+    buffer = io.BytesIO()
+    Image.fromarray(astronaut()).resize((3464, 3464)).save(buffer, "JPEG", quality=85)
+    return list(buffer.getvalue())
 
 
 def _edits_alone(size: int, device: str) -> list[float]:

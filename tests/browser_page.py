@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def number(page) -> int:
-    """Number of the last message that the photo's part has shown."""
-    return int(page.locator(".sfe-viewer").evaluate("e => e.parentElement.dataset.number || 0"))
+    """Number of the last answer that the page has shown."""
+    return int(page.locator(".sfe-viewer").get_attribute("data-number") or 0)
 
 
 def settled(page) -> None:
@@ -29,33 +29,47 @@ def after(page, act) -> None:
     last = number(page)
     act()
     page.wait_for_function(
-        "last => Number(document.querySelector('.sfe-viewer').parentElement.dataset.number) > last",
-        arg=last,
+        "last => Number(document.querySelector('.sfe-viewer').dataset.number) > last", arg=last
     )
     settled(page)
 
 
-def open_file(page, path: Path) -> None:
-    """Open a file as the button does."""
-    after(page, lambda: page.set_input_files(".sfe-file", str(path)))
+def open_file(page, *paths: Path) -> None:
+    """Open files as the button does."""
+    after(page, lambda: page.set_input_files(".sfe-file", [str(path) for path in paths]))
+    page.wait_for_function("() => !document.querySelector('.sfe-arriving')")
+    settled(page)
 
 
 def unfold(page, title: str) -> None:
     """Open one of the closed parts."""
-    page.get_by_role("button", name=title).click()
-    page.wait_for_timeout(200)
+    page.locator("summary", has_text=title).click()
 
 
 def choose_model(page, name: str) -> None:
     """Take another model."""
-    unfold(page, "Model")
-    page.locator("#sfe-model input").click()
-    after(page, lambda: page.get_by_role("option", name=name).click())
+    unfold(page, "Details")
+    after(page, lambda: page.locator("#sfe-model").select_option(label=name))
+
+
+def choose(page, label: str) -> None:
+    """Take one of several choices."""
+    after(page, lambda: page.get_by_label(label).check())
 
 
 def move(page, name: str, strength: float) -> None:
     """Put a slider somewhere and let it go."""
     after(page, lambda: page.locator(f"#sfe-{name}").fill(str(strength)))
+
+
+def save(page, button: str, path: Path) -> Path:
+    """Press a button that saves; return the file, in the folder `path`."""
+    with page.expect_download() as download:
+        page.locator(button).click()
+    file = path / download.value.suggested_filename
+    download.value.save_as(file)
+    settled(page)
+    return file
 
 
 def picture(page, part: str = "after") -> np.ndarray:

@@ -21,6 +21,7 @@ import torch
 from stylefeatureeditor.editing.catalog import Catalog
 from stylefeatureeditor.methods.folder import load_method, save_method
 from stylefeatureeditor.photo.image import read_photo, save_photo
+from stylefeatureeditor.photo.session_file import SavedPhoto, load_session, save_session
 from stylefeatureeditor.training import presets
 from stylefeatureeditor.training.checkpoints import load_checkpoint, save_checkpoint
 from stylefeatureeditor.weights.checkpoint import load_model, save_model
@@ -111,6 +112,12 @@ WRITERS = {
             np.roll(soft_photo(60, 50), version), folder / "out.png"
         ),
         lambda folder: read_photo(folder / "out.png").pixels.tobytes(),
+    ),
+    "a session": Writer(
+        lambda folder, version: save_session(
+            "faces", [SavedPhoto(name="a", content=b"photo %d" % version)], folder / "a.sfe"
+        ),
+        lambda folder: load_session(folder / "a.sfe").photos[0].content,
     ),
     "an inversion": Writer(
         lambda folder, version: save_inversion(_inversions()[version], folder / "a.safetensors"),

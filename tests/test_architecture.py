@@ -242,7 +242,7 @@ def test_importing_the_package_asks_for_no_optional_package():
     """Asking counts even where the package is absent and the failure is caught."""
     optional = {
         "torchvision",
-        "gradio",
+        "starlette",
         "matplotlib",
         "dlib",
         "skimage",

@@ -26,6 +26,7 @@ from stylefeatureeditor.generator.stylegan2 import Generator
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.image import to_tensor, to_uint8
 from stylefeatureeditor.photo.landmarks import Face
+from stylefeatureeditor.photo.session_file import FaceEdits, SavedPhoto
 from stylefeatureeditor.weights.direction_files import PUBLISHED, load_own_directions
 from synthetic_face import frontal_face, soft_photo
 from tiny import SIZE, STYLES, WIDTH, tiny_directions, tiny_editor, tiny_model, tiny_photos
@@ -197,6 +198,43 @@ def test_every_face_of_a_photo_is_edited(editor, two_faces):
         assert_close(both.pixels[number - 1 : number], alone.pixels)
         assert changed(alone)[y - 3 : y + 3, x - 3 : x + 3].all()
     assert_close(editor.edit(PHOTO, EDITS).pixels, both.pixels[:1])
+
+
+@pytest.mark.usefixtures("two_faces")
+def test_each_face_is_edited_its_own_way(editor):
+    left, right = (slice(None, 100), slice(100, None))
+    alone = {n: editor.edit(PHOTO, {name: 2.0}, face=n) for n, name in ((1, "smile"), (2, "age"))}
+    result = editor.edit_faces(PHOTO, {2: {"age": 2.0}, 1: {"smile": 2.0}})
+    assert len(result.crops) == 2
+    for number, part in alone.items():
+        assert_close(result.pixels[number - 1 : number], part.pixels)
+    one = np.asarray(editor.edit_faces(PHOTO, {2: {"age": 2.0}}).photo).astype(int)
+    assert np.abs(one - np.asarray(alone[2].photo)).max() <= 1  # inverted beside another
+    masks = {1: np.zeros((150, 200), np.uint8)}
+    masked = np.asarray(editor.edit_faces(PHOTO, {1: {"smile": 2.0}, 2: {}}, masks=masks).photo)
+    assert np.array_equal(masked[:, left][:, :40], PHOTO[:, left][:, :40])
+    assert not np.array_equal(masked[:, right], PHOTO[:, right])
+
+
+@pytest.mark.usefixtures("two_faces")
+def test_a_face_that_nobody_has_is_not_edited(editor):
+    for edits, error in (({3: {"smile": 1.0}}, FaceError), ({}, DirectionError)):
+        with pytest.raises(error):
+            editor.edit_faces(PHOTO, edits)
+
+
+def test_a_saved_photo_is_edited_as_it_was_left(editor, two_faces, tmp_path):
+    Image.fromarray(np.rot90(PHOTO)).save(tmp_path / "a.png")
+    saved = SavedPhoto(
+        name="a.png",
+        content=(tmp_path / "a.png").read_bytes(),
+        turns=3,
+        landmarks=tuple(face.landmarks for face in two_faces),
+        faces={2: FaceEdits(edits={"smile": 2.0}, mask="face")},
+        blend="feather",
+    )
+    expected = editor.edit_faces(PHOTO, {2: {"smile": 2.0}}, masks={2: "face"}, blend="feather")
+    assert np.array_equal(np.asarray(editor.edit_saved(saved).photo), np.asarray(expected.photo))
 
 
 @pytest.mark.parametrize("blend", ["feather", "residual", "none"])

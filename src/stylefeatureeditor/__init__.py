@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.model import Model, ModelConfig
     from stylefeatureeditor.photo.image import read_photo, save_photo
     from stylefeatureeditor.photo.result import EditResult
+    from stylefeatureeditor.photo.session_file import load_session
     from stylefeatureeditor.preview import Preview
     from stylefeatureeditor.records import AlignedFace, Codes, Photo
     from stylefeatureeditor.weights.inversion_file import load_inversion, save_inversion
@@ -72,6 +73,7 @@ __all__ = [
     "WeightsError",
     "align",
     "load_inversion",
+    "load_session",
     "read_photo",
     "save_inversion",
     "save_photo",
@@ -89,6 +91,7 @@ _HOMES = {
     "preview": ("Preview",),
     "records": ("AlignedFace", "Codes", "Photo"),
     "photo.result": ("EditResult",),
+    "photo.session_file": ("load_session",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

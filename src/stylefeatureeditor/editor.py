@@ -26,6 +26,7 @@ from stylefeatureeditor.editing.direction_names import check_sizes
 from stylefeatureeditor.errors import (
     ConfigError,
     DirectionError,
+    FaceError,
     PhotoError,
     SfeError,
     check_shape,
@@ -38,7 +39,7 @@ from stylefeatureeditor.methods.method import Method
 from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
-from stylefeatureeditor.photo.image import read_photo, to_tensor, visible
+from stylefeatureeditor.photo.image import read_photo, to_tensor, turned, visible
 from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
 from stylefeatureeditor.photo.result import Blend, EditResult
 from stylefeatureeditor.records import AlignedFace, Photo
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.editing.styleclip import StyleClipGlobal
     from stylefeatureeditor.masks.edit_mask import Mask
     from stylefeatureeditor.model import Model
+    from stylefeatureeditor.photo.session_file import SavedPhoto
     from stylefeatureeditor.runtimes.choose import Backend, Precision
 
     PhotoSource = str | Path | bytes | Image.Image | np.ndarray
@@ -69,7 +71,7 @@ if TYPE_CHECKING:
         | Mapping[str | EditDirection, Strength]
     )
 
-Which = Literal["largest", "all"] | int
+Which = Literal["largest", "all"] | int | tuple["np.ndarray", ...]
 logger = logging.getLogger(__name__)
 
 
@@ -84,7 +86,7 @@ def align(
 
     Args:
         photo: anything `read_photo` takes.
-        face: "largest", "all", or a number from 1.
+        face: "largest", "all", a number from 1, or the (68, 2) landmarks of faces.
         size: side of the crops in pixels.
         framing: how the crop differs from FFHQ's; None is FFHQ's.
 
@@ -96,12 +98,15 @@ def align(
     photo = photo if isinstance(photo, Photo) else read_photo(photo)
     pixels = visible(photo)
     framing = framing or Framing()
+    if isinstance(face, tuple):
+        known = list(face)
+    else:
+        found = choose_face(find_faces(pixels, all_sizes=face != "largest"), face)
+        known = [one.landmarks for one in found]
     aligned = []
-    for found in choose_face(find_faces(pixels, all_sizes=face != "largest"), face):
-        quad = ffhq_quad(found.landmarks, framing.scale, framing.shift)
-        aligned.append(
-            AlignedFace(to_tensor(crop(pixels, quad, size)), photo.pixels, quad, found.landmarks)
-        )
+    for points in known:
+        quad = ffhq_quad(points, framing.scale, framing.shift)
+        aligned.append(AlignedFace(to_tensor(crop(pixels, quad, size)), photo.pixels, quad, points))
     return aligned
 
 
@@ -257,6 +262,56 @@ class Editor:
         region = find_region(mask, inversion.faces, len(inversion))
         pixels = self.method.edit(inversion, resolved, region.crops)
         return self._result(inversion, pixels, region, blend)
+
+    def edit_faces(
+        self,
+        photo: PhotoSource | Photo | Inversion,
+        edits: Mapping[int, Edits],
+        *,
+        masks: Mapping[int, Mask | None] | None = None,
+        blend: Blend | None = None,
+    ) -> EditResult:
+        """Return a photo with each face edited its own way.
+
+        Args:
+            photo: what `invert` takes with `face="all"`, or what it returned.
+            edits: number of the face, 1 is the largest -> its edits, as in `edit`.
+            masks: number of the face -> where its edits may act, as in `edit`.
+            blend: as in `edit`.
+
+        Raises:
+            FaceError: there is no such face.
+            DirectionError, MaskError: as `edit`.
+        """
+        known = self._encode(photo, face="all")
+        for number in edits:
+            if not 1 <= number <= len(known):
+                raise FaceError(f"face {number} was asked for, but there are {len(known)}")
+        if not edits:
+            raise DirectionError("nothing to edit: give a face and its edits, as {1: {...}}")
+        masks = masks or {}
+        return EditResult.join(
+            [
+                self.edit(known[number - 1], own, mask=masks.get(number), blend=blend)
+                for number, own in sorted(edits.items())
+            ]
+        )
+
+    def edit_saved(self, saved: SavedPhoto) -> EditResult:
+        """Return a photo of a session with each face edited as the page left it.
+
+        Raises:
+            PhotoError, FaceError, DirectionError, MaskError: as `edit_faces`.
+        """
+        photo = turned(read_photo(saved.content), saved.turns)
+        height, width = photo.pixels.shape[:2]
+        known = self._encode(photo, face=saved.landmarks or "largest", aligned=saved.aligned)
+        return self.edit_faces(
+            known,
+            {number: done.edits for number, done in saved.faces.items() if done.edits},
+            masks={number: done.region(width, height) for number, done in saved.faces.items()},
+            blend=saved.blend,
+        )
 
     def edit_batch(
         self,

@@ -48,13 +48,9 @@ def test_a_model_that_is_not_there_is_told_before_the_page_starts(sfe, served):
     assert not served
 
 
-def test_without_gradio_the_way_to_get_it_is_told(sfe, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # put back afterwards
-    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "")
-    for name in ("handlers", "page"):
-        monkeypatch.delitem(sys.modules, f"stylefeatureeditor.web.{name}", raising=False)
-    monkeypatch.setitem(sys.modules, "gradio", None)
-    monkeypatch.setitem(sys.modules, "starlette.middleware", None)
+@pytest.mark.parametrize("package", ["uvicorn", "starlette.applications"])
+def test_without_a_server_the_way_to_get_it_is_told(sfe, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
     ran = sfe("app")
     assert ran.code == 2
     assert 'pip install "stylefeatureeditor[app]"' in ran.err

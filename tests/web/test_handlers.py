@@ -1,117 +1,135 @@
-"""What the page is told, with a stand-in for gradio where it is not installed."""
+"""What the page is told."""
 
 from __future__ import annotations
 
-import importlib
-import sys
-import types
-from dataclasses import dataclass
-from typing import Any, get_type_hints
+import io
+import zipfile
 
 import pytest
+from PIL import Image
 
+from page_pictures import png
+from stylefeatureeditor.web import handlers as page
+from stylefeatureeditor.web.handlers import ACTS, Handlers
 from stylefeatureeditor.web.opened import Limits
-from stylefeatureeditor.web.session import Session
 from stylefeatureeditor.web.sessions import Sessions
 
-
-@dataclass
-class Request:
-    session_hash: str = "visitor"
-
-
-@dataclass
-class EventData:
-    _data: Any = None
+ME = "0" * 32
 
 
 @pytest.fixture
-def module(monkeypatch):
-    """The handlers, with the little of gradio that they name."""
-    gradio = types.ModuleType("gradio")
-    gradio.Request, gradio.EventData, gradio.skip = Request, EventData, lambda: "as it was"
-    gradio.Button = gradio.Dropdown = lambda **values: values
-    monkeypatch.setitem(sys.modules, "gradio", gradio)
-    monkeypatch.delitem(sys.modules, "stylefeatureeditor.web.handlers", raising=False)
-    yield importlib.import_module("stylefeatureeditor.web.handlers")
-    sys.modules.pop("stylefeatureeditor.web.handlers")
-
-
-@pytest.fixture
-def handlers(module, both, tmp_path, portrait):
-    made = module.Handlers(Sessions(both, Limits()), tmp_path, tmp_path / "downloads")
-    sent = EventData({"path": str(portrait), "name": "me.png"})
-    viewer, panel, *_ = made.open_file(False, Request(), sent)
-    assert (viewer["sentence"], viewer["name"], panel["ready"]) == ("", "me.png", True)
-    assert not portrait.exists()  # what was uploaded does not stay
+def handlers(both, portrait):
+    """The handlers of a page on which one visitor has opened the portrait."""
+    made = Handlers(Sessions(both, Limits()), may_download=False)
+    state = made.open(ME, portrait.read_bytes(), {"name": "../me.png"})
+    assert (state["sentence"], state["photo"]["name"]) == ("", "me.png")
     return made
 
 
-def test_a_step_changes_the_session_and_a_mistake_changes_nothing(handlers, module):
-    settle = handlers.step(lambda session, sent: session.change(edits=module.strengths(sent)))
-    viewer, panel, mask, _, command, python, undo, *_ = settle(
-        Request(), EventData({"edits": {"smile": 2}})
-    )
-    assert (viewer["sentence"], panel, mask) == ("", "as it was", "as it was")
-    assert "-e smile=2" in command
-    assert "Editor.from_pretrained" in python
-    assert undo == {"interactive": True}
-    viewer, panel, *_ = settle(Request(), EventData({"edits": {"smile": "much"}}))
-    assert viewer["sentence"] == "smile: a strength must be a number"
-    assert panel["edits"] == {"smile": 2.0}
-    viewer, panel, *_ = handlers.step(lambda session, _: session.undo(), panel=True)(
-        Request(), EventData()
-    )
-    assert (viewer["sentence"], panel["edits"]) == ("", {})
+def test_a_step_changes_the_photo_and_a_mistake_changes_nothing(handlers):
+    state = handlers.do(ME, {"act": "move", "edits": {"smile": 2}})
+    assert (state["sentence"], state["edits"], state["steps"]) == ("", {"smile": 2.0}, ["Smile +2"])
+    assert "-e smile=2" in state["command"]
+    assert "Editor.from_pretrained" in state["python"]
+    for wrong in ({"smile": "much"}, {"smile": 10**400}, {"nothing": 1}):
+        state = handlers.do(ME, {"act": "move", "edits": wrong})
+        assert state["sentence"]
+        assert state["edits"] == {"smile": 2.0}
+    state = handlers.do(ME, {"act": "go", "steps": -1})
+    assert (state["sentence"], state["edits"], state["step"]) == ("", {}, 0)
 
 
-def test_a_control_sends_its_value_and_painting_turns_the_mask_on(handlers, module):
-    viewer, *_ = handlers.choose(lambda session, word: session.change(mask=word))("face", Request())
-    assert viewer["mask"] == "face"
-    viewer, _, mask, *_ = handlers.step(module.paint, mask=True)(Request(), EventData({"png": ""}))
-    assert (viewer["mask"], mask) == ("none", "none")
+def test_pictures_that_the_page_has_are_not_sent_again(handlers):
+    state = handlers.do(ME, {"act": "show"})
+    assert state["photo"]["before"].startswith("data:image/jpeg")
+    known = "|".join([state["photo"]["key"], state["photos"][0]["key"]])
+    state = handlers.do(ME, {"act": "move", "edits": {"smile": 2}, "known": known})
+    assert "before" not in state["photo"]
+    assert "small" not in state["photos"][0]
+    assert state["photo"]["after"].startswith("data:image/jpeg")
 
 
-def test_drafts_strips_and_files(handlers):
-    drawn = handlers.drag(Request(), EventData({"edits": {"age": 1.0}}))
-    assert drawn["draft"]
-    assert drawn["after"].startswith("data:image/jpeg")
-    html, message = handlers.strip("smile", Request())
-    assert 'src="data:image/jpeg' in html
-    assert message["sentence"] == ""
-    assert handlers.strip(None, Request())[0] == ""
-    path, message = handlers.make(Session.save_photo)(Request())
-    assert path.endswith("me_edited.png")
-    assert message["sentence"] == ""
-    path, message = handlers.make(Session.save_mask)(Request())
-    assert path is None
-    assert "nothing is painted" in message["sentence"]
-    handlers.close(Request())
-    assert not (handlers.downloads / "visitor").exists()
+@pytest.mark.parametrize("act", sorted(ACTS))
+@pytest.mark.parametrize("value", [None, [], {}, "x", -1, 10**400])
+def test_whatever_is_sent_is_answered_in_a_sentence(handlers, act, value, caplog):
+    keys = ("photo", "face", "edits", "mask", "png", "blend", "steps", "box", "model")
+    if act == "sample":
+        return
+    state = handlers.do(ME, {"act": act, **dict.fromkeys(keys, value)})
+    assert isinstance(state["sentence"], str)
+    assert caplog.text == ""
 
 
-def test_a_bug_is_a_sentence_too(handlers, module, caplog):
-    def broken(_session, _sent):
+def test_drafts_strips_and_small_pictures(handlers):
+    assert handlers.draft(ME, {"edits": {"age": 1.0}})["after"].startswith("data:image/jpeg")
+    assert handlers.prepare(ME, {})["pace"] == "live"
+    assert handlers.strip(ME, {"name": "smile"})["picture"].startswith("data:image/jpeg")
+    assert handlers.picture(ME, {"name": "smile"})["picture"].startswith("data:image/jpeg")
+    assert "choose an edit first" in handlers.strip(ME, {})["sentence"]
+
+
+@pytest.mark.parametrize("form", ["jpeg", "png", "webp"])
+def test_a_photo_is_saved_in_the_form_that_was_asked_for(handlers, form, pixels):
+    handlers.do(ME, {"act": "move", "edits": {"smile": 2}})
+    name, content = handlers.save(ME, {"kind": "photo", "form": form, "quality": 80})
+    assert name == f"me_edited.{'jpg' if form == 'jpeg' else form}"
+    picture = Image.open(io.BytesIO(content))
+    assert (picture.format, picture.size) == (form.upper(), pixels.shape[1::-1])
+    _, pair = handlers.save(ME, {"kind": "compare", "form": form})
+    assert Image.open(io.BytesIO(pair)).size == (520, 240)
+
+
+def test_what_cannot_be_saved_is_told(handlers):
+    for sent in ({"kind": "moving"}, {"kind": "compare"}):
+        assert "move a slider first" in handlers.save(ME, sent)["sentence"]
+    for wrong in ({"form": "exe"}, {"quality": 1000}, {"form": []}):
+        assert "jpeg, png or webp" in handlers.save(ME, {"kind": "photo", **wrong})["sentence"]
+
+
+def test_the_moving_picture_runs_forth_and_back(handlers):
+    handlers.do(ME, {"act": "move", "edits": {"smile": 2}})
+    name, content = handlers.save(ME, {"kind": "moving"})
+    assert name == "me_edited.gif"
+    assert Image.open(io.BytesIO(content)).n_frames > 9
+
+
+def test_all_photos_come_in_one_zip(handlers, pixels):
+    handlers.open(ME, png(pixels[:, ::-1]), {"name": "me.png"})
+    for first, number in ((True, 1), (False, 2)):
+        assert handlers.make(ME, {"photo": number, "first": first, "form": "png"})["number"]
+    name, content = handlers.save(ME, {"kind": "zip"})
+    assert name == "photos_edited.zip"
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.namelist() == ["me_edited.png", "2_me_edited.png"]
+
+
+def test_saved_work_opens_again_as_it_was(handlers):
+    handlers.do(ME, {"act": "move", "edits": {"smile": 2}})
+    name, content = handlers.save(ME, {"kind": "session"})
+    assert name == "me.sfe"
+    state = handlers.open("1" * 32, content, {"name": name})
+    assert (state["sentence"], state["edits"]) == ("", {"smile": 2.0})
+
+
+def test_a_phones_photo_opens_or_its_reader_is_named(handlers, pixels, monkeypatch):
+    heif = pytest.importorskip("pillow_heif", reason="the extra `app` brings it")
+    buffer = io.BytesIO()
+    heif.from_pillow(Image.fromarray(pixels)).save(buffer, quality=90)
+    state = handlers.open(ME, buffer.getvalue(), {"name": "IMG_1.HEIC", "take": "1"})
+    assert (state["sentence"], state["photo"]["name"]) == ("", "IMG_1.HEIC")
+    monkeypatch.setattr("stylefeatureeditor.photo.image.importlib.util.find_spec", lambda _: None)
+    state = handlers.open(ME, buffer.getvalue(), {"name": "IMG_2.HEIC"})
+    assert state["sentence"].startswith("IMG_2.HEIC is a HEIC picture")
+
+
+def test_a_bug_is_a_sentence_too(handlers, monkeypatch, caplog):
+    def broken(_visit, _sent):
         raise ZeroDivisionError
 
-    viewer, *_ = handlers.step(broken)(Request(), EventData())
-    assert viewer["sentence"] == module.BUG
+    monkeypatch.setitem(page.ACTS, "show", broken)
+    assert handlers.do(ME, {"act": "show"})["sentence"] == page.BUG
     assert "ZeroDivisionError" in caplog.text
-    handlers.prepare(Request())
 
 
-def test_a_file_outside_the_uploads_is_not_opened(handlers, tmp_path):
-    sent = EventData({"path": str(tmp_path.parent), "name": "../me.png"})
-    viewer, *_ = handlers.open_file(False, Request(), sent)
-    assert viewer["sentence"] == "me.png did not arrive: open it again"
-
-
-def test_gradio_can_read_what_the_handlers_ask_for(handlers):
-    """A parameter gets a request or an event by its type; gradio must be able to read that."""
-    made = (
-        handlers.step(lambda *_: None),
-        handlers.choose(lambda *_: None),
-        handlers.make(Session.save_photo),
-    )
-    for handler in (*made, handlers.drag, handlers.strip, handlers.load, handlers.open_file):
-        assert Request in get_type_hints(handler).values()
+def test_models_are_downloaded_on_the_own_machine_alone(handlers):
+    assert "on the machine that serves" in handlers.pull(ME, {"name": "ffhq"})["sentence"]

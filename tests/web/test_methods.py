@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.web.loaded_models import Models, model_label
 from stylefeatureeditor.web.opened import Limits
 from stylefeatureeditor.web.session import Session
@@ -24,31 +23,23 @@ def test_a_method_on_this_machine_is_offered_and_edits_the_open_photo(model, psp
     models = Models([model], "cpu")
     assert [model_label(name) for name in models.names()] == ["tiny", "psp"]
     session = Session(models, Limits())
-    session.open(portrait, "portrait.png")
+    session.open(portrait.read_bytes(), "portrait.png")
     session.choose_model(psp)
     session.change(edits={"smile": 1.0}, mask="face")
     drawn = session.draw(200)
-    assert drawn.crop.size == (64, 64)
+    assert drawn.result.crop.size == (64, 64)
     assert not np.array_equal(np.asarray(drawn.before), np.asarray(drawn.after))
-    assert session.strip("smile").width > 7 * 64
+    assert session.strip("smile").width > 6 * 64
+    assert session.show_direction("smile").size == (96, 96)
     assert session.bytes() > 0
 
 
 def test_what_the_page_shows_as_code_opens_the_method(psp, portrait):
-    session = Session(Models([], "cpu"), Limits())
-    session.choose_model(psp)
-    session.open(portrait, "portrait.png")
+    session = Session(Models([], "cpu"), Limits(), psp)
+    session.open(portrait.read_bytes(), "portrait.png")
     session.change(edits={"smile": 1.0})
     subject = {"photo": "portrait.png", "model": psp}
-    python = as_python(session.settings, **subject, editor=type(session.editor).__name__)
-    assert "sfe.Editor.from_pretrained('psp')" in python
+    assert "sfe.Editor.from_pretrained('psp')" in as_python(session.settings, **subject)
     assert "--model psp" in as_command(session.settings, **subject)
     assert session.editor.method.name == "pSp"
-
-
-def test_an_inversion_of_a_method_is_not_offered_as_a_file(psp, portrait, tmp_path):
-    session = Session(Models([], "cpu"), Limits())
-    session.choose_model(psp)
-    session.open(portrait, "portrait.png")
-    with pytest.raises(WeightsError, match="no file format"):
-        session.save_inversion(tmp_path)
+    assert session.saved().faces[1].edits == {"smile": 1.0}  # a session fits every method

@@ -10,7 +10,7 @@ from stylefeatureeditor import Preview
 from stylefeatureeditor.device import quick_dtype
 from stylefeatureeditor.photo.result import EditResult
 from stylefeatureeditor.web.slider_preview import SliderPreview, no_finer_than_shown
-from stylefeatureeditor.web.view import viewer_message
+from stylefeatureeditor.web.view import draft
 from tiny_methods import tiny_method_editor
 
 EDITS = {"smile": 2.0}
@@ -21,7 +21,7 @@ SLOW = 9.0  # seconds
 def slow(opened, monkeypatch):
     """A visitor whose model takes its time and is thought to be large."""
     monkeypatch.setattr("stylefeatureeditor.web.slider_preview.LEAST_SIZE", 32)
-    opened.draw(64)
+    opened.prepare()
     opened.preview.seconds = SLOW
     return opened
 
@@ -31,12 +31,14 @@ def test_a_moving_slider_has_a_preview_and_one_that_was_let_go_the_picture(slow)
     moving = slow.draw(64, EDITS)
     assert moving.is_preview
     dtype = quick_dtype(slow.editor.method.device)
-    assert np.array_equal(moving.crop, Preview(slow.editor, inversion, dtype=dtype).crop(EDITS))
-    assert "Preview, " in viewer_message(slow, 1, moving, draft=True)["status"]
+    assert np.array_equal(
+        moving.result.crop, Preview(slow.editor, inversion, dtype=dtype).crop(EDITS)
+    )
+    assert draft(slow, moving)["pace"] == "preview"
     slow.change(edits=EDITS)
     still = slow.draw(64)
     assert not still.is_preview
-    assert np.array_equal(still.crop, slow.editor.edit(inversion, EDITS).crop)
+    assert np.array_equal(still.result.crop, slow.editor.edit(inversion, EDITS).crop)
 
 
 def test_finished_pictures_are_pasted_twice_as_fine_as_shown(slow, monkeypatch):
@@ -61,7 +63,7 @@ def test_a_preview_stays_within_what_was_painted(slow, pixels):
 
 @pytest.mark.parametrize("blend", ["feather", "residual"])
 def test_a_picture_is_no_finer_than_the_screen_shows_it(slow, blend):
-    inversion = slow.inversion(1)
+    inversion = slow.editor.invert(slow.photo)
     face = inversion.faces[0]
     size = face.pixels.shape[-1]
     middle = np.array([face.photo.shape[1], face.photo.shape[0]]) / 2
@@ -85,7 +87,7 @@ def test_a_picture_is_no_finer_than_the_screen_shows_it(slow, blend):
 
 @pytest.mark.parametrize("blend", ["feather", "residual"])
 def test_twice_as_fine_is_as_good_as_whole(slow, blend):
-    inversion, size = slow.inversion(1), 256
+    inversion, size = slow.editor.invert(slow.photo), 256
     wave = torch.linspace(0, 9, size).sin()
     smooth = (wave[:, None] * wave).expand(1, 3, size, size)
     corners = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)])
@@ -108,10 +110,8 @@ def test_the_preview_is_made_ahead_and_once(slow, monkeypatch):
 
 
 def test_memory_counts_a_preview_until_it_is_let_go(slow):
-    slow.inversion(1)
-    slow.editor.method.find_anchor(slow.inversion(1))
-    before = slow.bytes()
     slow.prepare()
+    before = slow.bytes() - slow.preview.bytes()
     assert slow.bytes() == before + 3 * 16 * 16 * 4
     slow.forget_inversions()
     assert slow.preview.bytes() == 0
@@ -134,8 +134,8 @@ def test_the_pace_is_the_models(both, model, monkeypatch):
 
 def test_how_long_a_picture_takes_is_known_before_the_first_edit(opened):
     assert opened.preview.seconds == 0
-    opened.draw(64)
+    opened.prepare()
     drawn = opened.preview.seconds
     assert drawn > 0
-    opened.draw(64)  # nothing is drawn anew
+    opened.prepare()  # nothing is drawn anew
     assert opened.preview.seconds == drawn

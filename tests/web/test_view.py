@@ -6,7 +6,11 @@ import numpy as np
 from PIL import Image
 
 from colour_profiles import grey_profile, linear_profile
-from stylefeatureeditor.web.view import panel_message, viewer_message
+from page_pictures import png
+from stylefeatureeditor.web.opened import Limits
+from stylefeatureeditor.web.session import Session
+from stylefeatureeditor.web.view import draft, encoded, state
+from stylefeatureeditor.web.visit import Visit
 
 
 def decoded(url: str) -> Image.Image:
@@ -15,20 +19,36 @@ def decoded(url: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(content)))
 
 
+def shown(session: Session) -> dict:
+    visit = Visit(session.models, Limits())
+    visit.photos, visit.current = [session], session
+    return state(visit, session.draw(1024), ())
+
+
 def test_messages_are_plain_values(opened):
     opened.change(edits={"smile": 1.0})
-    json.dumps(viewer_message(opened, 1, opened.draw(1024)))
-    json.dumps(panel_message(opened, 2))
+    json.dumps(shown(opened))
+    json.dumps(draft(opened, opened.draw(64)))
 
 
-def test_the_viewer_gets_both_pictures_and_the_faces(opened, pixels):
-    message = viewer_message(opened, 1, opened.draw(1024))
-    assert decoded(message["before"]).size == (260, 240)
-    assert np.abs(np.asarray(decoded(message["before"])).astype(int) - pixels).mean() < 4
-    (face,) = message["faces"]
-    assert face["chosen"]
-    assert all(-0.5 < part < 1.5 for point in face["points"] for part in point)
-    assert "on cpu, model tiny" in message["status"]
+def test_the_page_gets_both_pictures_and_the_faces(two, pixels):
+    two.change(edits={"smile": 1.0})
+    photo = shown(two)["photo"]
+    assert decoded(photo["before"]).size == (520, 240)
+    before = np.asarray(decoded(photo["before"])).astype(int)
+    assert np.abs(before[:, :260] - pixels).mean() < 4
+    assert len(photo["faces"]) == len(photo["pictures"]) == 2
+    assert all(-0.5 < part < 1.5 for face in photo["faces"] for point in face for part in point)
+    assert "on cpu, model tiny" in photo["status"]
+
+
+def test_faces_that_differ_are_told_apart(two):
+    two.change(edits={"smile": 1.0, "age": 1.0})
+    two.pick(2)
+    two.change(edits={"smile": 2.0, "age": 1.0})
+    two.pick("all")
+    message = shown(two)
+    assert (message["edits"], message["varied"]) == ({"age": 1.0}, ["smile"])
 
 
 def test_pictures_of_the_page_are_in_srgb(session, pixels, tmp_path):
@@ -36,39 +56,49 @@ def test_pictures_of_the_page_are_in_srgb(session, pixels, tmp_path):
     path = tmp_path / "linear.png"
     linear = Image.fromarray(np.rint(light * 255).astype(np.uint8))
     linear.save(path, icc_profile=linear_profile())
-    session.open(path, "linear.png")
-    message = viewer_message(session, 1, session.draw(1024))
+    session.open(path.read_bytes(), "linear.png")
+    session.change(edits={"smile": 1.0})
+    photo = shown(session)["photo"]
     for name in ("before", "after"):
-        shown = np.asarray(decoded(message[name])).astype(int)
-        assert np.abs(shown - pixels)[:5].mean() < 4  # above the crop
+        picture = np.asarray(decoded(photo[name])).astype(int)
+        assert np.abs(picture - pixels)[:5].mean() < 4  # above the crop
+    for form in ("jpeg", "png", "webp"):  # what is saved keeps the profile instead
+        saved = Image.open(io.BytesIO(encoded(session.whole(), form, 90)))
+        assert saved.info["icc_profile"] == linear_profile()
 
 
 def test_pictures_of_a_grey_photo_are_grey(session, pixels, tmp_path):
     path = tmp_path / "grey.png"
     Image.fromarray(pixels[..., 1]).save(path, icc_profile=grey_profile(1.8))
-    session.open(path, "grey.png")
+    session.open(path.read_bytes(), "grey.png")
     session.change(edits={"smile": 2.0})
-    message = viewer_message(session, 1, session.draw(1024))
-    shown = [decoded(message[name]) for name in ("before", "after", "crop_before", "crop")]
-    for picture in (*shown, session.strip("smile")):
+    photo = shown(session)["photo"]
+    pictures = [decoded(photo[name]) for name in ("before", "after")]
+    for picture in (*pictures, session.strip("smile"), session.show_direction("smile")):
         assert np.ptp(np.asarray(picture), axis=2).max() == 0
 
 
-def test_a_draft_says_only_what_a_slider_changes(opened):
-    message = viewer_message(opened, 1, opened.draw(1024), draft=True)
-    assert {"after", "crop"} < set(message)
-    assert not {"before", "faces", "painted"} & set(message)
+def test_a_photo_without_edits_is_sent_once(opened):
+    photo = shown(opened)["photo"]
+    assert photo["after"] == ""
+    assert photo["before"]
 
 
 def test_a_strength_out_of_range_is_warned_of(opened):
     opened.change(edits={"smile": 30.0})
-    assert "outside the useful range" in viewer_message(opened, 1, opened.draw(64))["warning"]
+    assert "outside the useful range" in shown(opened)["warning"]
 
 
-def test_a_fresh_page_has_sliders_but_nothing_to_edit(session):
-    panel = panel_message(session, 1)
-    assert not panel["ready"]
-    ((smile, age),) = (group["sliders"] for group in panel["groups"])
+def test_a_fresh_page_has_sliders_but_nothing_to_edit(both):
+    message = state(Visit(both, Limits()), None, ())
+    assert (message["photo"], message["photos"]) == (None, [])
+    ((smile, age),) = (group["sliders"] for group in message["groups"])
     assert (smile["label"], smile["low"], smile["high"]) == ("Smile", -3.0, 3.0)
     assert age["step"] == 0.1
-    assert viewer_message(session, 1, None)["photo"] == 0
+
+
+def test_a_hidden_colour_stays_hidden(session, pixels):
+    alpha = np.full(pixels.shape[:2], 255, np.uint8)
+    alpha[:60] = 0
+    session.open(png(np.dstack([pixels, alpha])), "cut.png")
+    assert np.asarray(decoded(shown(session)["photo"]["before"]))[:50].min() > 250

@@ -25,7 +25,7 @@ OPTIONAL = {
     "HEIC photos": (("pillow-heif",), "heif"),
     "edits given as text": (("transformers",), "text"),
     "training": (("accelerate",), "train"),
-    "the web page": (("gradio",), "app"),
+    "the web page": (("uvicorn",), "app"),
     "ONNX": (("onnxruntime",), "onnx"),
     "OpenVINO": (("openvino",), "openvino"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from stylefeatureeditor.cli.batch import (
     INVERSION_SUFFIX,
+    Job,
+    PhotoJobs,
     file_word,
     note_of,
     numbered,
@@ -30,19 +33,22 @@ from stylefeatureeditor.cli.refusals import check_directions, check_mask, check_
 from stylefeatureeditor.editing.direction_names import check_sizes
 from stylefeatureeditor.errors import ConfigError, FaceError, SfeError
 from stylefeatureeditor.photo import SUFFIXES
+from stylefeatureeditor.photo.session_file import SUFFIX as SESSION_SUFFIX
+from stylefeatureeditor.weights.local_models import find_model
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator
 
-    from stylefeatureeditor.cli.batch import Job, MadeWith, Outcome
+    from stylefeatureeditor.cli.batch import MadeWith, Outcome
     from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.editor import Editor, Edits
     from stylefeatureeditor.inversion.record import Inversion
     from stylefeatureeditor.photo.result import EditResult
     from stylefeatureeditor.records import Photo
+
+    OfFaces = dict[int, dict[str | EditDirection, float]]
 
 MAX_GRID = 25
 BATCH = 4
@@ -80,6 +86,11 @@ def _grid(name: str, low: str, high: str, count: str) -> Grid:
 
 NAMED = r"(.*\S.*)="
 edit = reader("NAME=STRENGTH as in smile=2", NAMED + "([^=]*)", _strength)
+face_edit = reader(
+    "NAME=STRENGTH as in smile=2, or FACE:NAME=STRENGTH as in 2:smile=2",
+    r"(?:0*([1-9]\d*):)?" + NAMED + "([^=]*)",
+    lambda face, *words: (face and int(face), *_strength(*words)),
+)
 text_edit = reader("WORDS=STRENGTH as in 'a smiling face=5'", NAMED + "([^=]*)", _strength)
 grid = reader(
     f"NAME=FROM:TO:COUNT as in smile=-2:2:5, with 2 to {MAX_GRID} strengths",
@@ -103,6 +114,7 @@ def add_to(commands: Commands) -> None:
         "A photo comes back at its own size; outside the edited region it keeps every pixel.",
         example="sfe edit portrait.jpg -e smile=2 -e age=-2 -o out.png\n"
         "sfe edit holiday/ -e smile=2 --face all -o smiling/\n"
+        "sfe edit two.jpg -e 1:smile=2 -e 2:age=-2 -o two_edited.png\n"
         'sfe edit portrait.jpg --grid "smile=-2:2:5" -o strip.png',
     )
     parser.add_argument(
@@ -110,9 +122,15 @@ def add_to(commands: Commands) -> None:
         metavar="PHOTO",
         nargs="+",
         type=Path,
-        help="a photo, an inversion file that `sfe invert` wrote, or a folder of both",
+        help="a photo, an inversion file that `sfe invert` wrote, a folder of both, or a session "
+        "(.sfe) that the page saved, with the edits it holds",
     )
-    add_edits(parser, "may be given several times")
+    add_edits(
+        parser,
+        "may be given several times; 2:smile=2 is of the second largest face alone",
+        metavar="[FACE:]NAME=STRENGTH",
+        read=face_edit,
+    )
     parser.add_argument(
         "--text",
         metavar="WORDS=STRENGTH",
@@ -172,13 +190,18 @@ def add_to(commands: Commands) -> None:
     add_backend(parser)
 
 
-def add_edits(parser: argparse.ArgumentParser, several: str) -> None:
+def add_edits(
+    parser: argparse.ArgumentParser,
+    several: str,
+    metavar: str = "NAME=STRENGTH",
+    read: Callable[[str], object] | None = None,
+) -> None:
     """Add -e; `several` says what giving it more than once does."""
     parser.add_argument(
         "-e",
         "--edit",
-        metavar="NAME=STRENGTH",
-        type=edit,
+        metavar=metavar,
+        type=read or edit,
         action="append",
         default=[],
         help=f"a direction and how far to move along it; {several}",
@@ -205,10 +228,14 @@ def add_batch_flags(parser: argparse.ArgumentParser) -> None:
 
 def edit_photos(args: argparse.Namespace) -> int:
     """Run `sfe edit`: refuse what can be refused without torch, edit, write."""
-    names = [name for name, _ in args.edit] + ([args.grid.name] if args.grid else [])
-    _check_edits(names, [words for words, _ in args.text])
+    if any(path.suffix.lower() == SESSION_SUFFIX for path in args.photos):
+        return edit_sessions(args)
+    own = [(name, by) for face, name, by in args.edit if face is None]
+    numbered = _by_face(args)
+    names = [name for _, name, _ in args.edit] + ([args.grid.name] if args.grid else [])
+    _check_edits(args)
     ends = args.grid.ends() if args.grid else []
-    for name, strength in (*args.edit, *args.text, *ends):
+    for name, strength in (*(edit[1:] for edit in args.edit), *args.text, *ends):
         check_sizes(name, [strength])
     ending = "_grid" if args.grid else "_compare" if args.compare else "_edited"
     plan = plan_jobs(
@@ -226,14 +253,18 @@ def edit_photos(args: argparse.Namespace) -> int:
         check_text(args.model)
     plan = plan.read_ahead(aligned=args.aligned, all_faces=args.face != "largest")
     editor = open_editor(args)
-    edits: dict[str | EditDirection, float] = dict(args.edit)
+    edits: dict[str | EditDirection, float] = dict(own)
     edits.update({editor.text_direction(words): by for words, by in args.text})
-    for some in (edits, *({name: by} for name, by in ends)):
+    for some in (edits, *numbered.values(), *({name: by} for name, by in ends)):
         for sentence in editor.warnings(some):
             warn(sentence)
-    moved = [*editor.resolve(edits), *(editor.direction(name) for name in names[len(args.edit) :])]
+    others = [name for name in names if name not in edits]
+    moved = [*editor.resolve(edits), *map(editor.direction, others)]
     settings = {
-        "edits": {**dict(args.edit), **dict(args.text)},
+        "edits": {
+            **{name if face is None else f"{face}:{name}": by for face, name, by in args.edit},
+            **dict(args.text),
+        },
         "directions": " ".join(direction.fingerprint for direction in moved),
         "grid": args.grid and vars(args.grid),
         "mask": file_word(args.mask),
@@ -241,14 +272,31 @@ def edit_photos(args: argparse.Namespace) -> int:
         **common_settings(args, editor),
     }
     left = plan.left(settings, overwrite=args.overwrite)
+    if numbered:
+        return plan.report(_faces_edited(left, editor, edits, numbered, args, settings), left)
     make = _strips if args.grid else _edited
     return plan.report(make(left, editor, edits, args, settings), left)
 
 
-def _check_edits(names: list[str], prompts: list[str]) -> None:
-    if not names + prompts:
+def _by_face(args: argparse.Namespace) -> OfFaces:
+    """The edits that name a face."""
+    numbered: OfFaces = {}
+    for face, name, by in args.edit:
+        if face is not None:
+            numbered.setdefault(face, {})[name] = by
+    if numbered and args.grid:
+        raise ConfigError("a strip shows one face: choose it with --face, not with FACE:NAME")
+    return numbered
+
+
+def _check_edits(args: argparse.Namespace) -> None:
+    edits = [(face, name) for face, name, _ in args.edit]
+    edits += [(None, args.grid.name)] if args.grid else []
+    prompts = [words for words, _ in args.text]
+    if not edits and not prompts:
         raise ConfigError("nothing to edit: give -e NAME=STRENGTH; `sfe directions list` has names")
-    twice = {name for some in (names, prompts) for name in some if some.count(name) > 1}
+    twice = {name for face, name in edits if edits.count((face, name)) > 1}
+    twice |= {words for words in prompts if prompts.count(words) > 1}
     if twice:
         raise ConfigError(f"{min(twice)} is given twice; one strength per direction")
 
@@ -312,6 +360,71 @@ def _edited(
             save = partial(_save, result=result, is_pair=args.compare, note=notes[job])
             outcomes[job] = job.attempt(save)
         yield from ((job, outcomes[job]) for job in group)
+
+
+def _faces_edited(
+    jobs: list[Job],
+    editor: Editor,
+    edits: dict[str | EditDirection, float],
+    numbered: OfFaces,
+    args: argparse.Namespace,
+    settings: MadeWith,
+) -> Iterator[Outcome]:
+    """Edit photos face by face: `edits` those of --face, `numbered` each its own."""
+    whole = argparse.Namespace(**{**vars(args), "face": "all"})
+
+    def make(job: Job) -> str:
+        note = note_of(settings, job.photo)
+        source = _read_source(job.photo, editor, whole)
+        if isinstance(source, Path):
+            source = editor.invert(source, face="all", aligned=args.aligned)
+        chosen = {"all": range(1, len(source) + 1), "largest": [1]}.get(args.face, [args.face])
+        faces = {face: dict(edits) for face in chosen if edits}
+        for face, own in numbered.items():
+            faces[face] = {**faces.get(face, {}), **own}
+        masks = dict.fromkeys(faces, args.mask)
+        result = editor.edit_faces(source, faces, masks=masks, blend=args.blend)
+        return _save(job, result=result, is_pair=args.compare, note=note)
+
+    return ((job, job.attempt(make)) for job in jobs)
+
+
+def edit_sessions(args: argparse.Namespace) -> int:
+    """Write the photos of saved sessions as the page left them."""
+    from stylefeatureeditor.photo.session_file import load_session
+
+    own = args.edit or args.text or args.grid or args.mask != "none" or args.face != "largest"
+    if own or args.aligned or any(p.suffix.lower() != SESSION_SUFFIX for p in args.photos):
+        raise ConfigError("a session brings its own edits: give session files alone, without -e")
+    found = []
+    for path in args.photos:
+        session = load_session(path)
+        edited = [one for one in session.photos if any(d.edits for d in one.faces.values())]
+        for number, photo in enumerate(edited, start=1):
+            stem = path.stem if len(edited) == 1 else f"{number}_{Path(photo.name).stem}"
+            folder = path.parent if args.output is None else Path(args.output)
+            found.append((Job(path, folder / f"{stem}_edited{SUFFIXES[0]}"), photo, session.model))
+    if not found:
+        raise ConfigError(
+            "nothing was done to the photos of this session: there is nothing to edit"
+        )
+    if len(found) == 1 and args.output is not None and not Path(args.output).is_dir():
+        job, photo, model = found[0]
+        found = [(Job(job.photo, Path(args.output)), photo, model)]
+    models = {model for _, _, model in found}
+    if args.model == DEFAULT_MODEL and len(models) == 1:
+        args.model = models.pop()
+    find_model(args.model)
+    editor, photos = open_editor(args), {job: photo for job, photo, _ in found}
+    settings = {"session": True, "model": editor.method.fingerprint}
+
+    def make(job: Job) -> str:
+        result = editor.edit_saved(photos[job])
+        note = note_of(settings, job.photo)
+        return _save(job, result=result, is_pair=args.compare, note=note)
+
+    plan = PhotoJobs(tuple(photos), len(photos) > 1)
+    return plan.report(((job, job.attempt(make)) for job in photos), list(photos))
 
 
 def _save(job: Job, *, result: EditResult, is_pair: bool, note: str) -> str:

@@ -1,8 +1,8 @@
 """dlib's detector and landmarks, in a process of their own: where native code breaks, only it ends.
 
 The process starts with the first photo and ends with ours. A question is the photo's height and
-width, the least score, how to look and the pixels; an answer is JSON: box (left, top, right,
-bottom), score and 68 points (x, y) of each face.
+width, the least score, how to look, the box of a face or zeros, and the pixels; an answer is JSON:
+box (left, top, right, bottom), score and 68 points (x, y) of each face.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from stylefeatureeditor.errors import DependencyError, FaceError
 PASSES = ((1, 16_000_000), (2, 64_000_000))
 LONGEST = 1 << 16  # side after upsampling; the detector breaks the heap on 160000
 _HINT = 'finding faces needs dlib, run `pip install "stylefeatureeditor[faces]"`'
-_QUESTION, _LENGTH = struct.Struct("<IIdB"), struct.Struct("<I")
+_QUESTION, _LENGTH = struct.Struct("<IIdB4I"), struct.Struct("<I")
 _PROGRAM = """import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from stylefeatureeditor.photo.detector import serve
@@ -39,6 +39,8 @@ serve()"""
 
 Look = Literal["once", "until found", "at all sizes"]
 LOOKS = get_args(Look)
+Box = tuple[int, int, int, int]
+NO_BOX: Box = (0, 0, 0, 0)
 Found = tuple[list[int], float, list[list[float]]]  # box, score, landmarks
 
 
@@ -58,7 +60,13 @@ class Detector:
             if self._process is None or self._owner != os.getpid():
                 self._start()
 
-    def ask(self, pixels: np.ndarray, min_score: float, look: Look = "until found") -> list[Found]:
+    def ask(
+        self,
+        pixels: np.ndarray,
+        min_score: float,
+        look: Look = "until found",
+        box: Box = NO_BOX,
+    ) -> list[Found]:
         """Return the faces of (H, W, 3) uint8 pixels; see `detect`.
 
         The last answer is kept: asked again, as `find_ahead` lets it be, nobody searches.
@@ -69,14 +77,14 @@ class Detector:
         """
         check_installed()
         content = hashlib.blake2b(pixels.reshape(-1).data).digest()
-        question = content, pixels.shape, min_score, look
+        question = content, pixels.shape, min_score, look, box
         with self._lock:
             if self._known is not None and self._known[0] == question:
                 return self._known[1]
             try:
                 if self._process is None or self._owner != os.getpid():
                     self._start()
-                found = self._exchange(pixels, min_score, look)
+                found = self._exchange(pixels, min_score, look, box)
             except BaseException:  # an interrupt too: the next answer would be this photo's
                 self._stop()
                 raise
@@ -90,13 +98,13 @@ class Detector:
         self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=nowhere)
         self._owner = os.getpid()
 
-    def _exchange(self, pixels: np.ndarray, min_score: float, look: Look) -> list[Found]:
+    def _exchange(self, pixels: np.ndarray, min_score: float, look: Look, box: Box) -> list[Found]:
         assert self._process is not None
         asking, answers = self._process.stdin, self._process.stdout
         assert asking is not None
         assert answers is not None
         try:
-            asking.write(_QUESTION.pack(*pixels.shape[:2], min_score, LOOKS.index(look)))
+            asking.write(_QUESTION.pack(*pixels.shape[:2], min_score, LOOKS.index(look), *box))
             asking.write(pixels.reshape(-1).data)
             asking.flush()
             (length,) = _LENGTH.unpack(_exactly(answers, _LENGTH.size))
@@ -121,15 +129,18 @@ def serve() -> None:
     _load()
     asked, answers = os.fdopen(0, "rb"), os.fdopen(1, "wb")
     while len(head := asked.read(_QUESTION.size)) == _QUESTION.size:
-        height, width, min_score, look = _QUESTION.unpack(head)
+        height, width, min_score, look, *box = _QUESTION.unpack(head)
         pixels = np.frombuffer(_exactly(asked, height * width * 3), dtype=np.uint8)
-        found = detect(pixels.reshape(height, width, 3), min_score, LOOKS[look])
+        photo = pixels.reshape(height, width, 3)
+        found = detect(photo, min_score, LOOKS[look], tuple(box))
         answer = json.dumps(found).encode()
         answers.write(_LENGTH.pack(len(answer)) + answer)
         answers.flush()
 
 
-def detect(pixels: np.ndarray, min_score: float, look: Look = "until found") -> list[Found]:
+def detect(
+    pixels: np.ndarray, min_score: float, look: Look = "until found", box: Box = NO_BOX
+) -> list[Found]:
     """Return the faces of (H, W, 3) uint8 pixels, in this process.
 
     Args:
@@ -137,17 +148,22 @@ def detect(pixels: np.ndarray, min_score: float, look: Look = "until found") -> 
         min_score: what the detector trusts less is dropped.
         look: "once" is the first pass; the second, for small faces, runs "until found" only if the
             first finds nobody, "at all sizes" always.
+        box: left, top, right, bottom of a face that is known: only its landmarks are placed.
     """
     import dlib
 
     detector, predictor = _load()
+    if box != NO_BOX:
+        left, top, right, bottom = box
+        shape = predictor(pixels, dlib.rectangle(left, top, right - 1, bottom - 1))
+        return [(list(box), 0.0, [[point.x, point.y] for point in shape.parts()])]
     faces: list[Found] = []
     for doublings, budget in PASSES[: 1 if look == "once" else None]:
         copy, scale = _copy_within(pixels, budget / 4**doublings, LONGEST >> doublings)
         boxes, scores, _ = detector.run(copy, doublings, min_score)
         known = [box for box, _, _ in faces]
-        for box, score in zip(boxes, scores, strict=True):
-            edges = np.array([box.left(), box.top(), box.right() + 1, box.bottom() + 1]) / scale
+        for seen, score in zip(boxes, scores, strict=True):
+            edges = np.array([seen.left(), seen.top(), seen.right() + 1, seen.bottom() + 1]) / scale
             left, top, right, bottom = (int(edge) for edge in np.rint(edges))
             x, y = (left + right) / 2, (top + bottom) / 2
             if any(w <= x < e and n <= y < s for w, n, e, s in known):

@@ -22,6 +22,7 @@ import logging
 import os
 import re
 import struct
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -223,6 +224,19 @@ def visible(photo: Photo) -> np.ndarray:
     if photo.alpha is None:
         return photo.pixels
     return np.where(photo.alpha[:, :, None] == 0, np.uint8(255), photo.pixels)
+
+
+def turned(photo: Photo, turns: int) -> Photo:
+    """Return a photo after quarter turns to the left."""
+    if not turns % 4:
+        return photo
+    alpha, dpi = photo.alpha, photo.dpi
+    return replace(
+        photo,
+        pixels=np.ascontiguousarray(np.rot90(photo.pixels, turns)),
+        alpha=None if alpha is None else np.ascontiguousarray(np.rot90(alpha, turns)),
+        dpi=dpi[::-1] if dpi and turns % 2 else dpi,
+    )
 
 
 def is_grey(pixels: np.ndarray) -> bool:

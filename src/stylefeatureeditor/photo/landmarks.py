@@ -20,6 +20,7 @@ import numpy as np
 from stylefeatureeditor.errors import FaceError, SfeError
 from stylefeatureeditor.photo.detector import Detector, Found, Look
 
+LEAST_BOX = 16  # px a side of a face that is pointed at
 MIN_SCORE = 0.25  # on photos without people, dlib's false finds score below about 0.15
 _detector = Detector()
 
@@ -96,6 +97,28 @@ def find_faces(
         landmarks = _turned_back(np.array(points, dtype=np.float64), turns, pixels)
         faces.append(Face((left, top, right, bottom), score, landmarks))
     return sorted(faces, key=lambda face: face.area, reverse=True)
+
+
+def face_in_box(pixels: np.ndarray, box: tuple[float, float, float, float]) -> Face:
+    """Return the face that a person sees where the detector sees none.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB, upright.
+        box: left, top, right, bottom around brows, chin and cheeks, in photo pixels.
+
+    Raises:
+        FaceError: the box is smaller than LEAST_BOX pixels, or outside the photo.
+        DependencyError: dlib or its landmark model is not installed.
+    """
+    height, width = pixels.shape[:2]
+    limits = (width, height, width, height)
+    left, top, right, bottom = (
+        round(min(max(edge, 0), limit)) for edge, limit in zip(box, limits, strict=True)
+    )
+    if right - left < LEAST_BOX or bottom - top < LEAST_BOX:
+        raise FaceError("this box is too small for a face: draw it around brows, chin and cheeks")
+    ((_, score, points),) = _detector.ask(pixels, 0, "once", (left, top, right, bottom))
+    return Face((left, top, right, bottom), score, np.array(points, dtype=np.float64))
 
 
 def turn_sentence(landmarks: np.ndarray) -> str:

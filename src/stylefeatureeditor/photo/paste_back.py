@@ -99,7 +99,7 @@ def paste_faces(
     *,
     blend: Blend,
     masks: Sequence[Tensor | None],
-    photo_mask: Tensor | None = None,
+    photo_masks: Sequence[Tensor | None] | None = None,
 ) -> np.ndarray:
     """Return the photo with every edited crop in it, (H, W, 3) uint8.
 
@@ -112,15 +112,16 @@ def paste_faces(
         inversions: the model's picture of the unedited crops, same shape; needed for "residual".
         blend: "feather" or "residual".
         masks: for each face (1, 1, S, S) or None, 1 = may change.
-        photo_mask: (1, 1, H, W), the same over the photo.
+        photo_masks: for each face (1, 1, H, W) or None, the same over the photo.
     """
     photo = faces[0].photo
     depths = _depths(faces) if len(faces) > 1 else None
     total = photo.astype(np.int16)
-    for row, (face, mask) in enumerate(zip(faces, masks, strict=True)):
+    over_photo = photo_masks or [None] * len(faces)
+    for row, (face, mask, whole) in enumerate(zip(faces, masks, over_photo, strict=True)):
         one = slice(row, row + 1)
         drawn = None if inversions is None else inversions[one]
-        for part, levels in _pasted(face, edited[one], drawn, blend, mask, photo_mask, depths):
+        for part, levels in _pasted(face, edited[one], drawn, blend, mask, whole, depths):
             total[part] += levels.astype(np.int16) - photo[part]
     return total.clip(0, 255, out=total).astype(np.uint8)
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import torch
 
 from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.errors import PhotoError, ShapeError
@@ -22,6 +23,7 @@ from stylefeatureeditor.photo.image import (
 from stylefeatureeditor.photo.paste_back import paste_faces
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from PIL import Image
@@ -41,14 +43,29 @@ class EditResult:
         inversion: what was edited; with it the next edit is cheap.
         region: (B or 1, 1, H, H) edit region of the crops; None if everything could change.
         blend: how the crops return into the photo.
-        photo_mask: (1, 1, H, W) in [0, 1] over the whole photo, if the mask was drawn there.
+        photo_mask: (1, 1, H, W) in [0, 1] over the whole photo, if the mask was drawn there; or
+            one for each face, None for a face without.
     """
 
     pixels: Tensor
     inversion: Inversion
     region: Tensor | None = None
     blend: Blend = "feather"
-    photo_mask: Tensor | None = None
+    photo_mask: Tensor | Sequence[Tensor | None] | None = None
+
+    @staticmethod
+    def join(parts: Sequence[EditResult]) -> EditResult:
+        """Return faces of one photo, each edited its own way, as one result."""
+        pixels = torch.cat([part.pixels for part in parts])
+        inversion = type(parts[0].inversion).cat([part.inversion for part in parts])
+        region = None
+        if any(part.region is not None for part in parts):
+            side = pixels.shape[-1]
+            whole = pixels.new_ones(1, 1, side, side)
+            rows = [whole if p.region is None else resize(p.region, side) for p in parts]
+            region = torch.cat([row.to(whole) for row in rows])
+        masks = [mask for part in parts for mask in part._photo_masks]
+        return EditResult(pixels, inversion, region, parts[0].blend, masks)
 
     @cached_property
     def photo(self) -> Image.Image:
@@ -154,7 +171,7 @@ class EditResult:
             None if drawn is None else drawn.cpu(),
             blend=self.blend,
             masks=regions,
-            photo_mask=self.photo_mask,
+            photo_masks=self._photo_masks,
         )
         source = self.inversion.source
         if is_grey(faces[0].photo if source is None else visible(source)):
@@ -162,6 +179,12 @@ class EditResult:
         if self._alpha is not None:  # under transparent pixels stays what the file holds
             np.copyto(whole, faces[0].photo, where=self._alpha[:, :, None] == 0)
         return whole
+
+    @property
+    def _photo_masks(self) -> list[Tensor | None]:
+        if self.photo_mask is None or isinstance(self.photo_mask, torch.Tensor):
+            return [self.photo_mask] * len(self.inversion)
+        return list(self.photo_mask)
 
     def _region_rows(self, faces: int) -> list[Tensor]:
         assert self.region is not None

@@ -1,1 +1,1 @@
-"""The web page `sfe app`. Gradio is imported by `page.py` and `handlers.py`, when it starts."""
+"""The web page `sfe app`. Starlette and uvicorn are imported by `serve.py`, when it starts."""

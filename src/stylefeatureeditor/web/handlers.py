@@ -1,4 +1,4 @@
-"""What the page does when a visitor acts: a session changes, and the page is told.
+"""What the page does when a visitor acts: the visit changes, and the page is told.
 
 Every step holds the machine alone (`Sessions.use`). A mistake becomes a sentence on the page and
 leaves the settings as they were; a bug is logged and becomes a sentence too.
@@ -6,25 +6,32 @@ leaves the settings as they were; a bug is logged and becomes a sentence too.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import io
 import itertools
 import logging
-import shutil
-from pathlib import Path
+import tempfile
+import threading
+import zipfile
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
-
-from stylefeatureeditor.errors import PhotoError, SfeError
-from stylefeatureeditor.web.brush import read_painted
-from stylefeatureeditor.web.loaded_models import model_label
-from stylefeatureeditor.web.session import Drawing
-from stylefeatureeditor.web.settings import as_command, as_python
+from stylefeatureeditor.errors import ConfigError, DirectionError, FaceError, MaskError, SfeError
+from stylefeatureeditor.photo.session_file import painted_at, save_session
+from stylefeatureeditor.web.loaded_models import published_models, pull_model
+from stylefeatureeditor.web.opened import SAMPLE_NAME, sample
+from stylefeatureeditor.web.settings import edited_name, session_name
 from stylefeatureeditor.web.view import (
+    DRAFT_QUALITY,
     DRAFT_SIDE,
+    ENCODING,
     FINAL_SIDE,
     data_url,
-    panel_message,
-    viewer_message,
+    draft,
+    encoded,
+    moving,
+    state,
 )
 
 if TYPE_CHECKING:
@@ -32,211 +39,265 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.web.session import Session
     from stylefeatureeditor.web.sessions import Sessions
+    from stylefeatureeditor.web.visit import Visit
 
-    Act = Callable[[Session, Any], object]  # given what the event brings
+    Sent = dict[str, Any]  # anything, as far as we know
+    Act = Callable[[Visit, Sent], object]
 
-Message = dict[str, Any]  # for the viewer; gradio reads the handlers' annotations
 logger = logging.getLogger(__name__)
 BUG = "something went wrong that should not have; what it was stands in the terminal"
-FIRST = "# move a slider first\n"
+MASK_BYTES = 4_000_000
+MOVING_SIDE, FRAMES = 640, 9  # of the picture that moves
 
 
-class Handlers:
-    """The page's reactions.
-
-    Args:
-        sessions: the visitors.
-        uploads: the folder into which gradio puts what is uploaded; nothing else is opened.
-        downloads: a folder for files on their way to a visitor.
-    """
-
-    def __init__(self, sessions: Sessions, uploads: Path, downloads: Path) -> None:
-        self.sessions, self.uploads, self.downloads = sessions, uploads, downloads
-        self._numbers = itertools.count(1)
-
-    def step(
-        self, act: Act, *, panel: bool = False, mask: bool = False
-    ) -> Callable[[gr.Request, gr.EventData], list[Any]]:
-        """Return the handler of an event of the page's own parts or of a button.
-
-        Args:
-            act: changes the session; it is given what the part sent.
-            panel: whether it may move sliders and other controls.
-            mask: whether it may switch the mask.
-        """
-
-        def handle(request: gr.Request, event: gr.EventData) -> list[Any]:
-            return self._step(request, act, _sent(event), panel=panel, mask=mask)
-
-        return handle
-
-    def choose(self, act: Act, *, panel: bool = False) -> Callable[[Any, gr.Request], list[Any]]:
-        """Return the handler of a control; `act` is given its value. `panel` as in `step`."""
-
-        def handle(value: Any, request: gr.Request) -> list[Any]:
-            return self._step(request, act, value, panel=panel)
-
-        return handle
-
-    def load(self, request: gr.Request) -> list[Any]:
-        """Show a fresh page; the model is read now, so that the first photo need not wait."""
-        return self._step(request, lambda session, _: session.editor, None, panel=True)
-
-    def close(self, request: gr.Request) -> None:
-        """Forget a visitor who has left."""
-        visitor = str(request.session_hash)
-        self.sessions.close(visitor)
-        shutil.rmtree(self._folder(visitor), ignore_errors=True)
-
-    def open_file(self, aligned: bool, request: gr.Request, event: gr.EventData) -> list[Any]:  # noqa: FBT001
-        """Open what was uploaded; the uploaded file is gone afterwards."""
-        sent = _sent(event)
-        name = Path(str(sent.get("name", ""))).name[:100] or "photo"
-
-        def act(session: Session, _: object) -> None:
-            path = Path(str(sent.get("path", ""))).resolve()
-            if not (path.is_relative_to(self.uploads.resolve()) and path.is_file()):
-                raise PhotoError(f"{name} did not arrive: open it again")
-            try:
-                session.open(path, name, aligned=aligned)
-            finally:
-                path.unlink(missing_ok=True)
-
-        return self._step(request, act, None, panel=True)
-
-    def prepare(self, request: gr.Request) -> None:
-        """Get ready for the first moving slider, now that the visitor sees the photo."""
-        with self.sessions.use(str(request.session_hash)) as session:
-            self._try(session, session.prepare)  # the slider itself will say what is wrong
-
-    def drag(self, request: gr.Request, event: gr.EventData) -> Message:
-        """Draw while a slider moves; the step is not remembered."""
-        with self.sessions.use(str(request.session_hash)) as session:
-            edits = strengths(_sent(event))
-            return self._try(session, lambda: session.draw(DRAFT_SIDE, edits), draft=True)[1]
-
-    def strip(self, name: str | None, request: gr.Request) -> tuple[str, Message]:
-        """Return the strip of a direction as HTML, and a message for the viewer."""
-        with self.sessions.use(str(request.session_hash)) as session:
-            picture, message = self._try(session, lambda: session.strip(name))
-        if picture is None:
-            return "", message
-        alt = "The face with several strengths"
-        return f'<img class="sfe-strip" alt="{alt}" src="{data_url(picture)}">', message
-
-    def make(
-        self, save: Callable[[Session, Path], Path]
-    ) -> Callable[[gr.Request], tuple[str | None, Message]]:
-        """Return the handler that gives the visitor a file, and the viewer a message.
-
-        Args:
-            save: writes it into a folder, and returns its path.
-        """
-
-        def handle(request: gr.Request) -> tuple[str | None, Message]:
-            folder = self._folder(str(request.session_hash))
-
-            def write(session: Session) -> str:
-                shutil.rmtree(folder, ignore_errors=True)  # gradio has its own copy of the last
-                folder.mkdir(parents=True)
-                return str(save(session, folder))
-
-            with self.sessions.use(str(request.session_hash)) as session:
-                return self._try(session, lambda: write(session))
-
-        return handle
-
-    def _folder(self, visitor: str) -> Path:
-        return self.downloads / "".join(letter for letter in visitor if letter.isalnum())[:64]
-
-    def _try(
-        self, session: Session, work: Callable[[], Any], *, draft: bool = False
-    ) -> tuple[Any, Message]:
-        """Return what work returns, None if it fails, and the message that shows it or says why."""
-        try:
-            made = work()
-            drawing = made if isinstance(made, Drawing) else None
-            return made, viewer_message(session, next(self._numbers), drawing, draft=draft)
-        except Exception as error:  # noqa: BLE001
-            return None, self._complaint(session, error)
-
-    def _step(
-        self, request: gr.Request, act: Act, sent: object, *, panel: bool, mask: bool = False
-    ) -> list[Any]:
-        """Let an action change the session; return values for the outputs of `page.py`."""
-        with self.sessions.use(str(request.session_hash)) as session:
-            before = session.settings, session.past, session.future
-            drawing = None
-            try:
-                act(session, sent)
-                if session.opened is not None:
-                    drawing = session.draw(FINAL_SIDE)
-                elif session.forgotten:
-                    session.inversion(1)  # says why nothing can be shown
-                viewer = viewer_message(session, next(self._numbers), drawing)
-            except Exception as error:  # noqa: BLE001
-                session.settings, session.past, session.future = before
-                viewer, panel = self._complaint(session, error), True
-            return [viewer, *self._controls(session, panel=panel, mask=mask)]
-
-    def _controls(self, session: Session, *, panel: bool, mask: bool) -> list[Any]:
-        """Values of all outputs but the viewer.
-
-        A control that the step did not move is left alone: the visitor may be moving it by now.
-        """
-        settings, opened = session.settings, session.opened
-        models = [(model_label(name), name) for name in self.sessions.models.names()]
-        command = python = FIRST
-        if opened is not None and settings.edits:
-            subject: dict[str, Any]
-            subject = {"photo": opened.name, "model": session.model, "aligned": opened.aligned}
-            command = as_command(settings, **subject)
-            python = as_python(settings, **subject, editor=type(session.editor).__name__)
-        sliders, names = self._panel(session) if panel else (gr.skip(), gr.skip())
-        return [
-            sliders,
-            settings.mask if panel or mask else gr.skip(),
-            (settings.blend or "") if panel else gr.skip(),
-            command,
-            python,
-            *(
-                gr.Button(interactive=bool(can))
-                for can in (session.past, session.future, settings.edits, opened, opened)
-            ),
-            names,
-            gr.Dropdown(choices=models, value=session.model or None) if panel else gr.skip(),
-        ]
-
-    def _panel(self, session: Session) -> tuple[Any, Any]:
-        """The sliders, and the same directions to choose from."""
-        try:
-            message = panel_message(session, next(self._numbers))
-        except SfeError:  # there is no model: the viewer says so
-            return gr.skip(), gr.Dropdown(choices=[])
-        sliders = [slider for group in message["groups"] for slider in group["sliders"]]
-        return message, gr.Dropdown(choices=[(each["label"], each["name"]) for each in sliders])
-
-    def _complaint(self, session: Session, error: Exception) -> Message:
-        """The viewer's message for an error."""
-        if not isinstance(error, SfeError):
-            logger.error("the page met a bug", exc_info=error)
-        message = viewer_message(session, next(self._numbers), None)
-        message["sentence"] = str(error) if isinstance(error, SfeError) else BUG
-        return message
+def _paint(visit: Visit, sent: Sent) -> None:
+    """Take a painted mask; painting turns it on."""
+    png = read_painted(str(sent.get("png", "")))
+    visit.photo.change(painted=png, mask="painted" if png else "none")
 
 
-def strengths(sent: dict[str, Any]) -> dict[str, float]:
-    """Return the edits that the sliders sent; `Session.change` checks them."""
+def _point(visit: Visit, sent: Sent) -> None:
+    box = sent.get("box")
+    if not (isinstance(box, list) and len(box) == 4 and all(_is_part(edge) for edge in box)):
+        raise FaceError("a face is pointed at by a box: draw it around brows, chin and cheeks")
+    visit.photo.point_at((box[0], box[1], box[2], box[3]))
+
+
+def _steps(sent: Sent) -> int:
+    steps = sent.get("steps")
+    return max(-1000, min(1000, steps)) if isinstance(steps, int) else 0
+
+
+def _is_part(edge: object) -> bool:
+    return isinstance(edge, (int, float)) and 0 <= edge <= 1
+
+
+def _edits(sent: Sent) -> dict[str, Any]:
+    """The strengths that were sent; `Session.checked` checks them."""
     edits = sent.get("edits")
     return edits if isinstance(edits, dict) else {}
 
 
-def paint(session: Session, sent: dict[str, Any]) -> None:
-    """Take a painted mask; painting turns it on."""
-    png = read_painted(str(sent.get("png", "")))
-    session.change(painted=png, mask="painted" if png else "none")
+ACTS: dict[str, Act] = {
+    "show": lambda _visit, _sent: None,
+    "sample": lambda visit, _: visit.open(sample(), SAMPLE_NAME),
+    "select": lambda visit, sent: visit.select(sent.get("photo")),
+    "close": lambda visit, sent: visit.close(sent.get("photo")),
+    "face": lambda visit, sent: visit.photo.pick(sent.get("face")),
+    "move": lambda visit, sent: visit.photo.change(moved=_edits(sent)),
+    "edits": lambda visit, sent: visit.photo.change(edits=_edits(sent)),
+    "everywhere": lambda visit, _: visit.copy_look(),
+    "mask": lambda visit, sent: visit.photo.change(mask=sent.get("mask")),
+    "paint": _paint,
+    "blend": lambda visit, sent: visit.photo.change(blend=sent.get("blend") or None),
+    "go": lambda visit, sent: visit.photo.go(_steps(sent)),
+    "turn": lambda visit, _: visit.photo.turn(),
+    "point": _point,
+    "model": lambda visit, sent: visit.choose_model(str(sent.get("model"))),
+}
 
 
-def _sent(event: gr.EventData) -> dict[str, Any]:
-    """What a part of the page sent: anything, as far as we know."""
-    return event._data if isinstance(event._data, dict) else {}
+class Handlers:
+    """The page's reactions; `visitor` is the secret that a page made up.
+
+    Args:
+        sessions: the visitors.
+        may_download: whether published models can be fetched from the page.
+    """
+
+    def __init__(self, sessions: Sessions, *, may_download: bool) -> None:
+        self.sessions, self.may_download = sessions, may_download
+        self._numbers = itertools.count(1)
+        self._pulls: dict[str, Sent] = {}
+
+    def do(self, visitor: str, sent: Sent) -> Sent:
+        """Do one of ACTS, and return the state of the page."""
+        act = ACTS.get(str(sent.get("act")), _unknown)
+        return self._step(visitor, lambda visit: act(visit, sent), sent)
+
+    def open(self, visitor: str, content: bytes, sent: Sent) -> Sent:
+        """Open an uploaded file; return the state of the page."""
+        name = PurePath(str(sent.get("name", ""))).name[-100:] or "photo"
+        options = {option: sent.get(option) == "1" for option in ("aligned", "take")}
+        return self._step(visitor, lambda visit: visit.open(content, name, **options), sent)
+
+    def draft(self, visitor: str, sent: Sent) -> Sent:
+        """Draw while a slider moves; the step is not remembered."""
+
+        def work(visit: Visit) -> Sent:
+            return draft(visit.photo, visit.photo.draw(DRAFT_SIDE, _edits(sent)))
+
+        return self._answer(visitor, work)
+
+    def prepare(self, visitor: str, _: Sent) -> Sent:
+        """Get ready for the first moving slider, now that the visitor sees the photo."""
+
+        def work(visit: Visit) -> Sent:
+            visit.photo.prepare()
+            return {"pace": visit.photo.preview.pace(visit.photo.editor)}
+
+        return self._answer(visitor, work)
+
+    def picture(self, visitor: str, sent: Sent) -> Sent:
+        """Return the small picture of what a direction does to the face in hand."""
+
+        def work(visit: Visit) -> Sent:
+            shown = visit.photo.show_direction(str(sent.get("name")))
+            return {"picture": data_url(shown, DRAFT_QUALITY)}
+
+        return self._answer(visitor, work)
+
+    def strip(self, visitor: str, sent: Sent) -> Sent:
+        """Return a direction in steps."""
+        name = str(sent.get("name") or "")
+        return self._answer(visitor, lambda v: {"picture": data_url(v.photo.strip(name))})
+
+    def save(self, visitor: str, sent: Sent) -> tuple[str, bytes] | Sent:
+        """Return the name and the content of a file, or an answer that says why there is none."""
+        return self._answer(visitor, lambda visit: _file(visit, sent))
+
+    def make(self, visitor: str, sent: Sent) -> Sent:
+        """Draw one photo for the zip that `save` gives; the first one empties it."""
+
+        def work(visit: Visit) -> Sent:
+            if sent.get("first"):
+                visit.made.clear()
+            session = visit.find(sent.get("photo"))
+            visit.made.append(_whole(session, sent))
+            if session is not visit.current:
+                session.forget_pixels()
+            return {}
+
+        return self._answer(visitor, work)
+
+    def pull(self, _: str, sent: Sent) -> Sent:
+        """Download a published model, or say how far it has come."""
+        name = str(sent.get("name"))
+        if not self.may_download:
+            return {"sentence": "models are downloaded on the machine that serves this page"}
+        if name in published_models() and name not in self._pulls:
+            self._pulls[name] = {"file": "", "done": 0, "total": None, "ready": False}
+            threading.Thread(target=self._pull, args=(name,), daemon=True).start()
+        return dict(self._pulls.get(name, {"ready": True}))
+
+    def _pull(self, name: str) -> None:
+        def report(file: str, done: int, total: int | None) -> None:
+            self._pulls[name].update(file=file, done=done, total=total)
+
+        try:
+            pull_model(name, report)
+            self._pulls[name]["ready"] = True
+        except Exception as error:  # noqa: BLE001
+            self._pulls.pop(name)["sentence"] = self._sentence(error)
+
+    def _step(self, visitor: str, act: Callable[[Visit], object], sent: Sent) -> Sent:
+        """Let an action change the visit; return the state of the page."""
+        known = set(str(sent.get("known", "")).split("|"))
+        with self.sessions.use(visitor) as visit:
+            visit.warning, sentence, drawing = "", "", None
+            before = _remembered(visit.current)
+            try:
+                act(visit)
+                drawing = visit.current.draw(FINAL_SIDE) if visit.current else None
+            except Exception as error:  # noqa: BLE001
+                sentence = self._sentence(error)
+                if visit.current and before:
+                    session, settings, past, future = before
+                    session.settings, session.past, session.future = settings, past, future
+            try:
+                message = state(visit, drawing, known)
+            except Exception as error:  # noqa: BLE001 (no model, or one that cannot be read)
+                message, sentence = {"photos": [], "photo": None}, self._sentence(error)
+            if sent.get("act") == "show":
+                message["offers"] = published_models() if self.may_download else {}
+            return {**message, "sentence": sentence, "number": self._next()}
+
+    def _answer(self, visitor: str, work: Callable[[Visit], Any]) -> Any:
+        with self.sessions.use(visitor) as visit:
+            try:
+                made = work(visit)
+            except Exception as error:  # noqa: BLE001
+                made = {"sentence": self._sentence(error)}
+        return {**made, "number": self._next()} if isinstance(made, dict) else made
+
+    def _sentence(self, error: Exception) -> str:
+        if isinstance(error, SfeError):
+            return str(error)
+        logger.error("the page met a bug", exc_info=error)
+        return BUG
+
+    def _next(self) -> int:
+        return next(self._numbers)
+
+
+def read_painted(url: str) -> bytes:
+    """Return the PNG of a data URL as the brush sends it; empty for none.
+
+    Raises:
+        MaskError: it is something else, or too large.
+    """
+    start = "data:image/png;base64,"
+    if not url:
+        return b""
+    if not url.startswith(start) or len(url) > MASK_BYTES:
+        raise MaskError("a painted mask must be a PNG of at most 3 megabytes")
+    try:
+        content = base64.b64decode(url[len(start) :], validate=True)
+    except binascii.Error as error:
+        raise MaskError("the painted mask is not a picture that can be read") from error
+    painted_at(content, 8, 8)
+    return content
+
+
+def _unknown(_visit: Visit, sent: Sent) -> None:
+    raise ConfigError(f"the page asked for {str(sent.get('act'))[:50]!r}, which is nothing known")
+
+
+def _remembered(session: Session | None) -> tuple[Session, Any, list[Any], list[Any]] | None:
+    if session is None:
+        return None
+    return session, session.settings, [*session.past], [*session.future]
+
+
+def _file(visit: Visit, sent: Sent) -> tuple[str, bytes]:
+    """A file for the visitor: its name and content."""
+    kind = sent.get("kind")
+    if kind == "session":
+        name = session_name(visit.photo.name if len(visit.photos) == 1 else "photos")
+        with tempfile.TemporaryDirectory(prefix="sfe-") as folder:
+            saved = [session.saved() for session in visit.photos]
+            return name, save_session(visit.model, saved, Path(folder, "a.sfe")).read_bytes()
+    if kind == "zip":
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for number, (name, content) in enumerate(visit.made, start=1):
+                taken = name in archive.namelist()
+                archive.writestr(f"{number}_{name}" if taken else name, content)
+        visit.made.clear()
+        return "photos_edited.zip", buffer.getvalue()
+    session = visit.photo
+    if kind == "moving":
+        name = edited_name(session.name, "_edited.gif")
+        return name, moving(session.growing(MOVING_SIDE, FRAMES))
+    if kind == "compare":
+        result = session.result()
+        if result is None:
+            raise DirectionError("move a slider first: before and after are the same")
+        form, quality = _form(sent)
+        name = edited_name(session.name, f"_before_after.{form}")
+        return name, encoded(result.comparison(), form, quality)
+    return _whole(session, sent)
+
+
+def _whole(session: Session, sent: Sent) -> tuple[str, bytes]:
+    """The edited photo as a file."""
+    form, quality = _form(sent)
+    name = edited_name(session.name, f"_edited.{'jpg' if form == 'jpeg' else form}")
+    return name, encoded(session.whole(), form, quality)
+
+
+def _form(sent: Sent) -> tuple[str, int]:
+    form, quality = sent.get("form", "png"), sent.get("quality", 92)
+    if str(form) not in ENCODING or not isinstance(quality, int) or not 1 <= quality <= 100:
+        raise ConfigError("a photo is saved as jpeg, png or webp, with a quality from 1 to 100")
+    return form, quality

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from stylefeatureeditor.errors import (
     ConfigError,
     DependencyError,
     FaceError,
     PhotoError,
+    SfeError,
     WeightsError,
 )
-from stylefeatureeditor.photo.align import crop, ffhq_quad, outline, whole_photo_as_face
-from stylefeatureeditor.photo.image import read_photo, to_tensor, visible
-from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
+from stylefeatureeditor.photo.align import ffhq_quad, outline, whole_photo_as_face
+from stylefeatureeditor.photo.image import read_photo, turned, visible
+from stylefeatureeditor.photo.landmarks import face_in_box, find_faces, turn_sentence
 from stylefeatureeditor.records import AlignedFace
 from stylefeatureeditor.weights.inversion_file import load_inversion
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from stylefeatureeditor.inversion.record import Inversion
     from stylefeatureeditor.model import Framing
+    from stylefeatureeditor.photo.session_file import SavedPhoto
     from stylefeatureeditor.records import Photo
 
 # NASA's portrait of Eileen Collins, public domain; scikit-image brings it
 SAMPLE_NAME = "astronaut.png"
+NO_FACE = "No face was found: turn the photo, or press “The face is here” and draw a box around it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,21 +42,27 @@ class Limits:
     """Bounds of the page; all of them hold for any number of visitors.
 
     Attributes:
-        upload_bytes: of one file.
+        upload_bytes: of one file; all that arrive at a time may have twice that.
         photo_pixels: of one photo.
         faces: of one photo that can be edited; the largest are offered.
+        photos: of one visitor.
+        crop_photos: the crops of a photo together are at most so many times as large as it.
         sessions: visitors that are remembered; the one that was idle longest is forgotten first.
-        memory_bytes: photos and inversions of all visitors. What was used last always stays, so
-            one visitor's photo and inversion may exceed it.
+        memory_bytes: files, photos and inversions of all visitors. What is in hand always stays,
+            so one visitor's photo and inversion may exceed it; files may take a half.
+        idle_seconds: a visitor who was away so long is forgotten.
         waiting: steps that may wait for their turn.
-        steps: of one visitor that can be undone.
+        steps: of one photo that can be undone.
     """
 
     upload_bytes: int = 200_000_000
     photo_pixels: int = 50_000_000
     faces: int = 16
+    photos: int = 200
+    crop_photos: int = 6
     sessions: int = 64
     memory_bytes: int = 2_000_000_000
+    idle_seconds: int = 43_200
     waiting: int = 32
     steps: int = 50
 
@@ -62,119 +73,180 @@ class Limits:
 
 @dataclass(frozen=True)
 class Opened:
-    """A photo, or an inversion file that brings its photo.
+    """A photo, or an inversion file that brings its photo. Only the file is kept; pixels can go.
 
     Attributes:
         name: file name as the visitor knows it.
-        photo: the photo.
-        landmarks: (68, 2) points of each face, largest first; empty for an aligned crop and for
-            an inversion.
+        content: the file.
+        size: width and height of the turned photo.
+        turns: quarter turns to the left that the visitor gave it.
+        landmarks: (68, 2) points of each face, largest first.
+        aligned: the photo is the crop.
+        placed: the visitor pointed at a face; a command cannot know of it.
         inversion: what the file held; None for a photo.
     """
 
     name: str
-    photo: Photo
+    content: bytes
+    size: tuple[int, int]
+    turns: int = 0
     landmarks: tuple[np.ndarray, ...] = ()
+    aligned: bool = False
+    placed: bool = False
     inversion: Inversion | None = None
-
-    @property
-    def aligned(self) -> bool:
-        """Whether the photo is the crop."""
-        return not self.landmarks and self.inversion is None
 
     @property
     def count(self) -> int:
         """How many faces can be edited."""
-        return len(self.inversion) if self.inversion is not None else max(1, len(self.landmarks))
+        if self.inversion is not None:
+            return len(self.inversion)
+        return 1 if self.aligned else len(self.landmarks)
 
     @property
     def sentence(self) -> str:
         """What the visitor should know of the photo; often nothing."""
+        if not self.count:
+            return NO_FACE
         said = turn_sentence(self.landmarks[0]) if self.landmarks else ""
         return f"{self.name}: {said}." if said else ""
+
+    def read(self, limits: Limits) -> Photo:
+        """Return the photo; reading takes a while."""
+        if self.inversion is not None and self.inversion.source is not None:
+            return self.inversion.source
+        return turned(_read(self.content, self.name, limits), self.turns)
 
     def quads(self, framing: Framing) -> list[np.ndarray]:
         """Return the corners of each crop, (4, 2) in photo pixels, as `AlignedFace.quad`."""
         if self.inversion is not None:
             return [face.quad for face in self.inversion.faces]
-        if self.landmarks:
-            return [ffhq_quad(points, framing.scale, framing.shift) for points in self.landmarks]
-        height, width = self.photo.pixels.shape[:2]
-        return [outline(width, height)]
+        if self.aligned:
+            return [outline(*self.size)]
+        return [ffhq_quad(points, framing.scale, framing.shift) for points in self.landmarks]
 
-    def face(self, index: int, size: int, framing: Framing) -> AlignedFace:
-        """Return one crop of a photo.
+    def turned(self, limits: Limits) -> tuple[Opened, Photo]:
+        """Return the photo after one more turn, its faces searched again, and its pixels."""
+        if self.inversion is not None:
+            raise PhotoError("a saved inversion cannot be turned: open its photo")
+        photo = turned(self.read(limits), 1)
+        found = () if self.aligned else _landmarks(photo, limits)
+        turns, size = (self.turns + 1) % 4, self.size[::-1]
+        return replace(self, turns=turns, size=size, landmarks=found, placed=False), photo
+
+    def with_face(self, box: tuple[float, float, float, float], limits: Limits) -> Opened:
+        """Return the photo with one more face.
 
         Args:
-            index: from 0.
-            size: side of the crop.
-            framing: how the model frames a face.
+            box: left, top, right, bottom in parts of the photo's width and height.
+            limits: faces of a photo.
+
+        Raises:
+            FaceError: the box is too small, or there are as many faces as a photo may have.
         """
-        if not self.landmarks:
-            return whole_photo_as_face(self.photo, size)
-        quad, points = self.quads(framing)[index], self.landmarks[index]
-        pixels = to_tensor(crop(visible(self.photo), quad, size))
-        return AlignedFace(pixels, self.photo.pixels, quad, points)
+        if self.inversion is not None or self.aligned:
+            raise FaceError("this file holds its faces already")
+        if self.count >= limits.faces:
+            raise FaceError(f"a photo may have {limits.faces} faces here")
+        (left, top, right, bottom), (width, height) = box, self.size
+        pixels = visible(self.read(limits))
+        face = face_in_box(pixels, (left * width, top * height, right * width, bottom * height))
+        return replace(self, landmarks=(*self.landmarks, face.landmarks), placed=True)
 
 
-def open_photo(source: Path | np.ndarray, name: str, limits: Limits, *, aligned: bool) -> Opened:
-    """Read a photo and find its faces.
+def open_photo(
+    content: bytes, name: str, limits: Limits, *, aligned: bool = False
+) -> tuple[Opened, Photo]:
+    """Read a photo and find its faces; there may be none.
 
     Args:
-        source: a file, or pixels.
+        content: of a file.
         name: as the visitor knows the file; it is what sentences call it.
         limits: pixels and faces.
         aligned: the photo is an aligned crop: no face is searched.
 
     Raises:
         PhotoError: it cannot be read, or is too large.
-        FaceError: no face was found, or an aligned crop is not square.
+        FaceError: an aligned crop is not square.
         DependencyError: the extra `faces` is not installed.
     """
-    try:
-        photo = read_photo(source, max_pixels=limits.photo_pixels)
-    except PhotoError as error:
-        raise PhotoError(str(error).replace(getattr(source, "name", name), name)) from error
+    photo = _read(content, name, limits)
+    height, width = photo.pixels.shape[:2]
     if aligned:
         whole_photo_as_face(photo, 8)  # a photo that is not square is refused here
-        return Opened(name, photo)
-    try:
-        faces = choose_face(find_faces(visible(photo), all_sizes=True), "all")
-    except FaceError as error:
-        raise FaceError(
-            f"no face was found in {name}: use a photo that shows a whole face from the front, or "
-            "tick “aligned crop” under Model"
-        ) from error
-    return Opened(name, photo, tuple(face.landmarks for face in faces[: limits.faces]))
+    found = () if aligned else _landmarks(photo, limits)
+    return Opened(name, content, (width, height), landmarks=found, aligned=aligned), photo
 
 
-def open_inversion(path: Path, name: str, limits: Limits) -> Opened:
+def open_saved(saved: SavedPhoto, limits: Limits) -> tuple[Opened, Photo]:
+    """Read a photo of a session, its faces where they were.
+
+    Raises:
+        PhotoError: it cannot be read, or is too large.
+        FaceError: its crops are.
+    """
+    photo = turned(_read(saved.content, saved.name, limits), saved.turns)
+    height, width = photo.pixels.shape[:2]
+    opened = Opened(
+        saved.name, saved.content, (width, height), saved.turns, saved.landmarks, saved.aligned
+    )
+    quads = [ffhq_quad(points) for points in saved.landmarks]
+    if len(quads) > limits.faces or _area(quads, opened.size) > limits.crop_photos:
+        raise FaceError(f"{saved.name} has larger or more faces than this page takes")
+    return replace(opened, placed=True), photo
+
+
+def open_inversion(content: bytes, name: str, limits: Limits) -> tuple[Opened, Photo]:
     """Read an inversion file.
 
     Raises:
         WeightsError: it is damaged, no inversion, or holds no photo.
-        PhotoError: its photo is too large.
+        PhotoError: its photo, or the crops of its faces together, are too large.
     """
-    try:
-        inversion = load_inversion(path)
-    except WeightsError as error:
-        raise WeightsError(str(error).replace(str(path), name)) from error
+    with tempfile.TemporaryDirectory(prefix="sfe-") as folder:
+        path = Path(folder, "a.safetensors")
+        path.write_bytes(content)
+        try:
+            inversion = load_inversion(path)
+        except WeightsError as error:
+            raise WeightsError(str(error).replace(str(path), name)) from error
     if inversion.source is None or not inversion.faces:
         raise WeightsError(f"{name} holds no photo, so there is nothing to show: open the photo")
     height, width = inversion.source.pixels.shape[:2]
-    if height * width > limits.photo_pixels or len(inversion) > limits.faces:
+    crops = _area([face.quad for face in inversion.faces], (width, height))
+    if (
+        height * width > limits.photo_pixels
+        or len(inversion) > limits.faces
+        or crops > limits.crop_photos
+    ):
         raise PhotoError(
-            f"{name} holds {len(inversion)} faces of a photo of {width} x {height}, more than "
-            f"this page takes: {limits.faces} faces, {limits.photo_pixels / 1e6:g} megapixels"
+            f"{name} holds {len(inversion)} faces, {crops:.1f} times as large as their photo of "
+            f"{width} x {height}, more than this page takes: {limits.faces} faces, "
+            f"{limits.crop_photos} times, {limits.photo_pixels / 1e6:g} megapixels"
         )
-    return Opened(name, inversion.source, inversion=inversion)
+    opened = Opened(name, b"", (width, height), inversion=inversion)
+    return opened, inversion.source
 
 
-def scaled(face: AlignedFace, photo: np.ndarray) -> AlignedFace:
-    """Return a face as if it had been cut from a smaller copy of its photo, (h, w, 3)."""
-    height, width = face.photo.shape[:2]
-    factor = np.array([photo.shape[1] / width, photo.shape[0] / height])
-    return replace(face, photo=photo, quad=face.quad * factor, landmarks=None)
+def placed(inversion: Inversion, photo: Photo, size: tuple[int, int]) -> Inversion:
+    """Return an inversion as if its faces had been cut from a copy of their photo.
+
+    Args:
+        inversion: with quads and landmarks in a photo of `size`.
+        photo: the copy, or the photo itself.
+        size: width and height that the faces are measured in.
+    """
+    height, width = photo.pixels.shape[:2]
+    factor = np.array([width / size[0], height / size[1]])
+    faces = tuple(
+        AlignedFace(
+            face.pixels,
+            photo.pixels,
+            face.quad * factor,
+            None if face.landmarks is None else (face.landmarks + 0.5) * factor - 0.5,
+        )
+        for face in inversion.faces
+    )
+    return replace(inversion, faces=faces, source=photo)
 
 
 def has_sample() -> bool:
@@ -182,8 +254,8 @@ def has_sample() -> bool:
     return importlib.util.find_spec("skimage") is not None
 
 
-def sample_pixels() -> np.ndarray:
-    """Return the sample, (512, 512, 3) uint8.
+def sample() -> bytes:
+    """Return the sample, a PNG of 512 x 512.
 
     Raises:
         DependencyError: scikit-image is not installed.
@@ -194,4 +266,31 @@ def sample_pixels() -> np.ndarray:
         raise DependencyError(
             'the sample comes with scikit-image: run `pip install "stylefeatureeditor[demo]"`'
         ) from error
-    return astronaut()
+    buffer = io.BytesIO()
+    Image.fromarray(astronaut()).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _read(content: bytes, name: str, limits: Limits) -> Photo:
+    try:
+        return read_photo(content, max_pixels=limits.photo_pixels)
+    except SfeError as error:
+        raise type(error)(str(error).replace("the file", name, 1)) from error
+
+
+def _landmarks(photo: Photo, limits: Limits) -> tuple[np.ndarray, ...]:
+    """Of the largest faces, as many as the limits allow."""
+    found = [face.landmarks for face in find_faces(visible(photo), all_sizes=True)]
+    found = found[: limits.faces]
+    size = photo.pixels.shape[1::-1]
+    while len(found) > 1 and _area(list(map(ffhq_quad, found)), size) > limits.crop_photos:
+        found.pop()
+    return tuple(found)
+
+
+def _area(quads: list[np.ndarray], size: tuple[int, int]) -> float:
+    """The boxes of all crops together, in photos."""
+    low = [quad.min(axis=0).clip(0, size) for quad in quads]
+    high = [quad.max(axis=0).clip(0, size) for quad in quads]
+    area = sum(float(np.prod(b - a)) for a, b in zip(low, high, strict=True))
+    return area / (size[0] * size[1])

@@ -1,157 +1,336 @@
-// The sliders of a model, grouped. Python sends them as `props.value` (view.py); a moving slider
-// sends "drag" with all strengths, one that was let go sends "settle". Only one drag is under way
-// at a time and only the last of those that had to wait is sent, so the picture never lags behind.
+// The sliders of a model and what stands below them. A moving slider asks for drafts, one that was let
+// go is a step. Only one draft is under way at a time, and only the newest strengths that had to wait
+// are sent, so the picture never lags behind the hand.
 
-const part = (name) => element.querySelector(".sfe-" + name);
-const FOLDED_FROM = 4; // groups after so many start closed when there are many
+import { $, $$, act, busy, done, page, post, say } from "./page.js";
+import { photo } from "./photo.js";
+
+const SEARCHED_FROM = 20; // sliders
+const OPEN_UNTIL = 16; // sliders in groups that start open
+const QUIET = 500; // ms without a step, then small pictures are drawn
 const HINTS = {
-  live: "Drag several at once if you like. A double click resets one.",
-  preview: "A preview follows while you drag, the finished picture when you let go.",
-  release: "This model takes a while on this machine: the picture follows when you let go.",
+  live: "Drag; double click sets back.",
+  preview: "A quick picture follows while you drag, the finished one when you let go.",
+  release: "This model takes a while here: the picture follows when you let go.",
 };
-const PATIENCE = 120000; // ms until an answer that never came is given up
-let rows = new Map(); // name -> {slider, number, reset, spec}
+const NOTHING = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"; // a picture of one clear pixel
+let rows = new Map(); // name -> {slider, number, reset, spec, box, image}
 let layout = "";
-let pace = "live"; // how the picture follows a slider: "live", as a "preview", on "release"
-let last = -1;
-let underway = 0; // when the step that is being drawn was sent; 0 if none is
-let pending = null;
+let pending = new Map(); // name -> strength of sliders that wait
+let settling = false; // one of them was let go
+let underway = false;
+let holding = ""; // the slider under the hand
+let pictures = new Map(); // face and direction -> data URL
+let quietFrom = 0;
+let lastLook = null;
 
-function strengths() {
-  const edits = {};
-  for (const [name, row] of rows) if (Number(row.slider.value)) edits[name] = Number(row.slider.value);
-  return edits;
+export const panel = { start, show, prepare };
+
+// ---- sliders
+
+async function pump() {
+  if (underway || !pending.size) return;
+  const edits = Object.fromEntries(pending);
+  const final = settling;
+  pending = new Map();
+  settling = false;
+  underway = true;
+  quietFrom = Date.now() + QUIET;
+  try {
+    if (final) {
+      await act("move", { edits });
+    } else if (page.state.pace !== "release") {
+      busy();
+      try {
+        const message = await post("draft", { edits });
+        if (message.sentence) say(message.sentence);
+        photo.draft(message);
+        setPace(message.pace);
+        $(".sfe-viewer").dataset.number = message.number;
+        document.dispatchEvent(new CustomEvent("sfe:drawn", { detail: message }));
+      } catch (error) {
+        say(error.sentence, error.again ? () => settle(edits) : null);
+        document.dispatchEvent(new CustomEvent("sfe:drawn", { detail: {} }));
+      } finally {
+        done();
+      }
+    }
+  } finally {
+    underway = false;
+    pump();
+  }
+}
+function settle(edits) {
+  for (const [name, strength] of Object.entries(edits)) pending.set(name, strength);
+  settling = true;
+  pump();
 }
 
-function send(event) {
-  if (underway && Date.now() - underway < PATIENCE) {
-    pending = event === "settle" || pending === "settle" ? "settle" : event;
-    return;
-  }
-  underway = Date.now();
-  pending = null;
-  document.dispatchEvent(new CustomEvent("sfe:busy"));
-  trigger(event === "drag" ? "drag" : "settle", { edits: strengths() });
+function setPace(pace) {
+  if (!pace) return;
+  page.state.pace = pace;
+  hint();
+}
+function hint() {
+  const none = page.state.photos.length && !(photo.faces || []).length && page.state.photo && !page.state.photo.cropped;
+  $(".sfe-hint").textContent = none && !rows.size ? "This model knows no edits." : HINTS[page.state.pace] || "";
 }
 
-document.addEventListener("sfe:drawn", (event) => {
-  underway = 0;
-  if (event.detail.pace && event.detail.pace !== pace) {
-    pace = event.detail.pace;
-    hint();
-  }
-  if (pending) send(pending);
-});
-
-function mark(row) {
+function mark(row, varied = false) {
   const value = Number(row.slider.value);
   const { low, high } = row.spec;
-  const at = (number) => (100 * (number - low)) / (high - low);
-  row.slider.style.setProperty("--from", Math.min(at(0), at(value)) + "%");
-  row.slider.style.setProperty("--to", Math.max(at(0), at(value)) + "%");
-  row.reset.disabled = !value;
-  row.box.classList.toggle("sfe-moved", Boolean(value));
+  const part = (number) => (100 * (number - low)) / (high - low);
+  row.slider.style.setProperty("--from", Math.min(part(0), part(value)) + "%");
+  row.slider.style.setProperty("--to", Math.max(part(0), part(value)) + "%");
+  row.reset.disabled = !value && !varied;
+  row.box.classList.toggle("sfe-moved", Boolean(value) || varied);
+}
+function set(row, value, varied = false) {
+  row.slider.value = value;
+  row.number.value = varied ? "" : String(Number(Number(value).toFixed(2)));
+  row.number.placeholder = varied ? "mixed" : "";
+  mark(row, varied);
 }
 
-function set(row, value) {
-  row.slider.value = value;
-  row.number.value = String(Number(Number(value).toFixed(2)));
-  mark(row);
+function node(tag, values = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), values);
+  made.append(...children);
+  return made;
 }
 
 function build(spec) {
-  const box = document.createElement("div");
-  box.className = "sfe-row";
-  const label = document.createElement("label");
-  label.textContent = spec.label;
-  label.htmlFor = "sfe-" + spec.name;
-  label.title = spec.help;
-  const slider = document.createElement("input");
-  Object.assign(slider, { type: "range", id: "sfe-" + spec.name, min: spec.low, max: spec.high, step: spec.step });
-  slider.title = spec.help;
-  slider.dataset.name = spec.name;
-  const number = document.createElement("input");
-  Object.assign(number, { type: "number", min: spec.low, max: spec.high, step: spec.step });
+  const range = { min: spec.low, max: spec.high, step: spec.step };
+  const label = node("label", { textContent: spec.label, htmlFor: "sfe-" + spec.name });
+  const slider = node("input", { type: "range", id: "sfe-" + spec.name, ...range, value: 0 });
+  const number = node("input", { type: "number", ...range });
   number.setAttribute("aria-label", `${spec.label}, strength`);
-  const reset = document.createElement("button");
-  Object.assign(reset, { type: "button", textContent: "\u21ba", title: "Reset" });
-  reset.className = "sfe-reset";
+  const reset = node("button", { type: "button", className: "sfe-reset", title: "Set back", textContent: "\u21ba" });
   reset.setAttribute("aria-label", `Reset ${spec.label}`);
-  box.append(label, number, reset, slider);
-  const row = { slider, number, reset, spec, box };
+  const image = node("img", { className: "sfe-picture", alt: "", src: NOTHING });
+  const box = node("div", { className: "sfe-row", title: spec.help }, image, label, number, reset, slider);
+  const row = { slider, number, reset, spec, box, image };
   slider.addEventListener("input", () => {
+    holding = spec.name;
     set(row, slider.value);
-    if (pace !== "release") send("drag");
+    pending.set(spec.name, Number(slider.value));
+    pump();
   });
-  slider.addEventListener("change", () => send("settle"));
-  number.addEventListener("change", () => {
-    set(row, Math.min(spec.high, Math.max(spec.low, Number(number.value) || 0)));
-    send("settle");
-  });
-  for (const target of [reset, slider]) {
-    target.addEventListener(target === reset ? "click" : "dblclick", () => {
-      set(row, 0);
-      send("settle");
-    });
-  }
+  const let_go = (value) => {
+    holding = "";
+    set(row, value);
+    $("#sfe-strip-of").value = spec.name;
+    settle({ [spec.name]: Number(value) });
+  };
+  slider.addEventListener("change", () => let_go(slider.value));
+  number.addEventListener("change", () => let_go(Math.min(spec.high, Math.max(spec.low, Number(number.value) || 0))));
+  reset.addEventListener("click", () => let_go(0));
+  slider.addEventListener("dblclick", () => let_go(0));
   rows.set(spec.name, row);
   return box;
 }
 
 function lay(groups) {
   rows = new Map();
-  const list = part("sliders");
-  list.replaceChildren();
-  const count = groups.reduce((sum, group) => sum + group.sliders.length, 0);
-  part("search").hidden = count <= 12;
-  groups.forEach((group, index) => {
-    const details = document.createElement("details");
-    details.open = count <= 16 || index < FOLDED_FROM;
-    const title = document.createElement("summary");
-    title.textContent = group.title;
-    details.append(title, ...group.sliders.map(build));
-    list.append(details);
+  const all = groups.flatMap((group) => group.sliders);
+  $(".sfe-search").hidden = all.length <= SEARCHED_FROM;
+  const lists = groups.map((group, index) => {
+    const list = node("div", { className: "sfe-rows" }, ...group.sliders.map(build));
+    const open = all.length <= OPEN_UNTIL || index < 2;
+    return node("details", { open }, node("summary", { textContent: group.title }), list);
   });
+  $(".sfe-sliders").replaceChildren(...lists);
+  $("#sfe-strip-of").replaceChildren(...all.map((spec) => new Option(spec.label, spec.name)));
 }
 
-part("search").addEventListener("input", () => {
-  const words = part("search").value.trim().toLowerCase();
-  for (const details of element.querySelectorAll("details")) {
-    let any = false;
+function search() {
+  const words = $(".sfe-search").value.trim().toLowerCase();
+  for (const details of $$(".sfe-sliders details")) {
     for (const box of details.querySelectorAll(".sfe-row")) {
-      box.hidden = words !== "" && !box.textContent.toLowerCase().includes(words);
-      any ||= !box.hidden;
+      const text = box.textContent + " " + box.title;
+      box.hidden = words !== "" && !text.toLowerCase().includes(words);
     }
-    details.hidden = !any;
+    details.hidden = !details.querySelector(".sfe-row:not([hidden])");
     if (words) details.open = true;
   }
-});
-
-function hint() {
-  const message = props.value;
-  part("hint").textContent = !message.groups.length
-    ? "This model knows no directions."
-    : !message.ready
-      ? "Open a photo, then drag."
-      : HINTS[pace];
 }
 
-function show() {
-  const message = props.value;
-  if (!message || message.number === last) return;
-  last = message.number;
-  const key = JSON.stringify(message.groups);
-  if (key !== layout) lay(message.groups);
-  layout = key;
-  for (const [name, row] of rows) {
-    set(row, message.edits[name] ?? 0);
-    row.slider.disabled = row.number.disabled = !message.ready;
-    if (!message.ready) row.reset.disabled = true;
+// ---- small pictures of what directions do, drawn while nothing else is to be done
+
+async function prepare() {
+  if (!page.state.photos.length || !(photo.faces?.length || page.state.photo?.cropped)) return;
+  const answer = await post("prepare").catch(() => ({}));
+  setPace(answer.pace);
+}
+const pictureKey = (name) => [photo.key, page.state.face, name].join("|");
+
+async function drawPictures() {
+  const rest = page.state.pace === "live" ? QUIET : 4 * QUIET;
+  const can = page.state.photos.length && photo.faces?.length && page.state.pace !== "release";
+  if (!can || page.waiting || Date.now() < quietFrom || document.hidden) return setTimeout(drawPictures, rest);
+  const inView = ({ box }) => box.offsetParent && box.getBoundingClientRect().top < innerHeight + 200;
+  const row = [...rows.values()].find((one) => inView(one) && !pictures.has(pictureKey(one.spec.name)));
+  if (row) {
+    const key = pictureKey(row.spec.name);
+    if (pictures.size > 1000) pictures.clear();
+    const answer = await post("picture", { name: row.spec.name }).catch(() => ({}));
+    pictures.set(key, answer.picture || "");
+    showPictures();
   }
-  hint();
-  part("missing").hidden = !message.missing;
-  part("missing").textContent = `${message.missing} more edits need files that are not on this machine.`;
+  setTimeout(drawPictures, row ? 30 : rest);
+}
+function showPictures() {
+  for (const [name, row] of rows) {
+    const url = pictures.get(pictureKey(name));
+    if (url) row.image.src = url;
+    row.image.classList.toggle("sfe-there", Boolean(url));
+  }
 }
 
-watch("value", show);
-show();
+// ---- faces, looks, steps
+
+function showFaces(state) {
+  const count = photo.faces?.length || 0;
+  $(".sfe-faces").hidden = count < 2;
+  if (count < 2) return;
+  const chip = (face, text, url) => {
+    const button = node("button", { type: "button", className: "sfe-chip" });
+    if (url) button.append(node("img", { src: url, alt: "" }));
+    button.append(text);
+    button.setAttribute("aria-pressed", String(state.face === face));
+    button.addEventListener("click", () => act("face", { face }));
+    return button;
+  };
+  const faces = Array.from({ length: count }, (_, index) => chip(index + 1, String(index + 1), photo.pictures?.[index]));
+  $(".sfe-faces").replaceChildren(...faces, chip("all", "All faces"));
+}
+
+const asText = (edits) => Object.entries(edits).map(([name, by]) => `${name}=${Number(by.toFixed(2))}`).join(", ");
+function fromText(text) {
+  const edits = {};
+  for (const [, name, by] of text.matchAll(/([\w-]+)\s*=\s*([-+]?\d*\.?\d+)/g)) if (rows.has(name)) edits[name] = Number(by);
+  return edits;
+}
+const looks = () => JSON.parse(localStorage.sfeLooks || "[]");
+function keepLooks(list) {
+  localStorage.sfeLooks = JSON.stringify(list);
+  showLooks();
+}
+function showLooks() {
+  const items = looks().map((look, index) => {
+    const use = node("button", { type: "button", className: "sfe-chip", textContent: look.name, title: look.text });
+    use.addEventListener("click", () => act("edits", { edits: fromText(look.text) }));
+    const drop = node("button", { type: "button", className: "sfe-icon", textContent: "\u00d7" });
+    drop.setAttribute("aria-label", `Remove ${look.name}`);
+    drop.addEventListener("click", () => keepLooks(looks().filter((_, other) => other !== index)));
+    return node("li", {}, use, drop);
+  });
+  $(".sfe-looks").replaceChildren(...items);
+}
+
+function showSteps(state) {
+  const names = ["The photo as it came", ...(state.steps || [])];
+  const items = names.map((name, index) => {
+    const button = node("button", { type: "button", textContent: name });
+    button.setAttribute("aria-current", String(index === state.step));
+    button.addEventListener("click", () => index !== state.step && act("go", { steps: index - state.step }));
+    return node("li", { className: index > state.step ? "sfe-later" : "" }, button);
+  });
+  $(".sfe-history").replaceChildren(...items);
+}
+
+function showModels(state) {
+  const select = $("#sfe-model");
+  select.replaceChildren(...(state.models || []).map(([name, label]) => new Option(label, name)));
+  select.value = state.model;
+  const offers = Object.entries(state.offers || {}).map(([name, terms]) => {
+    const button = node("button", { type: "button", className: "sfe-button", textContent: `Download ${name}` });
+    const item = node("li", {}, node("p", { className: "sfe-fine", textContent: `${name}, published: ${terms}` }), button);
+    button.addEventListener("click", () => pull(name, button));
+    return item;
+  });
+  if (!$(".sfe-offers [disabled]")) $(".sfe-offers").replaceChildren(...offers);
+}
+async function pull(name, button) {
+  button.disabled = true;
+  const answer = await post("pull", { name }).catch((error) => error);
+  if (answer.sentence || answer.ready) {
+    button.disabled = false;
+    if (answer.ready) act("show");
+    else say(answer.sentence);
+    return;
+  }
+  const of = answer.total ? ` of ${Math.round(answer.total / 1e6)}` : "";
+  button.textContent = `${answer.file} ${Math.round(answer.done / 1e6)}${of} MB`;
+  setTimeout(() => pull(name, button), 1000);
+}
+
+// ---- the state of the page
+
+function show(state) {
+  quietFrom = Date.now() + QUIET;
+  const key = JSON.stringify(state.groups || []);
+  if (key !== layout) {
+    lay(state.groups || []);
+    pictures.clear();
+  }
+  layout = key;
+  const edits = state.edits || {};
+  const ready = state.photos.length > 0 && ((photo.faces || []).length > 0 || state.photo?.cropped || state.photo?.aligned);
+  for (const [name, row] of rows) {
+    row.slider.disabled = row.number.disabled = !ready;
+    if (holding === name || pending.has(name)) continue; // the hand knows better
+    set(row, edits[name] ?? 0, (state.varied || []).includes(name));
+    if (!ready) row.reset.disabled = true;
+  }
+  const edited = Object.keys(edits).length > 0;
+  if (edited) lastLook = { edits, number: photo.number };
+  $("#sfe-last-look").hidden = edited || !ready || !lastLook || lastLook.number === photo.number || state.step > 0;
+  $("#sfe-reset-all").disabled = !edited && !state.varied?.length;
+  $("#sfe-show-strip").disabled = !ready;
+  if (document.activeElement !== $(".sfe-look-text")) $(".sfe-look-text").value = asText(edits);
+  for (const input of $$("#sfe-mask input")) input.checked = input.value === (state.mask || "none");
+  for (const input of $$("#sfe-blend input")) input.checked = input.value === (state.blend || "");
+  $("#sfe-command").value = state.command || "Move a slider first.";
+  $("#sfe-python").value = state.python || "Move a slider first.";
+  $(".sfe-missing").hidden = !state.missing;
+  $(".sfe-missing").textContent = `${state.missing} more edits need files that are not on this machine.`;
+  hint();
+  showFaces(state);
+  showSteps(state);
+  showModels(state);
+  showPictures();
+}
+
+function start() {
+  $(".sfe-search").addEventListener("input", search);
+  $("#sfe-reset-all").addEventListener("click", () => act("edits", { edits: {} }));
+  $("#sfe-last-look").addEventListener("click", () => act("edits", { edits: lastLook.edits }));
+  for (const name of ["mask", "blend"]) {
+    $("#sfe-" + name).addEventListener("change", (event) => act(name, { [name]: event.target.value }));
+  }
+  $("#sfe-model").addEventListener("change", async () => {
+    await act("model", { model: $("#sfe-model").value }, "Reading the model");
+    prepare();
+  });
+  $("#sfe-show-strip").addEventListener("click", async () => {
+    busy();
+    const answer = await post("strip", { name: $("#sfe-strip-of").value }).catch((error) => error);
+    done();
+    if (answer.picture) $("#sfe-end-to-end").replaceChildren(node("img", { src: answer.picture, alt: "The face with several strengths" }));
+    else say(answer.sentence);
+  });
+  $(".sfe-look-apply").addEventListener("click", () => act("edits", { edits: fromText($(".sfe-look-text").value) }));
+  $(".sfe-look-copy").addEventListener("click", async () => {
+    await navigator.clipboard?.writeText($(".sfe-look-text").value);
+    $(".sfe-look-copy").textContent = "Copied";
+    setTimeout(() => ($(".sfe-look-copy").textContent = "Copy"), 1500);
+  });
+  $(".sfe-look-keep").addEventListener("click", () => {
+    const text = $(".sfe-look-text").value;
+    if (!Object.keys(fromText(text)).length) return say("move a slider first: then there is a look to keep");
+    const name = prompt("What shall this look be called?", text.slice(0, 30));
+    if (name) keepLooks([...looks(), { name, text }]);
+  });
+  showLooks();
+  drawPictures();
+}

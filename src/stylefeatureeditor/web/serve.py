@@ -1,21 +1,33 @@
-"""Serving the page: on this machine, with nothing served but the page and a visitor's own files."""
+"""Serving the page: on this machine, with nothing served but the page and a visitor's own pictures.
+
+Photos live in memory only. One step is done at a time; so many may wait, and the next is refused in
+a sentence. A page says who it is by a secret of its own, in a header that no foreign page can send.
+"""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+import json
+import re
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 from stylefeatureeditor.errors import ConfigError, DependencyError
-from stylefeatureeditor.web.opened import Limits
+from stylefeatureeditor.web.opened import Limits, has_sample
 from stylefeatureeditor.web.sessions import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+
+    from stylefeatureeditor.web.handlers import Handlers
     from stylefeatureeditor.web.loaded_models import Models
 
     Scope = MutableMapping[str, Any]
@@ -24,17 +36,28 @@ if TYPE_CHECKING:
     Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PORTS = range(7860, 7960)
 # A browser that keeps to this asks no other machine for anything.
 POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-    "media-src 'self' blob:; worker-src 'self' blob:; object-src 'none'; frame-ancestors 'self'"
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_CLOSED = ("/gradio_api/proxy", "/proxy", "/gradio_api/file=http", "/file=http")
+FILES = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/photo.js": ("photo.js", "text/javascript"),
+    "/panel.js": ("panel.js", "text/javascript"),
+}
+STEPS = ("do", "open", "draft", "prepare", "picture", "strip", "save", "make", "pull")
+SECRET = re.compile(r"[0-9a-f]{32}")
+STEP_BYTES = 8_000_000  # of a request that is no upload
+BUSY = "many people use this page just now, so this step was not done"
+WAY = 'the page needs starlette and uvicorn: run `pip install "stylefeatureeditor[app]"`'
 
 
 class Guard:
-    """Adds the policy to every answer, and refuses to fetch other machines' pages for a visitor.
+    """Adds the policy to every answer, and refuses what another page sent for the visitor.
 
     Args:
         app: what answers.
@@ -50,9 +73,12 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        headers = {
+            key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
+        }
+        host = headers.get("host", "")
         name = host.rsplit(":", 1)[0].strip("[]")
-        if scope["path"].startswith(_CLOSED) or (self.hosts and name not in self.hosts):
+        if (self.hosts and name not in self.hosts) or _is_foreign(headers, host):
             await send({"type": "http.response.start", "status": 403, "headers": []})
             await send({"type": "http.response.body", "body": b"not served here"})
             return
@@ -64,6 +90,146 @@ class Guard:
             await send(message)
 
         await self.app(scope, receive, send_with_policy)
+
+
+def _is_foreign(headers: dict[str, str], host: str) -> bool:
+    """Whether a browser says that another site's page asks; it says so by one of two headers."""
+    if "sec-fetch-site" in headers:  # a click on a link may come from anywhere
+        is_link = headers.get("sec-fetch-mode") == "navigate"
+        return headers["sec-fetch-site"] not in ("same-origin", "none") and not is_link
+    origin = headers.get("origin")
+    return origin is not None and _address(origin) != host
+
+
+def _address(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
+class Work:
+    """The queue to the machine: one thread, so many steps waiting, so many bytes arriving.
+
+    Args:
+        handlers: what does the steps.
+        limits: the bounds.
+    """
+
+    def __init__(self, handlers: Handlers, limits: Limits) -> None:
+        self.handlers, self.limits = handlers, limits
+        self._thread = ThreadPoolExecutor(1, "steps")  # memory of one thread is used again
+        self._waiting = self._arriving = 0
+
+    async def answer(self, request: Request) -> Any:
+        """Do what a page asks by POST."""
+        from starlette.responses import JSONResponse, Response
+
+        visitor = request.headers.get("x-visitor", "")
+        if not SECRET.fullmatch(visitor):
+            return JSONResponse({"sentence": "this is no page of ours"}, 400)
+        what = request.url.path.strip("/")
+        limit = self.limits.upload_bytes if what == "open" else STEP_BYTES
+        try:
+            body = await self._body(request, limit)
+            sent = dict(request.query_params) if what == "open" else json.loads(body)
+            if not isinstance(sent, dict):
+                raise ValueError
+        except TooLarge as error:
+            return JSONResponse({"sentence": str(error)}, 413)
+        except Busy:
+            return JSONResponse({"sentence": BUSY, "again": True}, 503)
+        except (ValueError, RecursionError):
+            return JSONResponse({"sentence": "the page sent what is no step"}, 400)
+        if self._waiting >= self.limits.waiting:
+            return JSONResponse({"sentence": BUSY, "again": True}, 503)
+        step = getattr(self.handlers, what)
+        words = (visitor, body, sent) if what == "open" else (visitor, sent)
+        self._waiting += 1
+        try:
+            made = await _in(self._thread, step, *words)
+        finally:
+            self._waiting -= 1
+        if isinstance(made, dict):
+            return JSONResponse(made)
+        name, content = made
+        named = {"x-name": quote(name), "cache-control": "no-store"}
+        return Response(content, media_type="application/octet-stream", headers=named)
+
+    async def _body(self, request: Request, limit: int) -> bytes:
+        """What is sent, in memory; what is cut off leaves nothing behind."""
+        told = request.headers.get("content-length", "0")
+        if told.isascii() and told.isdecimal() and int(told[:20]) > limit:
+            raise TooLarge(limit)
+        parts, size = [], 0
+        try:
+            async for part in request.stream():
+                size += len(part)
+                self._arriving += len(part)
+                if size > limit:
+                    raise TooLarge(limit)
+                if self._arriving > 2 * self.limits.upload_bytes + STEP_BYTES:
+                    raise Busy
+                parts.append(part)
+        finally:
+            self._arriving -= size
+        return b"".join(parts)
+
+
+class TooLarge(Exception):  # noqa: N818
+    """More bytes than a request may have."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the file is larger than {limit / 1e6:g} MB: make it smaller first")
+
+
+class Busy(Exception):  # noqa: N818
+    """More bytes are arriving at a time than may."""
+
+
+async def _in(thread: ThreadPoolExecutor, step: Callable[..., Any], *words: object) -> Any:
+    from asyncio import get_running_loop
+
+    return await get_running_loop().run_in_executor(thread, step, *words)
+
+
+def page_app(
+    models: Models, limits: Limits, hosts: Sequence[str] = (), *, may_download: bool = False
+) -> Starlette:
+    """Return the page as an ASGI application.
+
+    Args:
+        models: what can be chosen.
+        limits: bounds.
+        hosts: as `Guard`.
+        may_download: as `Handlers`.
+    """
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.requests import ClientDisconnect
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    from stylefeatureeditor.web.handlers import Handlers
+
+    work = Work(Handlers(Sessions(models, limits), may_download=may_download), limits)
+    told = {"bytes": limits.upload_bytes, "pixels": limits.photo_pixels, "sample": has_sample()}
+
+    async def file(request: Request) -> Any:
+        name, kind = FILES[request.url.path]
+        content = files("stylefeatureeditor.web").joinpath(name).read_text("utf-8")
+        content = content.replace("{{limits}}", json.dumps(told).replace('"', "&quot;"))
+        return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
+
+    async def answer(request: Request) -> Any:
+        try:
+            return await work.answer(request)
+        except ClientDisconnect:
+            return Response(status_code=400)
+
+    routes = [Route(path, file) for path in FILES]
+    routes += [Route(f"/{what}", answer, methods=["POST"]) for what in STEPS]
+    return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
 
 
 @contextmanager
@@ -86,48 +252,42 @@ def serving(
         DependencyError: the extra `app` is not installed.
         ConfigError: the address cannot be listened on.
     """
-    limits = limits or Limits()
-    folder = Path(tempfile.mkdtemp(prefix="sfe-app-")).resolve()
-    # Both are read when gradio is imported or its server is made.
-    os.environ.update(GRADIO_TEMP_DIR=str(folder / "uploads"), GRADIO_ANALYTICS_ENABLED="False")
     try:
-        from starlette.middleware import Middleware
+        import uvicorn
 
-        from stylefeatureeditor.web.handlers import Handlers
-        from stylefeatureeditor.web.page import build_page, read, theme
-    except ImportError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise DependencyError(
-            'the page needs gradio: run `pip install "stylefeatureeditor[app]"`'
-        ) from error
-    is_local = host in LOOPBACK
-    handlers = Handlers(Sessions(models, limits), folder / "uploads", folder / "downloads")
-    page = build_page(handlers, limits, may_download=is_local)
-    try:
-        guard = Middleware(Guard, hosts=LOOPBACK if is_local else ())
-        _, address, _ = page.launch(
-            server_name=host,
-            server_port=port,
-            share=False,
-            inbrowser=False,
-            prevent_thread_lock=True,
-            quiet=True,
-            max_file_size=limits.upload_bytes,
-            footer_links=[],
-            run_history=False,
-            enable_monitoring=False,
-            ssr_mode=False,
-            pwa=False,
-            mcp_server=False,
-            theme=theme(),
-            css=read("page.css"),
-            app_kwargs={"middleware": [guard], "docs_url": None, "redoc_url": None},
+        app = page_app(
+            models,
+            limits or Limits(),
+            LOOPBACK if host in LOOPBACK else (),
+            may_download=host in LOOPBACK,
         )
-        yield address.rstrip("/")
-    except OSError as error:
-        raise ConfigError(
-            f"the page cannot listen on {host} port {port or '7860 and up'}: {error}"
-        ) from error
+    except ImportError as error:
+        raise DependencyError(WAY) from error
+    listener = _listen(host, port)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        shown = f"[{host}]" if ":" in host else host
+        yield f"http://{shown}:{listener.getsockname()[1]}"
     finally:
-        page.close(verbose=False)
-        shutil.rmtree(folder, ignore_errors=True)
+        server.should_exit = server.force_exit = True
+        thread.join(10)
+        listener.close()
+
+
+def _listen(host: str, port: int | None) -> socket.socket:
+    for number in PORTS if port is None else (port,):
+        try:
+            family = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0][0]
+            listener = socket.socket(family, socket.SOCK_STREAM)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, number))
+        except (OSError, OverflowError) as error:  # noqa: PERF203
+            reason = error
+        else:
+            return listener
+    raise ConfigError(f"the page cannot listen on {host} port {port or PORTS[0]}: {reason}")

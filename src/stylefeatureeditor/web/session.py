@@ -1,51 +1,47 @@
-"""One visitor: a photo, its inversions, the controls, and the steps that can be undone.
+"""One photo of a visitor: its faces, what is done to each, and the steps that can be undone.
 
-The photo that a crop is pasted into is a small copy, as large as a screen shows, and while a slider
+The photo that crops are pasted into is a small copy, as large as a screen shows, and while a slider
 moves a slow model draws previews; crops much finer than they are shown are halved first.
-`save_photo` does none of it.
+`result` does none of it. A face that nothing is done to passes no network.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from stylefeatureeditor.directions.strip import strip_of
+from stylefeatureeditor.editing.direction_names import check_sizes
 from stylefeatureeditor.errors import DirectionError, FaceError, PhotoError, ShapeError
-from stylefeatureeditor.masks.edit_mask import edit_region
+from stylefeatureeditor.masks.edit_mask import find_region
+from stylefeatureeditor.photo.align import whole_photo_as_face
 from stylefeatureeditor.photo.image import to_picture, visible
 from stylefeatureeditor.photo.result import EditResult
-from stylefeatureeditor.web.brush import painted_at
-from stylefeatureeditor.web.opened import open_inversion, open_photo, scaled
-from stylefeatureeditor.web.settings import (
-    INVERSION_SUFFIX,
-    MASK_FILE,
-    Settings,
-    edited_name,
-)
+from stylefeatureeditor.photo.session_file import FaceEdits, SavedPhoto, painted_at
+from stylefeatureeditor.web.opened import open_inversion, open_photo, open_saved, placed
+from stylefeatureeditor.web.settings import INVERSION_SUFFIX, Settings
 from stylefeatureeditor.web.slider_preview import SliderPreview, no_finer_than_shown
-from stylefeatureeditor.weights.inversion_file import save_inversion
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from torch import Tensor
 
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.inversion.record import Inversion
+    from stylefeatureeditor.masks.edit_mask import Region
     from stylefeatureeditor.records import Photo
     from stylefeatureeditor.web.loaded_models import Models
     from stylefeatureeditor.web.opened import Limits, Opened
-    from stylefeatureeditor.web.settings import Which
 
-STRIP = 7  # strengths of a strip
+SMALL_SIDE = 160  # px of a photo in the film strip
+STRIP = 7  # strengths of a strip, at most
+FACE_SIDE = 96  # px of a face's small picture
+PICTURE_SIDE = 256  # px that a direction's small picture is drawn at
 
 
 @dataclass(frozen=True)
@@ -55,55 +51,77 @@ class Drawing:
     Attributes:
         before: the photo, or the crop if only the crop is wanted; at most `side` pixels long.
         after: the same, edited.
-        crop_before: the face as the model was given it.
-        crop: the face as the model draws it.
         seconds: the whole step took.
+        result: what was drawn; None if nothing is done to any face.
         is_preview: the model did not draw its finest layers.
+        is_crop: a face alone is shown.
     """
 
     before: Image.Image
     after: Image.Image
-    crop_before: Image.Image
-    crop: Image.Image
     seconds: float
+    result: EditResult | None = None
     is_preview: bool = False
+    is_crop: bool = False
 
 
 class Session:
-    """One visitor's page.
+    """One photo of a visitor.
 
     Args:
         models: where editors come from.
         limits: what the page may take.
+        model: name of the model; None takes the first.
+        number: tells the page this photo from every other.
     """
 
-    def __init__(self, models: Models, limits: Limits) -> None:
-        self.models, self.limits = models, limits
-        self.model = models.first()
+    def __init__(
+        self, models: Models, limits: Limits, model: str | None = None, number: int = 1
+    ) -> None:
+        self.models, self.limits, self.number = models, limits, number
+        self.model = models.first() if model is None else model
         self.opened: Opened | None = None
-        self.number = 0  # of photos opened: the page throws away what belongs to another
-        self.forgotten = False
         self.preview = SliderPreview()
         self.settings = Settings()
         self.past: list[Settings] = []
         self.future: list[Settings] = []
-        self._inversions: OrderedDict[Which, Inversion] = OrderedDict()
+        self.small: Image.Image | None = None  # the photo as the film strip shows it
+        self._photo: Photo | None = None
+        self._inversions: dict[int, Inversion] = {}
         self._copies: dict[int, Photo] = {}
-        self._region: tuple[object, Tensor | None] | None = None
+        self._regions: dict[int, tuple[object, Region]] = {}
+        self._drawn: dict[int, tuple[object, EditResult]] = {}
 
     @property
     def editor(self) -> Editor:
         """The editor of the chosen model."""
         return self.models.editor(self.model)
 
-    def open(self, source: Path | np.ndarray, name: str, *, aligned: bool = False) -> None:
+    @property
+    def name(self) -> str:
+        """The name of the photo's file."""
+        return self._open().name
+
+    @property
+    def is_inversion(self) -> bool:
+        """Whether an inversion file was opened, which only its model can edit."""
+        return self.opened is not None and self.opened.inversion is not None
+
+    @property
+    def photo(self) -> Photo:
+        """The photo; it is read again if its pixels were let go."""
+        if self._photo is None:
+            self._photo = self._open().read(self.limits)
+        return self._photo
+
+    def open(self, content: bytes, name: str, *, aligned: bool = False) -> None:
         """Open a photo or an inversion file; on an error the one before stays.
 
         Raises:
             PhotoError, FaceError, WeightsError, ShapeError, DependencyError: it cannot be used.
         """
-        if name.lower().endswith(INVERSION_SUFFIX) and not isinstance(source, np.ndarray):
-            opened = open_inversion(source, name, self.limits)
+        if name.lower().endswith(INVERSION_SUFFIX):
+            opened, photo = open_inversion(content, name, self.limits)
             assert opened.inversion is not None
             try:
                 self.editor.method.take(opened.inversion)
@@ -113,113 +131,212 @@ class Session:
                     "open the photo"
                 ) from error
         else:
-            opened = open_photo(source, name, self.limits, aligned=aligned)
-        self.forget_photo()
-        self.opened, self.forgotten = opened, False
-        self.number += 1
-        self.settings = Settings(edits=self.settings.edits, blend=self.settings.blend)
-        self.past, self.future = [], []
+            opened, photo = open_photo(content, name, self.limits, aligned=aligned)
+        self._take(opened, photo, Settings())
+
+    def open_saved(self, saved: SavedPhoto) -> None:
+        """Open a photo as it was saved.
+
+        Raises:
+            PhotoError, FaceError, MaskError: it cannot be used.
+        """
+        for done in saved.faces.values():
+            if done.painted:
+                painted_at(done.painted, 8, 8)
+        settings = Settings(faces=saved.faces, face=saved.face, blend=saved.blend)
+        self._take(*open_saved(saved, self.limits), settings)
+        self.settings = self.checked(settings, forget_unknown=True)
+
+    def saved(self) -> SavedPhoto:
+        """Return what `open_saved` takes.
+
+        Raises:
+            PhotoError: it came as an inversion file.
+        """
+        opened, settings = self._open(), self.settings
+        if opened.inversion is not None:
+            raise PhotoError(f"{opened.name} is a saved file already: open its photo to save more")
+        return SavedPhoto(
+            name=opened.name,
+            content=opened.content,
+            turns=opened.turns,
+            aligned=opened.aligned,
+            landmarks=opened.landmarks,
+            faces=settings.faces,
+            face=settings.face,
+            blend=settings.blend,
+        )
+
+    def turn(self) -> None:
+        """Turn the photo by a quarter to the left; edits and steps start anew."""
+        self._take(*self._open().turned(self.limits), Settings())
+
+    def point_at(self, box: tuple[float, float, float, float]) -> None:
+        """Add the face in a box, given in parts of the photo, and take it in hand."""
+        opened, settings = self._open().with_face(box, self.limits), self.settings
+        self.opened = opened
+        self.settings = replace(settings, face=opened.count)
 
     def choose_model(self, name: str) -> None:
         """Take another model; the photo stays, edits that it does not know go.
 
         Raises:
             WeightsError: there is no such model.
+            PhotoError: an inversion file is of one model.
         """
-        editor = self.models.editor(name)
-        if self.opened is not None and self.opened.inversion is not None and name != self.model:
-            self.forget_photo()
-            self.forgotten = False
+        self.models.editor(name)
+        if self.is_inversion and name != self.model:
+            raise PhotoError(f"{self.name} belongs to model {self.model}: close it first")
         self.model, self.preview.seconds = name, 0.0
         self.forget_inversions()
         self.past, self.future = [], []
-        known = {entry.name for entry in editor.directions.entries}
-        kept = {key: value for key, value in self.settings.edits.items() if key in known}
-        self.settings = replace(self.settings, edits=kept)
+        self.settings = self.checked(self.settings, forget_unknown=True)
+
+    def pick(self, face: Any) -> None:
+        """Take a face in hand, or "all"; no step of its own.
+
+        Raises:
+            FaceError: there is no such face.
+        """
+        self.settings = self.checked(replace(self.settings, face=face))
 
     def change(self, **values: Any) -> None:
-        """Replace fields of the settings as one step that can be undone."""
-        settings = self.checked(replace(self.settings, **values))
+        """Do one step that can be undone.
+
+        Args:
+            values: fields of `FaceEdits` for the faces in hand; `moved`, strengths of some edits
+                beside the others; `blend`.
+        """
+        settings = self._changed(values)
         if settings != self.settings:
             self.past = [*self.past, self.settings][-self.limits.steps :]
             self.future = []
             self.settings = settings
 
-    def undo(self) -> None:
-        """Go back one step, if there is one."""
-        if self.past:
-            self.future.append(self.settings)
-            self.settings = self.past.pop()
+    def go(self, steps: int) -> None:
+        """Undo steps, or take that back where the number is above 0; as far as there are any."""
+        back, forth = (self.past, self.future) if steps < 0 else (self.future, self.past)
+        for _ in range(min(abs(steps), len(back))):
+            forth.append(self.settings)
+            self.settings = back.pop()
 
-    def redo(self) -> None:
-        """Take back an `undo`."""
-        if self.future:
-            self.past.append(self.settings)
-            self.settings = self.future.pop()
+    def in_hand(self, settings: Settings | None = None) -> list[int]:
+        """Return the faces that sliders act on."""
+        count = self.opened.count if self.opened else 1
+        face = (settings or self.settings).face
+        return list(range(1, count + 1)) if face == "all" else [face][:count]
 
-    def checked(self, settings: Settings) -> Settings:
+    def checked(self, settings: Settings, *, forget_unknown: bool = False) -> Settings:
         """Return settings that came from outside, without edits of strength 0.
 
+        Args:
+            settings: any.
+            forget_unknown: leave out edits that the model does not know, instead of refusing.
+
         Raises:
-            DirectionError: an edit is unknown or no number.
+            DirectionError: an edit is unknown, or no number of sensible size.
             FaceError: there is no such face.
-            MaskError: the painted mask is no picture, or too large.
         """
-        edits = {}
-        for name, strength in settings.edits.items():
-            number = float(strength) if isinstance(strength, (int, float)) else float("nan")
-            if not isfinite(number):
-                raise DirectionError(f"{name}: a strength must be a number")
-            if number:
-                edits[self.editor.directions.find(name).name] = number
         count = self.opened.count if self.opened else 1
+        known = {entry.name for entry in self.editor.directions.entries}
         if settings.face != "all" and not (
-            type(settings.face) is int and 1 <= settings.face <= count
+            type(settings.face) is int and 1 <= settings.face <= max(1, count)
         ):
             raise FaceError(f"there is no face {settings.face!r} in this photo, it has {count}")
-        return replace(settings, edits=edits)
+        faces = {}
+        for face, done in settings.faces.items():
+            edits = {}
+            for name, strength in done.edits.items():
+                if not isinstance(strength, (int, float)) or isinstance(strength, bool):
+                    raise DirectionError(f"{name}: a strength must be a number")
+                check_sizes(name, [strength])
+                if strength and not (forget_unknown and name not in known):
+                    edits[self.editor.directions.find(name).name] = float(strength)
+            if replace(done, edits=edits) != FaceEdits():
+                faces[face] = replace(done, edits=edits)
+        return replace(settings, faces=faces)
 
     def prepare(self) -> None:
         """Do what the first moving slider would wait for."""
-        if self.opened is not None:
-            self.preview.prepare(self.editor, self.inversion(self.settings.face))
+        for face in self.in_hand() if self.opened else []:
+            inversion = self.inversion(face)
+            if inversion.pixels is None:
+                self.preview.edit(self.editor, inversion, {}, None, None)
+            self.preview.prepare(self.editor, inversion)
 
-    def draw(self, side: int, edits: dict[str, float] | None = None) -> Drawing:
+    def draw(self, side: int, moved: Mapping[str, float] | None = None) -> Drawing:
         """Return the pictures of the settings.
 
         Args:
             side: longest side of the pictures, in pixels.
-            edits: those of a slider that is moving, instead of the settings'; of a slow model the
-                pictures are previews.
+            moved: a slider that is moving, and its strength; of a slow model the faces in hand
+                are previews.
 
         Raises:
             PhotoError: no photo is open.
             DirectionError, MaskError: as `Editor.edit`.
         """
         start = time.perf_counter()
-        settings = self.settings
-        if edits is not None:
-            settings = self.checked(replace(settings, edits=edits))
-        is_preview = edits is not None and self.preview.pace(self.editor) == "preview"
-        inversion = self.inversion(settings.face)
-        edit = self.preview.draft if is_preview else self.preview.edit
-        result = edit(self.editor, inversion, settings, self._mask(inversion))
-        crop_before = EditResult(inversion.faces[0].pixels, inversion).crop
-        if result.blend == "none":
-            before, after = crop_before, result.crop
-        else:
-            copy = self._copy(side)
-            faces = tuple(scaled(face, copy.pixels) for face in inversion.faces)
-            height, width = copy.pixels.shape[:2]
-            shown = replace(
-                result,
-                inversion=replace(inversion, faces=faces, source=copy),
-                photo_mask=self._photo_mask(width, height),
-            )
-            shown = no_finer_than_shown(shown, times=1 if is_preview else 2)
-            before, after = to_picture(copy.pixels, copy, copy.alpha), shown.photo
+        settings = self.settings if moved is None else self._changed({"moved": moved})
+        drafts = moved is not None and self.preview.pace(self.editor) == "preview"
+        copy, in_hand = self._copy(side), self.in_hand(settings)
+        before = after = to_picture(copy.pixels, copy, copy.alpha)
+        blend = settings.blend or self.editor.method.config.blend
+        faces = settings.edited
+        if blend == "none" and in_hand:
+            faces = {in_hand[0]: settings.of(in_hand[0])}
+        parts = [
+            self._draw_face(face, done, settings, copy, drafts=drafts and face in in_hand)
+            for face, done in faces.items()
+        ]
+        result = EditResult.join(parts) if parts else None
+        if result is not None and blend == "none":
+            after = result.crop
+            before = EditResult(result.inversion.faces[0].pixels, result.inversion).crop
+        elif result is not None:
+            after = no_finer_than_shown(result, times=1 if drafts else 2).photo
         seconds = time.perf_counter() - start
-        return Drawing(before, after, crop_before, result.crop, seconds, is_preview)
+        return Drawing(before, after, seconds, result, drafts, blend == "none")
+
+    def result(self) -> EditResult | None:
+        """Return the edit at the photo's own size, as `sfe edit` draws it; None without edits."""
+        parts = [
+            self._draw_face(face, done, self.settings, self.photo)
+            for face, done in self.settings.edited.items()
+        ]
+        return EditResult.join(parts) if parts else None
+
+    def whole(self) -> Image.Image:
+        """Return the edited photo at its own size."""
+        result = self.result()
+        if result is not None:
+            return result.photo
+        return to_picture(self.photo.pixels, self.photo, self.photo.alpha)
+
+    def growing(self, side: int, frames: int) -> list[Image.Image]:
+        """Return the photo as all its edits grow from nothing, at most `side` pixels long.
+
+        Raises:
+            DirectionError: nothing is edited.
+        """
+        if not self.settings.edited:
+            raise DirectionError("move a slider first: there is nothing that could grow")
+        kept, pictures = self.settings, []
+        try:
+            for frame in range(frames):
+                part = frame / (frames - 1)
+                self.settings = replace(
+                    kept,
+                    faces={
+                        face: replace(done, edits={n: part * s for n, s in done.edits.items()})
+                        for face, done in kept.edited.items()
+                        if part
+                    },
+                )
+                pictures.append(self.draw(side).after)
+        finally:
+            self.settings = kept
+        return pictures
 
     def strip(self, name: str | None) -> Image.Image:
         """Return the face with a direction from one end of its useful range to the other.
@@ -232,135 +349,175 @@ class Session:
         if not name:
             raise DirectionError("choose an edit first")
         entry = self.editor.directions.find(name)
-        inversion = self.inversion(self.settings.face)
-        low, high = entry.useful_range
-        strengths = [round(low + (high - low) * i / (STRIP - 1), 3) for i in range(STRIP)]
-        edits, mask = self.settings.edits, self._mask(inversion)
-        return strip_of(self.editor, inversion, entry.name, strengths, edits=edits, mask=mask)
-
-    def save_photo(self, folder: Path) -> Path:
-        """Write the edited photo at its own size, as `sfe edit` does; return its path."""
-        inversion = self.inversion(self.settings.face)
-        is_painted = self.settings.mask_word == MASK_FILE
-        mask = self._painted() if is_painted else self.settings.mask_word
-        result = self.editor.edit(
-            inversion, self.settings.edits, mask=mask, blend=self.settings.blend
+        face = self._one_in_hand("a strip shows one face: choose it first")
+        done = self.settings.of(face)
+        inversion = placed(self.inversion(face), self.photo, self._open().size)
+        region = find_region(done.region(*self._open().size), inversion.faces, 1).crops
+        strengths = round_steps(*entry.useful_range)
+        return strip_of(
+            self.editor, inversion, entry.name, strengths, edits=done.edits, mask=region
         )
-        return result.save(folder / edited_name(self._open().name))
 
-    def save_inversion(self, folder: Path) -> Path:
-        """Write the inversion of the chosen face, as `sfe invert` does; return its path."""
-        name = edited_name(self._open().name).replace("_edited.png", "_inverted")
-        inversion = self.inversion(self.settings.face)
-        self.editor.method.reconstruct(inversion)
-        return save_inversion(inversion, folder / (name + INVERSION_SUFFIX))
+    def show_direction(self, name: str) -> Image.Image:
+        """Return the face in hand with nothing but one direction, at the far end of its range."""
+        entry = self.editor.directions.find(name)
+        inversion = self.inversion(self.in_hand()[0])
+        end = entry.useful_range[1] or entry.useful_range[0]
+        result = self.preview.draft(self.editor, inversion, {entry.name: end}, None, "none")
+        side = result.crop.width  # what stands around a face tells nothing of an edit
+        face = result.crop.crop((side // 8, side // 6, side * 7 // 8, side * 11 // 12))
+        return face.resize((FACE_SIDE, FACE_SIDE), Image.Resampling.LANCZOS)
 
-    def save_mask(self, folder: Path) -> Path:
-        """Write the painted mask at the photo's size; return its path.
+    def face_pictures(self) -> list[Image.Image]:
+        """Return each face of the unedited photo, small."""
+        copy, pictures = self._copy(1024), []
+        height, width = copy.pixels.shape[:2]
+        image, scale = Image.fromarray(visible(copy)), width / self._open().size[0]
+        for quad in self._open().quads(self.editor.method.config.framing):
+            centre, half = quad.mean(axis=0) * scale, np.hypot(*(quad[3] - quad[0])) * scale * 0.36
+            x, y = centre.clip(0, (width, height))
+            box = (x - half, y - half, x + half, y + half)
+            pictures.append(image.crop(tuple(map(round, box))).resize((FACE_SIDE, FACE_SIDE)))
+        return pictures
 
-        Raises:
-            MaskError: nothing is painted.
-        """
-        path = folder / MASK_FILE
-        self._painted().save(path)
-        return path
-
-    def inversion(self, face: Which) -> Inversion:
-        """Return the inversion of a face, or of all, computing it if it is not known.
+    def inversion(self, face: int) -> Inversion:
+        """Return the inversion of a face, computing it if it is not known; without its photo.
 
         Raises:
             PhotoError: no photo is open.
             FaceError: there is no such face.
         """
-        opened = self._open()
-        if face in self._inversions:
-            self._inversions.move_to_end(face)
-            return self._inversions[face]
-        editor = self.editor
-        if opened.inversion is not None:
-            inversion = opened.inversion if face == "all" else opened.inversion[face - 1]
-        else:
-            size, framing = editor.size, editor.model.config.framing
-            chosen = range(opened.count) if face == "all" else [face - 1]
-            faces = tuple(opened.face(index, size, framing) for index in chosen)
-            inversion = editor.method.invert(torch.cat([one.pixels for one in faces]))
-            inversion.faces, inversion.source = faces, opened.photo
-        self._inversions[face] = inversion
-        return inversion
+        opened, editor = self._open(), self.editor
+        if not 1 <= face <= opened.count:
+            raise FaceError(f"there is no face {face} in this photo, it has {opened.count}")
+        if face not in self._inversions:
+            if opened.inversion is not None:
+                inversion = opened.inversion[face - 1]
+            else:
+                crop = (
+                    whole_photo_as_face(self.photo, editor.size)
+                    if opened.aligned
+                    else editor.align(self.photo, face=(opened.landmarks[face - 1],))[0]
+                )
+                inversion = editor.method.invert(crop.pixels)
+                inversion.faces = (crop,)
+            nothing = np.zeros((1, 1, 3), np.uint8)
+            faces = tuple(replace(one, photo=nothing) for one in inversion.faces)
+            self._inversions[face] = replace(inversion, faces=faces, source=None)
+        return self._inversions[face]
 
     def bytes(self) -> int:
-        """Return the memory that photo, copies and inversions take."""
+        """Return the memory that the file, pixels, copies, drawings and inversions take."""
         total = sum(_inversion_bytes(known) for known in self._inversions.values())
-        total += sum(copy.pixels.nbytes for copy in self._copies.values()) + self.preview.bytes()
+        total += sum(map(_photo_bytes, self._copies.values())) + self.preview.bytes()
+        total += sum(drawn.pixels.nbytes for _, drawn in self._drawn.values())
+        total += 0 if self._photo is None else _photo_bytes(self._photo)
         if self.opened is not None:
-            total += self.opened.photo.pixels.nbytes
-            if self.opened.inversion is not None:
-                total += _inversion_bytes(self.opened.inversion)
+            total += self.file_bytes()
         return total
 
-    def forget_inversions(self, *, keep_last: bool = False) -> None:
-        """Let inversions and small copies go; they are made again when they are needed."""
-        while len(self._inversions) > keep_last:
-            self._inversions.popitem(last=False)
-        self._copies.clear()
-        self._region = None
+    def file_bytes(self) -> int:
+        """Return the part of `bytes` that cannot be let go without losing the photo."""
+        opened = self._open()
+        if opened.inversion is None:
+            return len(opened.content)
+        source = opened.inversion.source
+        return _inversion_bytes(opened.inversion) + (0 if source is None else _photo_bytes(source))
+
+    def forget_inversions(self) -> None:
+        """Let inversions, drawings and small copies go; they are made again when needed."""
+        for known in (self._inversions, self._drawn, self._regions, self._copies):
+            known.clear()
         self.preview.forget()
 
-    def forget_photo(self) -> None:
-        """Let the photo and all that belongs to it go."""
+    def forget_pixels(self) -> None:
+        """Let the photo's pixels go as well; the file stays."""
         self.forget_inversions()
-        self.forgotten = self.opened is not None
-        self.opened = None
+        self._photo = None
+
+    def _take(self, opened: Opened, photo: Photo, settings: Settings) -> None:
+        self.forget_pixels()
+        self.opened, self._photo, self.settings = opened, photo, settings
+        self.past, self.future = [], []
+        self.small = Image.fromarray(visible(photo))
+        self.small.thumbnail((SMALL_SIDE, SMALL_SIDE), reducing_gap=2)
+
+    def _changed(self, values: Mapping[str, Any]) -> Settings:
+        """The settings after a step; arguments as `change`."""
+        own = {key: value for key, value in values.items() if key not in ("moved", "blend")}
+        settings = self.settings
+        if "blend" in values:
+            settings = replace(settings, blend=values["blend"])
+        faces = dict(settings.faces)
+        for face in self.in_hand(settings):
+            done = replace(settings.of(face), **own)
+            faces[face] = replace(done, edits={**done.edits, **values.get("moved", {})})
+        return self.checked(replace(settings, faces=faces))
+
+    def _draw_face(
+        self, face: int, done: FaceEdits, settings: Settings, photo: Photo, *, drafts: bool = False
+    ) -> EditResult:
+        """One face as the networks draw it, placed in the photo or a copy of it."""
+        inversion = self.inversion(face)
+        here = placed(inversion, photo, self._open().size)
+        size_counts = done.mask == "painted"
+        key = (done.mask, done.painted, photo.pixels.shape if size_counts else None)
+        if face not in self._regions or self._regions[face][0] != key:
+            height, width = photo.pixels.shape[:2]
+            drawn = done.region(width, height)
+            self._regions[face] = key, find_region(drawn, here.faces, 1)
+        region = self._regions[face][1]
+        known = (settings.blend, tuple(done.edits.items()), drafts, *key)
+        if face not in self._drawn or self._drawn[face][0] != known:
+            edit = self.preview.draft if drafts else self.preview.edit
+            result = edit(self.editor, inversion, done.edits, region.crops, settings.blend)
+            self._drawn[face] = known, result
+        result = self._drawn[face][1]
+        here = replace(here, pixels=inversion.pixels)
+        return replace(result, inversion=here, photo_mask=region.photo)
+
+    def _one_in_hand(self, sentence: str) -> int:
+        if self.settings.face == "all" and self._open().count > 1:
+            raise FaceError(sentence)
+        return self.in_hand()[0] if self.in_hand() else 1
 
     def _open(self) -> Opened:
-        if self.opened is not None:
-            return self.opened
-        raise PhotoError(
-            "this page was idle while others needed the memory, so its photo was let go: open it "
-            "again"
-            if self.forgotten
-            else "open a photo first"
-        )
+        if self.opened is None:
+            raise PhotoError("open a photo first")
+        return self.opened
 
     def _copy(self, side: int) -> Photo:
         """The photo at most `side` pixels long."""
-        photo = self._open().photo
+        if side in self._copies:
+            return self._copies[side]
+        photo = self.photo
         height, width = photo.pixels.shape[:2]
         scale = side / max(height, width)
         if scale >= 1:
             return photo
-        if side not in self._copies:
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
 
-            def small(pixels: np.ndarray) -> np.ndarray:
-                image = Image.fromarray(pixels)
-                return np.asarray(image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3))
+        def small(pixels: np.ndarray) -> np.ndarray:
+            image = Image.fromarray(pixels)
+            return np.asarray(image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3))
 
-            alpha = None if photo.alpha is None else small(photo.alpha)
-            self._copies[side] = replace(photo, pixels=small(visible(photo)), alpha=alpha)
+        alpha = None if photo.alpha is None else small(photo.alpha)
+        self._copies[side] = replace(photo, pixels=small(visible(photo)), alpha=alpha)
         return self._copies[side]
 
-    def _mask(self, inversion: Inversion) -> Tensor | None:
-        """The region of the settings' mask, remembered until mask or face change."""
-        settings = self.settings
-        key = (settings.mask, settings.painted, settings.face, self.number, self.model)
-        if self._region is None or self._region[0] != key:
-            word = settings.mask_word
-            mask = self._painted() if word == MASK_FILE else word
-            self._region = (key, edit_region(mask, inversion.faces))
-        return self._region[1]
 
-    def _photo_mask(self, width: int, height: int) -> Tensor | None:
-        """The painted mask over a copy of the photo, (1, 1, height, width); None for others."""
-        if self.settings.mask_word != MASK_FILE:
-            return None
-        grey = np.array(painted_at(self.settings.painted, width, height))
-        return torch.from_numpy(grey / np.float32(255))[None, None]
+def round_steps(low: float, high: float) -> list[float]:
+    """Return at most STRIP round strengths of a range, equally far apart, 0 among them."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    for size in (x * 10.0**power for power in range(-2, 4) for x in (1, 2, 2.5, 5)):
+        first, last = -int(-low / size + 1e-9), int(high / size + 1e-9)
+        if last - first < STRIP:
+            return [round(size * number, 3) for number in range(first, last + 1)]
+    return [0.0]
 
-    def _painted(self) -> Image.Image:
-        """The painted mask at the photo's size, grey."""
-        height, width = self._open().photo.pixels.shape[:2]
-        return painted_at(self.settings.painted, width, height)
+
+def _photo_bytes(photo: Photo) -> int:
+    return photo.pixels.nbytes + (0 if photo.alpha is None else photo.alpha.nbytes)
 
 
 def _inversion_bytes(inversion: Inversion) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
+import time
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.web.session import Session
+from stylefeatureeditor.web.visit import Visit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from stylefeatureeditor.web.loaded_models import Models
     from stylefeatureeditor.web.opened import Limits
@@ -26,45 +29,52 @@ class Sessions:
 
     def __init__(self, models: Models, limits: Limits) -> None:
         self.models, self.limits = models, limits
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._visits: OrderedDict[str, Visit] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._visits)
 
     @contextmanager
-    def use(self, key: str) -> Iterator[Session]:
-        """Give the block one visitor's session, made if it is not there, and the machine alone.
+    def use(self, key: str) -> Iterator[Visit]:
+        """Give the block one visitor's photos, made if they are not there, and the machine alone.
 
         Afterwards memory is within the limits again.
         """
         with self._lock:
-            session = self._sessions.pop(key, None) or Session(self.models, self.limits)
-            self._sessions[key] = session
-            while len(self._sessions) > self.limits.sessions:
-                self._sessions.popitem(last=False)
+            visit = self._visits.pop(key, None) or Visit(self.models, self.limits)
+            self._visits[key] = visit
+            visit.last_seen = time.monotonic()
+            while len(self._visits) > self.limits.sessions or self._oldest_is_gone():
+                self._visits.popitem(last=False)
             try:
-                yield session
+                yield visit
             finally:
-                self._trim(session)
-
-    def close(self, key: str) -> None:
-        """Forget a visitor who has left."""
-        with self._lock:
-            self._sessions.pop(key, None)
+                self._trim(visit)
 
     def bytes(self) -> int:
         """Return the memory that photos and inversions take."""
-        return sum(session.bytes() for session in self._sessions.values())
+        return sum(visit.bytes() for visit in self._visits.values())
 
-    def _trim(self, current: Session) -> None:
-        """Let inversions go, then photos, those of the longest idle visitor first."""
-        idle = [session for session in self._sessions.values() if session is not current]
-        for session in idle:
-            if self.bytes() > self.limits.memory_bytes:
-                session.forget_inversions()
-        for session in idle:
-            if self.bytes() > self.limits.memory_bytes:
-                session.forget_photo()
-        if self.bytes() > self.limits.memory_bytes:
-            current.forget_inversions(keep_last=True)
+    def _oldest_is_gone(self) -> bool:
+        oldest = next(iter(self._visits.values()))
+        return time.monotonic() - oldest.last_seen > self.limits.idle_seconds
+
+    def _trim(self, current: Visit) -> None:
+        """Let pixels and inversions go, then photos, those of the longest idle visitor first."""
+        idle = {key: visit for key, visit in self._visits.items() if visit is not current}
+        steps: list[Callable[[], object]] = [visit.forget_pixels for visit in idle.values()]
+        steps.append(partial(current.forget_pixels, but_current=True))
+        steps += [partial(self._visits.pop, key) for key in idle]
+        steps.append(current.forget_pixels)
+        for step in steps:
+            if self.bytes() <= self.limits.memory_bytes:
+                return
+            step()
+            give_back_memory()
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system; glibc keeps what lies between what is still used."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -1,22 +1,23 @@
-"""What a visitor has chosen, as one value: a step of undo, and all that a command line needs."""
+"""What a visitor has chosen for one photo, as one value: a step of undo, and the command for it."""
 
 from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.photo.result import Blend
+from stylefeatureeditor.photo.session_file import SUFFIX, FaceEdits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Which = int | Literal["all"]
-MaskKind = Literal["none", "face", "painted"]
-MASK_FILE = "mask.png"
+    from stylefeatureeditor.photo.session_file import Which
+
 INVERSION_SUFFIX = ".safetensors"
+UNTOUCHED = FaceEdits()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,35 +25,59 @@ class Settings:
     """One state of the page's controls.
 
     Attributes:
-        edits: direction -> strength; none is 0.
-        face: number of the face, 1 is the largest, or "all".
-        mask: where edits act: everywhere, on the face, or where the visitor painted.
-        painted: PNG of the painted mask, white = may change, over the whole photo; empty if
-            nothing was painted.
-        blend: how the crop returns into the photo; None is the model's preference.
+        faces: number of a face, 1 is the largest -> what is done to it.
+        face: the one in hand, or "all".
+        blend: how the crops return into the photo; None is the model's preference.
     """
 
-    edits: Mapping[str, float] = field(default_factory=dict)
+    faces: Mapping[int, FaceEdits] = field(default_factory=dict)
     face: Which = 1
-    mask: MaskKind = "none"
-    painted: bytes = b""
     blend: Blend | None = None
 
     def __post_init__(self) -> None:
-        if self.mask not in get_args(MaskKind):
-            raise ConfigError(f"the mask is one of {', '.join(get_args(MaskKind))}")
         if self.blend is not None and self.blend not in get_args(Blend):
             raise ConfigError(f"the blend is one of {', '.join(get_args(Blend))}")
 
+    def of(self, face: int) -> FaceEdits:
+        """Return what is done to a face."""
+        return self.faces.get(face, UNTOUCHED)
+
     @property
-    def mask_word(self) -> str:
-        """What `--mask` takes: none, face or the name of the painted mask's file."""
-        if self.mask == "painted":
-            return MASK_FILE if self.painted else "none"
-        return self.mask
+    def edited(self) -> dict[int, FaceEdits]:
+        """The faces that something is done to."""
+        return {face: done for face, done in sorted(self.faces.items()) if done.edits}
 
 
-def as_command(settings: Settings, *, photo: str, model: str, aligned: bool = False) -> str:
+def difference(before: Settings, after: Settings, labels: Mapping[str, str]) -> str:
+    """Return what a step did, in a few words.
+
+    Args:
+        before: it.
+        after: it.
+        labels: direction -> what the page calls it.
+    """
+    if before.blend != after.blend:
+        return "How the face is put back"
+    faces = [n for n in {**before.faces, **after.faces} if before.of(n) != after.of(n)]
+    if not faces:
+        return "Nothing"
+    old, new = before.of(faces[0]), after.of(faces[0])
+    moved = [n for n in {**old.edits, **new.edits} if old.edits.get(n, 0) != new.edits.get(n, 0)]
+    if len(moved) == 1:
+        words = f"{labels.get(moved[0], moved[0])} {new.edits.get(moved[0], 0):+.3g}"
+        words = words if moved[0] in new.edits else f"{labels.get(moved[0], moved[0])} off"
+    elif moved:
+        words = "Several edits" if new.edits else "All edits off"
+    else:
+        words = "Painted" if old.painted != new.painted else "Where edits act"
+    if len(faces) > 1:
+        return f"{words}, {len(faces)} faces"
+    return words if set(before.faces) | set(after.faces) == {1} else f"{words}, face {faces[0]}"
+
+
+def as_command(
+    settings: Settings, *, photo: str, model: str, aligned: bool = False, saved: bool = False
+) -> str:
     """Return the `sfe edit` command that writes the picture these settings show.
 
     Args:
@@ -60,45 +85,60 @@ def as_command(settings: Settings, *, photo: str, model: str, aligned: bool = Fa
         photo: file name of the photo or inversion file.
         model: name or folder.
         aligned: the photo is an aligned crop.
+        saved: only a saved session says all: a painted mask, a face that was pointed at.
     """
-    words = ["sfe", "edit", photo]
-    for name, strength in settings.edits.items():
-        words += ["-e", f"{name}={strength:g}"]
+    output = edited_name(photo)
+    if saved or _masks_differ(settings):
+        return shlex.join(["sfe", "edit", session_name(photo), "--model", model, "-o", output])
+    words, faces = ["sfe", "edit", photo], settings.edited
+    for face, done in faces.items():
+        which = "" if len(faces) == 1 else f"{face}:"
+        for name, strength in done.edits.items():
+            words += ["-e", f"{which}{name}={strength:g}"]
     if aligned:
         words.append("--aligned")
-    elif settings.face != 1:
-        words += ["--face", str(settings.face)]
-    if settings.mask_word != "none":
-        words += ["--mask", settings.mask_word]
-    if settings.blend:
-        words += ["--blend", settings.blend]
-    return shlex.join([*words, "--model", model, "-o", edited_name(photo)])
+    elif len(faces) == 1 and 1 not in faces:
+        words += ["--face", str(*faces)]
+    mask = next(iter(faces.values())).mask
+    words += ["--mask", mask] if mask != "none" else []
+    words += ["--blend", settings.blend] if settings.blend else []
+    return shlex.join([*words, "--model", model, "-o", output])
 
 
 def as_python(
-    settings: Settings, *, photo: str, model: str, aligned: bool = False, editor: str = "Editor"
+    settings: Settings, *, photo: str, model: str, aligned: bool = False, saved: bool = False
 ) -> str:
-    """Return the lines of Python that do so; `editor` is the public class that opens the model."""
-    if PurePath(photo).suffix == INVERSION_SUFFIX:
-        index = "" if settings.face == "all" else f"[{settings.face - 1}]"
-        known = f"inversion = sfe.load_inversion({photo!r}){index}"
+    """Return the lines of Python that do so."""
+    blend = f', blend="{settings.blend}"' if settings.blend else ""
+    if saved or _masks_differ(settings):
+        lines = f"session = sfe.load_session({session_name(photo)!r})\n"
+        lines += "result = editor.edit_saved(session.photos[0])\n"
     else:
-        which = "" if settings.face == 1 else f", face={settings.face!r}"
-        which = ", aligned=True" if aligned else which
-        known = f"inversion = editor.invert({photo!r}{which})"
-    edits = ", ".join(f'"{name}": {strength:g}' for name, strength in settings.edits.items())
-    mask = settings.mask_word
-    options = "" if mask == "none" else f', mask="{mask}"'
-    options += f', blend="{settings.blend}"' if settings.blend else ""
+        known = f"{photo!r}"
+        if PurePath(photo).suffix == INVERSION_SUFFIX:
+            known = f"sfe.load_inversion({photo!r})"
+        elif aligned:
+            known = f"editor.invert({photo!r}, aligned=True)"
+        edits = {face: dict(done.edits) for face, done in settings.edited.items()}
+        masks = {face: done.mask for face, done in settings.edited.items() if done.mask != "none"}
+        options = f", masks={masks}" if masks else ""
+        lines = f"result = editor.edit_faces({known}, {edits}{options}{blend})\n"
     return (
         "import stylefeatureeditor as sfe\n\n"
-        f"editor = sfe.{editor}.from_pretrained({model!r})\n"
-        f"{known}\n"
-        f"result = editor.edit(inversion, {{{edits}}}{options})\n"
-        f"result.save({edited_name(photo)!r})\n"
+        f"editor = sfe.Editor.from_pretrained({model!r})\n"
+        f"{lines}result.save({edited_name(photo)!r})\n"
     )
 
 
-def edited_name(photo: str) -> str:
+def edited_name(photo: str, ending: str = "_edited.png") -> str:
     """Return the file name of an edited photo."""
-    return f"{PurePath(photo).stem}_edited.png"
+    return PurePath(photo).stem + ending
+
+
+def session_name(photo: str) -> str:
+    """Return the file name of a session."""
+    return PurePath(photo).stem + SUFFIX
+
+
+def _masks_differ(settings: Settings) -> bool:
+    return len({done.mask for done in settings.edited.values()}) > 1

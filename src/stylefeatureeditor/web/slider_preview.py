@@ -15,11 +15,13 @@ from stylefeatureeditor.photo.result import EditResult
 from stylefeatureeditor.preview import Preview
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.inversion.record import Inversion
-    from stylefeatureeditor.web.settings import Settings
+    from stylefeatureeditor.photo.result import Blend
 
 Pace = Literal["live", "preview", "release"]
 SLOW_SECONDS = 0.6  # from here on a picture lags behind the hand
@@ -51,7 +53,7 @@ def no_finer_than_shown(result: EditResult, times: float) -> EditResult:
 
 
 class SliderPreview:
-    """How fast a visitor's model is here, and the preview of the face in hand.
+    """How fast a visitor's model is here, and the previews of the faces in hand.
 
     Attributes:
         seconds: the networks took so long for the last picture; 0 if none was drawn.
@@ -59,7 +61,7 @@ class SliderPreview:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._preview: Preview | None = None
+        self._previews: dict[int, Preview] = {}  # by the identity of the inversion they hold
 
     def pace(self, editor: Editor) -> Pace:
         """Return how the picture follows a slider; only our own method knows a preview."""
@@ -74,38 +76,46 @@ class SliderPreview:
         editor.method.find_anchor(inversion)
         if self.pace(editor) != "preview":
             return None
-        if self._preview is None or self._preview.inversion is not inversion:
+        if id(inversion) not in self._previews:
             dtype = quick_dtype(editor.method.device)
-            self._preview = Preview(editor, inversion, dtype=dtype)
-        return self._preview
+            self._previews[id(inversion)] = Preview(editor, inversion, dtype=dtype)
+        return self._previews[id(inversion)]
 
     def edit(
-        self, editor: Editor, inversion: Inversion, settings: Settings, mask: Tensor | None
+        self,
+        editor: Editor,
+        inversion: Inversion,
+        edits: Mapping[str, float],
+        mask: Tensor | None,
+        blend: Blend | None,
     ) -> EditResult:
         """Return the finished edit, and note how long it took; arguments as `Editor.edit`."""
-        draws = bool(settings.edits) or inversion.pixels is None
+        draws = bool(edits) or inversion.pixels is None
         start = time.perf_counter()
-        result = editor.edit(inversion, settings.edits, mask=mask, blend=settings.blend)
+        result = editor.edit(inversion, edits, mask=mask, blend=blend)
         if draws:
             self.seconds = time.perf_counter() - start
         return result
 
     def draft(
-        self, editor: Editor, inversion: Inversion, settings: Settings, mask: Tensor | None
+        self,
+        editor: Editor,
+        inversion: Inversion,
+        edits: Mapping[str, float],
+        mask: Tensor | None,
+        blend: Blend | None,
     ) -> EditResult:
         """Return the edit as a moving slider shows it; arguments as `Editor.edit`."""
         preview = self.prepare(editor, inversion)
-        if preview is None or not settings.edits:
-            return editor.edit(inversion, settings.edits, mask=mask, blend=settings.blend)
-        pixels = preview.pixels(settings.edits, mask=mask)
-        return EditResult(pixels, inversion, mask, settings.blend or editor.model.config.blend)
+        if preview is None or not edits:
+            return editor.edit(inversion, edits, mask=mask, blend=blend)
+        pixels = preview.pixels(edits, mask=mask)
+        return EditResult(pixels, inversion, mask, blend or editor.model.config.blend)
 
     def bytes(self) -> int:
-        """Return the memory that the preview takes beside its inversion."""
-        if self._preview is None or self._preview.size is None:
-            return 0
-        return len(self._preview.inversion) * 3 * 4 * self._preview.size**2
+        """Return the memory that previews take beside their inversions."""
+        return sum(12 * preview.size**2 for preview in self._previews.values() if preview.size)
 
     def forget(self) -> None:
-        """Let the preview and its inversion go."""
-        self._preview = None
+        """Let the previews and their inversions go."""
+        self._previews.clear()

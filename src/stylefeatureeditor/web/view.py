@@ -1,95 +1,77 @@
-"""What the page's own two parts are told: plain values and pictures as data URLs.
+"""What the page is told after a step: plain values, and pictures as data URLs.
 
-The parts are `viewer` (photo, faces, before and after, brush) and `panel` (the sliders). Pictures
-travel inside the message, so nothing of a visitor's lies in a file that could be asked for.
+Pictures travel inside the message, so nothing of a visitor's lies where it could be asked for. What
+the page has already (`known`: a photo's unedited picture, small pictures) is not sent again.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+from itertools import pairwise
 from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.photo.image import in_srgb
 from stylefeatureeditor.web.loaded_models import model_label, usable_groups
+from stylefeatureeditor.web.settings import UNTOUCHED, as_command, as_python, difference
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from PIL import Image
 
     from stylefeatureeditor.editing.catalog import CatalogEntry
     from stylefeatureeditor.web.session import Drawing, Session
+    from stylefeatureeditor.web.visit import Visit
 
-DRAFT_SIDE, FINAL_SIDE, CROP_SIDE = 1024, 2048, 512  # pixels
+DRAFT_SIDE, FINAL_SIDE = 1024, 2048  # pixels
 DRAFT_QUALITY, FINAL_QUALITY = 80, 92  # JPEG
 TITLES = {"own": "Other"}  # where a heading would say nothing to a visitor
 STEPS = 60  # a slider has at least so many
+ENCODING: dict[str, dict[str, Any]] = {
+    "jpeg": {"subsampling": 0},
+    "webp": {"method": 4},
+    "png": {"compress_level": 3},
+}
+MILLISECONDS = 120  # of a frame of the picture that moves
 
 
-def viewer_message(
-    session: Session, number: int, drawing: Drawing | None, *, draft: bool = False
-) -> dict[str, Any]:
-    """Return what the viewer shows.
-
-    Args:
-        session: whose page it is.
-        number: differs from that of every other message.
-        drawing: the pictures; None leaves those that are shown.
-        draft: whether a slider is still moving: what it cannot change is left out.
-    """
-    message: dict[str, Any] = {"number": number, "draft": draft, "sentence": "", "warning": ""}
-    opened = session.opened
-    message["photo"] = session.number if opened else 0
-    if opened is None:
-        return message
-    message["pace"] = session.preview.pace(session.editor)
-    if drawing is None:
-        return message
-    quality = DRAFT_QUALITY if draft else FINAL_QUALITY
-    message["after"] = data_url(drawing.after, quality)
-    message["crop"] = data_url(_small(drawing.crop), quality)
-    device, model = session.editor.method.device, model_label(session.model)
-    kind = "Preview, " if drawing.is_preview else ""
-    message["status"] = f"{kind}{drawing.seconds:.2f} s on {device}, model {model}"
-    if not draft:
-        height, width = opened.photo.pixels.shape[:2]
-        message |= {
-            "name": opened.name,
-            "size": [width, height],
-            "cropped": drawing.before is drawing.crop_before,
-            "before": data_url(drawing.before, quality),
-            "crop_before": data_url(_small(drawing.crop_before), quality),
-            "faces": _outlines(session),
-            "mask": session.settings.mask,
-            "painted": _png_url(session.settings.painted),
-            "warning": " ".join(
-                filter(None, [opened.sentence, *session.editor.warnings(session.settings.edits)])
-            ),
-        }
-    return message
-
-
-def panel_message(session: Session, number: int) -> dict[str, Any]:
-    """Return the sliders of the session's model and where they stand.
+def state(visit: Visit, drawing: Drawing | None, known: Collection[str]) -> dict[str, Any]:
+    """Return all that the page shows.
 
     Args:
-        session: whose page it is.
-        number: differs from that of every other message.
+        visit: whose page it is.
+        drawing: of the photo in hand; None leaves the pictures that are shown.
+        known: keys of what the page has.
     """
-    groups = usable_groups(session.editor)
-    return {
-        "number": number,
-        "ready": session.opened is not None,
-        "missing": len(session.editor.directions.entries) - sum(map(len, groups.values())),
-        "edits": dict(session.settings.edits),
-        "groups": [
+    message: dict[str, Any] = {
+        "models": [[name, model_label(name)] for name in visit.models.names()],
+        "model": visit.model,
+        "photos": [_in_strip(session, known) for session in visit.photos],
+        "photo": None,
+        "warning": visit.warning,
+    }
+    if visit.model:
+        editor = visit.models.editor(visit.model)
+        groups = usable_groups(editor)
+        message["missing"] = len(editor.directions.entries) - sum(map(len, groups.values()))
+        message["groups"] = [
             {
                 "title": TITLES.get(heading) or heading.capitalize(),
                 "sliders": [_slider(entry) for entry in entries],
             }
             for heading, entries in groups.items()
-        ],
-    }
+        ]
+    if visit.current is not None:
+        message |= _photo(visit.current, drawing, known)
+        message["warning"] = " ".join(filter(None, [visit.warning, message["warning"]]))
+    return message
+
+
+def draft(session: Session, drawing: Drawing) -> dict[str, Any]:
+    """Return what a moving slider shows."""
+    return {"after": data_url(drawing.after, DRAFT_QUALITY), "pace": _pace(session)}
 
 
 def data_url(picture: Image.Image, quality: int = FINAL_QUALITY) -> str:
@@ -99,39 +81,141 @@ def data_url(picture: Image.Image, quality: int = FINAL_QUALITY) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def encoded(picture: Image.Image, kind: str, quality: int) -> bytes:
+    """Return a picture as a file of ENCODING, with all that its photo brought."""
+    buffer = io.BytesIO()
+    options = ENCODING[kind] if kind == "png" else {**ENCODING[kind], "quality": quality}
+    picture.save(buffer, kind.upper(), **options)
+    return buffer.getvalue()
+
+
+def moving(pictures: list[Image.Image]) -> bytes:
+    """Return pictures as a GIF that runs forth and back."""
+    frames = [in_srgb(picture) for picture in pictures]
+    buffer = io.BytesIO()
+    times = [MILLISECONDS] * len(frames)
+    times[0] = times[-1] = 7 * MILLISECONDS
+    frames[0].save(
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=frames[1:] + frames[-2:0:-1],
+        duration=times + times[-2:0:-1],
+        loop=0,
+    )
+    return buffer.getvalue()
+
+
+def _photo(session: Session, drawing: Drawing | None, known: Collection[str]) -> dict[str, Any]:
+    """The photo in hand, and where its controls stand."""
+    settings, opened, labels = session.settings, session.opened, _labels(session)
+    assert opened is not None
+    in_hand = [settings.of(face) for face in session.in_hand()] or [UNTOUCHED]
+    names = {name for done in in_hand for name in done.edits}
+    same = {name: {done.edits.get(name, 0.0) for done in in_hand} for name in names}
+    past = [*session.past, settings, *reversed(session.future)]
+    message: dict[str, Any] = {
+        "edits": {name: next(iter(values)) for name, values in same.items() if len(values) == 1},
+        "varied": [name for name, values in same.items() if len(values) > 1],
+        "mask": in_hand[0].mask,
+        "blend": settings.blend or "",
+        "face": settings.face,
+        "steps": [difference(a, b, labels) for a, b in pairwise(past)],
+        "step": len(session.past),
+        "pace": _pace(session),
+        "warning": " ".join(
+            dict.fromkeys(
+                said
+                for done in settings.edited.values()
+                for said in session.editor.warnings(done.edits)
+            )
+        ),
+        "command": "",
+        "python": "",
+    }
+    if settings.edited:
+        subject: dict[str, Any] = {
+            "photo": opened.name,
+            "model": session.model,
+            "aligned": opened.aligned,
+            "saved": bool(opened.turns or opened.placed)
+            or any(done.mask == "painted" for done in settings.edited.values()),
+        }
+        message["command"] = as_command(settings, **subject)
+        message["python"] = as_python(settings, **subject)
+    if drawing is None:
+        return message
+    parts = [session.number, opened.turns, opened.count]
+    if drawing.is_crop:
+        parts += [session.model, settings.face]
+    key = ".".join(map(str, parts))
+    message["photo"] = {
+        "number": session.number,
+        "key": key,
+        "name": opened.name,
+        "size": opened.size,
+        "cropped": drawing.is_crop,
+        "sentence": opened.sentence,
+        "aligned": opened.aligned,
+        "after": "" if drawing.after is drawing.before else data_url(drawing.after),
+        "painted": _png_url(in_hand[0].painted),
+        "status": f"{drawing.seconds:.2f} s on {session.editor.method.device}, model "
+        f"{model_label(session.model)}, {opened.size[0]} x {opened.size[1]} pixels",
+    }
+    if key not in known:
+        pictures = session.face_pictures() if opened.count > 1 else []
+        message["photo"] |= {
+            "before": data_url(drawing.before),
+            "faces": _outlines(session),
+            "pictures": [data_url(picture, DRAFT_QUALITY) for picture in pictures],
+        }
+    return message
+
+
+def _pace(session: Session) -> str:
+    return session.preview.pace(session.editor)
+
+
+def _labels(session: Session) -> dict[str, str]:
+    return {entry.name: _label(entry) for entry in session.editor.directions.entries}
+
+
+def _label(entry: CatalogEntry) -> str:
+    return entry.label or entry.name.replace("_", " ").capitalize()
+
+
 def _png_url(content: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(content).decode() if content else ""
 
 
-def _small(picture: Image.Image) -> Image.Image:
-    return picture.resize((CROP_SIDE, CROP_SIDE)) if picture.width > CROP_SIDE else picture
+def _in_strip(session: Session, known: Collection[str]) -> dict[str, Any]:
+    opened = session.opened
+    assert opened is not None
+    row = {"number": session.number, "name": opened.name, "edited": bool(session.settings.edited)}
+    key = f"small {session.number}.{opened.turns}"
+    if key not in known and session.small is not None:
+        row["small"] = data_url(session.small, DRAFT_QUALITY)
+    return {**row, "key": key}
 
 
-def _outlines(session: Session) -> list[dict[str, Any]]:
+def _outlines(session: Session) -> list[list[list[float]]]:
     """The faces' crops, corners in parts of the photo's width and height."""
-    opened, chosen = session.opened, session.settings.face
+    opened = session.opened
     assert opened is not None
     if opened.aligned:
         return []
-    height, width = opened.photo.pixels.shape[:2]
-    return [
-        {
-            "number": number,
-            "chosen": chosen in ("all", number),
-            "points": [[float(x / width), float(y / height)] for x, y in quad],
-        }
-        for number, quad in enumerate(opened.quads(session.editor.model.config.framing), start=1)
-    ]
+    width, height = opened.size
+    quads = opened.quads(session.editor.method.config.framing)
+    return [[[float(x / width), float(y / height)] for x, y in quad] for quad in quads]
 
 
 def _slider(entry: CatalogEntry) -> dict[str, Any]:
     low, high = min(entry.useful_range[0], 0.0), max(entry.useful_range[1], 0.0)
-    step = 10.0 ** floor(log10((high - low) / STEPS))
     return {
         "name": entry.name,
-        "label": entry.label or entry.name.replace("_", " ").capitalize(),
+        "label": _label(entry),
         "help": entry.help,
         "low": low,
         "high": high,
-        "step": step,
+        "step": 10.0 ** floor(log10((high - low) / STEPS)),
     }
