@@ -17,7 +17,14 @@ import torch
 from PIL import Image
 
 from stylefeatureeditor.data import image_sources
-from stylefeatureeditor.data.images import DataConfig, ImageSet, batches, decode, open_images
+from stylefeatureeditor.data.images import (
+    DataConfig,
+    Excerpt,
+    ImageSet,
+    batches,
+    decode,
+    open_images,
+)
 from stylefeatureeditor.errors import ConfigError, PhotoError
 from toy_training import SIDE, write_pictures
 
@@ -166,6 +173,11 @@ def test_photos_that_cannot_be_read_in_place_are_left_out_and_told_once(folder: 
         assert numbers == [1, 5]
         assert torch.equal(photos, images.photos([1, 5]))
     assert images.readable_photos([2])[1].shape == (0, 3, SIDE, SIDE)
+    excerpt = Excerpt(images, [1, 2, 5])
+    assert (len(excerpt), excerpt.names) == (2, [images.names[1], images.names[5]])
+    torch.testing.assert_close(excerpt[[1]], images.photos([5]))
+    with pytest.raises(PhotoError, match="none of the chosen photos"):
+        Excerpt(images, [2])
     assert len(images.skipped) == 1
 
 

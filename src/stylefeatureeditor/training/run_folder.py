@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stylefeatureeditor.errors import ConfigError, DirectionError, PhotoError, WeightsError
+from stylefeatureeditor.data.images import Excerpt
+from stylefeatureeditor.errors import ConfigError, DirectionError, WeightsError
 from stylefeatureeditor.files import member
 from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
@@ -334,16 +335,11 @@ def open_data(data: DataConfig, size: int) -> ImageSet:
     return data.open(size, data.where)
 
 
-def held_out_photos(data: DataConfig, images: ImageSet) -> torch.Tensor:
+def held_out_photos(data: DataConfig, images: ImageSet) -> Excerpt:
     """Return photos to validate on, evenly taken; without `test_where` from the training images."""
     chosen = data.open(images.size, data.test_where) if data.test_where else images
     step = max(1, -(-len(chosen) // MOST_HELD_OUT))
-    numbers, photos = chosen.readable_photos(range(0, len(chosen), step))
-    if not numbers:
-        raise PhotoError(
-            f"none of the photos to validate on can be read; first: {chosen.skipped[0]}"
-        )
-    return photos
+    return Excerpt(chosen, range(0, len(chosen), step))
 
 
 def own_strengths(folder: Path) -> dict[str, tuple[float, ...]]:
