@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 import torch
@@ -9,6 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylefeatureeditor.errors import ConfigError
+
+if hasattr(os, "register_at_fork"):
+    # threads do not survive a fork: a forked process would wait for those of its parent for ever
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def best_device() -> str:

@@ -400,7 +400,7 @@ def decode(data: bytes, size: int, fit: Fit) -> np.ndarray:
     Raises:
         PhotoError: the bytes are no picture, damaged, or too large.
     """
-    photo = read_photo(data)
+    photo = read_photo(data, least=2 * size)  # LANCZOS looks no further
     picture = Image.fromarray(photo.pixels)
     if photo.alpha is not None:
         black = Image.new("RGB", picture.size)

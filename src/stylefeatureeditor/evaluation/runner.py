@@ -222,7 +222,12 @@ def run_pass(
     finished = len(numbers) - sum(map(len, left)) if processes.count == 1 else 0
     watched = left and processes.rank == 0
     with record_peak_memory(folder, evaluation.device) if watched else contextlib.nullcontext():
+        is_warm = torch.device(evaluation.device).type == "cpu"
         for batch in _read_ahead(evaluation, given, left):
+            if not is_warm and batch.photos is not None:
+                with torch.no_grad():  # a GPU's first pass is slow: its second is timed
+                    drawer.draw(batch.photos if batch.given is None else batch.given)
+                is_warm = True
             rows = [Row(i, photos.names[i], {}, reason) for i, reason in batch.errors.items()]
             if batch.photos is not None:
                 images, values = _measure(drawer, measures, files, batch)

@@ -34,7 +34,8 @@ from stylefeatureeditor.weights.direction_files import (
     save_own_directions,
 )
 from stylefeatureeditor.weights.local_models import find_model, model_at
-from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
+from stylefeatureeditor.weights.storage import load_tensors, save_tensors, write_json
+from stylefeatureeditor.weights.trained import RECORD, need_trained, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,14 +43,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.data.images import DataConfig, ImageSet
 
 GENERATOR, DISCRIMINATOR = "generator.safetensors", "discriminator.safetensors"
-RECORD = "training.json"
 PUBLISHED_SUFFIXES = (".pt", ".pth", ".pkl")  # stylegan2-pytorch's, NVIDIA's
-COMMANDS = {  # part: what trains it
-    "generator": "sfe train generator",
-    "e4e": "sfe train e4e",
-    "inverter": "sfe train inverter",
-    "feature_editor": "sfe train editor",
-}
 MOST_HELD_OUT = 256  # photos that validation looks at
 
 
@@ -99,11 +93,7 @@ class Start:
 
     def need(self, *parts: str) -> None:
         """Raise ConfigError unless all these parts are trained."""
-        for part in parts:
-            if part not in self.trained:
-                raise ConfigError(
-                    f"{self.folder} has no trained {part}: `{COMMANDS[part]}` makes it"
-                )
+        need_trained(self.folder, self.trained, parts)
 
     def build(self, config: ModelConfig, keep: Sequence[str]) -> Model:
         """Return a model of `config` with G and the trained parts among `keep`, the rest fresh.
@@ -277,17 +267,6 @@ def fresh_discriminator(generator: GeneratorConfig) -> Discriminator:
             channel_max=generator.channel_max,
         )
     )
-
-
-def read_record(folder: Path) -> dict[str, int]:
-    """Return the steps of each trained network of a model folder."""
-    file = member(folder, RECORD)
-    if not file.is_file():
-        return dict.fromkeys(COMMANDS, 0)
-    steps = read_json(file).get("steps")
-    if not isinstance(steps, dict) or any(type(count) is not int for count in steps.values()):
-        raise WeightsError(f"{file} should hold 'steps' by network, whole numbers")
-    return steps
 
 
 def finish_model(
