@@ -69,7 +69,7 @@ class EditDirection(ABC):
         """Return the codes moved by `strength`: w' = w + d of Eq. 7."""
         return codes + self.shift(codes, strength)
 
-    def beside(self, codes: Codes, tensor: Tensor) -> Tensor:
+    def _beside(self, codes: Codes, tensor: Tensor) -> Tensor:
         """Return one of its tensors where the codes are, in their dtype; it is sent there once."""
         like = codes.wplus
         if (tensor.device, tensor.dtype) == (like.device, like.dtype):
@@ -112,7 +112,7 @@ class LinearDirection(EditDirection):
         """Return strength * scale * vector, (B or 1, N, D)."""
         check_strength(self.name, codes, strength)
         check_width(self.name, self.vector, codes)
-        rows = on_layers(self.name, self.beside(codes, self.vector), codes, self.layers)
+        rows = on_layers(self.name, self._beside(codes, self.vector), codes, self.layers)
         return CodeShift(times(strength, self.scale * rows[None]))
 
 
@@ -150,7 +150,7 @@ class PcaDirection(EditDirection):
         """Return what brings the coordinate to `strength`, (B, N, D)."""
         check_strength(self.name, codes, strength)
         check_width(self.name, self.component, codes)
-        component, mean = (self.beside(codes, each) for each in (self.component, self.mean))
+        component, mean = (self._beside(codes, each) for each in (self.component, self.mean))
         coordinate = (codes.wplus[:, 0] - mean) @ component / self.std  # (B,)
         target = strength.to(coordinate) if isinstance(strength, Tensor) else strength
         step = on_layers(self.name, component * self.std, codes, self.layers)
@@ -200,7 +200,7 @@ class StyleSpaceDirection(EditDirection):
     def shift(self, codes: Codes, strength: Strength) -> CodeShift:
         """Return strength * scale * offset, (B or 1) rows for every layer."""
         check_strength(self.name, codes, strength)
-        rows = self.offset.map(lambda row: times(strength, self.scale * self.beside(codes, row)))
+        rows = self.offset.map(lambda row: times(strength, self.scale * self._beside(codes, row)))
         return CodeShift(styles=rows)
 
 

@@ -348,7 +348,7 @@ def _from_file(file: IO[bytes], name: str, max_pixels: int, least: int | None) -
     with image:
         if least is not None:
             _check_size(image, name, max_pixels)
-            image.draft(None, (least, least))  # type: ignore[arg-type]
+            image.draft(None, (least, least))
         return _from_pillow(image, name, max_pixels)
 
 
