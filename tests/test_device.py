@@ -94,17 +94,21 @@ def test_a_forked_process_does_not_wait_for_threads_of_its_parent():
     assert subprocess.run([sys.executable, "-c", FORKED], env=environment).returncode == 0
 
 
-def test_cuda_computes_exactly_but_in_training(monkeypatch):
-    for module, name in (
+def test_cuda_computes_exactly_but_in_training():
+    places = (
         (torch.backends.cuda.matmul, "allow_tf32"),
         (torch.backends.cudnn, "allow_tf32"),
         (torch.backends.cudnn, "benchmark"),
-    ):
-        monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
+    )
+    before = [getattr(*place) for place in places]
+    try:
         for quick in (True, False):
-            set_arithmetic(torch.device("cpu"), quick=not quick)  # says nothing of CUDA
             set_arithmetic(torch.device("cuda"), quick=quick)
-            assert getattr(module, name) is quick
+            set_arithmetic(torch.device("cpu"), quick=not quick)  # says nothing of CUDA
+            assert [getattr(*place) for place in places] == [quick] * 3
+    finally:
+        for place, value in zip(places, before, strict=True):
+            setattr(*place, value)
 
 
 def test_what_mps_lacks_is_computed_alike_by_other_means():

@@ -6,6 +6,7 @@ import torch
 from fake_gpu import FakeGpu
 from stylefeatureeditor.directions.fit import sefa
 from stylefeatureeditor.editing.direction import StyleSpaceDirection
+from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.preview import Preview
 from stylefeatureeditor.runtimes.low_precision import in_precision
 from stylefeatureeditor.weights.inversion_file import load_inversion, save_inversion
@@ -111,3 +112,12 @@ def test_a_direction_is_sent_to_each_device_once():
         assert not waits
         assert shift.wplus.device.type == "cuda"
         assert direction.shift(on_cpu, 1.0).wplus.device.type == "cpu"
+
+
+def test_a_backend_of_the_cpu_stays_there():
+    with FakeGpu("cuda"):
+        editor = tiny_editor(model=in_precision(tiny_model(), torch.bfloat16))
+        editor.model.generator.runners = {"generator_low": lambda *inputs: inputs}  # an engine
+        with pytest.raises(ConfigError, match="this backend runs on cpu alone"):
+            editor.to("cuda")
+        assert editor.to("cpu") is editor
