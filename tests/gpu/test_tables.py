@@ -5,8 +5,8 @@ import torch
 
 from fake_gpu import FakeGpu
 from seeded import draw
+from stylefeatureeditor.directions import learned
 from stylefeatureeditor.directions.labelled import classifier_score, drawn_labels, measure_range
-from stylefeatureeditor.directions.learned import learn_direction
 from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.evaluation.inversion import reconstruction
 from stylefeatureeditor.evaluation.measures import Networks, standard_suite
@@ -44,13 +44,14 @@ def test_a_table(kind, tmp_path):
 
 
 @KINDS
-def test_directions(kind):
+def test_directions(kind, monkeypatch):
+    monkeypatch.setattr(learned, "STEPS", 2)
     codes = draw("gpu.codes", (24, WIDTH))
     with FakeGpu(kind):
         generator, judge = tiny_model().generator.to(kind), classifier().to(kind)
         score = classifier_score(judge, "Smiling")
         assert len(drawn_labels(generator, codes, score)) == 24
-        learnt = learn_direction(generator, codes, judge, "Smiling")
+        learnt = learned.learn_direction(generator, codes, judge, "Smiling")
         direction = EditDirection.linear(10 * learnt, "learnt")
         faces = codes[:4, None].expand(-1, generator.config.num_styles, -1)
         assert measure_range(generator, faces, direction, score).high > 0
