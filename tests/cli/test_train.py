@@ -18,8 +18,8 @@ from stylefeatureeditor.cli.train import _sentence, options
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.training.presets import ABLATIONS, PRESETS
-from stylefeatureeditor.weights.configs import read_mapping
 from stylefeatureeditor.weights.checkpoint import load_model
+from stylefeatureeditor.weights.configs import read_mapping
 from stylefeatureeditor.weights.storage import load_tensors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
