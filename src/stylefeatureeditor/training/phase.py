@@ -122,6 +122,7 @@ class Phase:
         assert self.held_out is not None
         return sent(self.held_out[list(places)], self.accelerator.device)
 
+    @torch.no_grad()
     def rows(
         self, judge: Callable[[Sequence[int]], dict[str, Tensor]], places: Sequence[int]
     ) -> dict[str, Tensor]:
