@@ -89,7 +89,9 @@ def opening(env: dict[str, str], folder: Path) -> Figures:
     shares = [Path(f"/proc/{process.pid}/smaps_rollup").read_text() for process in both]
     for process in both:
         process.communicate()
-    sizes = (line.split()[1] for text in shares for line in text.splitlines() if line.startswith("Pss:"))
+    sizes = (
+        line.split()[1] for text in shares for line in text.splitlines() if line.startswith("Pss:")
+    )
     return {"opening a model": max(seconds), "two processes, GiB": sum(map(int, sizes)) / 2**20}
 
 

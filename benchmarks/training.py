@@ -60,10 +60,10 @@ class Measured(Phase):
         modules: list[nn.Module] = self.phase.prepare(accelerator)
         return modules
 
-    def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
+    def train_step(self, photos: Tensor, step: int) -> dict[str, Any]:
         """See `Phase`."""
         begin = time.perf_counter()
-        metrics: dict[str, float] = self.phase.train_step(photos, step)
+        metrics: dict[str, Any] = self.phase.train_step(photos, step)
         if photos.is_cuda:
             torch.cuda.synchronize()
         self.times.append((begin, time.perf_counter()))

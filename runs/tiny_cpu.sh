@@ -12,6 +12,7 @@
 #   SCALE    steps of every phase in percent, 100
 #   PYTHON   interpreter; .venv/bin/python if it is there, else python3
 #   PHOTO    the photo to edit; skimage's astronaut if left out
+#   ALIGNED  1 if PHOTO is framed like the images: of other things than faces it must be
 set -euo pipefail
 
 zip=${1:?usage: bash runs/tiny_cpu.sh ZIP OUT}
@@ -58,5 +59,6 @@ model=$out/editor/model
 range=$(sfe directions show "$edit" --model "$model" --json |
     "$python" -c 'import json, sys; print(*json.load(sys.stdin)["useful_range"])')
 read -r low high <<<"$range"
-sfe edit "$photo" -e "$edit=$high" --model "$model" -o "$out/edited.png" --overwrite
-sfe edit "$photo" --grid "$edit=$low:$high:5" --model "$model" -o "$out/strip.png" --overwrite
+options=(--model "$model" --overwrite ${ALIGNED:+--aligned})
+sfe edit "$photo" -e "$edit=$high" "${options[@]}" -o "$out/edited.png"
+sfe edit "$photo" --grid "$edit=$low:$high:5" "${options[@]}" -o "$out/strip.png"

@@ -20,11 +20,12 @@ from stylefeatureeditor.training.adversary import AdversarialConfig
 from stylefeatureeditor.training.e4e import E4ePhase, E4eTrainingConfig, LatentDiscriminatorConfig
 from stylefeatureeditor.training.edit_pairs import TrainingDirection
 from stylefeatureeditor.training.feature_editor import EditorPhase, EditorTrainingConfig
+from stylefeatureeditor.training.generator import GeneratorPhase, GeneratorTrainingConfig
 from stylefeatureeditor.training.image_losses import LossNetworks
 from stylefeatureeditor.training.inverter import InverterPhase, InverterTrainingConfig
 from stylefeatureeditor.training.loop import LoopConfig
 from stylefeatureeditor.training.losses import R1Config
-from tiny import SIZE, WIDTH, tiny_model
+from tiny import SIZE, WIDTH, tiny_model, tiny_photos
 from toy_training import run
 
 STEPS, BATCH = 5, 4
@@ -53,7 +54,12 @@ def make_phase(name: str) -> Any:
         inverter = InverterTrainingConfig(
             image=PIXELS, adversarial=ADVERSARIAL, batch_norm="frozen"
         )
-        return InverterPhase(inverter, model, tiny_discriminator(), networks)
+        return InverterPhase(inverter, model, tiny_discriminator(), networks, tiny_photos(3))
+    if name == "generator":
+        config = GeneratorTrainingConfig(
+            network=model.config.generator, discriminator=tiny_discriminator().config, path_every=2
+        )
+        return GeneratorPhase(config, tiny_photos(3))
     editor = EditorTrainingConfig(
         edit=PIXELS, inversion=PIXELS, adversarial=ADVERSARIAL, batch_norm="frozen"
     )
@@ -71,11 +77,18 @@ def write_photos(folder: Path) -> None:
 def train(name: str, images: Path, folder: Path) -> None:
     """Train one phase for a few steps, as one process of however many there are."""
     config = LoopConfig(
-        steps=STEPS, batch_size=BATCH, device="cpu", sample_every=0, log_every=1, tensorboard=False
+        steps=STEPS,
+        batch_size=BATCH,
+        device="cpu" if name == "e4e" else "auto",  # where there is no GPU both are the same
+        channels_last=name == "inverter",
+        find_unused_parameters=name == "generator",
+        sample_every=0,
+        log_every=1,
+        tensorboard=False,
     )
     run(make_phase(name), config, open_images(images, SIZE), folder / name)
 
 
 if __name__ == "__main__":
-    for each in ("e4e", "inverter", "feature_editor"):
+    for each in ("e4e", "inverter", "feature_editor", "generator"):
         train(each, Path(sys.argv[1]), Path(sys.argv[2]))

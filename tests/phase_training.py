@@ -9,7 +9,7 @@ import torch
 
 from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
 from stylefeatureeditor.training.image_losses import ImageLossConfig
-from stylefeatureeditor.training.loop import LoopConfig, make_accelerator
+from stylefeatureeditor.training.loop import LoopConfig, make_accelerator, read_metrics
 from tiny import SIZE
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run_steps(phase: Any, photos: Tensor, start: int, end: int) -> list[dict[str
     for step in range(start, end):
         torch.manual_seed(step)
         metrics.append(phase.train_step(photos, step))
-    return metrics
+    return read_metrics(metrics, phase.accelerator, stop=False)[0]
 
 
 def assert_resumes(make: Any, photos: Tensor, step: int = 3) -> None:

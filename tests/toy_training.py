@@ -55,7 +55,7 @@ class ToyPhase(Phase):
         self.model, self.optimizer = accelerator.prepare(self.model, self.optimizer)
         return [self.model]
 
-    def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
+    def train_step(self, photos: Tensor, step: int) -> dict[str, Any]:
         if step == self.at and self.act == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if step == self.at and self.act == "term":
@@ -70,7 +70,7 @@ class ToyPhase(Phase):
         self.accelerator.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return {"loss": loss.item(), "brightness": means.mean().item()}
+        return {"loss": loss.detach(), "brightness": means.mean()}
 
     def validate(self) -> dict[str, float]:
         return {"weight": self._plain().weight.norm().item()}

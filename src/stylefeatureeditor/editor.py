@@ -199,9 +199,15 @@ class Editor:
         """Move the networks to a device ("auto" picks cuda, then mps, then cpu); return self.
 
         Raises:
-            ConfigError: the device is not there.
+            ConfigError: the device is not there, or the backend runs on the CPU alone.
         """
-        self.method.to(find_device(device))
+        place, generator = find_device(device), self.method.generator
+        if place != self.method.device and getattr(generator, "is_fixed", False):
+            raise ConfigError(
+                f"this backend runs on {self.method.device} alone: open the model on {place} with "
+                "the backend torch"
+            )
+        self.method.to(place)
         return self
 
     def align(self, photo: PhotoSource | Photo, *, face: Which = "largest") -> list[AlignedFace]:

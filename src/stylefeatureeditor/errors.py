@@ -74,6 +74,11 @@ class TrainingError(SfeError, RuntimeError):
     """A training run cannot go on: it diverged, or its checkpoints cannot be read."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a GPU's memory is full: MPS has no class of its own for it."""
+    return isinstance(error, RuntimeError) and "out of memory" in str(error)
+
+
 def check_sizes(config: object, sizes: Iterable[int], most: int) -> None:
     """Raise ConfigError unless all `sizes` of a config lie in 1..most: files may ask for any."""
     for size in sizes:

@@ -217,6 +217,17 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def regular(path: Path) -> Path:
+    """Return a path; reading a pipe or a device might never end.
+
+    Raises:
+        OSError: it leads to one of these.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return path
+
+
 def readable_size(count: int | None) -> str:
     """Return a number of bytes as people read it."""
     if count is None:

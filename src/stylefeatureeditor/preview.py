@@ -45,7 +45,7 @@ class Preview:
         self.editor, self.inversion = editor, inversion
         self.size = preview_size(editor.model.config)
         self._draw = partial(editor.method.edit, inversion, size=self.size, dtype=dtype)
-        self._before = editor.method.reconstruct(inversion)
+        editor.method.reconstruct(inversion)
         self._small = None
         if self.size is not None:
             self._small = self._draw({})
@@ -62,9 +62,11 @@ class Preview:
         if self._small is None:  # a model so small that there is nothing to leave out
             return self.editor.method.edit(self.inversion, resolved, region)
         drawn = self._draw(resolved, region)
-        side = self._before.shape[-1]
-        return self._before + functional.interpolate(
-            drawn - self._small, (side, side), mode="bicubic", align_corners=False
+        self._small = self._small.to(drawn.device)  # the editor may have moved
+        before = self.editor.method.reconstruct(self.inversion)  # drawn already
+        change = drawn - self._small
+        return before + functional.interpolate(
+            change, before.shape[-2:], mode="bicubic", align_corners=False
         )
 
     def crop(self, edits: Edits, *, mask: Mask | None = None) -> Image.Image:

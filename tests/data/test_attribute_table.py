@@ -127,3 +127,24 @@ def test_no_overlap_and_missing_files_are_told(csv: Path, tmp_path: Path):
         AttributeTable(("a",), ("x", "x"), torch.zeros(1, 2))
     with pytest.raises(ConfigError, match="no attribute 'Smile'; did you mean Smiling"):
         read_attribute_table(csv).select(["Smile"])
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_table_may_be_divided_by_commas_semicolons_or_tabs(mark, tmp_path):
+    lines = [("file", "size", "note"), ("a.png", "1", "x"), ("b.png", "2", "y")]
+    (tmp_path / "t.csv").write_text("\n".join(map(mark.join, lines)))
+    assert read_attribute_table(tmp_path / "t.csv").column("size").tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("cell", ["inf", "-inf", "nan", "1_0"])
+def test_words_that_python_takes_for_numbers_are_words(cell):
+    rows = [{"x": "1", "y": cell}, {"x": "2", "y": "3"}]
+    assert table_of(["a", "b"], rows).attributes == ("x",)
+
+
+def test_aligning_many_columns_looks_at_each_once(monkeypatch):
+    table = AttributeTable(("a",), ("x", "y"), torch.tensor([[1.0, 2.0]]))
+    asked = []
+    monkeypatch.setattr(AttributeTable, "binary", property(lambda _: asked.append(1) or ("x",)))
+    assert table.align(["a", "b"]).values[1].nan_to_num(9).tolist() == [0, 9]
+    assert len(asked) == 1

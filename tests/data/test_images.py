@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import logging
+import os
 import tarfile
 import tracemalloc
 import zipfile
@@ -17,8 +18,17 @@ import torch
 from PIL import Image
 
 from stylefeatureeditor.data import image_sources
-from stylefeatureeditor.data.images import DataConfig, ImageSet, batches, decode, open_images
+from stylefeatureeditor.data import images as image_sets
+from stylefeatureeditor.data.images import (
+    DataConfig,
+    Excerpt,
+    ImageSet,
+    batches,
+    decode,
+    open_images,
+)
 from stylefeatureeditor.errors import ConfigError, PhotoError
+from stylefeatureeditor.photo.image import read_photo
 from toy_training import SIDE, write_pictures
 
 if TYPE_CHECKING:
@@ -166,6 +176,11 @@ def test_photos_that_cannot_be_read_in_place_are_left_out_and_told_once(folder: 
         assert numbers == [1, 5]
         assert torch.equal(photos, images.photos([1, 5]))
     assert images.readable_photos([2])[1].shape == (0, 3, SIDE, SIDE)
+    excerpt = Excerpt(images, [1, 2, 5])
+    assert (len(excerpt), excerpt.names) == (2, [images.names[1], images.names[5]])
+    torch.testing.assert_close(excerpt[[1]], images.photos([5]))
+    with pytest.raises(PhotoError, match="none of the chosen photos"):
+        Excerpt(images, [2])
     assert len(images.skipped) == 1
 
 
@@ -340,3 +355,41 @@ def test_padding_one_side_after_the_other_gives_what_the_whole_square_gives(size
     whole = np.asarray(square.resize((16, 16), Image.Resampling.LANCZOS)).transpose(2, 0, 1)
     padded = decode(file.getvalue(), 16, "pad")
     assert np.array_equal(padded, whole)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX's")
+def test_a_pipe_or_a_device_among_the_images_does_not_hang(tmp_path):
+    write_pictures(tmp_path / "images", 1)
+    os.mkfifo(tmp_path / "images" / "pipe.png")
+    (tmp_path / "images" / "zero.png").symlink_to("/dev/zero")
+    images = open_images(tmp_path / "images", SIDE)
+    assert len(images) == 1
+    assert len([reason for reason in images.skipped if "no regular file" in reason]) == 2
+    os.mkfifo(tmp_path / "images.zip")
+    with pytest.raises(PhotoError, match="no regular file"):
+        open_images(tmp_path / "images.zip", SIDE)
+
+
+def test_a_name_that_a_zip_has_twice_is_one_image(tmp_path):
+    (picture,) = write_pictures(tmp_path / "images", 1)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.write(picture, "a.png")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            file.write(picture, "a.png")
+    assert open_images(tmp_path / "x.zip", SIDE).names == ("a.png",)
+
+
+def test_a_large_jpeg_is_decoded_no_larger_than_it_is_used(monkeypatch):
+    ramp = np.linspace(0, 255, 512, dtype=np.uint8)
+    picture = Image.fromarray(np.broadcast_to(ramp[:, None, None], (512, 512, 3)).copy())
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=95)
+    sizes = []
+    drafted = read_photo
+    monkeypatch.setattr(
+        image_sets, "read_photo", lambda *a, **k: sizes.append(drafted(*a, **k)) or sizes[-1]
+    )
+    small = decode(file.getvalue(), 32, "crop").transpose(1, 2, 0)
+    assert sizes[0].pixels.shape == (64, 64, 3)
+    whole = np.asarray(picture.resize((32, 32), Image.Resampling.LANCZOS))
+    assert np.abs(small.astype(int) - whole).max() <= 3

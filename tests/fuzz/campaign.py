@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fuzz.targets import Target
 
 MAX_CPU_SECONDS = 10.0  # for one input; sound ones take milliseconds
+LINKED = 0.01  # share of inputs that are links in place of files
+LINKS = ("/dev/zero", "/dev/full", ".", "nowhere", "/proc/self/mem")
 MAX_GROWTH_MIB = 1024  # of the process by one input
 
 
@@ -59,7 +61,12 @@ def try_one(target: Target, number: int, folder: Path) -> Outcome:
     name, content = target.case(Random(f"{target.name} {number}"))
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    path.unlink(missing_ok=True)
+    rng = Random(f"{target.name} {number} link")
+    if rng.random() < LINKED:
+        path.symlink_to(rng.choice(LINKS))
+    else:
+        path.write_bytes(content)
     try:
         return Outcome(number, *_read(target, path))
     finally:

@@ -35,6 +35,7 @@ NUMBERS = (
     0xFFFFFFFF,
     1 << 62,
 )
+SIDES = (0, 1, 3, 40, 4097, 32768, 65535, 1 << 20, (1 << 31) - 1, (1 << 32) - 1)  # of pictures
 WORDS = ("", "a", "\0", "nan", "-1", "../../x", "%s{}", "\u202eabc", "x" * 5000, "\ud800", "é名😀")
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 3, 17, 1000, 10**6, 2**31, 2**63, 10**30, 0.0, -0.5, 1e-300,
@@ -199,7 +200,8 @@ def zipped(rng: Random, content: bytes, change: Callable[[str, bytes], bytes]) -
             info = zipfile.ZipInfo(item.filename)
             info.compress_type, info.extra = kind, item.extra
             archive.writestr(info, inner)
-    return out.getvalue()
+    # a second directory behind the first, for readers that disagree about which one counts
+    return out.getvalue() + (content if rng.random() < 0.1 else b"")
 
 
 def tarred(rng: Random, content: bytes) -> bytes:
@@ -248,11 +250,14 @@ def png(rng: Random, content: bytes) -> bytes:
         chunks.append([content[at + 4 : at + 8], content[at + 8 : at + 8 + length]])
         at += 12 + length
     chosen = rng.randrange(len(chunks))
-    match rng.randrange(6):
+    match rng.randrange(7):
         case 0:
             chunks.insert(chosen, list(rng.choice(chunks)))
         case 1:
             del chunks[chosen]
+        case 3:
+            sides = struct.pack(">II", rng.choice(SIDES), rng.choice(SIDES))
+            chunks[0][1] = sides + chunks[0][1][8:]
         case 2:
             chunks[chosen][0] = rng.choice((b"tRNS", b"PLTE", b"iCCP", b"eXIf", b"acTL", b"iTXt"))
         case _:

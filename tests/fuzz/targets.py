@@ -123,8 +123,19 @@ def _changed_tensors(rng: Random, value: object) -> object:
     return {key: item for key, item in state.items() if item is not state}
 
 
+_ODD: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (  # what no network holds
+    lambda x: x.to_sparse(),
+    lambda x: torch.empty_like(x, device="meta"),
+    lambda x: torch.quantize_per_tensor(x.float(), 0.1, 0, torch.qint8),
+    lambda x: x.flatten()[:1].expand(1 << 40),  # one number that says it is four terabytes
+    lambda x: x.float().conj().imag if x.is_complex() else x.float().to(torch.complex64).conj(),
+)
+
+
 def _changed_tensor(rng: Random, tensor: torch.Tensor) -> torch.Tensor:
-    match rng.randrange(7):
+    match rng.randrange(8):
+        case 7:
+            return rng.choice(_ODD)(tensor)
         case 0:
             return tensor[..., :0] if tensor.ndim else tensor[None]
         case 1:

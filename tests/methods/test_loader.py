@@ -32,6 +32,17 @@ def loader(tmp_path, monkeypatch):
     return partial(MethodLoader, "faces", "cpu")
 
 
+def test_networks_that_are_not_trained_are_not_used(loader):
+    record = pulled_folder() / "faces" / "training.json"
+    record.write_text('{"steps": {"generator": 3, "inverter": 5}}')
+    with pytest.raises(ConfigError, match="has no trained e4e: `sfe train e4e` makes it"):
+        loader().method()
+    assert loader().everything() == []
+    assert loader().method("sfe-without-h").size == tiny_model().config.generator.size
+    record.write_text('{"steps": {"e4e": 3}}')
+    assert loader().everything() == ["e4e"]
+
+
 def test_every_word_makes_a_method_of_its_own(loader):
     given = loader(steps=3)
     made = [given.method(word, str(pulled_folder() / "faces")) for word in OWN]

@@ -55,8 +55,8 @@ def test_the_attribute_is_asked_for_in_proportion(attribute, share, wanted):
     config = AttributeEditConfig(others=0.0, near=0.0)
     loss = AttributeEditLoss(config, Levels())
     total, terms = loss(flat(0.1, 0.0, 0.0), flat(0.0, 0.0, 0.0), attribute, share)
-    assert terms["flip"] == pytest.approx(math.log1p(math.exp(wanted)), rel=1e-5)
-    assert total.item() == pytest.approx(terms["flip"], rel=1e-5)
+    assert terms["flip"].item() == pytest.approx(math.log1p(math.exp(wanted)), rel=1e-5)
+    assert total.item() == pytest.approx(terms["flip"].item(), rel=1e-5)
 
 
 @pytest.mark.usefixtures("_steady")
@@ -65,7 +65,7 @@ def test_the_terms_add_up_and_reach_the_picture():
     edited = draw("attribute-edits", (2, 3, 8, 8)).requires_grad_()
     total, terms = AttributeEditLoss(config, Levels())(edited, flat(0.1, 0, 0), "Blue", 1.0)
     expected = terms["flip"] + 3 * terms["others"] + 7 * terms["near"]
-    assert total.item() == pytest.approx(expected, rel=1e-5)
+    assert total.item() == pytest.approx(expected.item(), rel=1e-5)
     total.backward()
     assert edited.grad.abs().max() > 0
 

@@ -31,7 +31,7 @@ def affine(*rows: float) -> torch.Tensor:
 def test_with_p_zero_every_image_passes_bit_by_bit():
     x = images()
     assert AdaptiveAugment(AugmentConfig())(x) is x
-    draws = Draws(4, 0.0, x.device)
+    draws = Draws(4, torch.tensor(0.0), x.device)
     assert torch.equal(resample(x, geometry_map(draws, SIZE)), x)
     assert torch.equal(recolour(x, colour_map(draws)), x)
 
@@ -72,13 +72,13 @@ def test_with_p_one_almost_every_image_changes_and_stays_finite():
 
 
 def test_geometry_mirrors_half_of_the_images_at_p_one():
-    maps = geometry_map(Draws(4000, 1.0, torch.device("cpu")), SIZE)
+    maps = geometry_map(Draws(4000, torch.tensor(1.0), torch.device("cpu")), SIZE)
     mirrored = torch.linalg.det(maps[:, :, :2]) < 0
     assert mirrored.float().mean().item() == pytest.approx(0.5, abs=0.04)
 
 
 def test_geometry_of_small_p_leaves_most_images_alone():
-    maps = geometry_map(Draws(4000, 0.1, torch.device("cpu")), SIZE)
+    maps = geometry_map(Draws(4000, torch.tensor(0.1), torch.device("cpu")), SIZE)
     alone = (maps == torch.eye(3)[:2]).all(dim=2).all(dim=1).float().mean().item()
     # mirror (1/2 p), two whole shifts, scale, stretch, two rotations (together p), two shifts
     expected = 0.95 * 0.9**2 * 0.9 * 0.9 * 0.9 * 0.9**2
@@ -88,11 +88,11 @@ def test_geometry_of_small_p_leaves_most_images_alone():
 
 
 def test_colour_keeps_grey_grey_and_draws_nothing_at_p_zero():
-    maps = colour_map(Draws(64, 1.0, torch.device("cpu")))
+    maps = colour_map(Draws(64, torch.tensor(1.0), torch.device("cpu")))
     grey = torch.linspace(-1, 1, 64).reshape(64, 1, 1, 1).expand(64, 3, 2, 2)
     result = recolour(grey, maps)
     torch.testing.assert_close(result, result.mean(dim=1, keepdim=True).expand_as(result))
-    nothing = colour_map(Draws(4, 0.0, torch.device("cpu")))
+    nothing = colour_map(Draws(4, torch.tensor(0.0), torch.device("cpu")))
     torch.testing.assert_close(nothing, torch.eye(3, 4).expand(4, 3, 4))
 
 

@@ -75,20 +75,20 @@ def test_heads_that_wait_do_not_change_and_add_nothing_to_the_saved_model(tmp_pa
     assert {int(name.split(".")[1]) for name in moved if name.startswith("heads")} == {0, 1}
     phase.save_model(tmp_path)
     wplus = load_model(tmp_path).e4e(photos)
-    assert style_spread(wplus[:, [0, *range(2, STYLES)]]) == 0
-    assert style_spread(wplus[:, :2]) > 0
+    assert style_spread(wplus[:, [0, *range(2, STYLES)]]).max() == 0
+    assert style_spread(wplus[:, :2]).min() > 0
 
 
 def test_spread_is_the_sum_of_distances_from_style_0():
     codes = torch.zeros(2, 3, 4)
     codes[0, 1, 2] = 3.0
     codes[0, 2, :2] = torch.tensor([3.0, 4.0])
-    assert style_spread(codes).item() == pytest.approx((3 + 5) / 2)
+    assert style_spread(codes).tolist() == [8, 0]
 
 
 def test_spread_of_equal_styles_has_a_finite_gradient():
     codes = torch.ones(2, 3, 4, requires_grad=True)
-    style_spread(codes).backward()
+    style_spread(codes).sum().backward()
     assert codes.grad is not None
     assert torch.isfinite(codes.grad).all()
 

@@ -138,7 +138,8 @@ def test_each_step_has_its_own_direction_and_strength_and_all_occur():
 def test_training_draws_what_the_pipeline_draws(model):
     photos = tiny_photos(2)
     phase = prepared(make(model=model))
-    edited, _ = phase._edit(photos, SMILE, 2.0)
+    with phase.shown(), torch.no_grad():
+        edited, _ = phase._edit(photos, SMILE, 2.0)
     model.eval()
     pipeline = Sfe(model)
     source = model.generator.synthesize(Codes(model.generator.latent_avg + model.e4e(photos)))

@@ -277,6 +277,11 @@ def test_validation_compares_with_held_out_photos():
     assert far["detail"] > 1
 
 
+def test_one_photo_to_validate_on_has_detail_and_no_distance():
+    found = ready(held_out=torch.rand(1, 3, 8, 8)).validate()
+    assert set(found) == {"detail"}
+
+
 def test_the_saved_model_is_the_average(tmp_path: Path):
     phase = ready()
     phase.train_step(photos(), 0)

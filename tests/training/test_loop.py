@@ -7,11 +7,13 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 import phase_processes
@@ -19,7 +21,8 @@ import toy_training
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.errors import ConfigError, TrainingError
 from stylefeatureeditor.training import loop
-from stylefeatureeditor.training.loop import LoopConfig
+from stylefeatureeditor.training.loop import LoopConfig, make_accelerator
+from stylefeatureeditor.training.run_log import Meter
 from tiny import SIZE
 from toy_training import (
     ToyPhase,
@@ -196,6 +199,57 @@ def test_resuming_an_empty_folder_begins_and_a_finished_run_stays(images: ImageS
     assert run(again, toy_config(steps=2), images, tmp_path, resume=True).step == 2
     assert again.steps == []
     assert read_log(tmp_path) == before
+
+
+def test_checkpoints_of_other_sizes_are_refused_in_a_sentence(images: ImageSet, tmp_path: Path):
+    run(ToyPhase(), toy_config(steps=2), images, tmp_path)
+    wider = ToyPhase()
+    wider.model = torch.nn.Linear(4, 3)
+    with pytest.raises(
+        ConfigError, match=r"trained with other settings \(loop.steps\).*config.toml"
+    ):
+        run(wider, toy_config(steps=3), images, tmp_path, resume=True)
+
+
+def test_a_full_disk_and_a_full_gpu_say_what_to_do(images: ImageSet, tmp_path: Path):
+    class Full(ToyPhase):
+        def save_model(self, folder: Path) -> None:
+            raise OSError(28, "No space left on device", str(folder))
+
+    class Large(ToyPhase):
+        def train_step(self, *_: Any) -> dict[str, Any]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    with pytest.raises(TrainingError, match=r"No space left.*--resume") as told:
+        run(Full(), toy_config(steps=2), images, tmp_path / "disk")
+    assert "learning rate" not in str(told.value)
+    with pytest.raises(TrainingError, match=r"--loop.batch-size.*--loop.accumulate 2"):
+        run(Large(), toy_config(steps=2), images, tmp_path / "gpu")
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(images: ImageSet, tmp_path: Path):
+    with FileLock(tmp_path / ".lock"), pytest.raises(ConfigError, match="another process trains"):
+        run(ToyPhase(), toy_config(steps=2), images, tmp_path)
+
+
+def test_processes_that_would_not_train_as_one_are_refused(monkeypatch, caplog):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "False")
+    monkeypatch.setenv("MASTER_PORT", "29500")  # as `accelerate launch --num_processes 2` leaves it
+    with caplog.at_level(logging.WARNING):
+        make_accelerator(LoopConfig())
+    assert "accelerate has started one process" in caplog.text
+    monkeypatch.setattr(loop, "best_device", lambda: "mps")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="2 processes were started, and cpu trains in one"):
+        make_accelerator(LoopConfig())
+
+
+def test_speed_leaves_out_what_is_no_training():
+    meter = Meter()
+    with meter.pausing():
+        time.sleep(0.2)
+    meter.lap(100)
+    assert meter.speed > 1000
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(images: ImageSet, tmp_path: Path):

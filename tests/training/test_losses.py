@@ -19,6 +19,7 @@ from stylefeatureeditor.training.losses import (
     l2_loss,
     lazy_r1,
     path_length_penalty,
+    path_lengths,
     r1_penalty,
 )
 
@@ -135,7 +136,8 @@ def test_path_length_of_a_linear_generator_is_its_scale(monkeypatch):
     codes = torch.ones(4, 2, 1, requires_grad=True)
     images = scale * codes[:, :1, :, None].expand(4, 1, side, side)
     length = 3 * side**2 / side / 2**0.5
-    penalty, mean = path_length_penalty(images, codes, torch.tensor(1.0), decay=0.25)
+    lengths = path_lengths(images, codes)
+    penalty, mean = path_length_penalty(lengths, torch.tensor(1.0), decay=0.25)
     assert mean.item() == pytest.approx(0.75 + 0.25 * length)
     assert penalty.item() == pytest.approx((length - mean.item()) ** 2, rel=1e-5)
     assert not mean.requires_grad
@@ -147,7 +149,8 @@ def test_path_length_penalty_vanishes_when_all_lengths_are_the_mean():
     torch.manual_seed(1)
     codes = torch.ones(1, 2, 3, requires_grad=True)
     images = codes.sum() * torch.ones(1, 3, 8, 8)
-    penalty, mean = path_length_penalty(images, codes, torch.tensor(0.0), decay=1.0)
+    lengths = path_lengths(images, codes)
+    penalty, mean = path_length_penalty(lengths, torch.tensor(0.0), decay=1.0)
     assert penalty.item() == pytest.approx(0, abs=1e-9)  # one image: its length is the mean
     assert mean.item() > 0
 

@@ -7,6 +7,7 @@ import torch
 
 from phase_training import prepared
 from seeded import draw
+from stylefeatureeditor.cli.train import options
 from stylefeatureeditor.editing.catalog import load_catalog
 from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.errors import ConfigError
@@ -308,3 +309,12 @@ def test_every_phase_of_the_smoke_run_takes_a_step():
     for phase in phases:
         assert prepared(phase).train_step(photos, 50)["loss"] > 0
         assert phase.validate()["l2"] > 0
+
+
+def test_r1_and_the_average_follow_the_batch():
+    own, small = presets.generator_run("standard", 64), presets.generator_run("standard", 64, 8)
+    assert (own.loop.batch_size, small.loop.batch_size) == (32, 8)
+    assert small.training.r1_gamma == pytest.approx(4 * own.training.r1_gamma)
+    assert small.training.average_images == pytest.approx(own.training.average_images / 4)
+    _, run = options("generator", ["--preset", "standard", "--loop.batch-size", "8"])
+    assert run.training.r1_gamma == small.training.r1_gamma

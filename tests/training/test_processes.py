@@ -58,8 +58,18 @@ def test_after_five_steps_two_processes_have_the_weights_of_one(name, two, image
     assert any((one[key] - start[key]).abs().max() > 1e-4 for key in one)
     for key, tensor in one.items():
         torch.testing.assert_close(other[key], tensor, rtol=0, atol=1e-5)
+    validated = [read_log(folder / name, "validate") for folder in (two, tmp_path)]
+    assert len(validated[0]) == (name == "inverter")
+    for ours, theirs in zip(*validated, strict=True):  # each has judged a share
+        assert ours == pytest.approx(theirs, abs=1e-5)
     for ours, theirs in zip(read_log(two / name), read_log(tmp_path / name), strict=True):
         distances = [key for key in ours if key.endswith("l2")]
         assert distances
         for key in distances:
             assert ours[key] == pytest.approx(theirs[key], abs=1e-5)
+
+
+def test_path_lengths_pass_with_unused_parameters(two):
+    lines = read_log(two / "generator")
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
+    assert lines[-1]["path_length"] > 0

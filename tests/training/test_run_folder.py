@@ -205,7 +205,7 @@ def test_finishing_hands_on_directions_discriminator_and_record(folder, tmp_path
     save_model(start.model, tmp_path / "next")
     finish_model(tmp_path / "next", start, "inverter", 9, tiny_discriminator())
     assert read_record(tmp_path / "next") == {"e4e": 7, "inverter": 9}
-    editor = Editor.from_pretrained(tmp_path / "next", device="cpu")
+    editor = Editor.from_pretrained(tmp_path / "next", device="cpu", method="e4e")
     assert [e.name for e in editor.directions.entries] == ["smile", "age"]
     assert find_discriminator(None, tmp_path / "next", SIZE) is not None
 

@@ -251,7 +251,7 @@ def edit_photos(args: argparse.Namespace) -> int:
     check_mask(args.mask)
     if args.text:
         check_text(args.model)
-    plan = plan.read_ahead(aligned=args.aligned, all_faces=args.face != "largest")
+    plan = plan.read_ahead(aligned=args.aligned, all_faces=args.face != "largest" or bool(numbered))
     editor = open_editor(args)
     edits: dict[str | EditDirection, float] = dict(own)
     edits.update({editor.text_direction(words): by for words, by in args.text})
@@ -371,12 +371,14 @@ def _faces_edited(
     settings: MadeWith,
 ) -> Iterator[Outcome]:
     """Edit photos face by face: `edits` those of --face, `numbered` each its own."""
+    from stylefeatureeditor.records import Photo
+
     whole = argparse.Namespace(**{**vars(args), "face": "all"})
 
     def make(job: Job) -> str:
         note = note_of(settings, job.photo)
-        source = _read_source(job.photo, editor, whole)
-        if isinstance(source, Path):
+        source = _read_source(job, editor, whole)
+        if isinstance(source, (Path, Photo)):
             source = editor.invert(source, face="all", aligned=args.aligned)
         chosen = {"all": range(1, len(source) + 1), "largest": [1]}.get(args.face, [args.face])
         faces = {face: dict(edits) for face in chosen if edits}

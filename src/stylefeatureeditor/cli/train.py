@@ -135,8 +135,10 @@ def options(phase: str, args: Sequence[str]) -> tuple[Any, Any] | None:
     whole = dict(read_mapping(words.config)) if words.config else {}
     inputs = _inputs(words, whole.pop("inputs", {}))
     loop = changed(LoopConfig(), whole.get("loop", {}), "settings.loop")
-    steps = found.steps or (loop.steps if "steps" in whole.get("loop", {}) else None)
-    run = changed(_preset(phase, words, inputs, steps, asks_help=asks_help), whole)
+    in_file = whole.get("loop", {})
+    steps = found.steps or (loop.steps if "steps" in in_file else None)
+    batch = found.batch or (loop.batch_size if "batch_size" in in_file else None)
+    run = changed(_preset(phase, words, inputs, steps, batch, asks_help=asks_help), whole)
     if words.data:
         run = changed(run, {"data": {"source": list(words.data)}})
     if getattr(words, "identity", None):
@@ -189,8 +191,9 @@ def words_type(phase: str) -> Any:
 def early_type(words: Any) -> Any:
     """Return the dataclass of what must be known before there is a preset."""
     conf = _tyro().conf
-    steps = Annotated[int, conf.arg(name="loop.steps")]
-    whole = [("words", Annotated[words, conf.arg(name="")], words()), ("steps", steps, 0)]
+    steps, batch = (Annotated[int, conf.arg(name=f"loop.{n}")] for n in ("steps", "batch_size"))
+    whole = [("words", Annotated[words, conf.arg(name="")], words())]
+    whole += [("steps", steps, 0), ("batch", batch, 0)]
     return make_dataclass("Early", whole, frozen=True, kw_only=True)
 
 
@@ -217,7 +220,9 @@ def _inputs(words: Any, in_file: Any) -> Any:
     return replace(inputs, **given)
 
 
-def _preset(phase: str, words: Any, inputs: Any, steps: int | None, *, asks_help: bool) -> Any:
+def _preset(
+    phase: str, words: Any, inputs: Any, steps: int | None, batch: int | None, *, asks_help: bool
+) -> Any:
     """Return the run that the words begin with."""
     from stylefeatureeditor.training import presets
     from stylefeatureeditor.training.run_folder import open_start, own_strengths
@@ -225,7 +230,7 @@ def _preset(phase: str, words: Any, inputs: Any, steps: int | None, *, asks_help
     ablation = getattr(words, "ablation", None)
     if phase == "generator":
         name = words.preset or presets.default_preset(phase, words.size)
-        return presets.generator_run(name, words.size)
+        return presets.generator_run(name, words.size, batch)
     if phase == "attributes":
         return presets.attributes_run(words.preset or "small")
     model, name, directions = None, words.preset or "paper", None

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from stylefeatureeditor.data.image_sources import (
     TableRow,
+    as_number,
     forward,
     name_column,
     open_sources,
@@ -117,7 +118,8 @@ class AttributeTable:
                 f"rows like {self.names[0]!r}"
             )
         values = torch.full((len(names), len(self.attributes)), math.nan)
-        values[:, [name in self.binary for name in self.attributes]] = 0
+        binary = set(self.binary)
+        values[:, [name in binary for name in self.attributes]] = 0
         there = [i for i, row in enumerate(found) if row is not None]
         values[there] = self.values[[row for row in found if row is not None]]
         return AttributeTable(tuple(names), self.attributes, values)
@@ -207,7 +209,7 @@ def _asked(
 def _numbers(cells: Iterable[str]) -> list[float] | None:
     """Return a column as numbers, None if it has words or nothing."""
     try:
-        values = [float(cell) if cell.strip() else math.nan for cell in cells]
+        values = [as_number(cell) if cell.strip() else math.nan for cell in cells]
     except ValueError:
         return None
     there = {value for value in values if not math.isnan(value)}

@@ -19,6 +19,7 @@ import io
 import itertools
 import json
 import logging
+import math
 import re
 import tarfile
 import zipfile
@@ -29,7 +30,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.errors import ConfigError, PhotoError
-from stylefeatureeditor.files import DAMAGED_ZIP
+from stylefeatureeditor.files import DAMAGED_ZIP, regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -99,10 +100,10 @@ class ZipSource(ImageSource):
 
     def __init__(self, path: Path) -> None:
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._zip = zipfile.ZipFile(regular(path))
         except (OSError, *DAMAGED_ZIP) as error:
             raise PhotoError(f"{path} is not a zip file that can be read: {error}") from error
-        members = sorted(self._zip.namelist())
+        members = sorted(set(self._zip.namelist()))  # of one name, the last is what is read
         tables = sorted(
             (forward(m).count("/"), TABLE_NAMES.index(PurePosixPath(forward(m)).name), m)
             for m in members
@@ -133,7 +134,9 @@ class TarSource(ImageSource):
         samples: dict[str, dict[str, str]] = {}
         images: dict[str, tuple[str, int, int]] = {}
         try:
-            with tarfile.open(path, "r:") as shard:  # no compression: members are found by offset
+            with tarfile.open(
+                regular(path), "r:"
+            ) as shard:  # no compression: members are found by offset
                 for member in shard:
                     if not member.isfile() or _is_hidden(member.name):
                         continue
@@ -186,6 +189,18 @@ def is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(name)
 
 
+def as_number(text: str) -> float:
+    """Return a number as tables write it: Python's own `inf`, `nan` and `1_0` are words.
+
+    Raises:
+        ValueError: it is none.
+    """
+    value = float(text)
+    if not math.isfinite(value) or "_" in text:
+        raise ValueError(f"{text!r} is no number")
+    return value
+
+
 def forward(name: str) -> str:
     """Return a path as archives and other systems write it: Windows' separator becomes a slash."""
     return name.replace("\\", "/")
@@ -236,7 +251,8 @@ def parse_csv(data: bytes, path: Path) -> tuple[list[str], list[TableRow]]:
                 )
             yield line
 
-    reader = csv.reader(lines())
+    head = data[:MAX_ROW_BYTES].partition(b"\n")[0].decode("utf-8", "ignore")
+    reader = csv.reader(lines(), delimiter=max(",;\t", key=head.count))
     try:
         places = {name: place for place, name in enumerate(next(reader, [])) if name}
         for cells in reader:
@@ -328,7 +344,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _read(path: Path, most: int) -> bytes:
-    _check_size(path.stat().st_size, most, str(path))
+    _check_size(regular(path).stat().st_size, most, str(path))
     return path.read_bytes()
 
 

@@ -34,11 +34,12 @@ from torch import Tensor
 from stylefeatureeditor.data.image_sources import ImageSource, open_sources
 from stylefeatureeditor.data.order import Order
 from stylefeatureeditor.data.row_filter import row_filter
+from stylefeatureeditor.device import sent
 from stylefeatureeditor.errors import ConfigError, PhotoError
 from stylefeatureeditor.photo.image import read_photo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class Batch:
 
     def photos(self, device: torch.device | str = "cpu") -> Tensor:
         """Return the pixels on `device`, (B, 3, S, S) float32 in [-1, 1]."""
-        return to_photos(self.pixels.to(device, non_blocking=True))
+        return to_photos(sent(self.pixels, torch.device(device)))
 
 
 class ImageSet:
@@ -170,6 +171,10 @@ class ImageSet:
         empty = np.empty((0, 3, self.size, self.size), dtype=np.uint8)
         pixels = np.stack(list(found.values())) if found else empty
         return list(found), to_photos(torch.from_numpy(pixels))
+
+    def readable(self, index: int) -> bool:
+        """Whether an image can be decoded; it is decoded to find out."""
+        return self._pixels is not None or self._readable(index) is not None
 
     def gather(self, indices: np.ndarray, pool: ThreadPoolExecutor) -> Callable[[], Gathered]:
         """Start to fetch images; the result, called, waits for them.
@@ -260,6 +265,37 @@ class ImageSet:
     def _none_readable(self) -> PhotoError:
         first = self.skipped[0]
         return PhotoError(f"none of the {len(self)} images can be decoded; first: {first}")
+
+
+class Excerpt:
+    """Some images of a set, read when they are asked for; those that cannot be read are left out.
+
+    Raises:
+        PhotoError: none can be read.
+    """
+
+    def __init__(self, images: ImageSet, indices: Iterable[int]) -> None:
+        self.images = images
+        self.indices = np.array([i for i in indices if images.readable(i)], dtype=np.int64)
+        if not len(self):
+            raise PhotoError(f"none of the chosen photos can be read; first: {images.skipped[0]}")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the images."""
+        return [self.images.names[index] for index in self.indices]
+
+    def __getitem__(self, places: list[int]) -> Tensor:
+        """Return the images at some places, (n, 3, S, S) float32 in [-1, 1].
+
+        One that can no longer be read is replaced as in training.
+        """
+        with ThreadPoolExecutor(_threads(0)) as pool:
+            _, pixels = self.images.gather(self.indices[places], pool)()
+        return to_photos(torch.from_numpy(pixels))
 
 
 def open_images(
@@ -364,7 +400,7 @@ def decode(data: bytes, size: int, fit: Fit) -> np.ndarray:
     Raises:
         PhotoError: the bytes are no picture, damaged, or too large.
     """
-    photo = read_photo(data)
+    photo = read_photo(data, least=2 * size)  # LANCZOS looks no further
     picture = Image.fromarray(photo.pixels)
     if photo.alpha is not None:
         black = Image.new("RGB", picture.size)

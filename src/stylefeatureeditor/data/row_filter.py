@@ -11,6 +11,7 @@ import difflib
 import operator
 from typing import TYPE_CHECKING
 
+from stylefeatureeditor.data.image_sources import as_number
 from stylefeatureeditor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -73,14 +74,14 @@ def _same(cell: str, value: str) -> bool:
     if cell == value:
         return True
     try:
-        return float(cell) == float(value)
+        return as_number(cell) == as_number(value)
     except ValueError:
         return False
 
 
 def _number(column: str, text: str) -> float:
     try:
-        return float(text)
+        return as_number(text)
     except ValueError:
         raise ConfigError(
             f"column {column!r} is compared by size, but {text!r} is no number"

@@ -135,7 +135,7 @@ def sefa(
     if not 0 <= start < min(end, styles):
         raise ConfigError(f"SeFa reads the affine layers 0 to {styles - 1}, got {start} to {end}")
     names = [f"layers.{index}.conv.affine.weight" for index in range(start, end)]
-    weights = torch.cat([generator.get_parameter(name).detach() for name in names]).double()
+    weights = torch.cat([generator.get_parameter(name).detach().cpu() for name in names]).double()
     _, vectors = torch.linalg.eigh(weights.T @ weights)
     return _rows(vectors, count, codes)
 

@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 Strength = float | Tensor  # one number, or (B,): one per row of the codes
 
+# copies on other devices, by (id of the tensor, device, dtype)
+_SENT: WeakKeyDictionary[EditDirection, dict[tuple[object, ...], Tensor]] = WeakKeyDictionary()
 STYLESPACE_SCALE = 3.0  # the released code multiplies a StyleSpace strength by 3
 
 
@@ -66,6 +69,16 @@ class EditDirection(ABC):
         """Return the codes moved by `strength`: w' = w + d of Eq. 7."""
         return codes + self.shift(codes, strength)
 
+    def _beside(self, codes: Codes, tensor: Tensor) -> Tensor:
+        """Return one of its tensors where the codes are, in their dtype; it is sent there once."""
+        like = codes.wplus
+        if (tensor.device, tensor.dtype) == (like.device, like.dtype):
+            return tensor
+        known, place = _SENT.setdefault(self, {}), (id(tensor), like.device, like.dtype)
+        if place not in known:
+            known[place] = tensor.to(like)
+        return known[place]
+
     @staticmethod
     def linear(vector: Tensor, name: str = "linear") -> LinearDirection:
         """Return the direction w' = w + strength * vector, for a (D,) or (N, D) vector."""
@@ -99,7 +112,7 @@ class LinearDirection(EditDirection):
         """Return strength * scale * vector, (B or 1, N, D)."""
         check_strength(self.name, codes, strength)
         check_width(self.name, self.vector, codes)
-        rows = on_layers(self.name, self.vector.to(codes.wplus), codes, self.layers)
+        rows = on_layers(self.name, self._beside(codes, self.vector), codes, self.layers)
         return CodeShift(times(strength, self.scale * rows[None]))
 
 
@@ -137,8 +150,8 @@ class PcaDirection(EditDirection):
         """Return what brings the coordinate to `strength`, (B, N, D)."""
         check_strength(self.name, codes, strength)
         check_width(self.name, self.component, codes)
-        component = self.component.to(codes.wplus)
-        coordinate = (codes.wplus[:, 0] - self.mean.to(codes.wplus)) @ component / self.std  # (B,)
+        component, mean = (self._beside(codes, each) for each in (self.component, self.mean))
+        coordinate = (codes.wplus[:, 0] - mean) @ component / self.std  # (B,)
         target = strength.to(coordinate) if isinstance(strength, Tensor) else strength
         step = on_layers(self.name, component * self.std, codes, self.layers)
         return CodeShift(times(target - coordinate, step[None]))
@@ -187,7 +200,7 @@ class StyleSpaceDirection(EditDirection):
     def shift(self, codes: Codes, strength: Strength) -> CodeShift:
         """Return strength * scale * offset, (B or 1) rows for every layer."""
         check_strength(self.name, codes, strength)
-        rows = self.offset.map(lambda row: times(strength, self.scale * row.to(codes.wplus)))
+        rows = self.offset.map(lambda row: times(strength, self.scale * self._beside(codes, row)))
         return CodeShift(styles=rows)
 
 

@@ -88,8 +88,7 @@ def edited_photos(method: Method, task: EditTask, judge: AttributeClassifier | N
             SECONDS_EDIT: per_photo(end - inverted, len(photos)),
         }
         if judge is not None and column is not None:
-            before = judge(as_saved(redrawn))  # (B, A)
-            after = judge(as_saved(pixels))
+            before, after = (judge(as_saved(x)).cpu() for x in (redrawn, pixels))  # (B, A)
             values[FLIP] = flips(before[:, column], after[:, column], task.target)
             values[LEAKAGE] = leakage(before, after, column)
         return pixels, values

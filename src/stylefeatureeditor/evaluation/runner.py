@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from stylefeatureeditor.data.images import to_photos
+from stylefeatureeditor.device import sent, synchronize
 from stylefeatureeditor.errors import ConfigError, DependencyError, PhotoError, check_shape
 from stylefeatureeditor.evaluation.measures import as_saved
 from stylefeatureeditor.evaluation.peak_memory import record_peak_memory
@@ -221,7 +222,12 @@ def run_pass(
     finished = len(numbers) - sum(map(len, left)) if processes.count == 1 else 0
     watched = left and processes.rank == 0
     with record_peak_memory(folder, evaluation.device) if watched else contextlib.nullcontext():
+        is_warm = torch.device(evaluation.device).type == "cpu"
         for batch in _read_ahead(evaluation, given, left):
+            if not is_warm and batch.photos is not None:
+                with torch.no_grad():  # a GPU's first pass is slow: its second is timed
+                    drawer.draw(batch.photos if batch.given is None else batch.given)
+                is_warm = True
             rows = [Row(i, photos.names[i], {}, reason) for i, reason in batch.errors.items()]
             if batch.photos is not None:
                 images, values = _measure(drawer, measures, files, batch)
@@ -249,8 +255,7 @@ def run_pass(
 
 def timed(device: torch.device | str) -> float:
     """Return the time in seconds, after the device has done what it was asked to."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronize(torch.device(device))
     return time.perf_counter()
 
 
@@ -292,7 +297,7 @@ def _measure(
     found = {m.name: m.compare(batch.photos, images) for m in measures} | found
     for extractor, file in files:
         file.write(batch.good, extractor.extract(images))
-    columns = [column.double().tolist() for column in found.values()]
+    columns = [column.cpu().double().tolist() for column in found.values()]  # MPS has no float64
     if not columns:
         return images, [{} for _ in batch.good]
     return images, [dict(zip(found, v, strict=True)) for v in zip(*columns, strict=True)]
@@ -328,7 +333,7 @@ def _read_ahead(
             errors = {index: what for index, what in loaded.items() if isinstance(what, str)}
             read = {index: what for index, what in loaded.items() if not isinstance(what, str)}
             stacked = [
-                to_photos(torch.stack(images)).to(evaluation.device)
+                to_photos(sent(torch.stack(images), torch.device(evaluation.device)))
                 for images in zip(*read.values(), strict=True)
             ]
             yield _Batch(list(read), errors, *[*stacked, None, None][:2])

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from stylefeatureeditor.backbones.iresnet import IResNetConfig, IResNetTrunk
+from stylefeatureeditor.device import average_pool
 from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, check_shape, check_sizes
 
 POOLED_SIDE = 3
@@ -70,7 +70,7 @@ class FeatureStyleEncoder(nn.Module):
         """
         check_shape("photos", photos, (None, 3, None, None))
         stages = self.trunk(photos)
-        pooled = [functional.adaptive_avg_pool2d(stage, POOLED_SIDE) for stage in stages]
+        pooled = [average_pool(stage, POOLED_SIDE) for stage in stages]
         flat = torch.cat(pooled, dim=1).flatten(1)  # (B, 960 * 9)
         offsets = torch.stack([style(flat) for style in self.styles], dim=1)
         return offsets, self.content(stages[2])

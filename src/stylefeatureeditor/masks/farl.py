@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stylefeatureeditor.device import average_pool
 from stylefeatureeditor.errors import ConfigError, WeightsError, check_shape
 from stylefeatureeditor.masks.face_frame import average_points, lapa_frame
 from stylefeatureeditor.masks.face_parser import ConvNormReLU, FaceParser, standardise
@@ -110,6 +111,18 @@ class Trunk(nn.Module):
         return [features[tap] for tap in self.config.taps]
 
 
+class Pool(nn.Module):
+    """Means over side x side cells."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, side, side)."""
+        return average_pool(x, self.side)
+
+
 class UperHead(nn.Module):
     """Pyramid pooling on the coarsest level, then a feature pyramid down to the finest."""
 
@@ -120,7 +133,7 @@ class UperHead(nn.Module):
             return [ConvNormReLU(into, channels, kernel_size=kernel_size) for _ in range(count)]
 
         self.psp_modules = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(side), *several(1, width, 1)) for side in POOL_SIDES
+            nn.Sequential(Pool(side), *several(1, width, 1)) for side in POOL_SIDES
         )
         (self.bottleneck,) = several(1, width + len(POOL_SIDES) * channels, 3)
         self.lateral_convs = nn.ModuleList(several(3, width, 1))

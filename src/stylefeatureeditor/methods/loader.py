@@ -26,6 +26,7 @@ from stylefeatureeditor.methods.sfe import Sfe, SfeWithoutH
 from stylefeatureeditor.runtimes.choose import find_place, open_model
 from stylefeatureeditor.weights.local_models import files_folder, find_model, local_models, model_at
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL, find_sources
+from stylefeatureeditor.weights.trained import need_trained, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
 
 FITTED = ("w+", "pti")  # these optimise for each photo, against a perceptual distance
 OWN = ("sfe", "sfe-without-h", "e4e", *FITTED)  # on our own networks
+NEEDS = {  # trained networks, beside G
+    "sfe": ("e4e", "inverter", "feature_editor"),
+    "sfe-without-h": ("inverter",),
+    "e4e": ("e4e",),
+}
 QUICK = ("sfe", "e4e")  # rows of `all` on the networks of --model; the others are named
 
 
@@ -76,6 +82,7 @@ def open_method(
         if word not in (None, "sfe"):
             raise ConfigError(f"the method {word} runs on the backend torch in float32 alone")
     place = find_place(device, backend)
+    need_trained(folder, read_record(folder), NEEDS["sfe"])
     model = open_model(folder, place, backend=backend, precision=precision, compiled=compiled)
     ours = Sfe(model)
     ours.folder = folder
@@ -140,6 +147,8 @@ class MethodLoader:
             return held
         if word in KINDS:
             raise ConfigError(f"{named} holds StyleFeatureEditor's networks, not {word}'s")
+        folder = find_model(named)
+        need_trained(folder, read_record(folder), NEEDS.get(word or "sfe", ()))
         method = held if word in (None, "sfe") else self._own(word, held.model)
         if method is not held:
             method.folder = held.folder
@@ -162,10 +171,10 @@ class MethodLoader:
         here = local_methods()
         words: list[str] = []
         if _is_here(self.model):
-            words = list(QUICK) if self._holds(self.model) is None else [self.model]
+            words = _trained(self.model) if self._holds(self.model) is None else [self.model]
         for name in local_models():
             if name not in here and name != self.model:
-                words += [f"{own}@{name}" for own in QUICK]
+                words += [f"{own}@{name}" for own in _trained(name)]
         for kind in KINDS:
             words += [name for name, held in here.items() if held == kind and name not in words]
         return words
@@ -256,6 +265,12 @@ def fitted(word: str, model: Model, perceptual: PerceptualVector, steps: int | N
 def _label(named: str, model: str) -> str:
     """What tells a row from one of --model."""
     return "" if named == model else f" ({Path(named).name})"
+
+
+def _trained(model: str) -> list[str]:
+    """Return the words among QUICK whose networks a model has."""
+    record = read_record(find_model(model))
+    return [word for word in QUICK if record.keys() >= set(NEEDS[word])]
 
 
 def _is_here(model: str) -> bool:

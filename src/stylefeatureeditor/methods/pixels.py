@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch.nn import functional
 
+from stylefeatureeditor.device import average_pool
 from stylefeatureeditor.errors import ShapeError, check_shape
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def sample(photos: Tensor, side: int) -> Tensor:
 def pool(photos: Tensor, side: int) -> Tensor:
     """Return (B, 3, side, side), each pixel the mean of a block."""
     check_shape("photos", photos, (None, 3, None, None))
-    return functional.adaptive_avg_pool2d(photos, side)
+    return average_pool(photos, side)
 
 
 def halve(photos: Tensor, side: int) -> Tensor:

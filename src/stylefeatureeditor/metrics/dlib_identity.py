@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stylefeatureeditor.device import average_pool, grid_sample
 from stylefeatureeditor.errors import DependencyError, WeightsError, check_shape
 from stylefeatureeditor.metrics.perceptual import FeatureNetwork
 from stylefeatureeditor.weights.checkpoint import assign_state
@@ -87,10 +88,8 @@ class DlibIdentity(FeatureNetwork):
         grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1).to(pixels.dtype)
         shrink = min(height, width) * (right - left) / SIDE
         if shrink > 1:  # the mean of the cells, so that no pixel is passed over
-            pixels = functional.adaptive_avg_pool2d(pixels, max(1, round(height / shrink)))
-        chips = functional.grid_sample(
-            pixels, grid.expand(len(pixels), -1, -1, -1), padding_mode="border", align_corners=False
-        )
+            pixels = average_pool(pixels, max(1, round(height / shrink)))
+        chips = grid_sample(pixels, grid.expand(len(pixels), -1, -1, -1), "border")
         return self.describe(chips)
 
     def features(self, pixels: Tensor) -> Tensor:

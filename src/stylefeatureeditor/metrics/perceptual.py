@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
 from stylefeatureeditor.backbones.shortcut import Conv1x1
+from stylefeatureeditor.device import average_pool
 from stylefeatureeditor.errors import ConfigError, ShapeError, check_shape
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.released import lpips_state
@@ -242,9 +243,9 @@ class ArcFaceFeatures(FeatureNetwork):
         """
         check_shape("pixels", pixels, (None, 3, None, None))
         if tuple(pixels.shape[2:]) != (ARCFACE_CANVAS, ARCFACE_CANVAS):
-            pixels = functional.adaptive_avg_pool2d(pixels, ARCFACE_CANVAS)
+            pixels = average_pool(pixels, ARCFACE_CANVAS)
         face = pixels[:, :, ARCFACE_ROWS, ARCFACE_COLUMNS]  # (B, 3, 188, 188)
-        face = functional.adaptive_avg_pool2d(face, self.config.side)
+        face = average_pool(face, self.config.side)
         x = self.norm(self.trunk(face)[-1]).flatten(1)
         return functional.normalize(self.feature_norm(self.linear(x)))
 

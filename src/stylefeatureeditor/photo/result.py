@@ -111,14 +111,23 @@ class EditResult:
         return save_picture(self.photo, path, note)
 
     @cached_property
-    def _drawn(self) -> Tensor:
-        """X' on the CPU."""
-        pixels = self.pixels.detach().cpu().float()
-        if not pixels.isfinite().all():
+    def _fetched(self) -> tuple[Tensor, Tensor | None]:
+        """X' on the CPU, and what it is compared with: both in one transfer.
+
+        That is X^ if differences are pasted, the photos themselves if they came as a tensor.
+        """
+        inversion = self.inversion
+        other = inversion.pixels if self.blend == "residual" else None
+        both = [self.pixels, other if inversion.faces else inversion.encoder_pixels]
+        found = [each.detach().to(self.pixels.device) for each in both if each is not None]
+        parts = torch.cat([each.float().flatten() for each in found]).cpu()
+        sized = zip(parts.split([each.numel() for each in found]), found, strict=True)
+        drawn, *rest = (part.view(each.shape) for part, each in sized)
+        if not drawn.isfinite().all():
             raise PhotoError(
                 "the model drew values that are not finite: take smaller strengths, and float32"
             )
-        return pixels
+        return drawn, rest[0] if rest else None
 
     @property
     def _alpha(self) -> np.ndarray | None:
@@ -131,9 +140,9 @@ class EditResult:
     @cached_property
     def _crops_before(self) -> list[np.ndarray]:
         """Every face alone before the edit, (S, S, 3) uint8."""
-        faces, seen = self.inversion.faces, self.inversion.encoder_pixels
-        if faces:
-            return [to_uint8(face.pixels)[0] for face in faces]
+        if self.inversion.faces:
+            return [to_uint8(face.pixels)[0] for face in self.inversion.faces]
+        seen = self._fetched[1]
         assert seen is not None
         return list(to_uint8(resize(seen, self.pixels.shape[-1])))
 
@@ -141,7 +150,7 @@ class EditResult:
     def _crop_pixels(self) -> list[np.ndarray]:
         """Every edited face alone, (S, S, 3) uint8; grey where it was."""
         grey = [is_grey(pixels) for pixels in self._crops_before]
-        drawn = to_uint8(self._drawn)
+        drawn = to_uint8(self._fetched[0])
         rows = grey if len(grey) == len(drawn) else grey[:1] * len(drawn)
         return [to_grey(x) if is_so else x for x, is_so in zip(drawn, rows, strict=True)]
 
@@ -156,7 +165,7 @@ class EditResult:
 
     @cached_property
     def _whole(self) -> np.ndarray:
-        faces, drawn = self.inversion.faces, self.inversion.pixels
+        faces = self.inversion.faces
         if len(self.pixels) != len(self.inversion):
             raise ShapeError(
                 f"one face was edited with {len(self.pixels)} strengths: take `crops`, or "
@@ -167,8 +176,7 @@ class EditResult:
         regions = [None] * len(faces) if self.region is None else self._region_rows(len(faces))
         whole = paste_faces(
             faces,
-            self._drawn,
-            None if drawn is None else drawn.cpu(),
+            *self._fetched,
             blend=self.blend,
             masks=regions,
             photo_masks=self._photo_masks,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn import functional
 
 from stylefeatureeditor.generator.layers import StyledLayer, activate
@@ -75,6 +76,7 @@ def coarse_kernel(conv: ModulatedConv, factor: int) -> Tensor:
         factor: r, at least 2.
     """
     near = 1 / factor
-    onto = conv.weight.new_tensor([[near, 1 - near, 0], [0, 1, 0], [0, 1 - near, near]])
+    taps = torch.eye(3, dtype=conv.weight.dtype, device=conv.weight.device)
+    onto = near * taps + (1 - near) * taps[1]  # each tap, and the middle one
     kernel = conv.weight.flip(2, 3) if conv.upsample else conv.weight  # a transposed one is turned
     return onto.t() @ kernel @ onto

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.model import Model
 
 
-class PrecisionRunner:
+class PrecisionRunner(nn.Module):
     """Runs one graph in a dtype.
 
     Args:
@@ -33,6 +33,7 @@ class PrecisionRunner:
     """
 
     def __init__(self, graph: Graph, dtype: torch.dtype, *, compiled: bool) -> None:
+        super().__init__()
         self.network = lowered(graph.network, dtype)
         self.dtype = dtype
         self.wide = {"codes", "styles", "rgb"} & graph.inputs.keys()  # stay in float32
@@ -41,7 +42,7 @@ class PrecisionRunner:
         self.call = torch.compile(call, mode="reduce-overhead") if compiled else call
         self.compiled = compiled
 
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs in float32."""
         ready = [
             tensor if name in self.wide else self._lower(tensor)

@@ -84,6 +84,14 @@ class StandInGenerator(Generator):
         self.layer = layer
         self.delta_layer = delta_layer
         self.runners = runners
+        for name, runner in runners.items():
+            if isinstance(runner, nn.Module):  # so that it moves with the others
+                self.add_module(f"runner_{name}", runner)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether its engine runs where it is, and nowhere else."""
+        return not all(isinstance(runner, nn.Module) for runner in self.runners.values())
 
     def run_to(self, codes: Codes, layer: int, padding: Padding | None = None) -> PartialImage:
         """Run the layers 0..k."""

@@ -88,7 +88,7 @@ class Adversary:
         """Return softplus(-D), a scalar, for drawn images (B, 3, S, S); D gets no gradient."""
         return generator_loss(self.discriminator(drawn))
 
-    def train(self, photos: Tensor, fakes: Tensor, step: int) -> dict[str, float]:
+    def train(self, photos: Tensor, fakes: Tensor, step: int) -> dict[str, Tensor]:
         """Train D for a step; return its loss and scores.
 
         Args:
@@ -108,9 +108,9 @@ class Adversary:
         self.optimizer.zero_grad()
         self.discriminator.requires_grad_(requires_grad=False)
         return {
-            "loss_d": loss.item(),
-            "score_real": real_scores.mean().item(),
-            "score_fake": fake_scores.mean().item(),
+            "loss_d": loss.detach(),
+            "score_real": real_scores.detach().mean(),
+            "score_fake": fake_scores.detach().mean(),
         }
 
     def parts(self) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class AttributeEditLoss(nn.Module):
 
     def forward(
         self, edited: Tensor, photos: Tensor, attribute: str, share: float
-    ) -> tuple[Tensor, dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, not weighted yet and without D's part, and its terms.
 
         Args:
@@ -101,7 +101,8 @@ class AttributeEditLoss(nn.Module):
         others = others_moved(said, before, column)
         near = change(edited - photos)
         total = flip + config.others * others + config.near * near
-        return total, {"flip": flip.item(), "others": others.item(), "near": near.item()}
+        terms = {"flip": flip, "others": others, "near": near}
+        return total, {name: term.detach() for name, term in terms.items()}
 
 
 def find_attribute(classifier: AttributeClassifier, attribute: str) -> tuple[int, int]:

@@ -24,13 +24,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.data.attribute_table import read_attribute_table, table_of
+from stylefeatureeditor.data.images import Excerpt
+from stylefeatureeditor.device import sent
 from stylefeatureeditor.errors import ConfigError, check_shape
 from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )
 from stylefeatureeditor.training.loop import Run, RunResult, fit
-from stylefeatureeditor.training.phase import Phase, in_batches
+from stylefeatureeditor.training.phase import HeldOut, Metrics, Phase
 from stylefeatureeditor.training.run_folder import finish_run, open_data
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ class AttributePhase(Phase):
     Args:
         config: sizes and rates.
         table: of the training images, in their order (`AttributeTable.align`).
-        held_out: photos (n, 3, S, S) in [-1, 1] that `validate` judges by; None skips it.
+        held_out: see `Phase`.
         held_out_table: their rows.
 
     Raises:
@@ -101,7 +103,7 @@ class AttributePhase(Phase):
         self,
         config: AttributeTrainingConfig,
         table: AttributeTable,
-        held_out: Tensor | None = None,
+        held_out: HeldOut | None = None,
         held_out_table: AttributeTable | None = None,
     ) -> None:
         names = config.network.attributes or table.binary
@@ -124,15 +126,17 @@ class AttributePhase(Phase):
         """Let the classifier train."""
         self.accelerator = accelerator
         self.classifier.train()
+        both = (self.yes_weight, self.no_weight)
+        self.yes_weight, self.no_weight = (each.to(accelerator.device) for each in both)
         self.optimizer: Any = torch.optim.AdamW(
             self.classifier.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay
         )
         self.wrapped, self.optimizer = accelerator.prepare(self.classifier, self.optimizer)
         return [self.wrapped]
 
-    def train_step(self, photos: Tensor, step: int, labels: Tensor) -> dict[str, float]:
+    def train_step(self, photos: Tensor, step: int, labels: Tensor) -> Metrics:
         """Take one step on photos (B, 3, S, S) and their labels (B, A) of -1, 0, 1."""
-        labels = labels.to(photos.device)
+        labels = sent(labels, photos.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * rate(step, self.config.steps)
 
@@ -142,8 +146,9 @@ class AttributePhase(Phase):
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-        right = ((logits > 0) == (labels > 0))[labels != 0]
-        return {"loss": loss.item(), "accuracy": right.float().mean().item()}
+        known = labels != 0
+        right = ((logits > 0) == (labels > 0)) & known
+        return {"loss": loss.detach(), "accuracy": right.sum() / known.sum().clamp(min=1)}
 
     def validate(self) -> dict[str, float]:
         """Return accuracy on the held-out photos: overall and per attribute.
@@ -152,7 +157,8 @@ class AttributePhase(Phase):
         """
         if self.held_out is None or self.held_out_labels is None:
             return {}
-        logits = self._judge(self.held_out)
+        judge = lambda places: {"logits": self.classifier(self.photos(places))}  # noqa: E731
+        logits = self.judged(judge)["logits"]
         labels = self.held_out_labels
         metrics: dict[str, float] = {}
         for place, name in enumerate(self.config.network.attributes):
@@ -175,19 +181,19 @@ class AttributePhase(Phase):
         self.classifier.save(folder / FILE)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        weights = torch.where(labels > 0, self.yes_weight.to(labels), self.no_weight.to(labels)) * (
-            labels != 0
-        )
+        weights = torch.where(labels > 0, self.yes_weight, self.no_weight) * (labels != 0)
         each = functional.binary_cross_entropy_with_logits(
             logits, (labels > 0).to(logits), weights, reduction="sum"
         )
         return each / (labels != 0).sum().clamp(min=1)
 
-    def _judge(self, photos: Tensor) -> Tensor:
-        self.classifier.eval()
-        (logits,) = in_batches(lambda p: (self.classifier(p),), photos, self.accelerator.device)
+    def trained(self) -> dict[str, nn.Module]:
+        """See `Phase`."""
+        return {"classifier": self.classifier}
+
+    def set_training(self) -> None:
+        """See `Phase`."""
         self.classifier.train()
-        return logits
 
 
 def train_attributes(config: AttributesRun, out: Path, *, resume: bool = False) -> RunResult:
@@ -208,9 +214,8 @@ def train_attributes(config: AttributesRun, out: Path, *, resume: bool = False) 
     held_out = held_out_table = None
     if config.data.test_where:
         test = config.data.open(size, config.data.test_where)
-        numbers, held_out = test.readable_photos(range(len(test)))
-        names = [test.names[number] for number in numbers]
-        held_out_table = _table(test, config.labels).align(names)
+        held_out = Excerpt(test, range(len(test)))
+        held_out_table = _table(test, config.labels).align(held_out.names)
     training = replace(config.training, steps=config.loop.steps)  # the rate's schedule
     phase = AttributePhase(training, table, held_out, held_out_table)
     result = fit(phase, images, replace(config, training=phase.config), out, resume=resume)

@@ -34,6 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stylefeatureeditor.device import grid_sample
 from stylefeatureeditor.errors import ConfigError, check_shape
 
 SHIFT = 0.125  # of the side: largest whole-pixel shift, and deviation of the fraction shift
@@ -89,11 +90,8 @@ class AdaptiveAugment(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return distorted images, (B, 3, S, S), of the same dtype and about the same range."""
         check_shape("images", images, (None, 3, None, None))
-        p = self.probability.item()
-        if p == 0:
-            return images
         size = images.shape[-1]
-        draws = Draws(len(images), p, images.device)
+        draws = Draws(len(images), self.probability, images.device)
         images = resample(images, geometry_map(draws, size))
         return recolour(images, colour_map(draws))
 
@@ -103,26 +101,27 @@ class AdaptiveAugment(nn.Module):
         self.sign_sum += real_scores.sign().sum()
         self.seen += real_scores.numel()
         self.calls += 1
-        if self.config.fixed or self.calls.item() % self.config.every:
+        if self.config.fixed:
             return
+        moves = self.calls % self.config.every == 0  # stays on the device: nothing waits for it
         surplus = self.sign_sum / self.seen - self.config.target
-        self.probability += surplus.sign() * (self.seen / self.config.speed)
+        self.probability += moves * surplus.sign() * (self.seen / self.config.speed)
         self.probability.clamp_(0, 1)
-        self.sign_sum.zero_()
-        self.seen.zero_()
+        self.sign_sum *= ~moves
+        self.seen *= ~moves
 
 
 class Draws:
-    """Random numbers for a batch of B images, each with the chance p to matter."""
+    """Random numbers for a batch of B images, each with the chance p, a scalar, to matter."""
 
-    def __init__(self, batch: int, p: float, device: torch.device) -> None:
+    def __init__(self, batch: int, p: Tensor, device: torch.device) -> None:
         self.batch, self.p, self.device = batch, p, device
 
     def normal(self, deviation: float) -> Tensor:
         """(B,): normal, 0 where nothing happens."""
         return torch.randn(self.batch, device=self.device) * deviation * self._happens(self.p)
 
-    def uniform(self, bound: float, p: float | None = None) -> Tensor:
+    def uniform(self, bound: float, p: Tensor | None = None) -> Tensor:
         """(B,): even in [-bound, bound], 0 where nothing happens; another chance with `p`."""
         draw = 2 * torch.rand(self.batch, device=self.device) - 1
         return draw * bound * self._happens(self.p if p is None else p)
@@ -131,7 +130,7 @@ class Draws:
         """(B,): -1 for half of the images where something happens, else 1."""
         return 1 - 2 * self._happens(self.p / 2)
 
-    def _happens(self, p: float) -> Tensor:
+    def _happens(self, p: Tensor) -> Tensor:
         return (torch.rand(self.batch, device=self.device) < p).float()
 
 
@@ -171,7 +170,7 @@ def geometry_map(draws: Draws, size: int) -> Tensor:
     scale = draws.normal(SCALE).exp2()
     stretch = draws.normal(SCALE).exp2()
     # two rotations around the stretch: at least one happens with chance p
-    turn = 1 - sqrt(1 - draws.p)
+    turn = 1 - (1 - draws.p).sqrt()
     before, after = draws.uniform(pi, turn), draws.uniform(pi, turn)
     matrix = _affine(draws.sign(), one)
     matrix = _affine(one, one, whole_x, whole_y) @ matrix
@@ -191,9 +190,7 @@ def resample(images: Tensor, maps: Tensor) -> Tensor:
         maps: (B, 2, 3), from places in the result to places in `images`.
     """
     grid = functional.affine_grid(maps.to(images.dtype), list(images.shape), align_corners=False)
-    read = functional.grid_sample(
-        images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
-    )
+    read = grid_sample(images, grid, "reflection")
     identity = torch.eye(3, device=maps.device)[:2]
     moved = (maps != identity).any(dim=2).any(dim=1)
     return torch.where(moved[:, None, None, None], read, images)
@@ -241,9 +238,7 @@ def _rotation(angle: Tensor) -> Tensor:
 def _rotation_about_grey(angle: Tensor) -> Tensor:
     """Rotations of RGB space about (1, 1, 1), (B, 3, 3)."""
     axis = 1 / sqrt(3)
-    cross = axis * torch.tensor(
-        [[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]], device=angle.device
-    )
     sin, cos = angle.sin()[:, None, None], angle.cos()[:, None, None]
     identity = torch.eye(3, device=angle.device)
+    cross = axis * (identity.roll(1, 0) - identity.roll(2, 0))
     return identity + sin * cross + (1 - cos) * (cross @ cross)

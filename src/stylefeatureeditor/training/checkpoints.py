@@ -51,13 +51,14 @@ def save_checkpoint(
         keep: how many checkpoints to leave, this one included.
 
     Raises:
-        TrainingError: a tensor holds NaN or infinity, or the disk refuses; nothing is left.
+        FloatingPointError: a tensor holds NaN or infinity; nothing is left.
+        TrainingError: the disk refuses; nothing is left.
     """
     tensors: dict[str, Tensor] = {}
     shape = flatten(state, "state", tensors)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise TrainingError(f"{name} is not finite after step {step}")
+            raise FloatingPointError(f"{name} is not finite after step {step}")
     target = folder / f"step-{step:08d}"
     try:
         if target.exists():  # a damaged one that a resumed run has passed again

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stylefeatureeditor.device import sent
 from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.errors import MOST_LAYERS, ConfigError, check_sizes
 from stylefeatureeditor.records import Codes
@@ -33,7 +34,15 @@ from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig,
 from stylefeatureeditor.training.loop import RunResult, fit
 from stylefeatureeditor.training.loss_networks import load_loss_networks
 from stylefeatureeditor.training.losses import R1Config, generator_loss, lazy_r1
-from stylefeatureeditor.training.phase import BatchNormMode, ModelPhase, likeness, picture
+from stylefeatureeditor.training.phase import (
+    BatchNormMode,
+    HeldOut,
+    Metrics,
+    ModelPhase,
+    likeness,
+    means,
+    picture,
+)
 from stylefeatureeditor.training.ranger import RangerConfig
 from stylefeatureeditor.training.run_folder import (
     ModelRun,
@@ -45,6 +54,7 @@ from stylefeatureeditor.training.run_folder import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from accelerate import Accelerator
@@ -151,19 +161,22 @@ class CodePool:
 
     def exchange(self, codes: Tensor) -> Tensor:
         """Return (n, D) codes, each the given one or an older one that it replaces."""
-        size, rows = len(self.kept), []
-        for code in codes.detach().float().cpu():
+        size = len(self.kept)
+        kept, given = list(range(size)), []  # rows of the old codes, followed by the new ones
+        for row in range(size, size + len(codes)):
             if self.count < size:
-                self.kept[self.count] = code
+                kept[self.count] = row
                 self.count += 1
             elif size and torch.rand(()) < 0.5:
                 place = int(torch.randint(size, ()))
-                old = self.kept[place].clone()
-                self.kept[place] = code
-                rows.append(old)
+                given.append(kept[place])
+                kept[place] = row
                 continue
-            rows.append(code)
-        return torch.stack(rows).to(codes.device)
+            given.append(row)
+        known = torch.cat([self.kept.to(codes.device), codes.detach().float()])
+        rows = sent(torch.tensor(given + kept), codes.device)
+        drawn, self.kept = known[rows].split([len(given), size])
+        return drawn
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is kept."""
@@ -204,7 +217,7 @@ class E4ePhase(ModelPhase):
         model: G is trained already; everything but E stays as it is.
         networks: what the image loss needs.
         discriminator: D, if `image.discriminator_features` is used.
-        held_out: photos (n, 3, S, S) in [-1, 1] for `validate` and `samples`; None skips both.
+        held_out: see `Phase`.
     """
 
     trains = ("e4e",)
@@ -216,7 +229,7 @@ class E4ePhase(ModelPhase):
         model: Model,
         networks: LossNetworks,
         discriminator: Discriminator | None = None,
-        held_out: Tensor | None = None,
+        held_out: HeldOut | None = None,
     ) -> None:
         self.config = config
         self.model = model
@@ -242,7 +255,7 @@ class E4ePhase(ModelPhase):
         self.wrapped_latent, self.latent_optimizer = accelerator.prepare(critic, adam)
         return [forward, self.wrapped_latent]
 
-    def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
+    def train_step(self, photos: Tensor, step: int) -> Metrics:
         """Train D_w on the codes as they are, then E.
 
         Args:
@@ -253,25 +266,25 @@ class E4ePhase(ModelPhase):
         self.active = config.active_styles(step, self.model.config.generator.num_styles)
         drawn, wplus = self.forward(photos, self.active)
         wplus = wplus.float()
-        metrics: dict[str, float] = {}
+        metrics: Metrics = {}
         if config.latent.weight:
             metrics = self._train_latent_discriminator(wplus.detach(), step)
 
         image = self.image_loss(drawn, photos)
-        spread = style_spread(wplus[:, : self.active])
+        spread = style_spread(wplus[:, : self.active]).mean()
         loss = image.total + config.delta * spread
         if config.latent.weight:
             self.latent_discriminator.requires_grad_(requires_grad=False)
             adversarial = generator_loss(self.latent_discriminator(self._vectors(wplus)))
             loss = loss + config.latent.weight * adversarial
-            metrics["adversarial"] = adversarial.item()
+            metrics["adversarial"] = adversarial.detach()
         self.accelerator.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        found = {"loss": loss.item()} | image.metrics() | {"style_spread": spread.item()}
+        found = {"loss": loss.detach()} | image.metrics() | {"style_spread": spread.detach()}
         return found | metrics | {"active_styles": float(self.active)}
 
-    def _train_latent_discriminator(self, wplus: Tensor, step: int) -> dict[str, float]:
+    def _train_latent_discriminator(self, wplus: Tensor, step: int) -> Metrics:
         config, generator = self.config.latent, self.model.generator
         self.latent_discriminator.requires_grad_()
         with torch.no_grad():
@@ -287,9 +300,9 @@ class E4ePhase(ModelPhase):
         self.latent_optimizer.step()
         self.latent_optimizer.zero_grad()
         return {
-            "loss_d": loss.item(),
-            "score_real": real_scores.mean().item(),
-            "score_encoded": encoded_scores.mean().item(),
+            "loss_d": loss.detach(),
+            "score_real": real_scores.detach().mean(),
+            "score_encoded": encoded_scores.detach().mean(),
         }
 
     def _vectors(self, wplus: Tensor) -> Tensor:
@@ -300,15 +313,25 @@ class E4ePhase(ModelPhase):
         """Return L2 and SSIM of X^ on the held-out photos, and their mean style spread."""
         if self.held_out is None:
             return {}
-        drawn, wplus = self._encode(self.held_out)
-        return likeness(drawn, self.held_out) | {"style_spread": style_spread(wplus).item()}
+
+        def judge(places: Sequence[int]) -> dict[str, Tensor]:
+            photos = self.photos(places)
+            drawn, wplus = self._encode(photos)
+            return likeness(drawn, photos) | {"style_spread": style_spread(wplus)}
+
+        return means(self.judged(judge))
 
     def samples(self) -> Tensor | None:
         """Return two rows: X, X^."""
         if self.held_out is None:
             return None
-        photos = self.held_out[: self.config.samples]
-        return picture([photos, self._encode(photos)[0]])
+
+        def show(places: Sequence[int]) -> dict[str, Tensor]:
+            photos = self.photos(places)
+            return {"photos": photos, "drawn": self._encode(photos)[0]}
+
+        count = min(self.config.samples, len(self.held_out))
+        return picture(self.rows(show, range(count)).values())
 
     def parts(self) -> dict[str, Any]:
         """See `Phase`."""
@@ -320,9 +343,8 @@ class E4ePhase(ModelPhase):
         }
 
     def _encode(self, photos: Tensor) -> tuple[Tensor, ...]:
-        """Return X^ and w_E on the CPU, with E in eval mode."""
-        plain = self.accelerator.unwrap_model(self.forward)
-        return self.shown(lambda part: plain(part, self.active), photos)
+        """Return X^ and w_E."""
+        return self.accelerator.unwrap_model(self.forward)(photos, self.active)
 
 
 def train_e4e(config: E4eRun, out: Path, *, resume: bool = False) -> RunResult:
@@ -348,5 +370,5 @@ def train_e4e(config: E4eRun, out: Path, *, resume: bool = False) -> RunResult:
 
 
 def style_spread(wplus: Tensor) -> Tensor:
-    """Return sum_i ||w_i - w_0||_2 of codes (B, n, D), averaged over the batch; 0 for one style."""
-    return torch.linalg.vector_norm(wplus[:, 1:] - wplus[:, :1], dim=2).sum(dim=1).mean()
+    """Return sum_i ||w_i - w_0||_2 of codes (B, n, D): (B,), 0 for one style."""
+    return torch.linalg.vector_norm(wplus[:, 1:] - wplus[:, :1], dim=2).sum(dim=1)

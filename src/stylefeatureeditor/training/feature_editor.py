@@ -53,10 +53,12 @@ from stylefeatureeditor.training.loop import RunResult, fit, shared_generator
 from stylefeatureeditor.training.loss_networks import load_loss_networks
 from stylefeatureeditor.training.losses import R1Config
 from stylefeatureeditor.training.phase import (
-    VALIDATION_BATCH,
     BatchNormMode,
+    HeldOut,
+    Metrics,
     ModelPhase,
     likeness,
+    means,
     picture,
 )
 from stylefeatureeditor.training.ranger import RangerConfig
@@ -86,6 +88,9 @@ if TYPE_CHECKING:
     from stylefeatureeditor.generator.discriminator import Discriminator
     from stylefeatureeditor.model import Model, ModelConfig
     from stylefeatureeditor.records import Codes
+
+
+JUDGED_EDITS = 16  # held-out photos that every edit is judged on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +190,7 @@ class EditorPhase(ModelPhase):
         directions: what to edit.
         discriminator: D, best the one of phase 1.
         networks: what the image losses need.
-        held_out: photos (n, 3, S, S) in [-1, 1] for `validate` and `samples`; None skips both.
+        held_out: see `Phase`.
 
     Raises:
         ConfigError: there is no direction.
@@ -200,7 +205,7 @@ class EditorPhase(ModelPhase):
         directions: Sequence[TrainingDirection],
         discriminator: Discriminator,
         networks: LossNetworks,
-        held_out: Tensor | None = None,
+        held_out: HeldOut | None = None,
     ) -> None:
         if not directions:
             raise ConfigError("phase 2 needs at least one direction with its strengths")
@@ -225,7 +230,7 @@ class EditorPhase(ModelPhase):
             self.attribute_loss.to(accelerator.device)
         return [self.prepare_model(accelerator, EditorForward), self.adversary.prepare(accelerator)]
 
-    def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
+    def train_step(self, photos: Tensor, step: int) -> Metrics:
         """Train H on the photos themselves and on an edit of drawn images, then D.
 
         Args:
@@ -233,7 +238,7 @@ class EditorPhase(ModelPhase):
             step: counted from 0.
         """
         config = self.config
-        metrics: dict[str, float] = {}
+        metrics: Metrics = {}
         fakes: list[Tensor] = []  # for D
         # H's running statistics weigh the later pass more: the edit's, as in the release
         if config.inversion_weight:
@@ -249,9 +254,7 @@ class EditorPhase(ModelPhase):
         losses = (metrics.get(f"loss_{part}", 0.0) for part in ("edit", "inversion", "attributes"))
         return {"loss": sum(losses)} | metrics
 
-    def _add_edit_gradients(
-        self, photos: Tensor, step: int, fakes: list[Tensor]
-    ) -> dict[str, float]:
+    def _add_edit_gradients(self, photos: Tensor, step: int, fakes: list[Tensor]) -> Metrics:
         chosen, strength = self.choose(step)
         direction = chosen.direction
         with self.accelerator.autocast():
@@ -260,7 +263,7 @@ class EditorPhase(ModelPhase):
         image = self.edit_loss(drawn, pair.target)
         loss = self.config.edit_weight * image.total
         self.accelerator.backward(loss)
-        metrics = {"loss_edit": loss.item()} | image.metrics("edit_")
+        metrics: Metrics = {"loss_edit": loss.detach()} | image.metrics("edit_")
         if self.attribute_loss is not None and chosen.attribute:
             with self.accelerator.autocast():
                 start = begin_edit(self.model, photos, direction, strength)
@@ -273,7 +276,7 @@ class EditorPhase(ModelPhase):
 
     def _add_attribute_gradients(
         self, photos: Tensor, drawn: Tensor, chosen: TrainingDirection, strength: float, step: int
-    ) -> dict[str, float]:
+    ) -> Metrics:
         """Ask A about edits X' of the photos, and D if it is asked of edits."""
         assert self.attribute_loss is not None
         weights, share = self.config.attributes, chosen.share(strength)
@@ -281,28 +284,27 @@ class EditorPhase(ModelPhase):
         if weights.realism and self.adversary.active(step):
             real = self.adversary.ask(drawn)
             total = total + weights.realism * real
-            terms["realism"] = real.item()
+            terms["realism"] = real.detach()
         loss = weights.weight * total
         self.accelerator.backward(loss)
-        return {"loss_attributes": loss.item()} | {f"attribute_{k}": v for k, v in terms.items()}
+        return {"loss_attributes": loss.detach()} | {f"attribute_{k}": v for k, v in terms.items()}
 
-    def _add_inversion_gradients(
-        self, photos: Tensor, step: int, fakes: list[Tensor]
-    ) -> dict[str, float]:
+    def _add_inversion_gradients(self, photos: Tensor, step: int, fakes: list[Tensor]) -> Metrics:
         config = self.config
         with self.accelerator.autocast():
             found = invert(self.model, photos)
         drawn = self.forward(found.features, None, found.codes, found.start.rgb)  # X^
         image = self.inversion_loss(drawn, photos)
-        total, metrics = image.total, image.metrics("inversion_")
+        total = image.total
+        metrics: Metrics = {**image.metrics("inversion_")}
         if self.adversary.active(step):
             adversarial = self.adversary.ask(drawn)
             total = total + config.adversarial.weight * adversarial
-            metrics["adversarial"] = adversarial.item()
+            metrics["adversarial"] = adversarial.detach()
         loss = config.inversion_weight * total
         self.accelerator.backward(loss)
         fakes.append(drawn.detach())
-        return {"loss_inversion": loss.item()} | metrics
+        return {"loss_inversion": loss.detach()} | metrics
 
     def choose(self, step: int) -> tuple[TrainingDirection, float]:
         """Return the direction and strength of a step, the same on all ranks."""
@@ -319,27 +321,39 @@ class EditorPhase(ModelPhase):
         """
         if self.held_out is None:
             return {}
-        drawn, plain = self.shown(self._redraw, self.held_out)
-        metrics = likeness(drawn, self.held_out)
-        metrics |= {f"{k}_e4e": v for k, v in likeness(plain, self.held_out).items()}
-        few = self.held_out[:VALIDATION_BATCH]
+
         edits = [
-            likeness(*self._edit(few, chosen.direction, strength))
+            (chosen.direction, strength)
             for chosen in self.directions
             for strength in {chosen.strengths[0], chosen.strengths[-1]}
         ]
-        mean = {f"{k}_edit": sum(e[k] for e in edits) / len(edits) for k in edits[0]}
-        return metrics | mean
+
+        def judge(places: Sequence[int]) -> dict[str, Tensor]:
+            photos = self.photos(places)
+            drawn, plain = self._redraw(photos)
+            return likeness(drawn, photos) | likeness(plain, photos, "_e4e")
+
+        def judge_edits(places: Sequence[int]) -> dict[str, Tensor]:
+            photos = self.photos(places)
+            found = [likeness(*self._edit(photos, *edit), of="_edit") for edit in edits]
+            return {name: torch.stack([f[name] for f in found], 1) for name in found[0]}
+
+        return means(self.judged(judge)) | means(self.judged(judge_edits, JUDGED_EDITS))
 
     def samples(self) -> Tensor | None:
         """Return rows X, X^, then X_E' and X' of the first direction at its last strength."""
         if self.held_out is None:
             return None
-        photos = self.held_out[: self.config.samples]
         chosen = self.directions[0]
-        edited, target = self._edit(photos, chosen.direction, chosen.strengths[-1])
-        drawn, _ = self.shown(self._redraw, photos)
-        return picture([photos, drawn, target, edited])
+
+        def show(places: Sequence[int]) -> dict[str, Tensor]:
+            photos = self.photos(places)
+            drawn, _ = self._redraw(photos)
+            edited, target = self._edit(photos, chosen.direction, chosen.strengths[-1])
+            return {"photos": photos, "drawn": drawn, "target": target, "edited": edited}
+
+        count = min(self.config.samples, len(self.held_out))
+        return picture(self.rows(show, range(count)).values())
 
     def _attribute_loss(self, networks: LossNetworks) -> AttributeEditLoss | None:
         if not self.config.attributes.weight:
@@ -365,15 +379,11 @@ class EditorPhase(ModelPhase):
 
     def _edit(
         self, photos: Tensor, direction: EditDirection, strength: float
-    ) -> tuple[Tensor, ...]:
-        """Return X' and X_E' on the CPU, with H in eval mode."""
+    ) -> tuple[Tensor, Tensor]:
+        """Return X' and X_E'."""
+        pair = make_edit(self.model, photos, direction, strength, self.config.edit_codes)
         plain = self.accelerator.unwrap_model(self.forward)
-
-        def draw(photos: Tensor) -> tuple[Tensor, Tensor]:
-            pair = make_edit(self.model, photos, direction, strength, self.config.edit_codes)
-            return plain(pair.features, pair.delta, pair.codes, pair.rgb), pair.target
-
-        return self.shown(draw, photos)
+        return plain(pair.features, pair.delta, pair.codes, pair.rgb), pair.target
 
     def _redraw(self, photos: Tensor) -> tuple[Tensor, Tensor]:
         """Return X^ and G(w_E)."""

@@ -32,22 +32,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stylefeatureeditor.device import sent
 from stylefeatureeditor.errors import ConfigError, TrainingError, WeightsError
 from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.training.augment import AdaptiveAugment, AugmentConfig, diff_augment
 from stylefeatureeditor.training.checkpoints import load_checkpoint
-from stylefeatureeditor.training.image_statistics import detail, thumbnail_distance
+from stylefeatureeditor.training.image_statistics import detail, thumbnail_distance, thumbnails
 from stylefeatureeditor.training.loop import Run, RunResult, fit
-from stylefeatureeditor.training.losses import generator_loss, path_length_penalty, r1_penalty
-from stylefeatureeditor.training.phase import Phase
+from stylefeatureeditor.training.losses import (
+    generator_loss,
+    path_length_penalty,
+    path_lengths,
+    r1_penalty,
+)
+from stylefeatureeditor.training.phase import HeldOut, Metrics, Phase
 from stylefeatureeditor.training.run_folder import finish_run, held_out_photos, open_data
 from stylefeatureeditor.weights.configs import to_plain
 from stylefeatureeditor.weights.storage import load_tensors, save_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from accelerate import Accelerator
 
@@ -137,17 +143,20 @@ class GeneratorForward(nn.Module):
         self.generator = generator
         self.random_noise = random_noise
 
-    def forward(self, z: Tensor, late: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images (B, 3, S, S) and their codes w (B, N, D).
+    def forward(self, z: Tensor, late: Tensor, *, lengths: bool = False) -> tuple[Tensor, Tensor]:
+        """Return images (B, 3, S, S) and their codes w (B, N, D), or their path lengths (B,).
 
         Args:
             z: two latent vectors per image, (2, B, D).
             late: the styles to take from the second one, (B, N) bool.
+            lengths: take path lengths. They are taken here since what leaves the wrapper of several
+                processes may be a copy, and images have no derivative by a copy of their codes.
         """
         with torch.autocast(z.device.type, enabled=False):
             first, second = self.generator.map(z.flatten(0, 1)).wplus.chunk(2)
             wplus = torch.where(late[:, :, None], second, first)
-        return self.generator.synthesize(Codes(wplus), random_noise=self.random_noise), wplus
+        images = self.generator.synthesize(Codes(wplus), random_noise=self.random_noise)
+        return images, path_lengths(images, wplus) if lengths else wplus
 
 
 class GeneratorPhase(Phase):
@@ -155,12 +164,12 @@ class GeneratorPhase(Phase):
 
     Args:
         config: sizes and rates.
-        held_out: photos (n, 3, S, S) in [-1, 1] that `validate` compares with; None skips it.
+        held_out: see `Phase`.
     """
 
     counters = ("path_mean", "last_r1", "images_seen")
 
-    def __init__(self, config: GeneratorTrainingConfig, held_out: Tensor | None = None) -> None:
+    def __init__(self, config: GeneratorTrainingConfig, held_out: HeldOut | None = None) -> None:
         self.config = config
         self.held_out = held_out
         self.generator = Generator(config.network)
@@ -168,7 +177,7 @@ class GeneratorPhase(Phase):
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(requires_grad=False)
         self.augment = AdaptiveAugment(config.ada) if config.augment == "ada" else None
         self.path_mean = torch.zeros(())
-        self.last_r1 = 0.0
+        self.last_r1: Tensor | float = 0.0
         self.images_seen = 0
         draw = torch.Generator().manual_seed(0)  # the same grid in every run
         self.sample_z = torch.randn(config.samples, config.network.style_dim, generator=draw)
@@ -194,7 +203,7 @@ class GeneratorPhase(Phase):
         )
         return [self.forward, self.wrapped_discriminator]
 
-    def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
+    def train_step(self, photos: Tensor, step: int) -> Metrics:
         """Train D, then G, on one batch; both see the same drawn images.
 
         Args:
@@ -211,7 +220,7 @@ class GeneratorPhase(Phase):
             self._update_average(len(photos), codes)
         return metrics
 
-    def _train_discriminator(self, photos: Tensor, fakes: Tensor, step: int) -> dict[str, float]:
+    def _train_discriminator(self, photos: Tensor, fakes: Tensor, step: int) -> Metrics:
         config, accelerator = self.config, self.accelerator
         self.discriminator.requires_grad_()
 
@@ -227,40 +236,42 @@ class GeneratorPhase(Phase):
         if regularised:
             r1 = r1_penalty(real_scores, shown)
             loss = loss + config.r1_gamma / 2 * config.r1_every * r1
-            self.last_r1 = r1.item()
+            self.last_r1 = r1.detach()
         accelerator.backward(loss)
         self.discriminator_optimizer.step()
         self.discriminator_optimizer.zero_grad()
 
-        metrics = {
-            "loss_d": (fake_loss + real_loss).item(),
-            "score_real": real_scores.mean().item(),
-            "score_fake": fake_scores.mean().item(),
-            "sign_real": real_scores.sign().mean().item(),
+        real_scores, fake_scores = real_scores.detach(), fake_scores.detach()
+        metrics: Metrics = {
+            "loss_d": (fake_loss + real_loss).detach(),
+            "score_real": real_scores.mean(),
+            "score_fake": fake_scores.mean(),
+            "sign_real": real_scores.sign().mean(),
             "r1": self.last_r1,
         }
         if self.augment is not None:
-            self.augment.adapt(accelerator.gather(real_scores.detach()))
-            metrics["augment_p"] = self.augment.probability.item()
+            self.augment.adapt(accelerator.gather(real_scores))
+            metrics["augment_p"] = self.augment.probability.clone()
         return metrics
 
-    def _train_generator(self, fakes: Tensor, step: int) -> dict[str, float]:
+    def _train_generator(self, fakes: Tensor, step: int) -> Metrics:
         config, accelerator = self.config, self.accelerator
         self.discriminator.requires_grad_(requires_grad=False)  # so its plain module will do
 
         loss = generator_loss(self.discriminator(self._augmented(fakes)))
         accelerator.backward(loss)
-        metrics = {"loss_g": loss.item()}
+        metrics: Metrics = {"loss_g": loss.detach()}
         if config.path_weight > 0:
             if step % config.path_every == 0:
-                drawn, codes = self._draw(max(1, int(len(fakes) * config.path_batch_share)))
-                penalty, mean = path_length_penalty(drawn, codes, self.path_mean, config.path_decay)
+                count = max(1, int(len(fakes) * config.path_batch_share))
+                drawn, lengths = self._draw(count, lengths=True)
+                penalty, mean = path_length_penalty(lengths, self.path_mean, config.path_decay)
                 self.path_mean = accelerator.reduce(mean, reduction="mean")
                 # the zero term gives every parameter a gradient, as several processes expect
                 accelerator.backward(
                     config.path_weight * config.path_every * penalty + 0 * drawn.mean()
                 )
-            metrics["path_length"] = self.path_mean.item()
+            metrics["path_length"] = self.path_mean
         self.generator_optimizer.step()
         self.generator_optimizer.zero_grad()
         return metrics
@@ -271,15 +282,30 @@ class GeneratorPhase(Phase):
             return {}
         draw = torch.Generator().manual_seed(1)
         z = torch.randn(len(self.held_out), self.config.network.style_dim, generator=draw)
-        drawn = self._show(z).clamp(-1, 1)
-        return {
-            "frechet_8px": thumbnail_distance(drawn, self.held_out),
-            "detail": detail(drawn) / detail(self.held_out),  # below 1: blurred
-        }
+
+        def judge(places: Sequence[int]) -> dict[str, Tensor]:
+            drawn, photos = self._show(z[list(places)]).clamp(-1, 1), self.photos(places)
+            return {
+                "drawn": thumbnails(drawn),
+                "photos": thumbnails(photos),
+                "drawn_detail": detail(drawn),
+                "photos_detail": detail(photos),
+            }
+
+        found = self.judged(judge)
+        share = found["drawn_detail"].mean() / found["photos_detail"].mean()
+        metrics = {"detail": share.item()}  # below 1: blurred
+        if len(z) > 1:  # one photo has no covariance
+            metrics["frechet_8px"] = thumbnail_distance(found["drawn"], found["photos"])
+        return metrics
 
     def samples(self) -> Tensor:
         """Return images of the averaged G from the same z each time, rows of 8, (3, H, W)."""
-        drawn = self._show(self.sample_z)
+
+        def show(places: Sequence[int]) -> dict[str, Tensor]:
+            return {"drawn": self._show(self.sample_z[list(places)])}
+
+        drawn = self.rows(show, range(len(self.sample_z)))["drawn"].cpu()
         size = self.config.network.size
         drawn = functional.pad(drawn, (0, 0, 0, 0, 0, 0, 0, -len(drawn) % 8), value=-1.0)
         rows = drawn.reshape(-1, 8, 3, size, size)
@@ -309,14 +335,14 @@ class GeneratorPhase(Phase):
         }
         return parts if self.augment is None else parts | {"augment": self.augment}
 
-    def _draw(self, count: int) -> tuple[Tensor, Tensor]:
-        """Draw images with style mixing; return them and their codes."""
+    def _draw(self, count: int, *, lengths: bool = False) -> tuple[Tensor, Tensor]:
+        """Draw images with style mixing; return them and their codes, or path lengths."""
         network, device = self.config.network, self.accelerator.device
         z = torch.randn(2, count, network.style_dim, device=device)
         cut = torch.randint(1, network.num_styles, (count, 1), device=device)
         mixed = torch.rand(count, 1, device=device) < self.config.mixing
         late = (torch.arange(network.num_styles, device=device) >= cut) & mixed
-        return self.forward(z, late)
+        return self.forward(z, late, lengths=lengths)
 
     def _augmented(self, images: Tensor) -> Tensor:
         if self.config.augment == "diff":
@@ -325,9 +351,8 @@ class GeneratorPhase(Phase):
 
     @torch.no_grad()
     def _show(self, z: Tensor) -> Tensor:
-        """Images of the averaged G on the CPU, a few at a time."""
-        parts = z.to(next(self.average.parameters()).device).split(16)
-        return torch.cat([self.average.synthesize(self.average.map(z)).cpu() for z in parts])
+        """Return images of the averaged G."""
+        return self.average.synthesize(self.average.map(sent(z, self.accelerator.device)))
 
     @torch.no_grad()
     def _update_average(self, count: int, codes: Tensor) -> None:
@@ -350,7 +375,7 @@ def _adam(network: nn.Module, lr: float) -> torch.optim.Adam:
 
 
 def begin_from(
-    state: Mapping[str, Any], config: GeneratorTrainingConfig, held_out: Tensor | None = None
+    state: Mapping[str, Any], config: GeneratorTrainingConfig, held_out: HeldOut | None = None
 ) -> GeneratorPhase:
     """Return a phase that starts from trained networks of its size S, or of S / 2.
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stylefeatureeditor.device import average_pool
 from stylefeatureeditor.errors import ConfigError, check_shape
 from stylefeatureeditor.metrics.pixel import SSIM_SIDE, ssim
 from stylefeatureeditor.training.losses import l2_loss
@@ -113,9 +114,9 @@ class ImageLossValue:
     total: Tensor
     terms: dict[str, Tensor]
 
-    def metrics(self, prefix: str = "") -> dict[str, float]:
+    def metrics(self, prefix: str = "") -> dict[str, Tensor]:
         """Return the terms for the log."""
-        return {f"{prefix}{name}": term.item() for name, term in self.terms.items()}
+        return {f"{prefix}{name}": term for name, term in self.terms.items()}
 
 
 class ImageLoss:
@@ -203,7 +204,7 @@ class ImageLoss:
         side = self.config.side
         if side is None or pixels.shape[-1] <= side:
             return pixels
-        return functional.adaptive_avg_pool2d(pixels, side)
+        return average_pool(pixels, side)
 
     def _check_networks(self) -> None:
         needs = {

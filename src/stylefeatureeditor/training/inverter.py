@@ -30,7 +30,15 @@ from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig,
 from stylefeatureeditor.training.loop import RunResult, fit
 from stylefeatureeditor.training.loss_networks import load_loss_networks
 from stylefeatureeditor.training.losses import R1Config, feature_distance, feature_norm
-from stylefeatureeditor.training.phase import BatchNormMode, ModelPhase, likeness, picture
+from stylefeatureeditor.training.phase import (
+    BatchNormMode,
+    HeldOut,
+    Metrics,
+    ModelPhase,
+    likeness,
+    means,
+    picture,
+)
 from stylefeatureeditor.training.ranger import RangerConfig
 from stylefeatureeditor.training.run_folder import (
     ModelRun,
@@ -43,6 +51,7 @@ from stylefeatureeditor.training.run_folder import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from accelerate import Accelerator
@@ -131,7 +140,7 @@ class InverterPhase(ModelPhase):
         model: G is trained already; everything but I stays as it is.
         discriminator: D, best the one that G was trained with.
         networks: what the image loss needs.
-        held_out: photos (n, 3, S, S) in [-1, 1] for `validate` and `samples`; None skips both.
+        held_out: see `Phase`.
     """
 
     trains = ("inverter",)
@@ -142,7 +151,7 @@ class InverterPhase(ModelPhase):
         model: Model,
         discriminator: Discriminator,
         networks: LossNetworks,
-        held_out: Tensor | None = None,
+        held_out: HeldOut | None = None,
     ) -> None:
         self.config = config
         self.model = model
@@ -158,7 +167,7 @@ class InverterPhase(ModelPhase):
             self.adversary.prepare(accelerator),
         ]
 
-    def train_step(self, photos: Tensor, step: int) -> dict[str, float]:
+    def train_step(self, photos: Tensor, step: int) -> Metrics:
         """Train I, then D, on one batch; both see the same drawn images.
 
         Args:
@@ -177,18 +186,18 @@ class InverterPhase(ModelPhase):
         else:
             regulariser = feature_distance(features, code_features)
         loss = share * (image.total + image_codes.total) + config.features * regulariser
-        metrics = image.metrics() | image_codes.metrics("codes_")
-        metrics |= {"features": regulariser.item(), "blend": blend}
+        metrics: Metrics = {**image.metrics(), **image_codes.metrics("codes_")}
+        metrics |= {"features": regulariser.detach(), "blend": blend}
         if self.adversary.active(step):
             # at once: D's minibatch spread compares both halves, here and where D learns
             adversarial = self.adversary.ask(torch.cat([drawn, from_codes]))
             loss = loss + 2 * share * config.adversarial.weight * adversarial
-            metrics["adversarial"] = adversarial.item()
+            metrics["adversarial"] = adversarial.detach()
 
         self.accelerator.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        metrics = {"loss": loss.item()} | metrics
+        metrics = {"loss": loss.detach()} | metrics
         if self.adversary.active(step):
             fakes = torch.cat([drawn.detach(), from_codes.detach()])  # (2B, 3, S, S)
             metrics |= self.adversary.train(photos, fakes, step)
@@ -198,26 +207,34 @@ class InverterPhase(ModelPhase):
         """Return L2 and SSIM of X^ and X^_w on the held-out photos, without blending."""
         if self.held_out is None:
             return {}
-        drawn, from_codes = self._redraw(self.held_out)
-        codes = likeness(from_codes, self.held_out)
-        return likeness(drawn, self.held_out) | {f"{k}_codes": v for k, v in codes.items()}
+
+        def judge(places: Sequence[int]) -> dict[str, Tensor]:
+            photos = self.photos(places)
+            drawn, from_codes = self._redraw(photos)
+            return likeness(drawn, photos) | likeness(from_codes, photos, "_codes")
+
+        return means(self.judged(judge))
 
     def samples(self) -> Tensor | None:
         """Return three rows: X, X^_w, X^."""
         if self.held_out is None:
             return None
-        photos = self.held_out[: self.config.samples]
-        drawn, from_codes = self._redraw(photos)
-        return picture([photos, from_codes, drawn])
+
+        def show(places: Sequence[int]) -> dict[str, Tensor]:
+            photos = self.photos(places)
+            drawn, from_codes = self._redraw(photos)
+            return {"photos": photos, "from_codes": from_codes, "drawn": drawn}
+
+        count = min(self.config.samples, len(self.held_out))
+        return picture(self.rows(show, range(count)).values())
 
     def parts(self) -> dict[str, Any]:
         """See `Phase`."""
         return super().parts() | self.adversary.parts()
 
     def _redraw(self, photos: Tensor) -> tuple[Tensor, ...]:
-        """Return X^ and X^_w on the CPU, as a user would get them."""
-        plain = self.accelerator.unwrap_model(self.forward)
-        return self.shown(lambda part: plain(part, 1.0)[:2], photos)
+        """Return X^ and X^_w."""
+        return self.accelerator.unwrap_model(self.forward)(photos, 1.0)[:2]
 
 
 def train_inverter(config: InverterRun, out: Path, *, resume: bool = False) -> RunResult:

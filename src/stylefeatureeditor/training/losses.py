@@ -98,23 +98,30 @@ def lazy_r1(discriminator: nn.Module, photos: Tensor, step: int, config: R1Confi
     return config.weight / 2 * config.every * r1_penalty(discriminator(shown), shown)
 
 
-def path_length_penalty(
-    images: Tensor, codes: Tensor, mean_length: Tensor, decay: float
-) -> tuple[Tensor, Tensor]:
-    """Path length regulariser of G (Karras et al. 2020, Sec. 3.2).
+def path_lengths(images: Tensor, codes: Tensor) -> Tensor:
+    """Return ||J_w^T y||_2, y unit noise, divided by sqrt(N) and by the image's side, (B,).
 
     Args:
         images: G(w), (B, 3, R, R), drawn from `codes` with the graph kept.
         codes: w, (B, N, D).
+    """
+    noise = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
+    (gradient,) = torch.autograd.grad((images * noise).sum(), codes, create_graph=True)
+    return gradient.square().sum(dim=2).mean(dim=1).sqrt()  # (B, N, D) -> (B,)
+
+
+def path_length_penalty(
+    lengths: Tensor, mean_length: Tensor, decay: float
+) -> tuple[Tensor, Tensor]:
+    """Path length regulariser of G (Karras et al. 2020, Sec. 3.2).
+
+    Args:
+        lengths: see `path_lengths`.
         mean_length: a, the running mean of the lengths; a scalar.
         decay: share of the newest mean length in a.
 
     Returns:
-        The penalty, mean of (length - a)^2 with the new a; and the new a, detached. A length is
-        ||J_w^T y||_2, y unit noise, divided by sqrt(N) and by the image's side.
+        The penalty, mean of (length - a)^2 with the new a; and the new a, detached.
     """
-    noise = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
-    (gradient,) = torch.autograd.grad((images * noise).sum(), codes, create_graph=True)
-    lengths = gradient.square().sum(dim=2).mean(dim=1).sqrt()  # (B, N, D) -> (B,)
     mean_length = mean_length.lerp(lengths.mean(), decay)
     return (lengths - mean_length).square().mean(), mean_length.detach()

@@ -4,26 +4,28 @@
     metrics = phase.train_step(photos, step)           # its own losses, backward, optimiser steps
     state = phase.state_dict()                         # into a checkpoint, and back
 
-All ranks call everything but `save_model`. A network that stands still gets no gradient and stays
-in eval mode, BatchNorm statistics included (docs/adr/0010); one that trains keeps BatchNorm in the
-mode its phase asks for.
+All ranks call everything but `samples` and `save_model`, which are the first's. A network that
+stands still gets no gradient and stays in eval mode, BatchNorm statistics included (docs/adr/0010);
+one that trains keeps BatchNorm in the mode its phase asks for.
 
 Shapes: B images of this rank and part of the batch, S side of the model.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from stylefeatureeditor.device import sent
 from stylefeatureeditor.metrics.pixel import SSIM_SIDE, l2, ssim
 from stylefeatureeditor.training.ranger import Ranger
 from stylefeatureeditor.weights.checkpoint import save_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from accelerate import Accelerator
@@ -33,7 +35,15 @@ if TYPE_CHECKING:
 
 BatchNormMode = Literal["batch", "frozen"]
 NORMS = (nn.BatchNorm2d, nn.BatchNorm1d, nn.SyncBatchNorm)
-VALIDATION_BATCH = 16
+Metrics = dict[str, "Tensor | float"]
+
+
+class HeldOut(Protocol):
+    """Photos that no step sees: a tensor (n, 3, S, S) in [-1, 1], or an `Excerpt` of a set."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: list[int], /) -> Tensor: ...
 
 
 class Phase:
@@ -44,12 +54,16 @@ class Phase:
         model: what `save_model` writes.
         labels: one row per training image, or None; `train_step` gets those of its photos.
         counters: names of the attributes that a checkpoint holds beside `parts`.
+        held_out: what `validate` and `samples` look at; None skips both.
+        batch: images that are taken at a time; the loop sets that of a step.
     """
 
     accelerator: Accelerator
     model: Model
     labels: Tensor | None = None
     counters: tuple[str, ...] = ()
+    held_out: HeldOut | None = None
+    batch: int = 16
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
         """Move to the device, pass what trains through `accelerator.prepare`, return those modules.
@@ -59,7 +73,7 @@ class Phase:
         """
         raise NotImplementedError
 
-    def train_step(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+    def train_step(self, *args: Any, **kwargs: Any) -> Metrics:
         """Take one optimiser step, or one part of it when gradients accumulate.
 
         The order that accumulation needs is `accelerator.backward(loss)`, `optimizer.step()`,
@@ -71,7 +85,8 @@ class Phase:
             **kwargs: none.
 
         Returns:
-            Means over the photos, with the same names on all ranks. All must be finite.
+            Means over the photos, with the same names on all ranks; scalars without a graph stay
+            where they are, so that no step waits for the GPU. All must be finite.
         """
         raise NotImplementedError
 
@@ -86,6 +101,60 @@ class Phase:
     def samples(self) -> Tensor | None:
         """Return a picture of the progress, (3, H, W) in [-1, 1]; runs without gradients."""
         return None
+
+    def trained(self) -> dict[str, nn.Module]:
+        """Return the networks that train, by name."""
+        return {}
+
+    def set_training(self) -> None:
+        """Put what trains into training mode."""
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Let the networks be as a user gets them: in eval mode."""
+        for network in self.trained().values():
+            network.eval()
+        yield
+        self.set_training()
+
+    def photos(self, places: Sequence[int]) -> Tensor:
+        """Return some of the held-out photos, (b, 3, S, S), on the device."""
+        assert self.held_out is not None
+        return sent(self.held_out[list(places)], self.accelerator.device)
+
+    @torch.no_grad()
+    def rows(
+        self, judge: Callable[[Sequence[int]], dict[str, Tensor]], places: Sequence[int]
+    ) -> dict[str, Tensor]:
+        """Return what `judge` finds at places of the held-out photos, `batch` of them at a time.
+
+        Args:
+            judge: from b places to rows (b, ...) by name.
+            places: n of them.
+
+        Returns:
+            Rows (n, ...) by name, float32, on the device.
+        """
+        with self.shown():
+            found = [judge(places[i : i + self.batch]) for i in range(0, len(places), self.batch)]
+        return {name: torch.cat([part[name].float() for part in found]) for name in found[0]}
+
+    def judged(
+        self, judge: Callable[[Sequence[int]], dict[str, Tensor]], most: int | None = None
+    ) -> dict[str, Tensor]:
+        """Return `rows` of all held-out photos, or of the first few, on the CPU.
+
+        Each rank does its share, and gets all.
+        """
+        assert self.held_out is not None
+        ranks, count = self.accelerator.num_processes, len(self.held_out)
+        count = min(count, most or count)
+        share = -(-count // ranks)
+        first = self.accelerator.process_index * share
+        # as many on every rank: the last photo fills up
+        mine = [min(place, count - 1) for place in range(first, first + share)]
+        found = self.rows(judge, mine)
+        return {name: self.accelerator.gather(row)[:count].cpu() for name, row in found.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a step changes: tensors and plain values, as in `checkpoints.py`."""
@@ -111,18 +180,16 @@ class ModelPhase(Phase):
         trains: names of what trains, as far as the model has it.
         losses: image losses, by the name that a checkpoint gives to the D of each.
         config: with the fields `ranger` and `batch_norm`.
-        held_out: photos (n, 3, S, S) in [-1, 1] for `validate` and `samples`, or None.
     """
 
     trains: tuple[str, ...]
     losses: dict[str, ImageLoss]
     config: Any
-    held_out: Tensor | None
     optimizer: Any
     forward: Any
 
     def trained(self) -> dict[str, nn.Module]:
-        """Return the networks that train, by name."""
+        """See `Phase`."""
         found = {name: getattr(self.model, name) for name in self.trains}
         return {name: network for name, network in found.items() if network is not None}
 
@@ -142,19 +209,9 @@ class ModelPhase(Phase):
         return self.forward
 
     def set_training(self) -> None:
-        """Put what trains into training mode."""
+        """See `Phase`."""
         for network in self.trained().values():
             set_training(network, self.config.batch_norm)
-
-    def shown(
-        self, draw: Callable[[Tensor], tuple[Tensor, ...]], photos: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Return what `draw` makes of photos as a user would get it: `in_batches`, in eval mode."""
-        for network in self.trained().values():
-            network.eval()
-        found = in_batches(draw, photos, self.accelerator.device)
-        self.set_training()
-        return found
 
     def parts(self) -> dict[str, Any]:
         """See `Phase`: the networks, their optimiser, and each D that a loss keeps for itself."""
@@ -195,25 +252,27 @@ def synchronised(network: nn.Module, accelerator: Accelerator) -> nn.Module:
     return network
 
 
-@torch.no_grad()
-def in_batches(
-    draw: Callable[[Tensor], tuple[Tensor, ...]], photos: Tensor, device: torch.device
-) -> tuple[Tensor, ...]:
-    """Return what `draw` makes of photos (n, 3, S, S), a few at a time, on the CPU in float32."""
-    found = [draw(part.to(device)) for part in photos.split(VALIDATION_BATCH)]
-    return tuple(torch.cat(column).float().cpu() for column in zip(*found, strict=True))
+def likeness(drawn: Tensor, photos: Tensor, of: str = "") -> dict[str, Tensor]:
+    """Return L2 and, if the images are large enough, SSIM of pairs (n, 3, S, S): (n,) each.
 
-
-def likeness(drawn: Tensor, photos: Tensor) -> dict[str, float]:
-    """Return mean L2 and, if the images are large enough, mean SSIM of two batches."""
-    drawn = drawn.clamp(-1, 1)
-    found = {"l2": l2(drawn, photos).mean().item()}
+    Args:
+        drawn: what is judged.
+        photos: what it should be.
+        of: word that the names end in.
+    """
+    drawn = drawn.to(photos.dtype).clamp(-1, 1)
+    found = {f"l2{of}": l2(drawn, photos)}
     if photos.shape[-1] >= SSIM_SIDE:
-        found["ssim"] = ssim(drawn, photos).mean().item()
+        found[f"ssim{of}"] = ssim(drawn, photos)
     return found
 
 
-def picture(rows: list[Tensor]) -> Tensor:
+def means(rows: dict[str, Tensor]) -> dict[str, float]:
+    """Return the mean of each column."""
+    return {name: row.mean().item() for name, row in rows.items()}
+
+
+def picture(rows: Iterable[Tensor]) -> Tensor:
     """Join rows of images, (n, 3, S, S) each, to one picture (3, rows * S, n * S) in [-1, 1]."""
     lines = [torch.cat(list(row.float().cpu()), dim=2) for row in rows]
     return torch.cat(lines, dim=1).clamp(-1, 1)

@@ -159,7 +159,7 @@ def default_preset(phase: str, size: int) -> str:
     return "standard" if phase == "generator" else "paper"
 
 
-def generator_run(name: str, size: int) -> GeneratorRun:
+def generator_run(name: str, size: int, batch: int | None = None) -> GeneratorRun:
     """Return a run that trains G.
 
     "standard" is NVIDIA's heuristic for one GPU (stylegan2-ada, `auto`): gamma = 0.0002 size^2 / B,
@@ -168,6 +168,7 @@ def generator_run(name: str, size: int) -> GeneratorRun:
     Args:
         name: of the preset.
         size: side of its images.
+        batch: B; None is the preset's own.
 
     Raises:
         ConfigError: the size is no power of two, or "standard" has none of that size.
@@ -175,7 +176,7 @@ def generator_run(name: str, size: int) -> GeneratorRun:
     batches = {64: 32, 128: 32, 256: 16, 512: 8, 1024: 4}
     if name == "standard" and size not in batches:
         raise ConfigError(f"there are presets for {', '.join(map(str, batches))} px, got {size}")
-    batch = batches[size] if name == "standard" else 16
+    batch = batch or (batches[size] if name == "standard" else 16)
     base, widest, style, mapping = {
         "standard": (32768 if size >= 512 else 16384, 512, 512, 8),
         "small": (2048, 128, 256, 4),

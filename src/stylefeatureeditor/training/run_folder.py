@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stylefeatureeditor.errors import ConfigError, DirectionError, PhotoError, WeightsError
+from stylefeatureeditor.data.images import Excerpt
+from stylefeatureeditor.errors import ConfigError, DirectionError, WeightsError
 from stylefeatureeditor.files import member
 from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
@@ -33,7 +34,8 @@ from stylefeatureeditor.weights.direction_files import (
     save_own_directions,
 )
 from stylefeatureeditor.weights.local_models import find_model, model_at
-from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
+from stylefeatureeditor.weights.storage import load_tensors, save_tensors, write_json
+from stylefeatureeditor.weights.trained import RECORD, need_trained, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,14 +43,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.data.images import DataConfig, ImageSet
 
 GENERATOR, DISCRIMINATOR = "generator.safetensors", "discriminator.safetensors"
-RECORD = "training.json"
 PUBLISHED_SUFFIXES = (".pt", ".pth", ".pkl")  # stylegan2-pytorch's, NVIDIA's
-COMMANDS = {  # part: what trains it
-    "generator": "sfe train generator",
-    "e4e": "sfe train e4e",
-    "inverter": "sfe train inverter",
-    "feature_editor": "sfe train editor",
-}
 MOST_HELD_OUT = 256  # photos that validation looks at
 
 
@@ -98,11 +93,7 @@ class Start:
 
     def need(self, *parts: str) -> None:
         """Raise ConfigError unless all these parts are trained."""
-        for part in parts:
-            if part not in self.trained:
-                raise ConfigError(
-                    f"{self.folder} has no trained {part}: `{COMMANDS[part]}` makes it"
-                )
+        need_trained(self.folder, self.trained, parts)
 
     def build(self, config: ModelConfig, keep: Sequence[str]) -> Model:
         """Return a model of `config` with G and the trained parts among `keep`, the rest fresh.
@@ -278,17 +269,6 @@ def fresh_discriminator(generator: GeneratorConfig) -> Discriminator:
     )
 
 
-def read_record(folder: Path) -> dict[str, int]:
-    """Return the steps of each trained network of a model folder."""
-    file = member(folder, RECORD)
-    if not file.is_file():
-        return dict.fromkeys(COMMANDS, 0)
-    steps = read_json(file).get("steps")
-    if not isinstance(steps, dict) or any(type(count) is not int for count in steps.values()):
-        raise WeightsError(f"{file} should hold 'steps' by network, whole numbers")
-    return steps
-
-
 def finish_model(
     folder: Path, start: Start | None, part: str, steps: int, discriminator: Discriminator | None
 ) -> None:
@@ -334,16 +314,11 @@ def open_data(data: DataConfig, size: int) -> ImageSet:
     return data.open(size, data.where)
 
 
-def held_out_photos(data: DataConfig, images: ImageSet) -> torch.Tensor:
+def held_out_photos(data: DataConfig, images: ImageSet) -> Excerpt:
     """Return photos to validate on, evenly taken; without `test_where` from the training images."""
     chosen = data.open(images.size, data.test_where) if data.test_where else images
     step = max(1, -(-len(chosen) // MOST_HELD_OUT))
-    numbers, photos = chosen.readable_photos(range(0, len(chosen), step))
-    if not numbers:
-        raise PhotoError(
-            f"none of the photos to validate on can be read; first: {chosen.skipped[0]}"
-        )
-    return photos
+    return Excerpt(chosen, range(0, len(chosen), step))
 
 
 def own_strengths(folder: Path) -> dict[str, tuple[float, ...]]:

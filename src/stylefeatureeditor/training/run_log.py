@@ -66,11 +66,14 @@ class RunLog:
         if self.board is not None:
             self.board.add_image("samples", array, step, dataformats="HWC")
 
-    def advance(self, step: int, metrics: Mapping[str, float], images_per_second: float) -> None:
-        """Move the bar to `step` finished steps; it shows the first of the metrics."""
-        speed = f"{images_per_second:.3g} images/s" if images_per_second else ""
+    def show(self, metrics: Mapping[str, float], images_per_second: float) -> None:
+        """Let the bar show the speed and the first of the metrics."""
         first = next((f"{name} {value:.4g}" for name, value in metrics.items()), "")
-        self.bar.update(self.task, completed=step, speed=speed, first=first)
+        self.bar.update(self.task, speed=f"{images_per_second:.3g} images/s", first=first)
+
+    def advance(self, step: int) -> None:
+        """Move the bar to `step` finished steps."""
+        self.bar.update(self.task, completed=step)
 
 
 @contextmanager
@@ -154,7 +157,7 @@ def _open_bar(title: str, start: int, steps: int, stack: ExitStack) -> tuple[Pro
 
 
 class Meter:
-    """Images per second, and the share of time spent waiting for images, since the last lap."""
+    """Images per second of training, and the share of its time that waits for images, by laps."""
 
     def __init__(self) -> None:
         self.speed = 0.0
@@ -167,6 +170,13 @@ class Meter:
         begin = time.perf_counter()
         yield
         self._waited += time.perf_counter() - begin
+
+    @contextmanager
+    def pausing(self) -> Iterator[None]:
+        """Leave the time of the block out: validation and saving."""
+        begin = time.perf_counter()
+        yield
+        self._begin += time.perf_counter() - begin
 
     def lap(self, images: int) -> None:
         """End a lap in which so many images were trained on."""

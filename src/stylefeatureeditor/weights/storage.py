@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import atomic_path
+from stylefeatureeditor.files import atomic_path, regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,7 +136,7 @@ def _aligned(tensor: Tensor) -> Tensor:
 
 def _check_header(path: Path) -> None:
     """Refuse a header of more than MAX_HEADER_BYTES before it is parsed."""
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
     if size > MAX_HEADER_BYTES:
         raise WeightsError(
@@ -166,7 +166,7 @@ def read_json(path: Path) -> dict[str, Any]:
         WeightsError: the file is missing, is not JSON, or holds no object at its top.
     """
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
+        if regular(path).stat().st_size > MAX_JSON_BYTES:
             raise WeightsError(f"{path} is too large for a table: more than {MAX_JSON_BYTES} bytes")
         content = json.loads(path.read_text(encoding="utf-8"))
     except WeightsError:

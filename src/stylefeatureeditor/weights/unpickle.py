@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import DAMAGED_ZIP
+from stylefeatureeditor.files import DAMAGED_ZIP, regular
 from stylefeatureeditor.weights.restricted import (
     KNOWN,
     STORAGE_DTYPES,
@@ -144,7 +144,7 @@ def read_array(path: Path) -> np.ndarray:
 def _opened(path: Path) -> Iterator[tuple[io.BufferedReader, int]]:
     """Open a file that holds something; give it and its size."""
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             size = path.stat().st_size
             if size == 0:
                 raise WeightsError(f"{path} is empty.")
