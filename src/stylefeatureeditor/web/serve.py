@@ -286,6 +286,7 @@ def _listen(host: str, port: int | None) -> socket.socket:
             listener = socket.socket(family, socket.SOCK_STREAM)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, number))
+            listener.listen()  # at once: a second page could still bind here
         except (OSError, OverflowError) as error:  # noqa: PERF203
             reason = error
         else:
