@@ -118,7 +118,7 @@ def configs() -> tuple[dict, ...]:
 
 @cache
 def sessions() -> Files:
-    """Sessions of the page: one photo untouched, one with masks and edits."""
+    """Sessions of the page: an aligned crop and a face in a photo, with masks and edits."""
     from page_pictures import left_half, png
     from stylefeatureeditor.photo.session_file import FaceEdits, SavedPhoto, save_session
     from synthetic_face import frontal_face, soft_photo
@@ -130,8 +130,10 @@ def sessions() -> Files:
     )
 
     def write(folder: Path) -> None:
-        plain = SavedPhoto(name="a.png", content=photo)
-        save_session("faces", [plain, edited], folder / "two.sfe")
+        aligned = SavedPhoto(
+            name="a.png", content=png(soft_photo(40, 40)), aligned=True, faces=done
+        )
+        save_session("faces", [aligned, edited], folder / "two.sfe")
 
     return written(write)
 

@@ -11,6 +11,7 @@ import re
 import socket
 import threading
 import time
+from asyncio import CancelledError, get_running_loop
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.resources import files
@@ -147,7 +148,7 @@ class Work:
         words = (visitor, body, sent) if what == "open" else (visitor, sent)
         self._waiting += 1
         try:
-            made = await _in(self._thread, step, *words)
+            made = await get_running_loop().run_in_executor(self._thread, step, *words)
         finally:
             self._waiting -= 1
         if isinstance(made, dict):
@@ -187,12 +188,6 @@ class Busy(Exception):  # noqa: N818
     """More bytes are arriving at a time than may."""
 
 
-async def _in(thread: ThreadPoolExecutor, step: Callable[..., Any], *words: object) -> Any:
-    from asyncio import get_running_loop
-
-    return await get_running_loop().run_in_executor(thread, step, *words)
-
-
 def page_app(
     models: Models, limits: Limits, hosts: Sequence[str] = (), *, may_download: bool = False
 ) -> Starlette:
@@ -224,7 +219,7 @@ def page_app(
     async def answer(request: Request) -> Any:
         try:
             return await work.answer(request)
-        except ClientDisconnect:
+        except (ClientDisconnect, CancelledError):  # the page was closed, or the program ends
             return Response(status_code=400)
 
     routes = [Route(path, file) for path in FILES]
@@ -286,6 +281,7 @@ def _listen(host: str, port: int | None) -> socket.socket:
             listener = socket.socket(family, socket.SOCK_STREAM)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, number))
+            listener.listen()  # at once: a second page could still bind here
         except (OSError, OverflowError) as error:  # noqa: PERF203
             reason = error
         else:

@@ -145,7 +145,7 @@ def _photo(session: Session, drawing: Drawing | None, known: Collection[str]) ->
         message["python"] = as_python(settings, **subject)
     if drawing is None:
         return message
-    parts: list[int | str] = [session.number, opened.turns, opened.count]
+    parts: list[Any] = [session.number, opened.turns, opened.count]
     if drawing.is_crop:
         parts += [session.model, settings.face]
     key = ".".join(map(str, parts))
