@@ -21,13 +21,14 @@ from stylefeatureeditor.cli.options import (
     add_method,
     add_model,
     finite,
+    finite_number,
     flag,
     positive,
     reader,
 )
 from stylefeatureeditor.cli.output import Progress, warn
 from stylefeatureeditor.cli.refusals import check_directions, check_mask, check_text
-from stylefeatureeditor.editing.direction_names import check_sizes
+from stylefeatureeditor.editing.direction_names import TEXT_THRESHOLDS, check_sizes
 from stylefeatureeditor.errors import ConfigError, FaceError, SfeError
 from stylefeatureeditor.photo import SUFFIXES
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 MAX_GRID = 25
 BATCH = 4
+NEUTRAL = "a face"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,16 @@ def _grid(name: str, low: str, high: str, count: str) -> Grid:
 
 NAMED = r"(.*\S.*)="
 edit = reader("NAME=STRENGTH as in smile=2", NAMED + "([^=]*)", _strength)
-text_edit = reader("WORDS=STRENGTH as in 'a smiling face=5'", NAMED + "([^=]*)", _strength)
+
+
+def _prompts(words: str, number: str) -> tuple[str, str, float]:
+    neutral, _, target = words.rpartition(">")
+    if not target.strip():
+        raise ValueError
+    return neutral.strip() or NEUTRAL, target.strip(), finite(number)
+
+
+text_edit = reader("WORDS=STRENGTH as in 'a smiling face=5'", NAMED + "([^=]*)", _prompts)
 grid = reader(
     f"NAME=FROM:TO:COUNT as in smile=-2:2:5, with 2 to {MAX_GRID} strengths",
     NAMED + "([^=:]*):([^=:]*):([^=:]*)",
@@ -114,11 +125,26 @@ def add_to(commands: Commands) -> None:
     add_edits(parser, "may be given several times")
     parser.add_argument(
         "--text",
-        metavar="WORDS=STRENGTH",
+        metavar="[NOW >] WORDS=STRENGTH",
         type=text_edit,
         action="append",
         default=[],
-        help='an edit in words, as "a smiling face=5"; may be given several times, beside -e',
+        help='an edit in words, as "a smiling face=5", or with what the photo shows before it, '
+        f'"a man > a bearded man=5" ("{NEUTRAL}" if left out); may be given several times',
+    )
+    parser.add_argument(
+        "--text-by",
+        choices=tuple(TEXT_THRESHOLDS),
+        default="styleclip",
+        help="what turns words into edits: StyleCLIP's global directions, or DeltaEdit, which "
+        "looks at the photo, as its release shows it to CLIP or as CLIP expects (%(default)s)",
+    )
+    parser.add_argument(
+        "--text-threshold",
+        type=finite_number,
+        metavar="BETA",
+        help="channels that have less to do with the words stay; "
+        + ", ".join(f"{TEXT_THRESHOLDS[by]} with {by}" for by in ("styleclip", "deltaedit")),
     )
     parser.add_argument(
         "-o",
@@ -205,9 +231,10 @@ def add_batch_flags(parser: argparse.ArgumentParser) -> None:
 def edit_photos(args: argparse.Namespace) -> int:
     """Run `sfe edit`: refuse what can be refused without torch, edit, write."""
     names = [name for name, _ in args.edit] + ([args.grid.name] if args.grid else [])
-    _check_edits(names, [words for words, _ in args.text])
+    words = [(f"{neutral} > {target}", strength) for neutral, target, strength in args.text]
+    _check_edits(names, [prompts for prompts, _ in words])
     ends = args.grid.ends() if args.grid else []
-    for name, strength in (*args.edit, *args.text, *ends):
+    for name, strength in (*args.edit, *words, *ends):
         check_sizes(name, [strength])
     ending = "_grid" if args.grid else "_compare" if args.compare else "_edited"
     plan = plan_jobs(
@@ -222,16 +249,20 @@ def edit_photos(args: argparse.Namespace) -> int:
         check_directions(args.model, names)
     check_mask(args.mask)
     if args.text:
-        check_text(args.model)
+        check_text(args.model, args.text_by)
     editor = open_editor(args)
     edits: dict[str | EditDirection, float] = dict(args.edit)
-    edits.update({editor.text_direction(words): by for words, by in args.text})
+    for neutral, target, strength in args.text:
+        direction = editor.text_direction(
+            target, neutral=neutral, beta=args.text_threshold, by=args.text_by
+        )
+        edits[direction] = strength
     for some in (edits, *({name: by} for name, by in ends)):
         for sentence in editor.warnings(some):
             warn(sentence)
     moved = [*editor.resolve(edits), *(editor.direction(name) for name in names[len(args.edit) :])]
     settings = {
-        "edits": {**dict(args.edit), **dict(args.text)},
+        "edits": {**dict(args.edit), **dict(words)},
         "directions": " ".join(direction.fingerprint for direction in moved),
         "grid": args.grid and vars(args.grid),
         "mask": file_word(args.mask),

@@ -160,6 +160,11 @@ class Generator(nn.Module):
         w = torch.lerp(self.latent_avg.to(w.dtype).expand(len(z), -1), w, truncation)
         return Codes(w[:, None].repeat(1, self.config.num_styles, 1))
 
+    def modulation(self, codes: Codes) -> Tensor:
+        """Return what the affine layers of the convolutions make of w, (B, their channels)."""
+        rows = zip(self.layers, codes.wplus.unbind(1), strict=False)  # the last row draws RGB alone
+        return torch.cat([layer.conv.affine(row) for layer, row in rows], dim=1)
+
     def features(self, codes: Codes, layer: int) -> Tensor:
         """Return F_w, the output of `layer` that the codes alone give, (B, C, S, S)."""
         return self.run_to(codes, layer).features

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.editing.delta import check_region, resize
-from stylefeatureeditor.editing.direction import EditDirection, Strength, combine
+from stylefeatureeditor.editing.direction import EditDirection, Strength, combine, seeing
 from stylefeatureeditor.errors import DirectionError, PhotoError, ShapeError
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.model import Framing
@@ -183,6 +183,7 @@ class Method(nn.Module):
         if not edits:
             after = self.reconstruct(inversion)
         else:
+            edits = seeing(edits, inversion.encoder_pixels)
             rows, step = count_rows(edits, len(inversion)), self.rows_at_once
             codes, drawn = combine(inversion.codes, edits), []
             for start in range(0, rows, step):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from stylefeatureeditor.editing.delta import check_region, masked, resize
-from stylefeatureeditor.editing.direction import combine
+from stylefeatureeditor.editing.direction import combine, seeing
 from stylefeatureeditor.errors import check_shape
 from stylefeatureeditor.inversion.record import Anchor, Inversion
 from stylefeatureeditor.methods.method import Method, count_rows
@@ -93,6 +93,7 @@ class Sfe(Method):
             count_rows(edits, len(inversion))
             if region is not None:
                 check_region(region, len(inversion))
+            edits = seeing(edits, inversion.encoder_pixels)
             codes = combine(codes, edits)  # w'
             rgb, delta = self._low_layers(inversion, codes, edits)
             if region is not None:

@@ -12,6 +12,7 @@
     LPIPS                     torchvision and lpips          lpips_state
     IR-SE50, IR-101 whole     ArcFace, CurricularFace        arcface_state
     MoCo v2                   its checkpoint, or a sequence  moco_state
+    DeltaEdit                 its mapper alone               delta_mapper_state
 
 `key_maps.py` says how a table is read. A missing tensor shows when a network takes the state.
 """
@@ -100,6 +101,9 @@ arcface_state = KeyMap(
     output_layer.3.*  linear.{{1}}
     output_layer.4.*  feature_norm.{{1}}
     """,
+)
+delta_mapper_state = KeyMap(
+    "DeltaEdit mapper", "{sm|cm|fm}_{coarse|medium|fine}.mapping.#.* {2}.{1:deltaedit}.{3}.{4}"
 )
 _MOCO = KeyMap(
     "MoCo ResNet50",
