@@ -92,6 +92,7 @@ def _layers(first: str, end: str) -> tuple[int, int]:
 device = reader("auto, cpu, cuda, cuda:N or mps", r"(auto|cpu|mps|cuda(?::\d+)?)", str)
 finite_number = reader("a number", "(.*)", finite)
 positive = reader("a whole number of at least 1", r"(0*[1-9]\d*)", int)
+whole = reader("a whole number", r"(\d+)", int)
 layer_range = reader("two whole numbers as in 0:7", r"(\d+):(\d+)", _layers)
 row_rule = reader("COLUMN=RULE as in split=test", r"([^=]+)=(.+)", lambda *words: words)
 

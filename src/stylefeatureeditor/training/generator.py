@@ -171,7 +171,7 @@ class GeneratorPhase(Phase):
         self.last_r1 = 0.0
         self.images_seen = 0
         draw = torch.Generator().manual_seed(0)  # the same grid in every run
-        self.sample_z = torch.randn(config.samples, config.network.style_dim, generator=draw)
+        self.sample_z = torch.randn(config.samples, config.network.latent_dim, generator=draw)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
         """Let G and D train."""
@@ -270,7 +270,7 @@ class GeneratorPhase(Phase):
         if self.held_out is None:
             return {}
         draw = torch.Generator().manual_seed(1)
-        z = torch.randn(len(self.held_out), self.config.network.style_dim, generator=draw)
+        z = torch.randn(len(self.held_out), self.config.network.latent_dim, generator=draw)
         drawn = self._show(z).clamp(-1, 1)
         return {
             "frechet_8px": thumbnail_distance(drawn, self.held_out),
@@ -312,7 +312,7 @@ class GeneratorPhase(Phase):
     def _draw(self, count: int) -> tuple[Tensor, Tensor]:
         """Draw images with style mixing; return them and their codes."""
         network, device = self.config.network, self.accelerator.device
-        z = torch.randn(2, count, network.style_dim, device=device)
+        z = torch.randn(2, count, network.latent_dim, device=device)
         cut = torch.randint(1, network.num_styles, (count, 1), device=device)
         mixed = torch.rand(count, 1, device=device) < self.config.mixing
         late = (torch.arange(network.num_styles, device=device) >= cut) & mixed
