@@ -41,7 +41,8 @@ from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
 from stylefeatureeditor.photo.image import read_photo, to_tensor, visible
 from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
 from stylefeatureeditor.photo.result import Blend, EditResult
-from stylefeatureeditor.records import AlignedFace, Photo
+from stylefeatureeditor.records import AlignedFace, Codes, Photo
+from stylefeatureeditor.weights.code_files import read_codes
 from stylefeatureeditor.weights.direction_files import (
     PUBLISHED,
     load_directions,
@@ -224,6 +225,41 @@ class Editor:
         """
         inversion = self._encode(photo, face=face, aligned=aligned)
         self.method.reconstruct(inversion)
+        return inversion
+
+    def from_codes(
+        self,
+        codes: str | Path | Tensor,
+        photo: PhotoSource | Photo | Tensor | None = None,
+        *,
+        face: Which = "largest",
+        aligned: bool = False,
+    ) -> Inversion:
+        """Return an inversion of codes that another tool found; edits start from it.
+
+        Args:
+            codes: a .pt, .npy or .npz file of W or W+ codes, or a tensor (B, N, D).
+            photo: the photo of the codes, if it is there: our method fits F_k to it.
+            face: as in `invert`.
+            aligned: as in `invert`.
+
+        Raises:
+            WeightsError, ShapeError: the codes are no codes, or of another generator.
+            ConfigError: the method draws from more than codes.
+        """
+        network = self.method.config.generator
+        if not isinstance(codes, Tensor):
+            codes = read_codes(Path(codes), network.num_styles, network.style_dim)
+        check_shape("codes", codes, (None, network.num_styles, network.style_dim))
+        if photo is None:
+            return self.method.from_codes(Codes(codes))
+        if isinstance(photo, Tensor):
+            return self.method.from_codes(Codes(codes), photo)
+        known = self._prepare(photo, face=face, aligned=aligned)
+        assert isinstance(known, Crops)
+        crops = torch.cat([found.pixels for found in known.faces])
+        inversion = self.method.from_codes(Codes(codes), crops)
+        inversion.faces, inversion.source = known.faces, known.source
         return inversion
 
     def edit(

@@ -120,7 +120,8 @@ def add_to(commands: Commands) -> None:
         metavar="PHOTO",
         nargs="+",
         type=Path,
-        help="a photo, an inversion file that `sfe invert` wrote, or a folder of both",
+        help="a photo, an inversion file that `sfe invert` wrote, a folder of both, or codes in W "
+        "or W+ of another tool (.pt, .npy, .npz)",
     )
     add_edits(parser, "may be given several times")
     parser.add_argument(
@@ -320,7 +321,7 @@ def _edited(
 
     def read(job: Job) -> Path | Inversion | SfeError:
         try:
-            return _read_source(job.photo, editor, args)
+            return read_source(job.photo, editor, args)
         except SfeError as error:
             return error
 
@@ -370,7 +371,7 @@ def _strips(
 
     def make(job: Job) -> str:
         note = note_of(settings, job.photo)
-        source = _read_source(job.photo, editor, args)
+        source = read_source(job.photo, editor, args)
         if isinstance(source, Path):
             source = editor.invert(source, face=args.face, aligned=args.aligned)
         name, strengths = args.grid.name, args.grid.strengths()
@@ -380,7 +381,7 @@ def _strips(
     return ((job, job.attempt(make)) for job in jobs)
 
 
-def _read_source(path: Path, editor: Editor, args: argparse.Namespace) -> Path | Inversion:
+def read_source(path: Path, editor: Editor, args: argparse.Namespace) -> Path | Inversion:
     """Return a photo's path, or the inversion that a file holds, on the editor's device.
 
     Raises:
@@ -388,7 +389,11 @@ def _read_source(path: Path, editor: Editor, args: argparse.Namespace) -> Path |
         ShapeError: it was made by another model.
         FaceError: it does not hold the face that --face numbers.
     """
-    if path.suffix.lower() != INVERSION_SUFFIX:
+    suffix = path.suffix.lower()
+    if suffix in (".pt", ".pth", ".npy", ".npz"):  # codes of another tool
+        known = editor.from_codes(path)
+        return known if args.face == "all" else _row(known, path, args.face)
+    if suffix != INVERSION_SUFFIX:
         return path
     from stylefeatureeditor.weights.inversion_file import load_inversion
 
@@ -396,9 +401,14 @@ def _read_source(path: Path, editor: Editor, args: argparse.Namespace) -> Path |
     editor.method.take(inversion)
     if isinstance(args.face, str):
         return inversion  # with all the faces it was made of
-    if not 1 <= args.face <= len(inversion):
-        raise FaceError(f"{path} holds {len(inversion)} of a photo's faces, not face {args.face}")
-    return inversion[args.face - 1]
+    return _row(inversion, path, args.face)
+
+
+def _row(inversion: Inversion, path: Path, face: str | int) -> Inversion:
+    number = 1 if isinstance(face, str) else face
+    if not 1 <= number <= len(inversion):
+        raise FaceError(f"{path} holds {len(inversion)} of a photo's faces, not face {number}")
+    return inversion[number - 1]
 
 
 def save_crops(result: EditResult, path: Path, note: str) -> str:

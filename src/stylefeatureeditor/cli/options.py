@@ -149,7 +149,7 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_layers(parser: argparse.ArgumentParser) -> None:
+def add_layers(parser: argparse._ActionsContainer) -> None:
     """Add --layers."""
     parser.add_argument(
         "--layers",

@@ -472,7 +472,7 @@ def train_generator(config: GeneratorRun, out: Path, *, resume: bool = False) ->
     return finish_run(result, None, "generator", phase.discriminator)
 
 
-def read_networks(file: Path) -> tuple[dict[str, Mapping[str, Tensor]], dict[str, Any]]:
+def read_networks(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Return state dicts of networks to start from, and the sizes that the file tells.
 
     Args:
@@ -493,7 +493,8 @@ def read_networks(file: Path) -> tuple[dict[str, Mapping[str, Tensor]], dict[str
             return state, {}
     file = file / "generator.safetensors" if file.is_dir() else file
     generator = load_generator(file)
-    state, sizes = {"average": generator.state_dict()}, {"network": generator.config}
+    state: dict[str, dict[str, Tensor]] = {"average": dict(generator.state_dict())}
+    sizes: dict[str, Any] = {"network": generator.config}
     own = None if file.suffix == ".safetensors" else file
     try:
         critic = find_discriminator(own, file.parent, generator.config.size)
@@ -501,5 +502,6 @@ def read_networks(file: Path) -> tuple[dict[str, Mapping[str, Tensor]], dict[str
         critic = None
         logger.warning("a new discriminator is trained: %s", error)
     if critic is not None:
-        state["discriminator"], sizes["discriminator"] = critic.state_dict(), critic.config
+        state["discriminator"] = dict(critic.state_dict())
+        sizes["discriminator"] = critic.config
     return state, sizes
