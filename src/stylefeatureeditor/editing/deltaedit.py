@@ -254,10 +254,7 @@ def clip_image_encoder(folder: Path, *, normalised: bool = False) -> ImageEncode
 
 def clip_pixels(photos: Tensor, *, normalised: bool = False) -> Tensor:
     """Return photos, (B, 3, S, S) in [-1, 1], as CLIP takes them, (B, 3, 224, 224)."""
-    side = photos.shape[-1]
-    photos = functional.interpolate(
-        photos, (CLIP_SIDE, CLIP_SIDE), mode="bilinear", antialias=side > CLIP_SIDE
-    )
+    photos = functional.adaptive_avg_pool2d(photos, CLIP_SIDE)  # as the release does
     if not normalised:
         return photos
     mean, std = (photos.new_tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
