@@ -18,11 +18,13 @@ OPTIONS = {  # of each script, in the release's words
     "--use_mask --mask_trashold --mask_path styleclip_global_NEUTRAL_TARGET_BETA "
     "deltaedit_NEUTRAL_TARGET_THRESHOLD",
     "inference.py": "exp.config_dir exp.config exp.output_dir exp.seed exp.root exp.domain "
-    "exp.wandb data.inference_dir data.transform inference.inference_runner inference.editings_data "
-    "model.method model.device model.batch_size model.workers model.checkpoint_path methods_args",
+    "exp.wandb data.inference_dir data.transform inference.inference_runner "
+    "inference.editings_data model.method model.device model.batch_size model.workers "
+    "model.checkpoint_path methods_args",
     "train.py": "exp.config_dir exp.config exp.exp_dir exp.name exp.seed exp.root exp.domain "
-    "exp.wandb exp.wandb_project data.special_dir data.transform data.input_train_dir data.input_val_dir "
-    "model.method model.device model.batch_size model.workers model.checkpoint_path disc_losses "
+    "exp.wandb exp.wandb_project data.special_dir data.transform data.input_train_dir "
+    "data.input_val_dir model.method model.device model.batch_size model.workers "
+    "model.checkpoint_path disc_losses "
     "optimizers methods_args.fse_full.inverter_pth "
     + " ".join(
         f"train.{name}"

@@ -162,7 +162,8 @@ def add_to(commands: Commands) -> None:
         metavar="face|FILE|none",
         default="none",
         help="where the edit may act: the face, a picture (white = may change), or everywhere; "
-        "with a face parser installed also foreground, or regions such as hair+hat (%(default)s)",
+        "with a face parser installed also foreground, or regions such as hair+hat; "
+        "foreground:0.9 moves the threshold of the background (%(default)s)",
     )
     blend = parser.add_mutually_exclusive_group()
     blend.add_argument(
@@ -177,6 +178,12 @@ def add_to(commands: Commands) -> None:
         const="none",
         dest="blend",
         help="write the crop instead of the photo, a file per face; the same as --blend none",
+    )
+    flag(
+        parser,
+        "--save-parts",
+        "also write OUT_aligned.png, OUT_mask.png and OUT_edited.png of each face: the crop before "
+        "and after, and where the edit acts",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
@@ -346,15 +353,26 @@ def _edited(
         )
         for result in results:  # of the first photo that has neither failed nor been written
             job = next(job for job in readable if job not in outcomes)
-            save = partial(_save, result=result, is_pair=args.compare, note=notes[job])
+            save = partial(
+                _save,
+                result=result,
+                is_pair=args.compare,
+                with_parts=args.save_parts,
+                note=notes[job],
+            )
             outcomes[job] = job.attempt(save)
         yield from ((job, outcomes[job]) for job in group)
 
 
-def _save(job: Job, *, result: EditResult, is_pair: bool, note: str) -> str:
+def _save(job: Job, *, result: EditResult, is_pair: bool, with_parts: bool, note: str) -> str:
     """Write the output of one photo and return its path."""
     from stylefeatureeditor.photo.image import save_picture
 
+    if with_parts:
+        for number, parts in enumerate(result.parts(), start=1):
+            path = numbered(job.output, number)
+            for name, picture in parts.items():
+                save_picture(picture, path.with_name(f"{path.stem}_{name}.png"), note)
     if is_pair:
         return str(save_picture(result.comparison(), job.output, note))
     if result.blend == "none":

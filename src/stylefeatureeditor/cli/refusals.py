@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stylefeatureeditor.editing.direction_names import find_name, published_rows, spelling
 from stylefeatureeditor.errors import DependencyError, MaskError, SfeError, WeightsError
 from stylefeatureeditor.files import CONFIG_FILE, member
-from stylefeatureeditor.masks.labels import CELEBAMASK_HQ, LAPA, NO_PARSER
+from stylefeatureeditor.masks.labels import CELEBAMASK_HQ, LAPA, NO_PARSER, foreground_threshold
 from stylefeatureeditor.weights.local_models import files_folder, find_model
 from stylefeatureeditor.weights.sources import find_sources
 
@@ -51,13 +51,14 @@ def check_mask(mask: str) -> None:
     """
     if mask in ("none", "face"):
         return
+    is_foreground = foreground_threshold(mask) is not None
     if Path(mask).is_file():
         return
-    if Path(mask).suffix:
+    if Path(mask).suffix and not is_foreground:
         raise MaskError(f"the mask cannot be used: there is no file {mask}")
     for name, labels in PARSERS.items():
         if (files_folder() / find_sources(name)[0].file_name).is_file():
-            labels.indices(() if mask == "foreground" else tuple(mask.split("+")))
+            labels.indices(() if is_foreground else tuple(mask.split("+")))
             return
     raise MaskError(NO_PARSER)
 

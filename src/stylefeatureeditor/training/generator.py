@@ -486,6 +486,7 @@ def read_networks(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, A
     Raises:
         WeightsError: the file holds something else.
     """
+    state: dict[str, dict[str, Tensor]]
     if file.suffix == ".safetensors":
         tensors = load_tensors(file)[0]
         state = {name: without_prefix(tensors, f"{name}.") for name in ("average", "discriminator")}
@@ -493,7 +494,7 @@ def read_networks(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, A
             return state, {}
     file = file / "generator.safetensors" if file.is_dir() else file
     generator = load_generator(file)
-    state: dict[str, dict[str, Tensor]] = {"average": dict(generator.state_dict())}
+    state = {"average": dict(generator.state_dict())}
     sizes: dict[str, Any] = {"network": generator.config}
     own = None if file.suffix == ".safetensors" else file
     try:
