@@ -14,8 +14,8 @@ LOSSES = "l2 lpips lpips_scale id moco adv feat_rec feat_rec_l1 l2_latent id_vit
 RUN = "resume_path start_step steps log_step checkpoint_step val_step"
 ADVERSARY = "train_dis dis_train_start_step bs_used_before_adv_loss disc_edits val_metrics"
 OPTIONS = {  # of each script, in the release's words
-    "simple_inference.py": "--orig_img_pth --editing_name --edited_power --save_pth --align "
-    "--use_mask --mask_trashold --mask_path styleclip_global_NEUTRAL_TARGET_BETA "
+    "simple_inference.py": "orig_img_pth editing_name edited_power save_pth align "
+    "use_mask mask_trashold mask_path styleclip_global_NEUTRAL_TARGET_BETA "
     "deltaedit_NEUTRAL_TARGET_THRESHOLD",
     "inference.py": "exp.config_dir exp.config exp.output_dir exp.seed exp.root exp.domain "
     "exp.wandb data.inference_dir data.transform inference.inference_runner "
@@ -32,8 +32,8 @@ OPTIONS = {  # of each script, in the release's words
     )
     + " "
     + " ".join(f"encoder_losses.{name}" for name in LOSSES.split()),
-    "calculate_metrics.py": "--metrics --orig_path --reconstr_path --batch_size --workers "
-    "--metrics_dir --synt_path --attr_name --attr_is_reversed --celeba_attr_table_pth --transforms",
+    "calculate_metrics.py": "metrics orig_path reconstr_path batch_size workers "
+    "metrics_dir synt_path attr_name attr_is_reversed celeba_attr_table_pth transforms",
 }
 
 

@@ -48,7 +48,9 @@ def add_to(commands: Commands) -> None:
     )
     for letter, text in (("A", "a photo or an inversion file"), ("B", "another")):
         parser.add_argument(f"photo_{letter.lower()}", metavar=letter, type=Path, help=text)
-    parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True)
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", type=Path, required=True, help="the picture to write"
+    )
     what = parser.add_mutually_exclusive_group()
     add_layers(what)
     what.add_argument(
