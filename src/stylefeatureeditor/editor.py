@@ -22,7 +22,7 @@ from torch import Tensor
 from stylefeatureeditor.device import find_device
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry, range_warning
 from stylefeatureeditor.editing.direction import EditDirection
-from stylefeatureeditor.editing.direction_names import check_sizes
+from stylefeatureeditor.editing.direction_names import TEXT_THRESHOLDS, check_sizes
 from stylefeatureeditor.errors import (
     ConfigError,
     DirectionError,
@@ -42,14 +42,15 @@ from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
 from stylefeatureeditor.photo.image import read_photo, to_tensor, turned, visible
 from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
 from stylefeatureeditor.photo.result import Blend, EditResult
-from stylefeatureeditor.records import AlignedFace, Photo
+from stylefeatureeditor.records import AlignedFace, Codes, Photo
+from stylefeatureeditor.weights.code_files import read_codes
 from stylefeatureeditor.weights.direction_files import (
     PUBLISHED,
     load_directions,
     read_direction_file,
     save_directions,
 )
-from stylefeatureeditor.weights.styleclip_files import load_text_edits
+from stylefeatureeditor.weights.styleclip_files import load_delta_edits, load_text_edits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,7 +58,9 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from stylefeatureeditor.editing.deltaedit import DeltaEdit
     from stylefeatureeditor.editing.direction import Strength
+    from stylefeatureeditor.editing.direction_names import TextMethod
     from stylefeatureeditor.editing.styleclip import StyleClipGlobal
     from stylefeatureeditor.masks.edit_mask import Mask
     from stylefeatureeditor.model import Model
@@ -129,7 +132,7 @@ class Editor:
             directions = load_directions(self.folder, self.method.config.catalog)
         self.directions = directions or Catalog()
         self._loaded: dict[CatalogEntry, EditDirection] = {}
-        self._text: StyleClipGlobal | None = None
+        self._text: dict[str, StyleClipGlobal | DeltaEdit] = {}
 
     @classmethod
     def from_pretrained(
@@ -233,6 +236,41 @@ class Editor:
         """
         inversion = self._encode(photo, face=face, aligned=aligned)
         self.method.reconstruct(inversion)
+        return inversion
+
+    def from_codes(
+        self,
+        codes: str | Path | Tensor,
+        photo: PhotoSource | Photo | Tensor | None = None,
+        *,
+        face: Which = "largest",
+        aligned: bool = False,
+    ) -> Inversion:
+        """Return an inversion of codes that another tool found; edits start from it.
+
+        Args:
+            codes: a .pt, .npy or .npz file of W or W+ codes, or a tensor (B, N, D).
+            photo: the photo of the codes, if it is there: our method fits F_k to it.
+            face: as in `invert`.
+            aligned: as in `invert`.
+
+        Raises:
+            WeightsError, ShapeError: the codes are no codes, or of another generator.
+            ConfigError: the method draws from more than codes.
+        """
+        network = self.method.config.generator
+        if not isinstance(codes, Tensor):
+            codes = read_codes(Path(codes), network.num_styles, network.style_dim)
+        check_shape("codes", codes, (None, network.num_styles, network.style_dim))
+        if photo is None:
+            return self.method.from_codes(Codes(codes))
+        if isinstance(photo, Tensor):
+            return self.method.from_codes(Codes(codes), photo)
+        known = self._prepare(photo, face=face, aligned=aligned)
+        assert isinstance(known, Crops)
+        crops = torch.cat([found.pixels for found in known.faces])
+        inversion = self.method.from_codes(Codes(codes), crops)
+        inversion.faces, inversion.source = known.faces, known.source
         return inversion
 
     def edit(
@@ -398,23 +436,38 @@ class Editor:
         return self._loaded[entry]
 
     def text_direction(
-        self, target: str, *, neutral: str = "a face", beta: float = 0.18
+        self,
+        target: str,
+        *,
+        neutral: str = "a face",
+        beta: float | None = None,
+        by: TextMethod = "styleclip",
     ) -> EditDirection:
-        """Return the direction from what the photo shows to `target`, both in words (StyleCLIP).
+        """Return the direction from what the photo shows to `target`, both in words.
 
         Args:
             target: for example "a smiling face".
             neutral: what the photo shows now.
-            beta: channels of less relevance stay; small values change much at once.
+            beta: channels of less relevance stay; small values change much at once. None is
+                `TEXT_THRESHOLDS`.
+            by: "styleclip" for its global directions, the same for every photo; "deltaedit" looks
+                at the photo too, as the release shows it to CLIP, "deltaedit-normalised" as CLIP
+                was trained to see it.
 
         Raises:
             WeightsError, DependencyError, DirectionError: as `load_text_edits`, and
                 `StyleClipGlobal.direction` about the prompts.
         """
-        if self._text is None:
-            layout = self.method.config.generator.style_layout()
-            self._text = load_text_edits(self.folder, layout)
-        return self._text.direction(neutral, target, beta)
+        if by not in self._text:
+            generator = self.method.generator
+            self._text[by] = (
+                load_text_edits(self.folder, generator.config.style_layout())
+                if by == "styleclip"
+                else load_delta_edits(self.folder, generator, normalised=by != "deltaedit")
+            )
+        return self._text[by].direction(
+            neutral, target, TEXT_THRESHOLDS[by] if beta is None else beta
+        )
 
     def resolve(self, edits: Edits) -> dict[EditDirection, Strength]:
         """Return the edits with names replaced by directions; equal directions are added up.

@@ -236,6 +236,17 @@ class TestFaces:
         assert changed[:, : two_faces.width].any() == left
         assert changed[:, two_faces.width :].any() == right
 
+    def test_parts_of_each_are_saved_beside_the_photo(self, two_faces, model, sfe):
+        out = two_faces.path.with_name("out.jpg")
+        words = ("--face", "all", "--mask", "face", "--save-parts", "-o", out, "--model", model)
+        assert sfe("edit", two_faces.path, *SMILE, *words).code == 0
+        for stem in ("out", "out_face2"):
+            parts = [out.with_name(f"{stem}_{part}.png") for part in ("aligned", "mask", "edited")]
+            before, mask, after = (pixels(path) for path in parts)
+            assert before.shape[:2] == mask.shape[:2] == after.shape[:2] == (SIZE, SIZE)
+            assert (before != after).any()
+            assert 0 < (mask > 127).mean() < 1
+
     def test_crops_of_several_get_a_file_each(self, two_faces, model, sfe):
         out = two_faces.path.with_name("out.png")
         words = ("--face", "all", "--crop-only", "-o", out, "--model", model)

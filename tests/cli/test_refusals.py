@@ -102,8 +102,11 @@ def test_regions_are_those_of_the_parser_on_disk(parser, cache):
         check_mask("hair")
     cache.mkdir(parents=True)
     (cache / find_sources(parser)[0].file_name).touch()
-    for word in ("hair", "hair+skin", "foreground", "face", "none"):
+    for word in ("hair", "hair+skin", "foreground", "foreground:0.9", "face", "none"):
         check_mask(word)
+    for word in ("foreground:2", "foreground:much"):
+        with pytest.raises(MaskError, match="a number between 0 and 1"):
+            check_mask(word)
     with pytest.raises(MaskError, match="no region 'hiar'"):
         check_mask("skin+hiar")
 

@@ -32,9 +32,10 @@ class Parser:
     """Notes what it is asked and calls the left half a face."""
 
     def __init__(self):
-        self.asked = []
+        self.asked, self.thresholds = [], []
 
-    def edit_region(self, pixels, *regions, points=None):
+    def edit_region(self, pixels, *regions, points=None, threshold=None):
+        self.thresholds.append(threshold)
         self.asked.append((pixels, regions, points))
         region = torch.zeros(len(pixels), 1, *pixels.shape[2:])
         region[..., : pixels.shape[-1] // 2] = 1
@@ -74,7 +75,9 @@ def test_a_name_asks_the_face_parser(parser):
     assert [regions for _, regions, _ in parser.asked] == [("hair", "hat")] * 2
     assert torch.equal(parser.asked[0][0], face().pixels)
     edit_region("foreground", (face(),))
-    assert parser.asked[-1][1] == ()
+    edit_region("foreground:0.9", (face(),))
+    assert [regions for _, regions, _ in parser.asked[-2:]] == [(), ()]
+    assert parser.thresholds[-3:] == [None, 0.995, 0.9]
 
 
 def test_the_parser_gets_the_five_points_in_pixels_of_the_crop(parser):

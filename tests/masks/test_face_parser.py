@@ -10,13 +10,12 @@ from stylefeatureeditor.errors import MaskError, ShapeError
 from stylefeatureeditor.masks.bisenet import BiSeNet, BiSeNetConfig, BiSeNetParser
 from stylefeatureeditor.masks.face_frame import average_points
 from stylefeatureeditor.masks.face_parser import (
-    RELEASED_THRESHOLD,
     FaceParser,
     background_mask,
     class_mask,
 )
 from stylefeatureeditor.masks.farl import FarlConfig, FarlNetwork, FarlParser
-from stylefeatureeditor.masks.labels import FaceLabels
+from stylefeatureeditor.masks.labels import RELEASED_THRESHOLD, FaceLabels
 
 SURE = log(RELEASED_THRESHOLD / (1 - RELEASED_THRESHOLD))  # logit of the threshold, 5.29
 
@@ -56,6 +55,7 @@ def test_only_the_background_logit_decides():
     logits[:, 0] = torch.tensor([[SURE - 0.01, SURE + 0.01], [-9.0, 9.0]])
     logits[:, 2] = 50.0  # a softmax would see no background at all
     assert background_mask(logits)[0, 0].tolist() == [[0, 1], [0, 1]]
+    assert background_mask(logits, threshold=0.99)[0, 0].tolist() == [[1, 1], [0, 1]]
 
 
 def test_the_background_class_need_not_be_the_first():

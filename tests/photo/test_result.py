@@ -69,6 +69,17 @@ def test_each_face_has_its_own_region_or_all_share_one():
     assert np.array_equal(np.asarray(shared.photo), PHOTO)
 
 
+def test_the_parts_of_each_face_are_its_crop_its_mask_and_the_edit():
+    region = torch.zeros(2, 1, 4, 4)
+    region[1] = 1
+    first, second = EditResult(EDITED, inversion(), region, blend="none").parts()
+    assert [np.asarray(parts["mask"]).max() for parts in (first, second)] == [0, 255]
+    assert np.array_equal(np.asarray(second["aligned"]), to_uint8(DRAWN)[1])
+    assert np.array_equal(np.asarray(second["edited"]), to_uint8(EDITED)[1])
+    whole = EditResult(EDITED, inversion()).parts()[0]
+    assert np.asarray(whole["mask"]).min() == 255
+
+
 def test_blend_none_leaves_the_crop():
     result = EditResult(EDITED, inversion(), blend="none")
     assert np.array_equal(np.asarray(result.photo), to_uint8(EDITED)[0])

@@ -4,6 +4,7 @@ Files of the real layouts and sizes, but each tensor is one number repeated: a f
 take milliseconds. That the numbers then mean the same is for test_golden_release.py.
 """
 
+import re
 import sys
 from argparse import Namespace
 from types import SimpleNamespace
@@ -11,22 +12,26 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import nvidia_pickle
 from released import layouts
 from seeded import draw
 from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.editing.e4e import E4eConfig
-from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.generator.layers import blur_kernel
-from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
+from stylefeatureeditor.errors import ShapeError, WeightsError
+from stylefeatureeditor.generator.layers import EqualizedLinear, PixelNorm, activate, blur_kernel
+from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.model import ModelConfig
+from stylefeatureeditor.records import Codes
+from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.convert import (
     ReleasedFiles,
     convert_released,
     fitting_catalog,
     read_generator,
 )
+from stylefeatureeditor.weights.released import nvidia_generator_state
 from stylefeatureeditor.weights.storage import load_tensors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -457,7 +462,7 @@ def test_a_pickle_without_a_generator_is_refused(tmp_path):
             read_generator(tmp_path / "g.pkl")
 
 
-class Generator(nn.Module):
+class Own(nn.Module):
     """As a user's own code has it: its class cannot be known here."""
 
     __module__ = "model"
@@ -472,58 +477,134 @@ def other_channels(state, count):
     }  # fmt: skip
 
 
+@torch.no_grad()
+def drawn(path, z, **options):
+    """What a generator file draws of z."""
+    config, state = read_generator(path, **options)
+    network = Generator(config)
+    assign_state(network, state, str(path))
+    return network.synthesize(network.map(z))
+
+
+def saved(path, state):
+    torch.save({"g_ema": state, "latent_avg": MEAN[:6]}, path)
+    return path
+
+
+def test_a_grey_generator_draws_grey_and_an_rgba_one_its_colours(tmp_path):
+    z = torch.randn(2, 6)
+    grey = drawn(saved(tmp_path / "1.pt", other_channels(tiny_rosinality(), 1)), z)
+    assert torch.equal(grey[:, :1].expand_as(grey), grey)
+    rgba = other_channels(tiny_rosinality(), 4)
+    torch.testing.assert_close(drawn(saved(tmp_path / "4.pt", rgba), z), grey)
+    two = other_channels(tiny_rosinality(), 2)
+    with pytest.raises(WeightsError, match=r"draws 2 channels; 1 .grey., 3 .RGB. and 4 .RGBA"):
+        read_generator(saved(tmp_path / "2.pt", two))
+
+
+def test_z_may_be_wider_than_w(tmp_path):
+    state = {**tiny_rosinality(), "style.1.weight": torch.randn(6, 9)}
+    path = saved(tmp_path / "g.pt", state)
+    assert read_generator(path)[0].latent_dim == 9
+    assert drawn(path, torch.randn(2, 9)).shape == (2, 3, 16, 16)
+    with pytest.raises(ShapeError):
+        drawn(path, torch.randn(2, 6))
+
+
+def test_a_network_saved_whole_is_the_same_generator(tmp_path, monkeypatch):
+    """As PTI saves the generator that it tuned, and people theirs, by a class unknown here."""
+    z = torch.randn(2, 6)
+    expected = drawn(saved(tmp_path / "g.pt", tiny_rosinality()), z)
+    network = tiny_nvidia(conv_clamp=256)
+    (tmp_path / "g.pkl").write_bytes(nvidia_pickle.dump(network))
+    torch.testing.assert_close(drawn(tmp_path / "g.pkl", z), expected)
+    monkeypatch.setitem(sys.modules, "model", SimpleNamespace(Own=Own))
+    whole = Own()
+    for key, value in tiny_nvidia_state().items():
+        *modules, leaf = key.split(".")
+        inner = whole
+        for name in modules:
+            if name not in dict(inner.named_children()):
+                inner.add_module(name, Own())
+            inner = getattr(inner, name)
+        inner.register_buffer(leaf, value)
+    for content in (whole, {"G_ema": whole}, {"G": whole}):
+        torch.save(content, tmp_path / "own.pt")
+        torch.testing.assert_close(drawn(tmp_path / "own.pt", z), expected)
+    torch.save(nn.Linear(2, 2), tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match="'weight', which that layout lacks"):
+        read_generator(tmp_path / "other.pt")
+
+
+def tiny_nvidia_state():
+    return {key: value.detach() for key, value in tiny_nvidia().state_dict().items()}
+
+
+def conditional(state, classes):
+    """The state with a class embedding as wide as z, in the way of stylegan2-ada-pytorch."""
+    chance = torch.Generator().manual_seed(3)
+    return {
+        **state,
+        "mapping.embed.weight": torch.randn(6, classes, generator=chance),
+        "mapping.embed.bias": torch.randn(6, generator=chance),
+        "mapping.fc0.weight": torch.randn(6, 12, generator=chance) * 100,
+    }
+
+
+def test_one_class_of_a_conditional_generator_is_drawn_as_the_original_does():
+    state = conditional(tiny_nvidia_state(), classes=3)
+    _, ours = nvidia_generator_state(state, label=2)
+    z = PixelNorm()(torch.randn(4, 6))
+    label = functional.one_hot(torch.tensor([2] * 4), 3).float()
+    embedding = label @ state["mapping.embed.weight"].t() / 3**0.5 + state["mapping.embed.bias"]
+    seen = torch.cat([z, PixelNorm()(embedding)], dim=1)
+    expected = seen @ state["mapping.fc0.weight"].t() * (0.01 / 12**0.5)
+    expected = activate(expected + 0.01 * state["mapping.fc0.bias"])
+    first = EqualizedLinear(6, 6, lr_multiplier=0.01, activation=True)
+    first.load_state_dict({leaf: ours[f"mapping.1.{leaf}"] for leaf in ("weight", "bias")})
+    torch.testing.assert_close(first(z), expected)
+    for label in (None, 3):
+        with pytest.raises(WeightsError, match=r"conditional: say which .*--class 0 to --class 2"):
+            nvidia_generator_state(state, label=label)
+    with pytest.raises(WeightsError, match="one class only"):
+        nvidia_generator_state(tiny_nvidia_state(), label=0)
+
+
+def test_an_orig_generator_draws_from_its_last_rgb_layer_alone():
+    state = tiny_nvidia_state()
+    kept = {key: value for key, value in state.items() if not re.search(r"b[48]\.torgb", key)}
+    for key in [key for key in state if re.search(r"b[48]\.torgb\.(weight|bias)", key)]:
+        state[key] = torch.zeros_like(state[key])
+    codes, images = Codes(torch.randn(2, 6, 6)), []
+    for each in (state, kept):
+        config, ours = nvidia_generator_state(each)
+        network = Generator(config)
+        assign_state(network, ours, "")
+        images.append(network.synthesize(codes).detach())
+    torch.testing.assert_close(*images)
+
+
 @pytest.mark.parametrize(
     ("state", "sentence"),
     [
-        (other_channels(tiny_rosinality(), 1), "number of channels .* is 1, .* draws RGB"),
-        (other_channels(tiny_rosinality(), 4), "number of channels .* is 4, .* draws RGB"),
+        ({"synthesis.b8.skip.weight": torch.zeros(2, 2)}, "architecture 'resnet'.* 'orig' can"),
+        ({"synthesis.b4.const": None, "synthesis.input.transform": torch.eye(3)}, "StyleGAN3;"),
         (
-            {**tiny_rosinality(), "style.1.weight": torch.zeros(6, 9)},
-            "z has 9 numbers and its w 6; .* z_dim = w_dim = 6",
+            {
+                "synthesis.b4.const": None,
+                "synthesis.input.transform": torch.eye(3),
+                "mapping.embed_proj.weight": torch.eye(3),
+            },
+            "StyleGAN-XL;",
         ),
-        (nn.Linear(2, 2), r"a whole network as 'g_ema' instead of a table .*state_dict\(\)"),
+        ({"synthesis.b4.const": None}, "not a StyleGAN2"),
+        ({"mapping.w_avg": None}, "no mapping.w_avg"),
     ],
 )
-def test_a_generator_of_another_kind_is_refused_in_words(tmp_path, state, sentence):
-    torch.save({"g_ema": state, "latent_avg": MEAN[:6]}, tmp_path / "g.pt")
+def test_an_nvidia_generator_of_another_kind_is_refused_in_words(state, sentence):
+    changed = {**tiny_nvidia_state(), **state}
     with pytest.raises(WeightsError, match=sentence):
-        read_generator(tmp_path / "g.pt")
-
-
-def test_a_network_saved_whole_is_refused_in_words(tmp_path, monkeypatch):
-    torch.save(nn.Sequential(nn.Linear(2, 2)), tmp_path / "known.pt")
-    monkeypatch.setitem(sys.modules, "model", SimpleNamespace(Generator=Generator))
-    torch.save(Generator(), tmp_path / "own.pt")
-    (tmp_path / "g.pkl").write_bytes(nvidia_pickle.dump(tiny_nvidia()))
-    for file, sentence in (
-        ("known.pt", r"a whole network instead of a table .* save .*'g_ema': network.state_dict"),
-        ("own.pt", r"asks for model.Generator, .* whole network, save its state_dict\(\)"),
-        ("g.pkl", r"one network \(Synthesis\) without its name: .* pickle .*'G_ema': network"),
-    ):
-        with pytest.raises(WeightsError, match=sentence):
-            read_generator(tmp_path / file)
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (lambda at: at.b4.__delattr__("torgb"), "architecture 'orig', .* only 'skip'"),
-        (
-            lambda at: (at.b4.__delattr__("torgb"), at.b8.add_module("skip", nn.Linear(2, 2))),
-            "architecture 'resnet', .* only 'skip'",
-        ),
-        (
-            lambda at: at.b4.torgb.register_parameter("bias", nn.Parameter(torch.zeros(1))),
-            "number of channels .* is 1",
-        ),
-    ],
-)
-def test_an_nvidia_generator_of_another_kind_is_refused_in_words(tmp_path, change, sentence):
-    network = tiny_nvidia()
-    change(network.synthesis)
-    (tmp_path / "g.pkl").write_bytes(nvidia_pickle.dump({"G_ema": network}))
-    with pytest.raises(WeightsError, match=sentence):
-        read_generator(tmp_path / "g.pkl")
+        nvidia_generator_state({key: value for key, value in changed.items() if value is not None})
 
 
 @pytest.mark.parametrize(

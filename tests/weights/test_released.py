@@ -93,10 +93,3 @@ def test_arcface_files_fill_the_trunks():
     ours = ir_trunk_state(seeded_layout("ir_se50", "id_loss.facenet."))
     trunk = IRTrunk(IRConfig())
     assert ours.keys() == trunk.state_dict().keys()
-
-
-def test_a_stylegan3_or_conditional_pickle_is_refused():
-    with pytest.raises(WeightsError, match="not a StyleGAN2"):
-        nvidia_generator_state({"synthesis.L0_36_512.weight": torch.zeros(1)})
-    with pytest.raises(WeightsError, match="conditional"):
-        nvidia_generator_state({"mapping.embed.weight": torch.zeros(1)})

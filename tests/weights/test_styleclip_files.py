@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from stylefeatureeditor.editing.deltaedit import DeltaMapper
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.errors import DependencyError, DirectionError, WeightsError
+from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.weights import styleclip_files
 from stylefeatureeditor.weights.local_models import files_folder
-from stylefeatureeditor.weights.styleclip_files import load_text_edits
+from stylefeatureeditor.weights.styleclip_files import load_delta_edits, load_text_edits
 from tiny import tiny_model, tiny_photos
 
 LAYOUT = tiny_model().config.generator.style_layout()
@@ -102,6 +104,33 @@ def test_files_of_another_generator_are_refused():
     np.save(folder / "delta_i_c.npy", np.ones((3, 2), dtype=np.float32))
     with pytest.raises(DirectionError, match=r"does not fit this model: .*at least"):
         load_text_edits(None, LAYOUT)
+
+
+def test_deltaedits_files_become_directions(clip, monkeypatch):
+    write(files_folder())
+    generator = GeneratorConfig(
+        size=64, style_dim=4, mapping_layers=1, channel_base=512, channel_max=8
+    )
+    with pytest.raises(WeightsError, match=r"needs delta_mapper.pt.*folder `directions`"):
+        load_delta_edits(None, Generator(generator))
+    modules = {"style": "sm", "condition": "cm", "fusion": "fm"}
+    state = {}
+    for key, value in DeltaMapper(8, 16, 4).state_dict().items():
+        group, module, number, leaf = key.split(".")
+        state[f"{modules[module]}_{group}.mapping.{number}.{leaf}"] = value
+    torch.save(state, files_folder() / "delta_mapper.pt")
+    np.save(files_folder() / "fs3.npy", np.ones((72, 2), dtype=np.float32))
+    seen = []
+
+    def look(folder, *, normalised):
+        seen.append((folder, normalised))
+
+    monkeypatch.setattr(styleclip_files, "clip_image_encoder", look)
+    edits = load_delta_edits(None, Generator(generator), normalised=True)
+    with pytest.raises(DirectionError, match="no channel"):
+        edits.direction("face", "smiling", 0.1)
+    assert edits.direction("face", "smiling", 0.0).kept.all()
+    assert seen == [(clip[0], True)]
 
 
 def test_an_editor_edits_by_text_and_reads_the_files_once(clip):

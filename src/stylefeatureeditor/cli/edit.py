@@ -24,13 +24,14 @@ from stylefeatureeditor.cli.options import (
     add_method,
     add_model,
     finite,
+    finite_number,
     flag,
     positive,
     reader,
 )
 from stylefeatureeditor.cli.output import Progress, warn
 from stylefeatureeditor.cli.refusals import check_directions, check_mask, check_text
-from stylefeatureeditor.editing.direction_names import check_sizes
+from stylefeatureeditor.editing.direction_names import TEXT_THRESHOLDS, check_sizes
 from stylefeatureeditor.errors import ConfigError, FaceError, SfeError
 from stylefeatureeditor.photo import SUFFIXES
 from stylefeatureeditor.photo.session_file import SUFFIX as SESSION_SUFFIX
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 MAX_GRID = 25
 BATCH = 4
+NEUTRAL = "a face"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,16 @@ face_edit = reader(
     r"(?:0*([1-9]\d*):)?" + NAMED + "([^=]*)",
     lambda face, *words: (face and int(face), *_strength(*words)),
 )
-text_edit = reader("WORDS=STRENGTH as in 'a smiling face=5'", NAMED + "([^=]*)", _strength)
+
+
+def _prompts(words: str, number: str) -> tuple[str, str, float]:
+    neutral, _, target = words.rpartition(">")
+    if not target.strip():
+        raise ValueError
+    return neutral.strip() or NEUTRAL, target.strip(), finite(number)
+
+
+text_edit = reader("WORDS=STRENGTH as in 'a smiling face=5'", NAMED + "([^=]*)", _prompts)
 grid = reader(
     f"NAME=FROM:TO:COUNT as in smile=-2:2:5, with 2 to {MAX_GRID} strengths",
     NAMED + "([^=:]*):([^=:]*):([^=:]*)",
@@ -122,8 +133,9 @@ def add_to(commands: Commands) -> None:
         metavar="PHOTO",
         nargs="+",
         type=Path,
-        help="a photo, an inversion file that `sfe invert` wrote, a folder of both, or a session "
-        "(.sfe) that the page saved, with the edits it holds",
+        help="a photo, an inversion file that `sfe invert` wrote, a folder of both, a session (.sfe) "
+        "that the page saved, with the edits it holds, or codes in W or W+ of another tool (.pt, "
+        ".npy, .npz)",
     )
     add_edits(
         parser,
@@ -133,11 +145,26 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument(
         "--text",
-        metavar="WORDS=STRENGTH",
+        metavar="[NOW >] WORDS=STRENGTH",
         type=text_edit,
         action="append",
         default=[],
-        help='an edit in words, as "a smiling face=5"; may be given several times, beside -e',
+        help='an edit in words, as "a smiling face=5", or with what the photo shows before it, '
+        f'"a man > a bearded man=5" ("{NEUTRAL}" if left out); may be given several times',
+    )
+    parser.add_argument(
+        "--text-by",
+        choices=tuple(TEXT_THRESHOLDS),
+        default="styleclip",
+        help="what turns words into edits: StyleCLIP's global directions, or DeltaEdit, which "
+        "looks at the photo, as its release shows it to CLIP or as CLIP expects (%(default)s)",
+    )
+    parser.add_argument(
+        "--text-threshold",
+        type=finite_number,
+        metavar="BETA",
+        help="channels that have less to do with the words stay; "
+        + ", ".join(f"{TEXT_THRESHOLDS[by]} with {by}" for by in ("styleclip", "deltaedit")),
     )
     parser.add_argument(
         "-o",
@@ -154,7 +181,8 @@ def add_to(commands: Commands) -> None:
         metavar="face|FILE|none",
         default="none",
         help="where the edit may act: the face, a picture (white = may change), or everywhere; "
-        "with a face parser installed also foreground, or regions such as hair+hat (%(default)s)",
+        "with a face parser installed also foreground, or regions such as hair+hat; "
+        "foreground:0.9 moves the threshold of the background (%(default)s)",
     )
     blend = parser.add_mutually_exclusive_group()
     blend.add_argument(
@@ -169,6 +197,12 @@ def add_to(commands: Commands) -> None:
         const="none",
         dest="blend",
         help="write the crop instead of the photo, a file per face; the same as --blend none",
+    )
+    flag(
+        parser,
+        "--save-parts",
+        "also write OUT_aligned.png, OUT_mask.png and OUT_edited.png of each face: the crop before "
+        "and after, and where the edit acts",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
@@ -233,9 +267,10 @@ def edit_photos(args: argparse.Namespace) -> int:
     own = [(name, by) for face, name, by in args.edit if face is None]
     numbered = _by_face(args)
     names = [name for _, name, _ in args.edit] + ([args.grid.name] if args.grid else [])
+    words = [(f"{neutral} > {target}", strength) for neutral, target, strength in args.text]
     _check_edits(args)
     ends = args.grid.ends() if args.grid else []
-    for name, strength in (*(edit[1:] for edit in args.edit), *args.text, *ends):
+    for name, strength in (*(edit[1:] for edit in args.edit), *words, *ends):
         check_sizes(name, [strength])
     ending = "_grid" if args.grid else "_compare" if args.compare else "_edited"
     plan = plan_jobs(
@@ -250,11 +285,15 @@ def edit_photos(args: argparse.Namespace) -> int:
         check_directions(args.model, names)
     check_mask(args.mask)
     if args.text:
-        check_text(args.model)
+        check_text(args.model, args.text_by)
     plan = plan.read_ahead(aligned=args.aligned, all_faces=args.face != "largest" or bool(numbered))
     editor = open_editor(args)
     edits: dict[str | EditDirection, float] = dict(own)
-    edits.update({editor.text_direction(words): by for words, by in args.text})
+    for neutral, target, strength in args.text:
+        direction = editor.text_direction(
+            target, neutral=neutral, beta=args.text_threshold, by=args.text_by
+        )
+        edits[direction] = strength
     for some in (edits, *numbered.values(), *({name: by} for name, by in ends)):
         for sentence in editor.warnings(some):
             warn(sentence)
@@ -263,7 +302,7 @@ def edit_photos(args: argparse.Namespace) -> int:
     settings = {
         "edits": {
             **{name if face is None else f"{face}:{name}": by for face, name, by in args.edit},
-            **dict(args.text),
+            **dict(words),
         },
         "directions": " ".join(direction.fingerprint for direction in moved),
         "grid": args.grid and vars(args.grid),
@@ -292,7 +331,7 @@ def _by_face(args: argparse.Namespace) -> OfFaces:
 def _check_edits(args: argparse.Namespace) -> None:
     edits = [(face, name) for face, name, _ in args.edit]
     edits += [(None, args.grid.name)] if args.grid else []
-    prompts = [words for words, _ in args.text]
+    prompts = [" > ".join(words) for *words, _ in args.text]
     if not edits and not prompts:
         raise ConfigError("nothing to edit: give -e NAME=STRENGTH; `sfe directions list` has names")
     twice = {name for face, name in edits if edits.count((face, name)) > 1}
@@ -332,7 +371,7 @@ def _edited(
 
     def read(job: Job) -> Path | Photo | Inversion | SfeError:
         try:
-            return _read_source(job, editor, args)
+            return read_source(job.photo, editor, args, job.content)
         except SfeError as error:
             return error
 
@@ -357,7 +396,13 @@ def _edited(
         )
         for result in results:  # of the first photo that has neither failed nor been written
             job = next(job for job in readable if job not in outcomes)
-            save = partial(_save, result=result, is_pair=args.compare, note=notes[job])
+            save = partial(
+                _save,
+                result=result,
+                is_pair=args.compare,
+                with_parts=args.save_parts,
+                note=notes[job],
+            )
             outcomes[job] = job.attempt(save)
         yield from ((job, outcomes[job]) for job in group)
 
@@ -377,7 +422,7 @@ def _faces_edited(
 
     def make(job: Job) -> str:
         note = note_of(settings, job.photo)
-        source = _read_source(job, editor, whole)
+        source = read_source(job.photo, editor, whole, job.content)
         if isinstance(source, (Path, Photo)):
             source = editor.invert(source, face="all", aligned=args.aligned)
         chosen = {"all": range(1, len(source) + 1), "largest": [1]}.get(args.face, [args.face])
@@ -386,7 +431,9 @@ def _faces_edited(
             faces[face] = {**faces.get(face, {}), **own}
         masks = dict.fromkeys(faces, args.mask)
         result = editor.edit_faces(source, faces, masks=masks, blend=args.blend)
-        return _save(job, result=result, is_pair=args.compare, note=note)
+        return _save(
+            job, result=result, is_pair=args.compare, with_parts=args.save_parts, note=note
+        )
 
     return ((job, job.attempt(make)) for job in jobs)
 
@@ -423,16 +470,23 @@ def edit_sessions(args: argparse.Namespace) -> int:
     def make(job: Job) -> str:
         result = editor.edit_saved(photos[job])
         note = note_of(settings, job.photo)
-        return _save(job, result=result, is_pair=args.compare, note=note)
+        return _save(
+            job, result=result, is_pair=args.compare, with_parts=args.save_parts, note=note
+        )
 
     plan = PhotoJobs(tuple(photos), len(photos) > 1)
     return plan.report(((job, job.attempt(make)) for job in photos), list(photos))
 
 
-def _save(job: Job, *, result: EditResult, is_pair: bool, note: str) -> str:
+def _save(job: Job, *, result: EditResult, is_pair: bool, with_parts: bool, note: str) -> str:
     """Write the output of one photo and return its path."""
     from stylefeatureeditor.photo.image import save_picture
 
+    if with_parts:
+        for number, parts in enumerate(result.parts(), start=1):
+            path = numbered(job.output, number)
+            for name, picture in parts.items():
+                save_picture(picture, path.with_name(f"{path.stem}_{name}.png"), note)
     if is_pair:
         return str(save_picture(result.comparison(), job.output, note))
     if result.blend == "none":
@@ -450,7 +504,7 @@ def _strips(
 
     def make(job: Job) -> str:
         note = note_of(settings, job.photo)
-        source = _read_source(job, editor, args)
+        source = read_source(job.photo, editor, args, job.content)
         if isinstance(source, (Path, Photo)):
             source = editor.invert(source, face=args.face, aligned=args.aligned)
         name, strengths = args.grid.name, args.grid.strengths()
@@ -460,7 +514,9 @@ def _strips(
     return ((job, job.attempt(make)) for job in jobs)
 
 
-def _read_source(job: Job, editor: Editor, args: argparse.Namespace) -> Path | Photo | Inversion:
+def read_source(
+    path: Path, editor: Editor, args: argparse.Namespace, content: Photo | None = None
+) -> Path | Photo | Inversion:
     """Return a photo, its path, or the inversion that a file holds, on the editor's device.
 
     Raises:
@@ -468,18 +524,26 @@ def _read_source(job: Job, editor: Editor, args: argparse.Namespace) -> Path | P
         ShapeError: it was made by another model.
         FaceError: it does not hold the face that --face numbers.
     """
-    path = job.photo
-    if path.suffix.lower() != INVERSION_SUFFIX:
-        return job.content or path
+    suffix = path.suffix.lower()
+    if suffix in (".pt", ".pth", ".npy", ".npz"):  # codes of another tool
+        known = editor.from_codes(path)
+        return known if args.face == "all" else _row(known, path, args.face)
+    if suffix != INVERSION_SUFFIX:
+        return content or path
     from stylefeatureeditor.weights.inversion_file import load_inversion
 
     inversion = load_inversion(path).map(lambda tensor: tensor.to(editor.method.device))
     editor.method.take(inversion)
     if isinstance(args.face, str):
         return inversion  # with all the faces it was made of
-    if not 1 <= args.face <= len(inversion):
-        raise FaceError(f"{path} holds {len(inversion)} of a photo's faces, not face {args.face}")
-    return inversion[args.face - 1]
+    return _row(inversion, path, args.face)
+
+
+def _row(inversion: Inversion, path: Path, face: str | int) -> Inversion:
+    number = 1 if isinstance(face, str) else face
+    if not 1 <= number <= len(inversion):
+        raise FaceError(f"{path} holds {len(inversion)} of a photo's faces, not face {number}")
+    return inversion[number - 1]
 
 
 def save_crops(result: EditResult, path: Path, note: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, note_of, plan_jobs
+from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, file_word, note_of, plan_jobs
 from stylefeatureeditor.cli.edit import (
     add_batch_flags,
     add_face_options,
@@ -19,7 +19,9 @@ from stylefeatureeditor.cli.options import (
     add_device,
     add_method,
     add_model,
+    flag,
 )
+from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.weights.local_models import find_model
 
 if TYPE_CHECKING:
@@ -52,6 +54,13 @@ def add_to(commands: Commands) -> None:
         required=True,
         help="a .png file for one photo, a folder for several",
     )
+    flag(parser, "--codes", "write OUT.npy too: the W+ codes, (faces, styles, width)")
+    parser.add_argument(
+        "--from-codes",
+        metavar="FILE",
+        type=Path,
+        help="codes of another tool for this photo (.pt, .npy, .npz), to which F_k is fitted",
+    )
     add_model(parser)
     add_method(parser)
     add_face_options(parser)
@@ -67,18 +76,34 @@ def invert_photos(args: argparse.Namespace) -> int:
         args.photos, output, ending="_inverted", suffixes=(".png",), recursive=args.recursive
     )
     find_model(args.model)  # refuses at once
+    if args.from_codes and plan.several:
+        raise ConfigError("--from-codes is for one photo: codes belong to one face")
     plan = plan.read_ahead(aligned=args.aligned, all_faces=args.face != "largest")
     editor = open_editor(args)
-    settings = common_settings(args, editor)
+    settings = {
+        **common_settings(args, editor),
+        "codes": args.codes,
+        "from_codes": args.from_codes and file_word(args.from_codes),
+    }
     left = plan.left(settings, overwrite=args.overwrite)
 
     def make(job: Job) -> str:
         """Write both files and return the path of the inversion; a method's is no file."""
         from stylefeatureeditor.photo.result import EditResult
+        from stylefeatureeditor.weights.code_files import save_codes
         from stylefeatureeditor.weights.inversion_file import save_inversion
 
         note = note_of(settings, job.photo)
-        inversion = editor.invert(job.content or job.photo, face=args.face, aligned=args.aligned)
+        how = {"face": args.face, "aligned": args.aligned}
+        photo = job.content or job.photo
+        inversion = (
+            editor.from_codes(args.from_codes, photo, **how)
+            if args.from_codes
+            else editor.invert(photo, **how)
+        )
+        editor.method.reconstruct(inversion)
+        if args.codes:
+            save_codes(inversion.codes.wplus, job.output.with_suffix(".npy"))
         assert inversion.pixels is not None
         drawn = EditResult(inversion.pixels, inversion)
         if inversion.features is None:

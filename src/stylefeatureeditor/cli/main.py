@@ -26,6 +26,7 @@ from stylefeatureeditor.cli import (
     evaluate,
     export,
     invert,
+    mix,
     models,
     train,
 )
@@ -50,7 +51,19 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"sfe {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for group in (edit, invert, compare, app, directions, models, train, evaluate, export, doctor):
+    for group in (
+        edit,
+        invert,
+        mix,
+        compare,
+        app,
+        directions,
+        models,
+        train,
+        evaluate,
+        export,
+        doctor,
+    ):
         group.add_to(commands)
     return parser
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylefeatureeditor.cli.options import add_command, add_json, flag
+from stylefeatureeditor.cli.options import add_command, add_json, flag, whole
 from stylefeatureeditor.cli.output import Progress, print_json, print_table
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.files import member, readable_size, sha256_file
@@ -111,6 +111,13 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
         help="published directions that fit the generator; auto takes ffhq for one of 1024 px and "
         "18 styles, and none for any other (%(default)s)",
     )
+    parser.add_argument(
+        "--class",
+        dest="label",
+        type=whole,
+        metavar="N",
+        help="the class that a conditional generator shall draw, from 0",
+    )
     flag(parser, "--draw-noise", "draw noise buffers that the generator's file lacks, seeded")
     flag(parser, "--half", "store float16: half the size, results move by 1e-3")
     parser.add_argument(
@@ -145,6 +152,7 @@ def _convert(args: argparse.Namespace) -> list[Path]:
             half=args.half,
             overwrite=args.overwrite,
             draw_noise=args.draw_noise,
+            label=args.label,
         )
         return [path]
     if (args.output / CONFIG_FILE).exists() and not args.overwrite:
@@ -161,7 +169,8 @@ def _convert(args: argparse.Namespace) -> list[Path]:
         convert_method(args.method, args.files, args.output, **about)
     else:
         files = ReleasedFiles(args.sfe, args.generator, args.e4e)
-        convert_to_folder(files, args.output, draw_noise=args.draw_noise, **about)
+        noise, label = args.draw_noise, args.label
+        convert_to_folder(files, args.output, draw_noise=noise, label=label, **about)
     return [args.output]
 
 
@@ -170,7 +179,7 @@ def _check_convert(args: argparse.Namespace) -> None:
     if args.method is None and args.files:
         raise WeightsError(f"say what {args.files[0]} is: --method NAME, or --sfe FILE and others")
     if args.method is not None:
-        if args.sfe or args.generator or args.e4e or args.draw_noise:
+        if args.sfe or args.generator or args.e4e or args.draw_noise or args.label is not None:
             raise WeightsError("--method takes its files without options: --method NAME FILE ...")
     elif args.sfe is None and args.e4e:
         raise WeightsError(

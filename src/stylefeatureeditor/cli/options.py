@@ -90,7 +90,9 @@ def _layers(first: str, end: str) -> tuple[int, int]:
 
 
 device = reader("auto, cpu, cuda, cuda:N or mps", r"(auto|cpu|mps|cuda(?::\d+)?)", str)
+finite_number = reader("a number", "(.*)", finite)
 positive = reader("a whole number of at least 1", r"(0*[1-9]\d*)", int)
+whole = reader("a whole number", r"(\d+)", int)
 layer_range = reader("two whole numbers as in 0:7", r"(\d+):(\d+)", _layers)
 row_rule = reader("COLUMN=RULE as in split=test", r"([^=]+)=(.+)", lambda *words: words)
 
@@ -147,7 +149,7 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_layers(parser: argparse.ArgumentParser) -> None:
+def add_layers(parser: argparse._ActionsContainer) -> None:
     """Add --layers."""
     parser.add_argument(
         "--layers",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stylefeatureeditor.editing.direction_names import find_name, published_rows, spelling
 from stylefeatureeditor.errors import DependencyError, MaskError, SfeError, WeightsError
 from stylefeatureeditor.files import CONFIG_FILE, member
-from stylefeatureeditor.masks.labels import CELEBAMASK_HQ, LAPA, NO_PARSER
+from stylefeatureeditor.masks.labels import CELEBAMASK_HQ, LAPA, NO_PARSER, foreground_threshold
 from stylefeatureeditor.weights.local_models import files_folder, find_model
 from stylefeatureeditor.weights.sources import find_sources
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 PARSERS = {"farl-lapa": LAPA, "bisenet": CELEBAMASK_HQ}  # in the order in which they serve
 TEXT_FILES = (*(source.file_name for source in find_sources("styleclip")), "clip-vit-base-patch32")
-TEXT_SIZE = 1024  # px of the models for which StyleCLIP's channel table was made
+DELTA_FILES = ("templates.txt", "clip-vit-base-patch32", "delta_mapper.pt", "fs3.npy")
+TEXT_SIZE = 1024  # px of the models for which the channel tables were made
 
 
 def check_directions(model: str, names: Iterable[str]) -> None:
@@ -50,27 +51,37 @@ def check_mask(mask: str) -> None:
     """
     if mask in ("none", "face"):
         return
+    is_foreground = foreground_threshold(mask) is not None
     if Path(mask).is_file():
         return
-    if Path(mask).suffix:
+    if Path(mask).suffix and not is_foreground:
         raise MaskError(f"the mask cannot be used: there is no file {mask}")
     for name, labels in PARSERS.items():
         if (files_folder() / find_sources(name)[0].file_name).is_file():
-            labels.indices(() if mask == "foreground" else tuple(mask.split("+")))
+            labels.indices(() if is_foreground else tuple(mask.split("+")))
             return
     raise MaskError(NO_PARSER)
 
 
-def check_text(model: str) -> None:
-    """Raise one error that names all that --text lacks: the package, files, a model of 1024 px."""
+def check_text(model: str, by: str = "styleclip") -> None:
+    """Raise one error that names all that --text lacks: the package, files, a model of 1024 px.
+
+    Args:
+        model: what --model says.
+        by: what --text-by says.
+    """
     folder = find_model(model)
     places = (folder / "directions", files_folder())
-    missing = [name for name in TEXT_FILES if not any((place / name).exists() for place in places)]
+    files = TEXT_FILES if by == "styleclip" else DELTA_FILES
+    missing = [name for name in files if not any((place / name).exists() for place in places)]
     wants = []
     if find_spec("transformers") is None:
         wants.append('transformers: `pip install "stylefeatureeditor[text]"`')
     if missing:
-        wants.append(f"{', '.join(missing)}, which are not here: `sfe models pull styleclip`")
+        wants.append(
+            f"{', '.join(missing)}, which are not here: `sfe models pull styleclip` fetches "
+            "StyleCLIP's, others go into the model's folder `directions`"
+        )
     size = (_config(folder).get("generator") or {}).get("size", TEXT_SIZE)
     if size != TEXT_SIZE:
         wants.append(f"a model of {TEXT_SIZE} px, {model} has {size}")

@@ -200,7 +200,12 @@ def early_type(words: Any) -> Any:
 def options_type(words: Any, run: type) -> Any:
     """Return the dataclass of all flags: the words, and the fields of a run by their names."""
     hints = get_type_hints(run)
-    settings = [(f.name, hints[f.name]) for f in fields(run) if f.name != "inputs"]
+    flag_from = _tyro().conf.arg(name="from")  # which cannot be a field's name
+    settings = [
+        (f.name, Annotated[hints[f.name], flag_from] if f.name == "start" else hints[f.name])
+        for f in fields(run)
+        if f.name != "inputs"
+    ]
     whole = [("words", Annotated[words, _tyro().conf.arg(name="")]), *settings]
     about = {"__doc__": run.__doc__}
     return make_dataclass("Options", whole, namespace=about, frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ class UsefulRange(NamedTuple):
 def mapped_codes(generator: Generator, count: int, seed: int = 0) -> Tensor:
     """Return w = f(z) of random z, (M, D)."""
     draw = torch.Generator().manual_seed(seed)
-    z = torch.randn(count, generator.config.style_dim, generator=draw)
+    z = torch.randn(count, generator.config.latent_dim, generator=draw)
     parts = z.to(generator.latent_avg.device).split(1024)
     return torch.cat([generator.map(part).wplus[:, 0] for part in parts]).cpu()
 

@@ -59,6 +59,10 @@ class EditDirection(ABC):
             DirectionError: the direction or the strength does not fit the codes.
         """
 
+    def seeing(self, photos: Tensor | None) -> EditDirection:  # noqa: ARG002
+        """Return the direction for these photos, (B, 3, S, S); most do not look at them."""
+        return self
+
     @property
     def fingerprint(self) -> str:
         """16 hex digits that change with every number of the direction."""
@@ -212,6 +216,13 @@ def combine(codes: Codes, edits: Mapping[EditDirection, Strength]) -> Codes:
     return codes + shift
 
 
+def seeing(
+    edits: Mapping[EditDirection, Strength], photos: Tensor | None
+) -> dict[EditDirection, Strength]:
+    """Return the edits for these photos, (B, 3, S, S) in [-1, 1]."""
+    return {direction.seeing(photos): strength for direction, strength in edits.items()}
+
+
 def conv_of_style_layers(num_convs: int) -> tuple[int, ...]:
     """Return the convolution that each numbered style layer edits.
 
@@ -241,7 +252,7 @@ def _bytes(value: object) -> bytes:
         return b"".join(map(_bytes, value.state_dict().values()))
     if isinstance(value, StyleSpace):
         return b"".join(map(_bytes, (*value.conv, *value.rgb)))
-    return repr(value).encode()
+    return b"" if callable(value) else repr(value).encode()
 
 
 def times(strength: Strength, change: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import re
 import sys
 from difflib import get_close_matches
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stylefeatureeditor.errors import DirectionError
 
@@ -20,6 +20,9 @@ else:
 
 FAMILIES = ("ffhq", "cars")
 MAX_STRENGTH = 10_000  # useful ones end at 45
+TextMethod = Literal["styleclip", "deltaedit", "deltaedit-normalised"]
+# what makes edits from words, and the threshold for channels where none is given
+TEXT_THRESHOLDS = {"styleclip": 0.18, "deltaedit": 0.03, "deltaedit-normalised": 0.03}
 
 
 def published_rows(family: str) -> list[dict[str, Any]]:

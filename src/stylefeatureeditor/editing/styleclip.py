@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from stylefeatureeditor.editing.direction import (
     EditDirection,
@@ -242,11 +243,8 @@ class StyleClipGlobal:
         """
         if self.encode is None:
             raise _no_text_encoder()
-        change = self._features(target, self.encode) - self._features(neutral, self.encode)
-        length = change.norm()
-        if not length > 0:
-            raise DirectionError(f"'{neutral}' and '{target}' mean the same: name two prompts")
-        return self.along(change / length, beta, f"{neutral} -> {target}")
+        change = prompt_change(self.encode, self.templates, neutral, target)
+        return self.along(change / change.norm(), beta, f"{neutral} -> {target}")
 
     def along(self, text: Tensor, beta: float, name: str = "text") -> StyleSpaceDirection:
         """Return the direction of a unit vector of CLIP space, dt of shape (E,)."""
@@ -272,12 +270,25 @@ class StyleClipGlobal:
         rgb = tuple(change.new_zeros(1, width) for width in self.layout.rgb)
         return StyleSpaceDirection(name, StyleSpace(tuple(rows), rgb), GLOBAL_SCALE)
 
-    def _features(self, prompt: str, encode: TextEncoder) -> Tensor:
-        """Unit text features of a prompt, averaged over the templates, (E,)."""
-        features = encode([template.replace("{}", prompt) for template in self.templates])
-        features = features / features.norm(dim=-1, keepdim=True)
-        mean = features.mean(dim=0)
-        return mean / mean.norm()
+
+def prompt_change(
+    encode: TextEncoder, templates: Sequence[str], neutral: str, target: str
+) -> Tensor:
+    """Return dt before it gets unit length: unit features of the target less the neutral's, (E,).
+
+    Raises:
+        DirectionError: the prompts mean the same.
+    """
+
+    def features(prompt: str) -> Tensor:
+        """Unit features, averaged over the templates."""
+        rows = encode([template.replace("{}", prompt) for template in templates])
+        return functional.normalize(functional.normalize(rows, dim=1).mean(0), dim=0)
+
+    change = features(target) - features(neutral)
+    if not change.any():
+        raise DirectionError(f"'{neutral}' and '{target}' mean the same: name two prompts")
+    return change
 
 
 def clip_text_encoder(folder: Path) -> TextEncoder:

@@ -17,7 +17,7 @@ of a layer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import log2
 from typing import TYPE_CHECKING
@@ -58,15 +58,21 @@ class GeneratorConfig:
     channel_base: int = 32768  # channels(side) = min(channel_max, channel_base // side)
     channel_max: int = 512
     clamp: float | None = None  # NVIDIA's conv_clamp: layer outputs stay in [-clamp, clamp]
+    z_dim: int | None = field(default=None, repr=False)  # width of z; None is D
 
     def __post_init__(self) -> None:
         check_side(self.size, 8)
-        check_sizes(self, (self.style_dim, self.channel_max), WIDEST)
+        check_sizes(self, (self.style_dim, self.channel_max, self.latent_dim), WIDEST)
         check_sizes(self, (self.mapping_layers,), MOST_LAYERS)
         if self.channels(self.size) < 1:
             raise ConfigError(f"channel_base {self.channel_base} leaves no channel at {self.size}")
         if self.clamp is not None and not self.clamp > 0:
             raise ConfigError(f"clamp must be above 0 or None, got {self.clamp}")
+
+    @property
+    def latent_dim(self) -> int:
+        """Width of z."""
+        return self.style_dim if self.z_dim is None else self.z_dim
 
     @property
     def num_styles(self) -> int:
@@ -135,8 +141,8 @@ class Generator(nn.Module):
         self.mapping = nn.Sequential(
             PixelNorm(),
             *(
-                EqualizedLinear(width, width, lr_multiplier=0.01, activation=True)
-                for _ in range(config.mapping_layers)
+                EqualizedLinear(before, width, lr_multiplier=0.01, activation=True)
+                for before in (config.latent_dim, *[width] * (config.mapping_layers - 1))
             ),
         )
         self.register_buffer("latent_avg", torch.zeros(width))
@@ -152,13 +158,19 @@ class Generator(nn.Module):
         """Return the codes of latent vectors.
 
         Args:
-            z: (B, D), unit normal.
+            z: (B, latent_dim), unit normal.
             truncation: psi of w = latent_avg + psi (f(z) - latent_avg); 1 leaves w alone.
         """
-        check_shape("z", z, (None, self.config.style_dim))
+        check_shape("z", z, (None, self.config.latent_dim))
         w = self.mapping(z)
         w = torch.lerp(self.latent_avg.to(w.dtype).expand(len(z), -1), w, truncation)
         return Codes(w[:, None].repeat(1, self.config.num_styles, 1))
+
+    def modulation(self, codes: Codes) -> Tensor:
+        """Return what the affine layers of the convolutions make of w, (B, their channels)."""
+        rows = enumerate(codes.wplus.unbind(1)[: self.config.num_layers])
+        names = ((f"layers.{index}.conv.affine", row) for index, row in rows)
+        return torch.cat([self.get_submodule(name)(row) for name, row in names], dim=1)
 
     def features(self, codes: Codes, layer: int) -> Tensor:
         """Return F_w, the output of `layer` that the codes alone give, (B, C, S, S)."""

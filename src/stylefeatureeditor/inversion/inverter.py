@@ -61,16 +61,19 @@ class Inverter(nn.Module):
         self.encoder = FeatureStyleEncoder(config.encoder)
         self.fuser = None if config.fuser is None else Fuser(config.fuser)
 
-    def forward(self, photos: Tensor, generator: Generator, layer: int) -> InverterOutput:
+    def forward(
+        self, photos: Tensor, generator: Generator, layer: int, codes: Codes | None = None
+    ) -> InverterOutput:
         """Invert photos at the encoder's size.
 
         Args:
             photos: (B, 3, S, S) in [-1, 1].
             generator: G, for latent_avg and F_w.
             layer: k.
+            codes: w, if it is known already; None lets I predict it.
         """
         offsets, predicted = self.encoder(photos)
-        codes = Codes(generator.latent_avg + offsets)
+        codes = Codes(generator.latent_avg + offsets) if codes is None else codes
         start = generator.run_to(codes, layer)
         features = predicted if self.fuser is None else self.fuser(predicted, start.features)
         return InverterOutput(codes, features, predicted, start)

@@ -2,6 +2,7 @@
 
     "face"             the hull of the landmarks; needs no weights
     "foreground"       all that a face parser does not call background (App. 9)
+    "foreground:0.9"   the same, where it is less sure of the background (the release takes 0.995)
     "hair", "hair+hat" what a face parser calls so, joined by +
     a picture          white = may change; of the photo's size or of the crop's
     a tensor           (B or 1, 1, S, S), 1 = may change
@@ -26,6 +27,7 @@ from torch import Tensor
 from stylefeatureeditor.editing.delta import check_region
 from stylefeatureeditor.errors import MaskError
 from stylefeatureeditor.masks.face_frame import five_points, into_crop
+from stylefeatureeditor.masks.labels import foreground_threshold
 from stylefeatureeditor.masks.released import find_face_parser
 from stylefeatureeditor.photo.face_mask import face_mask, mask_to_crop, read_mask
 
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 Mask = str | Path | bytes | Image.Image | np.ndarray | Tensor
 
 FACE = "face"
-FOREGROUND = "foreground"
 
 
 @dataclass(frozen=True)
@@ -91,17 +92,22 @@ def _named(name: str, face: AlignedFace) -> Tensor:
         if face.landmarks is None:
             raise MaskError("the mask 'face' needs landmarks; an aligned photo has none")
         return face_mask(face.landmarks, face.quad, face.pixels.shape[-1])
-    regions = () if name == FOREGROUND else tuple(name.split("+"))
+    threshold = foreground_threshold(name)
+    regions = tuple(name.split("+")) if threshold is None else ()
     points = None
     if face.landmarks is not None:
         corners, marks = torch.as_tensor(face.quad), torch.as_tensor(face.landmarks)[None] + 0.5
         points = into_crop(five_points(marks), corners, face.pixels.shape[-1])
-    return _parser().edit_region(face.pixels, *regions, points=points)
+    if threshold is None:
+        return _parser().edit_region(face.pixels, *regions, points=points)
+    return _parser().edit_region(face.pixels, points=points, threshold=threshold)
 
 
 def _is_name(mask: object) -> TypeGuard[str]:
-    if not isinstance(mask, str) or mask in (FACE, FOREGROUND):
-        return isinstance(mask, str)
+    if not isinstance(mask, str):
+        return False
+    if mask == FACE or foreground_threshold(mask) is not None:
+        return True
     try:
         return not Path(mask).suffix and not Path(mask).is_file()
     except OSError:  # a path that may not be looked at; reading it says why

@@ -21,22 +21,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.errors import check_shape
+from stylefeatureeditor.masks.labels import RELEASED_THRESHOLD
 
 if TYPE_CHECKING:
     from stylefeatureeditor.masks.labels import FaceLabels
 
-RELEASED_THRESHOLD = 0.995
 
-
-def background_mask(logits: Tensor, background: int = 0) -> Tensor:
+def background_mask(
+    logits: Tensor, background: int = 0, threshold: float = RELEASED_THRESHOLD
+) -> Tensor:
     """Return 1 where the parser is sure of the background, else 0: (B, 1, S, S).
 
     Args:
         logits: (B, K, S, S), before any softmax, already at the size wanted: logits are resized,
             not masks.
         background: index of the background class.
+        threshold: how sure the parser must be, between 0 and 1.
     """
-    sure = torch.sigmoid(logits[:, background : background + 1]) >= RELEASED_THRESHOLD
+    sure = torch.sigmoid(logits[:, background : background + 1]) >= threshold
     return sure.to(logits.dtype)
 
 
@@ -71,6 +73,7 @@ class FaceParser(nn.Module, ABC):
         pixels: Tensor,
         *regions: str,
         points: Tensor | None = None,
+        threshold: float = RELEASED_THRESHOLD,
     ) -> Tensor:
         """Return where an edit may change the crop, (B, 1, S, S) of 1 (may) and 0 (must not).
 
@@ -79,6 +82,7 @@ class FaceParser(nn.Module, ABC):
             regions: names from `labels.regions`, e.g. "hair", "hat": their union, each pixel
                 counted to its most likely class. None given: all but the background.
             points: five points of each face, as in `logits`.
+            threshold: of the background, as in `background_mask`; no part of the other regions.
 
         Raises:
             ShapeError: `pixels` is not (B, 3, S, S).
@@ -90,7 +94,7 @@ class FaceParser(nn.Module, ABC):
         logits = self.logits(pixels, points)
         if classes:
             return class_mask(logits, classes)
-        return 1 - background_mask(logits, self.labels.background)
+        return 1 - background_mask(logits, self.labels.background, threshold)
 
 
 class ConvNormReLU(nn.Module):

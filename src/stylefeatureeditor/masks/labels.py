@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from stylefeatureeditor.errors import ConfigError, MaskError
 
 BACKGROUND = "background"
+FOREGROUND = "foreground"
+RELEASED_THRESHOLD = 0.995  # how sure of the background the released code is
 NO_PARSER = (
     "this mask needs a face parser and none is on disk: `sfe models pull farl-lapa` (the "
     "release's) or `sfe models pull bisenet` fetches one; the mask 'face' needs none"
@@ -32,6 +34,24 @@ GROUPS: dict[str, frozenset[str]] = {
     "face": _FACE,
     "head": _FACE | _EARS | {"hair", "hat", "earrings"},
 }
+
+
+def foreground_threshold(mask: str) -> float | None:
+    """Return the threshold of "foreground" or "foreground:0.9"; None for any other mask.
+
+    Raises:
+        MaskError: what follows the colon is no number between 0 and 1.
+    """
+    name, _, number = mask.partition(":")
+    if name != FOREGROUND:
+        return None
+    try:
+        threshold = float(number) if number else RELEASED_THRESHOLD
+    except ValueError:
+        threshold = -1.0
+    if not 0 < threshold < 1:
+        raise MaskError(f"the threshold of '{mask}' must be a number between 0 and 1")
+    return threshold
 
 
 @dataclass(frozen=True)

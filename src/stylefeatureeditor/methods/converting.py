@@ -49,6 +49,7 @@ def convert_to_folder(
     directions: Iterable[Path] = (),
     half: bool = False,
     draw_noise: bool = False,
+    label: int | None = None,
 ) -> None:
     """Write a model folder.
 
@@ -60,9 +61,10 @@ def convert_to_folder(
         directions: released direction files to copy into the folder.
         half: store float16.
         draw_noise: draw the generator's noise buffers that are missing.
+        label: the class that a conditional generator shall draw.
     """
     header = _header({role: path for role, path in vars(files).items() if path is not None})
-    model = convert_released(files, name=name, catalog=catalog, draw_noise=draw_noise)
+    model = convert_released(files, name=name, catalog=catalog, draw_noise=draw_noise, label=label)
     _save(partial(save_model, model, header=header), folder, directions, half=half)
 
 
@@ -126,7 +128,13 @@ def convert_method(
 
 
 def convert_generator_alone(
-    file: Path, folder: Path, *, half: bool, overwrite: bool, draw_noise: bool
+    file: Path,
+    folder: Path,
+    *,
+    half: bool,
+    overwrite: bool,
+    draw_noise: bool,
+    label: int | None = None,
 ) -> Path:
     """Write a generator that training can start from; return its path.
 
@@ -136,6 +144,7 @@ def convert_generator_alone(
         half: store float16.
         overwrite: replace an earlier one; else WeightsError if there is one.
         draw_noise: draw the noise buffers that are missing.
+        label: the class that a conditional one shall draw.
     """
     target = folder / "generator.safetensors"
     if target.exists() and not overwrite:
@@ -147,6 +156,7 @@ def convert_generator_alone(
             header=_header({"generator": file}),
             float_dtype=torch.float16 if half else None,
             draw_noise=draw_noise,
+            label=label,
         )
     return target
 

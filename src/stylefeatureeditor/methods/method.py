@@ -25,15 +25,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.editing.delta import check_region, resize
-from stylefeatureeditor.editing.direction import EditDirection, Strength, combine
-from stylefeatureeditor.errors import DirectionError, PhotoError, ShapeError
+from stylefeatureeditor.editing.direction import EditDirection, Strength, combine, seeing
+from stylefeatureeditor.errors import ConfigError, DirectionError, PhotoError, ShapeError
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.model import Framing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stylefeatureeditor.inversion.record import Inversion
     from stylefeatureeditor.model import ModelConfig
     from stylefeatureeditor.records import Codes
 
@@ -135,6 +135,26 @@ class Method(nn.Module):
         return inversion
 
     @torch.no_grad()
+    def from_codes(self, codes: Codes, photos: Tensor | None = None) -> Inversion:
+        """Return an inversion of codes that another tool found, B rows.
+
+        Args:
+            codes: of this method's generator.
+            photos: aligned photos that they belong to, (B, 3, size, size), if they are there: what
+                a method knows beside codes is fitted to them then.
+
+        Raises:
+            ShapeError: the codes are another generator's.
+            ConfigError: the method draws from more than codes.
+        """
+        if type(self).draw is not Method.draw:
+            raise ConfigError(f"{self.name} draws from more than codes; take e4e's method, or sfe")
+        codes = codes.map(lambda tensor: tensor.to(self.device, torch.float32))
+        pixels = self.generator.synthesize(codes)
+        seen = pixels if photos is None else photos.to(pixels)
+        return Inversion(codes, encoder_pixels=seen, pixels=pixels, model=self.fingerprint)
+
+    @torch.no_grad()
     def reconstruct(self, inversion: Inversion) -> Tensor:
         """Return X^, (B, 3, size, size), drawing it if it has not been drawn.
 
@@ -183,6 +203,7 @@ class Method(nn.Module):
         if not edits:
             after = self.reconstruct(inversion)
         else:
+            edits = seeing(edits, inversion.encoder_pixels)
             rows, step = count_rows(edits, len(inversion)), self.rows_at_once
             codes, drawn = combine(inversion.codes, edits), []
             for start in range(0, rows, step):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from stylefeatureeditor.editing.delta import check_region, masked, resize
-from stylefeatureeditor.editing.direction import combine
+from stylefeatureeditor.editing.direction import combine, seeing
 from stylefeatureeditor.errors import check_shape
 from stylefeatureeditor.inversion.record import Anchor, Inversion
 from stylefeatureeditor.methods.method import Method, count_rows
@@ -65,6 +65,24 @@ class Sfe(Method):
         output = self.model.inverter(seen, self.generator, config.feature_layer)
         return Inversion(output.codes, output.features, output.start.rgb, seen)
 
+    @torch.no_grad()
+    def from_codes(self, codes: Codes, photos: Tensor | None = None) -> Inversion:
+        """Return w with F_k fitted to the photos, or F_k = F_w of codes alone; see `Method`."""
+        layer = self.config.feature_layer
+        codes = codes.map(lambda tensor: tensor.to(self.device, torch.float32))
+        if photos is not None:
+            check_shape("photos", photos, (len(codes), 3, self.size, self.size))
+            seen = resize(photos.to(self.device, torch.float32), self.config.encoder_size)
+            known = self.model.inverter(seen, self.generator, layer, codes)
+            return Inversion(codes, known.features, known.start.rgb, seen, self.fingerprint)
+        start = self.generator.run_to(codes, layer)
+        drawn = self.generator.synthesize_from(start.features, codes, layer, start.rgb)
+        seen = resize(drawn, self.config.encoder_size)
+        anchor = Anchor(codes, self.generator.features(codes, self.config.delta_layer))
+        return Inversion(
+            codes, start.features, start.rgb, seen, self.fingerprint, pixels=drawn, anchor=anchor
+        )
+
     def reconstruct(self, inversion: Inversion) -> Tensor:
         """Return X^, (B, 3, size, size), drawing it if it has not been drawn; E does not run."""
         self.take(inversion)
@@ -93,6 +111,7 @@ class Sfe(Method):
             count_rows(edits, len(inversion))
             if region is not None:
                 check_region(region, len(inversion))
+            edits = seeing(edits, inversion.encoder_pixels)
             codes = combine(codes, edits)  # w'
             rgb, delta = self._low_layers(inversion, codes, edits)
             if region is not None:

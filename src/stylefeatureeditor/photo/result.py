@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 
 from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.errors import PhotoError, ShapeError
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from PIL import Image
     from torch import Tensor
 
     from stylefeatureeditor.inversion.record import Inversion
@@ -98,6 +98,24 @@ class EditResult:
         both = np.concatenate([before, self._whole], axis=1)
         alpha = None if self._alpha is None else np.tile(self._alpha, 2)
         return to_picture(both, self.inversion.source, alpha)
+
+    def parts(self) -> list[dict[str, Image.Image]]:
+        """Return for each face its aligned crop, its mask (white = may change) and the edited crop.
+
+        The crops are as the networks saw and drew them, before anything is pasted back.
+        """
+        before, size = self._crops_before, self.pixels.shape[-1]
+        rows = [np.ones((size, size))] * len(before)
+        if self.region is not None:
+            rows = [row[0, 0].numpy() for row in self._region_rows(len(before))]
+        return [
+            {
+                "aligned": to_picture(pixels, self.inversion.source),
+                "mask": Image.fromarray((255 * row).round().astype(np.uint8)),
+                "edited": edited,
+            }
+            for pixels, row, edited in zip(before, rows, self.crops, strict=True)
+        ]
 
     def save(self, path: str | Path, *, note: str | None = None) -> Path:
         """Write `photo`, whole or not at all, in the format that the suffix names.

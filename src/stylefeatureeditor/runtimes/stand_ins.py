@@ -99,6 +99,11 @@ class StandInGenerator(Generator):
             raise ConfigError(f"these graphs stop at layer {self.layer} only, not at {layer}")
         return PartialImage(*self._runner("generator_low")(*self._codes(codes)))
 
+    def modulation(self, codes: Codes) -> Tensor:
+        """Refuse: a graph keeps its affine layers to itself."""
+        del codes
+        raise ConfigError("DeltaEdit needs the networks themselves: take the backend torch")
+
     def features(self, codes: Codes, layer: int) -> Tensor:
         """Return F_w at layer k, or where Delta is taken."""
         if layer == self.layer or layer != self.delta_layer:

@@ -13,9 +13,9 @@ the running mean of w.
 R1 differentiates D at the augmented photo, where D is used, and not through the augmentation: older
 versions of torch have no second derivative of it. See `augment.py`.
 
-A run may begin with networks of its size, or of half of it (progressive growing, Karras et al.,
-2018): most of what a face is gets learnt below 64 px, where a step costs little. There is no
-blending: StyleGAN2's sum of RGB layers lets the new one begin at zero.
+A run may begin with networks of its size (transfer), or of half of it (progressive growing, Karras
+et al., 2018): most of what a face is gets learnt below 64 px, where a step costs little. There is
+no blending: StyleGAN2's sum of RGB layers lets the new one begin at zero.
 
 Shapes: B batch, N styles, D width of a style, S side in pixels.
 """
@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
 from pathlib import Path  # noqa: TC003 (fields' types are read)
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,14 +49,23 @@ from stylefeatureeditor.training.losses import (
     r1_penalty,
 )
 from stylefeatureeditor.training.phase import HeldOut, Metrics, Phase
-from stylefeatureeditor.training.run_folder import finish_run, held_out_photos, open_data
+from stylefeatureeditor.training.run_folder import (
+    find_discriminator,
+    finish_run,
+    held_out_photos,
+    load_generator,
+    open_data,
+)
 from stylefeatureeditor.weights.configs import to_plain
+from stylefeatureeditor.weights.key_maps import without_prefix
 from stylefeatureeditor.weights.storage import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from accelerate import Accelerator
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +89,8 @@ class GeneratorTrainingConfig:
         average_ramp: the half-life is at most this part of the images seen so far.
         latent_decay: share of the old latent_avg that a step keeps.
         generator_start: first step at which G is trained; D alone before it, after growing.
+        freeze_d: blocks of D, those nearest to the image, that stay as they are (FreezeD, Mo et
+            al., 2020); for transfer.
         augment: what D sees: the images, or "ada" or "diff" of `augment.py`, for small sets.
         ada: how adaptive augmentation adapts.
         samples: images in a sample grid.
@@ -100,6 +112,7 @@ class GeneratorTrainingConfig:
     average_ramp: float = 0.05
     latent_decay: float = 0.998
     generator_start: int = 0
+    freeze_d: int = 0
     augment: Literal["none", "ada", "diff"] = "none"
     ada: AugmentConfig = field(default_factory=AugmentConfig)
     samples: int = 32
@@ -114,6 +127,11 @@ class GeneratorTrainingConfig:
             raise ConfigError("learning rates and average_images must be positive")
         if self.r1_every < 0 or self.path_every < 1:
             raise ConfigError("r1_every cannot be negative and path_every must be at least 1")
+        if not 0 <= self.freeze_d <= len(self.discriminator.sides):
+            raise ConfigError(
+                f"D has {len(self.discriminator.sides)} blocks that could stay as they are, not "
+                f"{self.freeze_d}"
+            )
         if not 0 <= self.mixing <= 1:
             raise ConfigError(f"mixing is a share between 0 and 1, got {self.mixing}")
 
@@ -124,11 +142,11 @@ class GeneratorRun(Run):
 
     Attributes:
         grow_from: folder of a run of half the size.
-        init: safetensors file of a trained `average.*` and `discriminator.*`.
+        start: trained networks, see `read_networks`; their sizes count before `training`'s.
     """
 
     grow_from: Path | None = None
-    init: Path | None = None
+    start: Path | None = None
     training: GeneratorTrainingConfig = field(default_factory=GeneratorTrainingConfig)
 
 
@@ -174,16 +192,23 @@ class GeneratorPhase(Phase):
         self.held_out = held_out
         self.generator = Generator(config.network)
         self.discriminator = Discriminator(config.discriminator)
+        critic = self.discriminator
+        kept = [critic.from_rgb, *critic.blocks[: config.freeze_d]] if config.freeze_d else []
+        frozen = {parameter for part in kept for parameter in part.parameters()}
+        self.critic_weights = [p for p in critic.parameters() if p not in frozen]
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(requires_grad=False)
         self.augment = AdaptiveAugment(config.ada) if config.augment == "ada" else None
         self.path_mean = torch.zeros(())
         self.last_r1: Tensor | float = 0.0
         self.images_seen = 0
         draw = torch.Generator().manual_seed(0)  # the same grid in every run
-        self.sample_z = torch.randn(config.samples, config.network.style_dim, generator=draw)
+        self.sample_z = torch.randn(config.samples, config.network.latent_dim, generator=draw)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
         """Let G and D train."""
+        self.discriminator.requires_grad_(requires_grad=False)
+        for parameter in self.critic_weights:
+            parameter.requires_grad_()
         self.accelerator = accelerator
         device = accelerator.device
         for part in (self.average, self.augment):
@@ -222,7 +247,8 @@ class GeneratorPhase(Phase):
 
     def _train_discriminator(self, photos: Tensor, fakes: Tensor, step: int) -> Metrics:
         config, accelerator = self.config, self.accelerator
-        self.discriminator.requires_grad_()
+        for parameter in self.critic_weights:
+            parameter.requires_grad_()
 
         fake_scores = self.wrapped_discriminator(self._augmented(fakes))
         fake_loss = functional.softplus(fake_scores).mean()
@@ -281,7 +307,7 @@ class GeneratorPhase(Phase):
         if self.held_out is None:
             return {}
         draw = torch.Generator().manual_seed(1)
-        z = torch.randn(len(self.held_out), self.config.network.style_dim, generator=draw)
+        z = torch.randn(len(self.held_out), self.config.network.latent_dim, generator=draw)
 
         def judge(places: Sequence[int]) -> dict[str, Tensor]:
             drawn, photos = self._show(z[list(places)]).clamp(-1, 1), self.photos(places)
@@ -338,7 +364,7 @@ class GeneratorPhase(Phase):
     def _draw(self, count: int, *, lengths: bool = False) -> tuple[Tensor, Tensor]:
         """Draw images with style mixing; return them and their codes, or path lengths."""
         network, device = self.config.network, self.accelerator.device
-        z = torch.randn(2, count, network.style_dim, device=device)
+        z = torch.randn(2, count, network.latent_dim, device=device)
         cut = torch.randint(1, network.num_styles, (count, 1), device=device)
         mixed = torch.rand(count, 1, device=device) < self.config.mixing
         late = (torch.arange(network.num_styles, device=device) >= cut) & mixed
@@ -384,8 +410,8 @@ def begin_from(
     let D find its feet for some steps with `generator_start`. Optimisers start afresh.
 
     Args:
-        state: state dicts "average", "discriminator" and perhaps "generator", whose networks differ
-            from `config` in size alone.
+        state: state dicts "average" and perhaps "generator" and "discriminator", whose networks
+            differ from `config` in size alone.
         config: of the new phase.
         held_out: as for `GeneratorPhase`.
 
@@ -397,13 +423,15 @@ def begin_from(
     known = sum(f"to_rgb.{i}.conv.weight" in state["average"] for i in range(sizes))
     if known < sizes - 1:
         raise ConfigError(f"G grows to twice its size at a time, not to {config.network.size} px")
-    critic = state["discriminator"]
+    critic = state.get("discriminator")
     for name in ("generator", "average"):
         network: Generator = getattr(phase, name)
         _carry_over(network, state.get(name, state["average"]))
         if known < sizes:
             nn.init.zeros_(network.get_parameter(f"to_rgb.{sizes - 1}.conv.weight"))
-    _carry_over(phase.discriminator, critic if known == sizes else _discriminator_layers(critic))
+    if critic is not None:
+        whole = critic if known == sizes else _discriminator_layers(critic)
+        _carry_over(phase.discriminator, whole)
     return phase
 
 
@@ -448,10 +476,13 @@ def train_generator(config: GeneratorRun, out: Path, *, resume: bool = False) ->
     torch.manual_seed(config.loop.seed)
     images = open_data(config.data, size)
     held_out = held_out_photos(config.data, images)
-    if config.grow_from and config.init:
-        raise ConfigError("give either --grow-from RUN or --init FILE to start from, not both")
-    if config.init:
-        phase = begin_from(read_networks(config.init), config.training, held_out)
+    if config.grow_from and config.start:
+        raise ConfigError("give either --grow-from RUN or --from FILE to start from, not both")
+    if config.start:
+        state, sizes = read_networks(config.start)
+        known = sizes.get("network")
+        training = replace(config.training, **sizes) if known and known.size == size else None
+        phase = begin_from(state, training or config.training, held_out)
     elif config.grow_from:
         smaller = load_checkpoint(config.grow_from / "checkpoints")
         if smaller is None:
@@ -466,14 +497,37 @@ def train_generator(config: GeneratorRun, out: Path, *, resume: bool = False) ->
     return finish_run(result, None, "generator", phase.discriminator)
 
 
-def read_networks(file: Path) -> dict[str, dict[str, Tensor]]:
-    """Return the state dicts in a file of tensors `average.*` and `discriminator.*`."""
-    state: dict[str, dict[str, Tensor]] = {"average": {}, "discriminator": {}}
-    for key, tensor in load_tensors(file)[0].items():
-        network, _, name = key.partition(".")
-        if network not in state:
-            raise WeightsError(f"{file} should hold average.* and discriminator.*, got {key}")
-        state[network][name] = tensor
-    if not all(state.values()):
-        raise WeightsError(f"{file} should hold both average.* and discriminator.*")
-    return state
+def read_networks(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Return state dicts of networks to start from, and the sizes that the file tells.
+
+    Args:
+        file: our tensors `average.*` and `discriminator.*`; a model folder or its generator, with
+            the discriminator beside it; NVIDIA's .pkl; stylegan2-pytorch's .pt. Without a D, a new
+            one is trained.
+
+    Returns:
+        ({"average": ..., "discriminator": ...}, {"network": config, "discriminator": config}).
+
+    Raises:
+        WeightsError: the file holds something else.
+    """
+    state: dict[str, dict[str, Tensor]]
+    if file.suffix == ".safetensors":
+        tensors = load_tensors(file)[0]
+        state = {name: without_prefix(tensors, f"{name}.") for name in ("average", "discriminator")}
+        if all(state.values()):
+            return state, {}
+    file = file / "generator.safetensors" if file.is_dir() else file
+    generator = load_generator(file)
+    state = {"average": dict(generator.state_dict())}
+    sizes: dict[str, Any] = {"network": generator.config}
+    own = None if file.suffix == ".safetensors" else file
+    try:
+        critic = find_discriminator(own, file.parent, generator.config.size)
+    except WeightsError as error:
+        critic = None
+        logger.warning("a new discriminator is trained: %s", error)
+    if critic is not None:
+        state["discriminator"] = dict(critic.state_dict())
+        sizes["discriminator"] = critic.config
+    return state, sizes

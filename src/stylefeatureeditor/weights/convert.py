@@ -1,7 +1,7 @@
 """From published checkpoints to a Model, and to single networks that training starts from.
 
     SFE            {'state_dict': {'inverter.*', 'encoder.*' (= H), ...}, 'latent_avg', ...}
-    generator      {'g_ema', 'latent_avg'} of stylegan2-pytorch, or an NVIDIA .pkl
+    generator      {'g_ema', 'latent_avg'} of stylegan2-pytorch, an NVIDIA .pkl, or one saved whole
     discriminator  {'d'} of stylegan2-pytorch, or an NVIDIA .pkl
     e4e            {'state_dict': {'encoder.*', ...}}
     Inverter       {'state_dict': {'encoder.*', ...}}, SFE's after phase 1
@@ -42,7 +42,7 @@ from stylefeatureeditor.weights.released import (
     nvidia_generator_state,
     rosinality_discriminator_state,
 )
-from stylefeatureeditor.weights.restricted import Module
+from stylefeatureeditor.weights.restricted import Module, module_tensors
 from stylefeatureeditor.weights.storage import save_tensors
 from stylefeatureeditor.weights.unpickle import NvidiaModule, read_nvidia_pickle, read_torch
 
@@ -55,10 +55,6 @@ if TYPE_CHECKING:
 
 AUTO_CATALOG = "auto"
 FFHQ_SIZES = (1024, 18, 512)  # side, styles, width of a style
-WHOLE_NETWORK = (
-    "a whole network{} instead of a table of tensors: where its code is, save "
-    "{{'g_ema': network.state_dict()}} with torch.save"
-)
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ class Checkpoint:
         """
         table = self.content if name is None else self.content.get(name)
         if isinstance(table, Module):
-            raise WeightsError(f"{self.path} holds {WHOLE_NETWORK.format(f' as {name!r}')}")
+            table = module_tensors(table, str(self.path))
         if not isinstance(table, Mapping) or not all(
             isinstance(key, str) and isinstance(value, Tensor) for key, value in table.items()
         ):
@@ -114,10 +110,10 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Return what a .pt file holds; WeightsError if that is no table."""
+    """Return what a .pt file holds, a whole generator as 'g_ema'; WeightsError if no table."""
     content = read_torch(path)
     if isinstance(content, Module):
-        raise WeightsError(f"{path} holds {WHOLE_NETWORK.format('')}")
+        content = {"g_ema": content}
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path} holds {type(content).__name__}, expected a checkpoint's table")
     return Checkpoint(path, content)
@@ -139,7 +135,12 @@ class ReleasedFiles:
 
 
 def convert_released(
-    source: ReleasedFiles, *, name: str, catalog: str | None, draw_noise: bool = False
+    source: ReleasedFiles,
+    *,
+    name: str,
+    catalog: str | None,
+    draw_noise: bool = False,
+    label: int | None = None,
 ) -> Model:
     """Return the model that published checkpoints describe, in float32.
 
@@ -148,6 +149,7 @@ def convert_released(
         name: what the model is called.
         catalog: family of published directions: "ffhq", "cars", None, or "auto" for what fits.
         draw_noise: draw the generator's noise buffers that are missing.
+        label: the class that a conditional generator shall draw.
 
     Raises:
         WeightsError: a file is of another kind, incomplete, or does not fit the others.
@@ -169,7 +171,9 @@ def convert_released(
     if source.generator is not None:
         means = (each.content.get("latent_avg") for each in (checkpoint, with_e4e))
         mean = next((found for found in means if found is not None), None)
-        sizes, generator = read_generator(source.generator, mean, draw_noise=draw_noise)
+        sizes, generator = read_generator(
+            source.generator, mean, draw_noise=draw_noise, label=label
+        )
     elif decoder := without_prefix(state, "decoder."):
         mean = checkpoint.latent_avg()
         sizes, generator = generator_state(decoder, mean, draw_noise=draw_noise)
@@ -216,23 +220,39 @@ def fitting_catalog(catalog: str | None, generator: GeneratorConfig) -> str | No
 
 
 def read_generator(
-    path: Path, latent_avg: object = None, *, draw_noise: bool = False
+    path: Path,
+    latent_avg: object = None,
+    *,
+    draw_noise: bool = False,
+    label: int | None = None,
 ) -> tuple[GeneratorConfig, State]:
     """Return config and state of a generator file.
 
     Args:
-        path: a stylegan2-pytorch .pt, or an NVIDIA .pkl.
+        path: a stylegan2-pytorch .pt, an NVIDIA .pkl, or either network saved whole, as PTI saves
+            the one it tuned.
         latent_avg: the mean of w, for a .pt that lacks its own; None estimates it.
         draw_noise: draw the noise buffers that are missing.
+        label: the class that a conditional one shall draw.
 
     Raises:
         WeightsError: it is none of these, or incomplete.
     """
     if path.suffix.lower() == ".pkl":
         network, clamp = _nvidia_network(path, "G_ema", "generator")
-        return nvidia_generator_state(network.tensors, clamp=clamp, draw_noise=draw_noise)
+        return nvidia_generator_state(
+            network.tensors, clamp=clamp, draw_noise=draw_noise, label=label
+        )
     checkpoint = read_checkpoint(path)
-    tensors, own = checkpoint.tensors("g_ema"), checkpoint.content.get("latent_avg", latent_avg)
+    name = next((name for name in ("G_ema", "G") if name in checkpoint.content), "g_ema")
+    tensors, own = checkpoint.tensors(name), checkpoint.content.get("latent_avg", latent_avg)
+    if "synthesis.b4.const" in tensors:
+        network = checkpoint.content[name]
+        kwargs = network.state.get("_init_kwargs") if isinstance(network, Module) else None
+        clamp = _conv_clamp(kwargs if isinstance(kwargs, Mapping) else {})
+        return nvidia_generator_state(tensors, clamp=clamp, draw_noise=draw_noise, label=label)
+    if label is not None:
+        raise WeightsError(f"{path} holds a generator of one class: leave --class out")
     mean = None if own is None else checkpoint.latent_avg(own)
     return generator_state(tensors, mean, draw_noise=draw_noise)
 
@@ -260,12 +280,15 @@ def _nvidia_network(path: Path, name: str, what: str) -> tuple[NvidiaModule, flo
     networks = read_nvidia_pickle(path)
     if name not in networks:
         raise WeightsError(f"{path} holds no {what} {name!r}")
-    kwargs = networks[name].init_kwargs
+    return networks[name], _conv_clamp(networks[name].init_kwargs)
+
+
+def _conv_clamp(kwargs: Mapping[str, Any]) -> float | None:
     inner = kwargs.get("synthesis_kwargs")
     clamp = {**kwargs, **(inner if isinstance(inner, Mapping) else {})}.get("conv_clamp")
     if clamp is not None and not isinstance(clamp, (int, float)):
         raise WeightsError(f"conv_clamp must be a number, got {clamp!r}")
-    return networks[name], None if clamp is None else float(clamp)
+    return None if clamp is None else float(clamp)
 
 
 def convert_generator(
@@ -275,6 +298,7 @@ def convert_generator(
     header: Mapping[str, str],
     float_dtype: torch.dtype | None = None,
     draw_noise: bool = False,
+    label: int | None = None,
 ) -> None:
     """Read a published generator and write it in our layout, its sizes as JSON in the header.
 
@@ -284,11 +308,12 @@ def convert_generator(
         header: provenance to keep in the file.
         float_dtype: dtype on disk; None keeps float32.
         draw_noise: draw the noise buffers that are missing.
+        label: the class that a conditional one shall draw.
 
     Raises:
         WeightsError: the file is damaged or holds something else, or `target` cannot be written.
     """
-    config, state = read_generator(source, draw_noise=draw_noise)
+    config, state = read_generator(source, draw_noise=draw_noise, label=label)
     with torch.device("meta"):
         network = Generator(config)
     assign_state(network, state, str(source))

@@ -55,6 +55,7 @@ LISTS: dict[str, dict[str, str]] = {
         "weight=conv.weight style.weight=conv.affine.weight style.bias=conv.affine.bias "
         "noise=noise noise_strength=noise_strength bias=bias"
     ),
+    "deltaedit": _pairs("sm=style cm=condition fm=fusion"),
     # HyperStyle counts conv1, to_rgb1, then (conv, conv, to_rgb) per resolution
     "hyperstyle": {str(i): str(i - (i + 1) // 3) for i in range(40) if i % 3 != 1},
 }

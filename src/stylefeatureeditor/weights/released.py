@@ -12,6 +12,7 @@
     LPIPS                     torchvision and lpips          lpips_state
     IR-SE50, IR-101 whole     ArcFace, CurricularFace        arcface_state
     MoCo v2                   its checkpoint, or a sequence  moco_state
+    DeltaEdit                 its mapper alone               delta_mapper_state
 
 `key_maps.py` says how a table is read. A missing tensor shows when a network takes the state.
 """
@@ -100,6 +101,9 @@ arcface_state = KeyMap(
     output_layer.3.*  linear.{{1}}
     output_layer.4.*  feature_norm.{{1}}
     """,
+)
+delta_mapper_state = KeyMap(
+    "DeltaEdit mapper", "{sm|cm|fm}_{coarse|medium|fine}.mapping.#.* {2}.{1:deltaedit}.{3}.{4}"
 )
 _MOCO = KeyMap(
     "MoCo ResNet50",
@@ -203,7 +207,7 @@ def estimated_mean(config: GeneratorConfig, state: State) -> Tensor:
     assign_state(mapping, without_prefix(state, "mapping."), "the generator's mapping network")
     chance = torch.Generator().manual_seed(0)
     means = [
-        mapping(torch.randn(MEAN_BATCH, config.style_dim, generator=chance)).mean(0)
+        mapping(torch.randn(MEAN_BATCH, config.latent_dim, generator=chance)).mean(0)
         for _ in range(MEAN_BATCHES)
     ]
     logger.warning(
@@ -249,46 +253,74 @@ def generator_state(
 
 
 def nvidia_generator_state(
-    state: Mapping[str, Tensor], *, clamp: float | None = None, draw_noise: bool = False
+    state: Mapping[str, Tensor],
+    *,
+    clamp: float | None = None,
+    draw_noise: bool = False,
+    label: int | None = None,
 ) -> tuple[GeneratorConfig, State]:
     """Return config and state of an NVIDIA generator.
 
     Both layouts hold the same numbers; theirs scales RGB styles where ours scales RGB weights, and
-    their clamp (conv_clamp) is part of our config.
+    their clamp (conv_clamp) is part of our config. RGB layers that the architecture 'orig' lacks
+    are zero here, which draws the same.
 
     Args:
         state: its parameters and buffers, "mapping." and "synthesis." names.
         clamp: conv_clamp of its blocks; None if it has none.
         draw_noise: draw the noise buffers that are missing, seeded.
+        label: the class that a conditional one shall draw.
 
     Raises:
-        WeightsError: it is conditional, of StyleGAN3 or another architecture, or lacks a noise
-            buffer.
+        WeightsError: it is StyleGAN3, StyleGAN-XL or of the architecture 'resnet', conditional
+            without a class, or lacks a noise buffer.
     """
-    if any(key.startswith("mapping.embed") for key in state):
-        raise WeightsError(
-            "this generator is conditional (it has mapping.embed); only unconditional ones can be "
-            "used"
-        )
     if "synthesis.b4.const" not in state:
+        kind = "this generator is not a StyleGAN2 (it has no synthesis.b4.const)"
+        if any(key.startswith("synthesis.input.") for key in state):
+            is_xl = "mapping.embed_proj.weight" in state
+            kind = f"this generator is a StyleGAN{'-XL' if is_xl else '3'}"
+        raise WeightsError(f"{kind}; only StyleGAN2 has features at fixed positions to edit")
+    if any(key.startswith("synthesis.") and ".skip." in key for key in state):
         raise WeightsError(
-            "this generator is not a StyleGAN2 (it has no synthesis.b4.const); StyleGAN3 has no "
-            "features at fixed positions to edit"
+            "this generator has the architecture 'resnet'; only 'skip', the default of "
+            "stylegan2-ada-pytorch, and 'orig' can be used: take or train one of those"
         )
     if "mapping.w_avg" not in state:
         raise WeightsError("this generator has no mapping.w_avg, the mean of its codes")
-    if "synthesis.b4.torgb.weight" not in state:
-        kind = "resnet" if any(".skip." in key for key in state) else "orig"
-        raise WeightsError(
-            f"this generator has the architecture {kind!r}, which makes RGB at its last resolution "
-            "alone; only 'skip' can be used, the default of stylegan2-ada-pytorch: take or train "
-            "one of that"
-        )
-    ours = _NVIDIA(state)
+    ours = _NVIDIA(_of_one_class(state, label))
     ours["constant"] = ours["constant"][None]
     for key in [key for key in ours if key.endswith(".noise")]:
         ours[key] = ours[key][None, None]
     return _checked(ours, "of layer {}", clamp, draw_noise=draw_noise), ours
+
+
+def _of_one_class(state: Mapping[str, Tensor], label: int | None) -> Mapping[str, Tensor]:
+    """Return the state without its class embedding, whose share of the first layer is its bias.
+
+    The first layer sees [z, e], e = the class's embedding scaled to unit mean square.
+    """
+    embedding = state.get("mapping.embed.weight")
+    if embedding is None:
+        if label is not None:
+            raise WeightsError("this generator draws one class only: leave --class out")
+        return state
+    first, classes = state["mapping.fc0.weight"], embedding.shape[1]
+    if label is None or not 0 <= label < classes:
+        raise WeightsError(
+            f"this generator is conditional: say which of its classes it shall draw, --class 0 to "
+            f"--class {classes - 1}"
+        )
+    vector = embedding[:, label] / classes**0.5 + state["mapping.embed.bias"]
+    vector = vector * torch.rsqrt(vector.square().mean() + 1e-8)
+    width, inputs = first.shape[1] - len(vector), first.shape[1]
+    share = first[:, width:] @ vector / inputs**0.5
+    kept = {key: value for key, value in state.items() if not key.startswith("mapping.embed.")}
+    return {
+        **kept,
+        "mapping.fc0.weight": first[:, :width] * (width / inputs) ** 0.5,
+        "mapping.fc0.bias": state["mapping.fc0.bias"] + share,
+    }
 
 
 def hammer_generator_state(state: Mapping[str, Tensor]) -> tuple[GeneratorConfig, State]:
@@ -301,25 +333,30 @@ def hammer_generator_state(state: Mapping[str, Tensor]) -> tuple[GeneratorConfig
     return _checked(ours, "of layer {}"), ours
 
 
-def _check_kind(state: State) -> None:
-    """Raise WeightsError if a generator in our layout draws no RGB, or z is not as wide as w."""
-    rgb, first, affine = (
-        state.get(key)
-        for key in ("to_rgb.0.bias", "mapping.1.weight", "layers.0.conv.affine.weight")
-    )
-    if rgb is not None and rgb.numel() != 3:
-        raise WeightsError(
-            f"the number of channels that this generator draws is {rgb.numel()}, photos have 3: "
-            "take or train one that draws RGB (its training images turned into RGB first)"
-        )
-    if first is None or affine is None or first.ndim != 2 or affine.ndim != 2:
-        return  # it shows when a network takes the state
-    z, w = first.shape[1], affine.shape[1]
-    if z != w:
-        raise WeightsError(
-            f"this generator's z has {z} numbers and its w {w}; only generators with both equally "
-            f"wide can be used: take or train one with z_dim = w_dim = {w}"
-        )
+def _as_rgb(state: State, layers: int) -> None:
+    """Let a generator in our layout draw RGB at every resolution.
+
+    Grey becomes three equal channels, alpha is left out, and a missing layer is zero.
+    """
+    for stage in range((layers + 1) // 2):
+        at, last = f"to_rgb.{stage}", state.get(f"layers.{2 * stage}.bias")
+        weight, bias = state.get(f"{at}.conv.weight"), state.get(f"{at}.bias")
+        if weight is None and bias is None and last is not None and stage < layers // 2:
+            codes, width = state["layers.0.conv.affine.weight"].shape[1], len(last)
+            state[f"{at}.conv.weight"] = last.new_zeros(3, width, 1, 1)
+            state[f"{at}.bias"] = last.new_zeros(3)
+            state[f"{at}.conv.affine.weight"] = last.new_zeros(width, codes)
+            state[f"{at}.conv.affine.bias"] = last.new_zeros(width)
+        elif weight is not None and bias is not None and len(weight) != 3:
+            if len(weight) not in (1, 4):
+                raise WeightsError(
+                    f"this generator draws {len(weight)} channels; 1 (grey), 3 (RGB) and 4 (RGBA, "
+                    "whose alpha is left out) can be used"
+                )
+            state[f"{at}.conv.weight"] = (
+                weight.expand(3, -1, -1, -1) if len(weight) < 3 else weight[:3]
+            )
+            state[f"{at}.bias"] = bias.expand(3) if len(weight) < 3 else bias[:3]
 
 
 def _checked(
@@ -327,10 +364,10 @@ def _checked(
 ) -> GeneratorConfig:
     """Read the sizes off a generator in our layout; it has all its noise, or gets it drawn."""
     layers = [int(key.split(".")[1]) for key in state if key.startswith("layers.")]
-    _check_kind(state)
     count = max(layers, default=-1) + 1
     if not 0 < count < 2 * MAX_STAGES:
         raise WeightsError(f"these tensors are not a StyleGAN2 generator: it has {count} layers")
+    _as_rgb(state, count)
     missing = [index for index in range(count) if f"layers.{index}.noise" not in state]
     if missing and not draw_noise:
         raise WeightsError(
@@ -343,10 +380,15 @@ def _checked(
         side = 4 << ((index + 1) // 2)
         state[f"layers.{index}.noise"] = torch.randn(1, 1, side, side, generator=chance)
     try:
+        width, z_dim = (
+            state["layers.0.conv.affine.weight"].shape[1],
+            state["mapping.1.weight"].shape[1],
+        )
         size = 4 << ((max(layers) + 1) // 2)
         config = GeneratorConfig(
             size=size,
-            style_dim=state["layers.0.conv.affine.weight"].shape[1],
+            style_dim=width,
+            z_dim=None if z_dim == width else z_dim,
             mapping_layers=len([key for key in state if re.fullmatch(r"mapping\.\d+\.bias", key)]),
             channel_base=state[f"layers.{max(layers)}.bias"].shape[0] * size,
             channel_max=state["constant"].shape[1],
@@ -388,6 +430,7 @@ def ada_discriminator_state(
         table += f"b{side}.skip.* blocks.{index}.skip.{{1}}\n"
     table += "b4.conv.* conv.{1}\nb4.fc.* hidden.{1}\nb4.out.* logit.{1}"
     ours = KeyMap("stylegan2-ada discriminator", table)(state)
+    _see_rgb(ours)
     return _critic_config(ours, size, clamp), ours
 
 
@@ -400,8 +443,24 @@ def rosinality_discriminator_state(
         WeightsError: the state has another layout, or filters differently.
     """
     ours = _ROSINALITY_CRITIC(state)
+    _see_rgb(ours)
     blocks = sum(key.endswith(".skip.weight") for key in ours)
     return _critic_config(ours, 4 << blocks, None), ours
+
+
+def _see_rgb(ours: State) -> None:
+    """Let a discriminator of grey or RGBA pictures see RGB: their mean, or opaque ones."""
+    weight, bias = ours.get("from_rgb.weight"), ours.get("from_rgb.bias")
+    if weight is None or bias is None or weight.shape[1] == 3:
+        return
+    channels = weight.shape[1]  # weights count as divided by sqrt(channels)
+    if channels == 1:
+        ours["from_rgb.weight"] = weight.expand(-1, 3, -1, -1) / 3**0.5
+    elif channels == 4:
+        ours["from_rgb.weight"] = weight[:, :3] * (3 / 4) ** 0.5
+        ours["from_rgb.bias"] = bias + weight[:, 3].flatten() / 2
+    else:
+        raise WeightsError(f"this discriminator sees {channels} channels; 1, 3 and 4 can be used")
 
 
 def _critic_config(ours: State, size: int, clamp: float | None) -> DiscriminatorConfig:

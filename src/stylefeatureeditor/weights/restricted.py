@@ -54,10 +54,11 @@ class Refused(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Symbol:
-    """An allowed name, and what a call of it makes."""
+    """A name, and what a call of it makes; an unknown one can be the class of a module only."""
 
     name: str
     make: Callable[..., object]
+    is_known: bool = True
 
 
 @dataclass
@@ -128,10 +129,7 @@ class Unpickler(pickle._Unpickler):
             return Symbol(name, lambda *_: Module(name))
         if make := self.known.get(f"{module}.{name}"):
             return Symbol(name, make)
-        raise Refused(
-            f"asks for {module[:80]}.{name[:80]}, which could run code (if it is a whole network, "
-            "save its state_dict() where its code is)"
-        )
+        return Symbol(f"{module[:80]}.{name[:80]}", lambda: Module(name), is_known=False)
 
     def persistent_load(self, key: object) -> object:
         """Return the object kept outside the pickle."""
@@ -151,6 +149,8 @@ class Unpickler(pickle._Unpickler):
         arguments, symbol = self.stack.pop(), self.stack.pop()
         if not isinstance(symbol, Symbol) or not isinstance(arguments, tuple):
             raise Refused("calls something that is not a known name")
+        if not symbol.is_known:
+            raise Refused(f"asks for {symbol.name}, which could run code")
         self.spend(*arguments)
         self.append(symbol.make(*arguments))
 
@@ -172,7 +172,14 @@ class Unpickler(pickle._Unpickler):
         elif not isinstance(target, dict):  # attributes of a dictionary hold no data: dropped
             raise Refused(f"sets attributes of a {type(target).__name__}")
 
-    load_newobj = load_reduce  # for a stand-in, an instance is the result of a call
+    def load_newobj(self) -> None:
+        """Make an empty instance: of an unknown class a module, else the result of a call."""
+        symbol = self.stack[-2]
+        if isinstance(symbol, Symbol) and not symbol.is_known and self.stack[-1] == ():
+            del self.stack[-2:]
+            self.append(symbol.make())
+        else:
+            self.load_reduce()
 
     def load_bytearray8(self) -> None:
         """Take bytes that are there; the standard reader makes room for all that are promised."""

@@ -1,9 +1,11 @@
-"""StyleCLIP's global text edits from published files.
+"""Edits in words from published files: StyleCLIP's global directions, and DeltaEdit.
 
+    delta_mapper.pt    DeltaEdit's network
+    fs3.npy            DeltaEdit's table of what each channel does in CLIP space
     delta_i_c.npy      what each channel does in CLIP space
     S_mean_std         mean and spread of each channel, a pickle of two lists of arrays
     templates.txt      sentences with {} for the prompt, one per line
-    clip-vit-base-patch32/   CLIP's text encoder as `transformers` stores it, with safetensors
+    clip-vit-base-patch32/   CLIP as `transformers` stores it, with safetensors
 
 Each is taken from the model's folder of direction files, else from where pulled files lie.
 """
@@ -15,21 +17,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from stylefeatureeditor.editing.deltaedit import DeltaEdit, DeltaMapper, clip_image_encoder
 from stylefeatureeditor.editing.styleclip import StyleClipGlobal, clip_text_encoder
 from stylefeatureeditor.errors import DirectionError, WeightsError
 from stylefeatureeditor.files import member
 from stylefeatureeditor.weights.direction_files import PUBLISHED
 from stylefeatureeditor.weights.local_models import files_folder
-from stylefeatureeditor.weights.unpickle import read_array, read_numpy_pickle
+from stylefeatureeditor.weights.released import delta_mapper_state
+from stylefeatureeditor.weights.unpickle import read_array, read_numpy_pickle, read_torch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
+    from stylefeatureeditor.generator.stylegan2 import Generator
     from stylefeatureeditor.records import StyleLayout
 
 CHANNELS, STATISTICS, TEMPLATES = "delta_i_c.npy", "S_mean_std", "templates.txt"
+MAPPER, RELEVANCE = "delta_mapper.pt", "fs3.npy"
 TEXT_ENCODER = "clip-vit-base-patch32"
 
 
@@ -45,33 +51,61 @@ def load_text_edits(model: Path | None, layout: StyleLayout) -> StyleClipGlobal:
         DependencyError: `transformers` is not installed.
         DirectionError: the files belong to another generator.
     """
-    channels, statistics, templates = (
-        _find(name, model) for name in (CHANNELS, STATISTICS, TEMPLATES)
-    )
-    try:
-        sentences = templates.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{templates} cannot be read as lines of text") from error
+    channels, statistics = (_find(name, model) for name in (CHANNELS, STATISTICS))
+    sentences = _templates(model)
     relevance, spreads = torch.from_numpy(read_array(channels)).float(), _spreads(statistics)
     try:
         return StyleClipGlobal.from_released(
             relevance,
             spreads,
             layout,
-            tuple(line.strip() for line in sentences if line.strip()),
+            sentences,
             clip_text_encoder(_text_encoder(model)),
         )
     except DirectionError as error:
         raise DirectionError(f"editing by text does not fit this model: {error}") from error
 
 
+def load_delta_edits(
+    model: Path | None, generator: Generator, *, normalised: bool = False
+) -> DeltaEdit:
+    """Return what makes DeltaEdit's directions from prompts; arguments and errors as above.
+
+    Args:
+        model: the model's folder, if it has one.
+        generator: whose modulation vectors are edited.
+        normalised: as `clip_image_encoder`.
+    """
+    mapper, relevance = (_find(name, model) for name in (MAPPER, RELEVANCE))
+    content, clip = read_torch(mapper), _text_encoder(model)
+    return DeltaEdit(
+        mapper=DeltaMapper.from_state(delta_mapper_state(content)),
+        relevance=torch.from_numpy(read_array(relevance)).float(),
+        layout=generator.config.style_layout(),
+        modulation=generator.modulation,
+        templates=_templates(model),
+        encode=clip_text_encoder(clip),
+        look=clip_image_encoder(clip, normalised=normalised),
+    )
+
+
+def _templates(model: Path | None) -> tuple[str, ...]:
+    path = _find(TEMPLATES, model)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read as lines of text") from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
 def _find(name: str, model: Path | None) -> Path:
     for folder in _places(model):
         if (file := member(folder.parent, f"{folder.name}/{name}")).is_file():
             return file
-    raise WeightsError(
-        f"editing by text needs {name}, which is not here: `sfe models pull styleclip` fetches it"
-    )
+    fetch = "put the published file into the model's folder `directions`"
+    if name not in (MAPPER, RELEVANCE):
+        fetch = "`sfe models pull styleclip` fetches it"
+    raise WeightsError(f"editing by text needs {name}, which is not here: {fetch}")
 
 
 def _text_encoder(model: Path | None) -> Path:

@@ -87,11 +87,8 @@ def read_nvidia_pickle(path: Path) -> dict[str, NvidiaModule]:
             TensorFlow version, or asks for anything but known data.
     """
     content = _read_pickle(path)
-    if isinstance(content, Module):
-        raise WeightsError(
-            f"{path} holds one network ({content.class_name[:80]}) without its name: where its "
-            "code is, pickle {'G_ema': network}, or {'D': network}, as training does."
-        )
+    if isinstance(content, Module):  # one network saved whole
+        content = {"D" if "Discriminator" in content.class_name else "G_ema": content}
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds a {type(content).__name__}, not StyleGAN networks.")
     networks = {}
