@@ -36,6 +36,7 @@ PHOTO_SUFFIXES = frozenset((
 ))
 # fmt: on
 INVERSION_SUFFIX = ".safetensors"
+CODE_SUFFIXES = (".pt", ".pth", ".npy", ".npz")  # codes in W or W+ of another tool
 MISTAKE = 2
 NAMED = 5  # of the files that are skipped
 
@@ -94,7 +95,7 @@ class PhotoJobs:
         if not aligned:
             get_ready()
         path = self.jobs[0].photo
-        if self.several or path.suffix.lower() == INVERSION_SUFFIX:
+        if self.several or path.suffix.lower() in (INVERSION_SUFFIX, *CODE_SUFFIXES):
             return self
         photo = read_photo(path)
         if not aligned:

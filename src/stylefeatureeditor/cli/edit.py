@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stylefeatureeditor.cli.batch import (
+    CODE_SUFFIXES,
     INVERSION_SUFFIX,
     Job,
     PhotoJobs,
@@ -33,8 +34,7 @@ from stylefeatureeditor.cli.output import Progress, warn
 from stylefeatureeditor.cli.refusals import check_directions, check_mask, check_text
 from stylefeatureeditor.editing.direction_names import TEXT_THRESHOLDS, check_sizes
 from stylefeatureeditor.errors import ConfigError, FaceError, SfeError
-from stylefeatureeditor.photo import SUFFIXES
-from stylefeatureeditor.photo.session_file import SUFFIX as SESSION_SUFFIX
+from stylefeatureeditor.photo import SESSION_SUFFIX, SUFFIXES
 from stylefeatureeditor.weights.local_models import find_model
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 
@@ -133,9 +133,9 @@ def add_to(commands: Commands) -> None:
         metavar="PHOTO",
         nargs="+",
         type=Path,
-        help="a photo, an inversion file that `sfe invert` wrote, a folder of both, a session (.sfe) "
-        "that the page saved, with the edits it holds, or codes in W or W+ of another tool (.pt, "
-        ".npy, .npz)",
+        help="a photo, an inversion file that `sfe invert` wrote, a folder of both, a session "
+        "(.sfe) that the page saved, with the edits it holds, or codes in W or W+ of another tool "
+        "(.pt, .npy, .npz)",
     )
     add_edits(
         parser,
@@ -525,7 +525,7 @@ def read_source(
         FaceError: it does not hold the face that --face numbers.
     """
     suffix = path.suffix.lower()
-    if suffix in (".pt", ".pth", ".npy", ".npz"):  # codes of another tool
+    if suffix in CODE_SUFFIXES:
         known = editor.from_codes(path)
         return known if args.face == "all" else _row(known, path, args.face)
     if suffix != INVERSION_SUFFIX:

@@ -28,7 +28,6 @@ from stylefeatureeditor.files import DAMAGED_ZIP, atomic_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-SUFFIX = ".sfe"
 FORMAT = 1
 MAX_TABLE = 20_000_000  # bytes of session.json
 MAX_FACES, MAX_PHOTOS = 64, 1000

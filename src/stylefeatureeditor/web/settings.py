@@ -8,8 +8,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, get_args
 
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.photo import SESSION_SUFFIX
 from stylefeatureeditor.photo.result import Blend
-from stylefeatureeditor.photo.session_file import SUFFIX, FaceEdits
+from stylefeatureeditor.photo.session_file import FaceEdits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,7 +138,7 @@ def edited_name(photo: str, ending: str = "_edited.png") -> str:
 
 def session_name(photo: str) -> str:
     """Return the file name of a session."""
-    return PurePath(photo).stem + SUFFIX
+    return PurePath(photo).stem + SESSION_SUFFIX
 
 
 def _masks_differ(settings: Settings) -> bool:

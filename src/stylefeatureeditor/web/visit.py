@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.errors import DirectionError, PhotoError
-from stylefeatureeditor.photo.session_file import SUFFIX, load_session
+from stylefeatureeditor.photo import SESSION_SUFFIX
+from stylefeatureeditor.photo.session_file import load_session
 from stylefeatureeditor.web.session import Session
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Visit:
             PhotoError: it cannot be read, or the visitor has too many.
             FaceError, WeightsError, ShapeError, DependencyError: as `Session.open`.
         """
-        if name.lower().endswith(SUFFIX):
+        if name.lower().endswith(SESSION_SUFFIX):
             saved = load_session(content, name)
             if saved.model in self.models.names() and not self.photos:
                 self.model = saved.model
