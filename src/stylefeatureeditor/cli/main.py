@@ -28,6 +28,7 @@ from stylefeatureeditor.cli import (
     invert,
     models,
     train,
+    video,
 )
 from stylefeatureeditor.cli.options import Parser
 from stylefeatureeditor.cli.output import say_error
@@ -50,7 +51,8 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"sfe {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for group in (edit, invert, compare, app, directions, models, train, evaluate, export, doctor):
+    photos = edit, invert, video, compare, app
+    for group in (*photos, directions, models, train, evaluate, export, doctor):
         group.add_to(commands)
     return parser
 
