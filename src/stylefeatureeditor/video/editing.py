@@ -139,7 +139,7 @@ def edit_video(
     }
     with _workplace(output, json.loads(json.dumps(settings))) as folder:
         found = _scanned(clip, folder / SCAN, every, progress)
-        count, speed = len(found.times), float(clip.rate)
+        speed = float(clip.rate)
         drawing = Drawing(
             method=editor.method,
             edits=keys,
@@ -151,21 +151,35 @@ def edit_video(
             batch_size=batch_size,
         )
         if preview is not None:
-            return _preview(clip, drawing, output, preview, progress)
-        length = max(1, round(segment_seconds * speed / batch_size)) * batch_size
-        segments = [folder / f"{n:05}{SEGMENT}" for n in range(-(-count // length))]
-        done = next((n for n, path in enumerate(segments) if not path.exists()), len(segments))
-        if done < len(segments):
-            start = done * length
-            needed = islice(clip.frames(), drawing.first_needed(start), None)
-            drawn = drawing.edited(needed, start)
-            for path in segments[done:]:
-                some = _told(islice(drawn, length), progress, count)
-                write_segment(path, some, clip, target)
-        progress("joining", count, count)
-        finish(segments, clip, target, found.times, found.last_length)
+            _preview(clip, drawing, output, preview, progress)
+        else:
+            _make(clip, drawing, target, folder, found, segment_seconds, progress)
     shutil.rmtree(folder, ignore_errors=True)
     return output
+
+
+def _make(
+    clip: Clip,
+    drawing: Drawing,
+    target: Target,
+    folder: Path,
+    found: Scan,
+    segment_seconds: float,
+    progress: Progress,
+) -> None:
+    """Draw the segments that are not whole yet, and join all."""
+    count, size = len(found.times), drawing.batch_size
+    length = max(1, round(segment_seconds * float(clip.rate) / size)) * size
+    segments = [folder / f"{n:05}{SEGMENT}" for n in range(-(-count // length))]
+    done = next((n for n, path in enumerate(segments) if not path.exists()), len(segments))
+    if done < len(segments):
+        start = done * length
+        needed = islice(clip.frames(), drawing.first_needed(start), None)
+        drawn = drawing.edited(needed, start)
+        for path in segments[done:]:
+            write_segment(path, _told(islice(drawn, length), progress, count), clip, target)
+    progress("joining", count, count)
+    finish(segments, clip, target, found.times, found.last_length)
 
 
 def _keyframes(
@@ -262,7 +276,7 @@ def _told(frames: Iterator[Any], progress: Progress, count: int) -> Iterator[Any
         progress("editing", frame.number + 1, count)
 
 
-def _preview(clip: Clip, drawing: Drawing, output: Path, count: int, progress: Progress) -> Path:
+def _preview(clip: Clip, drawing: Drawing, output: Path, count: int, progress: Progress) -> None:
     """Write crops of some frames with a face, before and after, as one picture."""
     shown = np.unique(drawing.tracks.frame[drawing.tracks.weight == 1])
     chosen = shown[np.linspace(0, len(shown) - 1, min(count, len(shown))).round().astype(int)]
@@ -277,4 +291,4 @@ def _preview(clip: Clip, drawing: Drawing, output: Path, count: int, progress: P
         tiles.append((f"{second:.2f} s", pair))
         progress("preview", len(tiles), len(wanted))
     labels, pairs = zip(*tiles, strict=True)
-    return save_picture(draw_grid(labels, list(zip(*pairs, strict=True))), output)
+    save_picture(draw_grid(labels, list(zip(*pairs, strict=True))), output)

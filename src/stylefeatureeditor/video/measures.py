@@ -78,9 +78,11 @@ def measure(
     for first, second in zip_longest(source, edited):
         if first is None or second is None:
             raise VideoError("the videos have different numbers of frames")
-        pair = first.pixels, second.pixels
-        if pair[0].shape != pair[1].shape:
+        height, width = first.pixels.shape[:2]
+        other = second.pixels.shape[:2]
+        if max(abs(other[0] - height), abs(other[1] - width)) > 1:  # odd sides were made even
             raise VideoError("the videos differ in size: measure an edit of the same frames")
+        pair = first.pixels[: other[0], : other[1]], second.pixels[:height, :width]
         rows = tracks.rows(first.number)
         run = int(tracks.run[rows[0]]) if rows else None
         if run != known.run:
@@ -180,7 +182,8 @@ def _warp_error(before: list[np.ndarray], now: list[np.ndarray]) -> float:
     import cv2
 
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (before[0], now[0])]
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = finder.calc(grey[0], grey[1], np.zeros((*grey[0].shape, 2), np.float32))
     height, width = flow.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     place = x + flow[..., 0], y + flow[..., 1]

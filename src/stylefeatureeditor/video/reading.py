@@ -92,6 +92,7 @@ class Clip:
         pixel_shape: width of a pixel over its height.
         expected: frames, as the file says; None if it does not.
         notes: a sentence for each thing that is converted.
+        is_film: FFmpeg reads it.
         interlaced: each frame holds two half pictures.
         files: of a folder, in their order.
     """
@@ -104,13 +105,9 @@ class Clip:
     pixel_shape: Fraction = Fraction(1)
     expected: int | None = None
     notes: tuple[str, ...] = ()
+    is_film: bool = False
     interlaced: bool = False
     files: tuple[Path, ...] = ()
-
-    @property
-    def is_film(self) -> bool:
-        """Whether FFmpeg reads it."""
-        return not self.files and self.time_base != MILLISECOND
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames in the order of their times; what is damaged is passed over.
@@ -121,7 +118,7 @@ class Clip:
         if self.files:
             found = _folder_frames(self)
         else:
-            found = _film_frames(self) if self.is_film else _animation_frames(self.path)
+            found = self.film_frames() if self.is_film else _animation_frames(self.path)
         size, latest, number = None, None, 0
         for number, frame in enumerate(found, start=1):
             size = size or frame.pixels.shape
@@ -135,6 +132,25 @@ class Clip:
             yield replace(frame, number=number - 1, time=time)
         if not number:
             raise VideoError(f"{self.path} holds no frame that can be read")
+
+    def film_frames(self) -> Iterator[Frame]:
+        """Yield the frames of a film as FFmpeg gives them, times unchecked."""
+        with opened(self.path) as container:
+            stream = picture_stream(container, self.path)
+            stream.thread_type = "AUTO"
+            decoded = _decoded(container, stream, self.path)
+            plain = ((frame, frame.pts) for frame in decoded)
+            found = _whole_pictures(decoded, stream) if self.interlaced else plain
+            for number, (frame, time) in enumerate(found):
+                if time is None:  # raw streams have no clock
+                    time = round(number / self.rate / self.time_base)
+                words = self.colour.words(frame.height)
+                rgb = frame.reformat(
+                    format="rgb24",
+                    interpolation="BICUBIC",
+                    **{f"src_{key}": word for key, word in words.items()},
+                ).to_ndarray()
+                yield Frame(number, time, frame.duration or 0, upright(rgb, self.turn))
 
 
 def open_clip(path: str | Path, rate: Fraction | None = None) -> Clip:
@@ -163,6 +179,7 @@ def open_clip(path: str | Path, rate: Fraction | None = None) -> Clip:
     try:
         with Image.open(path) as picture:
             count = getattr(picture, "n_frames", 1)
+            picture.load()  # WebP tells the length then
             lengths = picture.info.get("duration", 0)
     except UnidentifiedImageError:
         return _open_film(path)
@@ -245,31 +262,12 @@ def _open_film(path: Path) -> Clip:
             pixel_shape=Fraction(stream.sample_aspect_ratio or 1),
             expected=stream.frames or None,
             notes=tuple(notes),
+            is_film=True,
             interlaced=first.interlaced_frame,
         )
 
 
 _COLOUR_NAMES = ("color_range", "color_primaries", "color_trc", "colorspace")
-
-
-def _film_frames(clip: Clip) -> Iterator[Frame]:
-    with opened(clip.path) as container:
-        stream = picture_stream(container, clip.path)
-        stream.thread_type = "AUTO"
-        found = _decoded(container, stream, clip.path)
-        for number, (frame, time) in enumerate(
-            _whole_pictures(found, stream) if clip.interlaced else ((f, f.pts) for f in found)
-        ):
-            if time is None:  # raw streams have no clock
-                time = round(number / clip.rate / clip.time_base)
-            words = clip.colour.words(frame.height)
-            rgb = frame.reformat(
-                format="rgb24",
-                src_colorspace=words["colorspace"],
-                src_color_range=words["color_range"],
-                interpolation="BICUBIC",
-            ).to_ndarray()
-            yield Frame(number, time, frame.duration or 0, upright(rgb, clip.turn))
 
 
 def upright(pixels: np.ndarray, turn: int) -> np.ndarray:
@@ -321,8 +319,8 @@ def _animation_frames(path: Path) -> Iterator[Frame]:
         with Image.open(path) as picture:
             for number in range(getattr(picture, "n_frames", 1)):
                 picture.seek(number)
-                length = round(picture.info.get("duration", 0)) or 100  # as browsers show it
                 pixels = np.asarray(on_white(picture.convert("RGBA")).convert("RGB"))
+                length = round(picture.info.get("duration", 0)) or 100  # as browsers show it
                 yield Frame(number, time, length, pixels)
                 time += length
     except (OSError, ValueError, SyntaxError, EOFError) as error:

@@ -92,7 +92,7 @@ class Tracks:
 _PER_ROW = ("frame", "face", "run", "quad", "landmarks", "weight")
 
 
-@dataclass
+@dataclass(eq=False)
 class _Track:
     """A face that is being followed.
 
@@ -309,10 +309,10 @@ def _match(
     pairs = []
     for track in followed:
         away = number - track.seen
-        coming = track.box + np.array([*track.speed * min(away, patience), 0])
-        now = coming if track.landmarks is None else _box_now(track)
+        coming = track.box + np.array([*track.speed * min(away, 2 * patience), 0])
+        now = None if track.landmarks is None else _box_now(track)
         for place, box in enumerate(found):
-            overlaps = _overlap(coming, box), _overlap(now, box)
+            overlaps = [_overlap(coming, box)] + ([] if now is None else [_overlap(now, box)])
             if max(overlaps) > LEAST_OVERLAP:
                 pairs.append((sum(overlaps), followed.index(track), place))
     taken: dict[int, int] = {}
@@ -331,13 +331,15 @@ def _match(
         rows = track.pending if is_same else [(number, points)]
         track.keep(rows)
         track.landmarks = track.landmarks if is_same else points
-        track.speed = (box[:2] - track.box[:2]) / max(1, number - track.seen)
+        box, away = _box_now(track), number - track.seen  # steadier than the detector's
+        track.speed += ((box[:2] - track.box[:2]) / away - track.speed) * min(1, away / EVERY)
         track.box, track.seen, track.pending = box, number, []
     new = []
     for place, box in enumerate(found):
         if place not in taken.values():
             points = place_landmarks(pixels, _corners(box))
             new.append(_Track(shot, box, number, points))
+            new[-1].box = _box_now(new[-1])
             new[-1].keep([(number, points)])
     return new
 

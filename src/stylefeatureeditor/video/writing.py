@@ -11,9 +11,11 @@ from __future__ import annotations
 import heapq
 import logging
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +27,6 @@ from stylefeatureeditor.video.reading import opened, pyav
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from stylefeatureeditor.video.reading import Clip, Frame
 
@@ -38,7 +39,7 @@ CODECS = {
     "hevc": ("libx265", "crf", 19),
     "vp9": ("libvpx-vp9", "crf", 20),
 }
-LOSSLESS = ("ffv1", "gbrp")
+LOSSLESS = ("ffv1", "bgr0")
 GLOBAL_HEADER = 1 << 22  # AV_CODEC_FLAG_GLOBAL_HEADER: segments share one description
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,8 @@ class Target:
         codec = self.codec or ("vp9" if self.path.suffix.lower() == ".webm" else "h264")
         name, dial, usual = CODECS[codec]
         options = {dial: str(usual if self.quality is None else self.quality)}
-        more = {
+        more = {  # x264's mbtree reads memory that is not set: the same frames, other bytes
+            "h264": {"mbtree": "0"},
             "hevc": {"x265-params": "log-level=none"},
             "vp9": {"b": "0", "cpu-used": "4", "row-mt": "1"},
         }
@@ -136,6 +138,14 @@ def write_segment(path: Path, frames: Iterable[Frame], clip: Clip, target: Targe
             picture.pts, picture.time_base = frame.time, clip.time_base
             out.mux(stream.encode(picture))
         out.mux(stream.encode(None))
+
+
+def encoded_again(frames: Iterable[Frame], clip: Clip) -> Iterator[Frame]:
+    """Yield frames of a clip as its film would show them, were they encoded as films are here."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"frames{SEGMENT}"
+        write_segment(path, frames, clip, Target(path=Path(folder) / "frames.mp4"))
+        yield from replace(clip, path=path, files=(), interlaced=False).film_frames()
 
 
 def _opened_for(path: Path, kind: str | None = None, **options: str) -> Any:
@@ -256,7 +266,9 @@ def _other_streams(source: Any, out: Any, path: Path) -> dict[Any, Any]:
             better = "libopus" if name == "webm" else "aac"
             logger.warning("%s: sound in %s becomes %s", path, codec, better)
             made[stream] = out.add_stream(better, rate=stream.codec_context.sample_rate)
-            made[stream].codec_context.layout = stream.codec_context.layout
+            layout = stream.codec_context.layout
+            plain = {1: "mono", 2: "stereo"}  # PCM may not say which its channels are
+            made[stream].codec_context.layout = plain.get(layout.nb_channels, layout)
         else:
             logger.warning("%s: a stream of %s (%s) is left out", path, stream.type, codec)
             continue
