@@ -89,25 +89,22 @@ def test_phone_clips_keep_turn_tags_and_variable_rate(editor, tmp_path):
 
 def test_subtitles_chapters_and_title_are_copied(editor, film, tmp_path):
     source, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
-    with av.open(str(film)) as old, av.open(str(source), "w") as new:
-        made = {s: new.add_stream_from_template(s) for s in old.streams}
-        text = new.add_stream("subrip")
+    words = tmp_path / "words.srt"
+    words.write_text("1\n00:00:00,200 --> 00:00:00,500\nhello\n\n")
+    with av.open(str(film)) as old, av.open(str(words)) as text, av.open(str(source), "w") as new:
+        made = {s: new.add_stream_from_template(s) for s in (*old.streams, *text.streams)}
         new.metadata["title"] = "A face"
         new.set_chapters(
             [{"id": 1, "start": 0, "end": 500, "time_base": Fraction(1, 1000), "metadata": {}}]
         )
-        said = av.Packet(b"hello")
-        said.stream, said.time_base, said.pts, said.dts = text, Fraction(1, 1000), 200, 200
-        said.duration = 300
-        for packet in old.demux(*made):
+        for packet in (*old.demux(), *text.demux()):
             if packet.size:
                 packet.stream = made[packet.stream]
                 new.mux(packet)
-        new.mux(said)
     edit_video(editor, source, EDIT, out)
     with av.open(str(out)) as container:
         assert container.metadata["title"] == "A face"
-        assert [chapter["end"] for chapter in container.chapters()] == [500]
+        assert [c["end"] * c["time_base"] for c in container.chapters()] == [0.5]
         lines = [p for p in container.demux(subtitles=0) if p.size]
         assert [(bytes(p), float(p.pts * p.time_base)) for p in lines] == [(b"hello", 0.2)]
 

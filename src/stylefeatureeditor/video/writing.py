@@ -308,7 +308,8 @@ def _write_animation(
         stream.pix_fmt = "pal8" if is_gif else "yuva420p"
         stream.codec_context.time_base = clip.time_base
         for pixels, time, length in zip(_lossless(segments), times, lengths, strict=True):
-            stream.height, stream.width = pixels.shape[:2]
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = pixels.shape[:2]
             frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
             frame = _with_palette(frame) if is_gif else frame.reformat(format="yuva420p")
             frame.pts, frame.time_base, frame.duration = int(time), clip.time_base, int(length)
