@@ -206,7 +206,9 @@ def _join(
     """Copy packets of segments and of the source's other streams, by their times."""
     quick = {"movflags": "+faststart"} if path.suffix.lower() in (".mp4", ".mov") else {}
     with ExitStack() as stack:
-        out = stack.enter_context(_opened_for(path, **quick))
+        # the decoder's times begin before the first frame's; moved to 0 they would move everything
+        kept = {"avoid_negative_ts": "disabled"}
+        out = stack.enter_context(_opened_for(path, **quick, **kept))
         first = stack.enter_context(opened(segments[0]))
         video = out.add_stream_from_template(first.streams.video[0])
         video.time_base = clip.time_base
