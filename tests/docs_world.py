@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from skimage.data import astronaut
 
+from moving_face import frames, write_film
 from seeded import draw
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry
 from stylefeatureeditor.photo.image import to_uint8
@@ -46,6 +47,7 @@ def make_world(folder: Path) -> None:
     (folder / "holiday").mkdir()
     for name, picture in (("portrait", portrait), ("group", group), ("holiday/1", portrait)):
         picture.save(folder / f"{name}.jpg", quality=95)
+    write_film(folder / "clip.mp4", frames(0.4))
     Image.new("L", portrait.size, 255).save(folder / "mask.png")
     photos = to_uint8(tiny_photos(IMAGES))
     Image.fromarray(photos[0]).save(folder / "aligned.png")

@@ -44,7 +44,7 @@ ORDER = (
     ("methods",),
     ("editor",),
     ("preview",),
-    ("evaluation", "training"),
+    ("evaluation", "training", "video"),
     ("directions",),
     ("web",),
     ("cli",),
@@ -249,6 +249,8 @@ def test_importing_the_package_asks_for_no_optional_package():
         "sklearn",
         "onnx",
         "transformers",
+        "av",
+        "cv2",
     }
     program = f"""
 import sys, torch, PIL.Image, safetensors.torch

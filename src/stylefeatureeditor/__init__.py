@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         SfeError,
         ShapeError,
         TrainingError,
+        VideoError,
         WeightsError,
     )
     from stylefeatureeditor.inversion.record import Inversion
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.photo.session_file import load_session
     from stylefeatureeditor.preview import Preview
     from stylefeatureeditor.records import AlignedFace, Codes, Photo
+    from stylefeatureeditor.video.editing import edit_video
     from stylefeatureeditor.weights.inversion_file import load_inversion, save_inversion
 
 __version__ = "0.1.0"
@@ -70,8 +72,10 @@ __all__ = [
     "SfeError",
     "ShapeError",
     "TrainingError",
+    "VideoError",
     "WeightsError",
     "align",
+    "edit_video",
     "load_inversion",
     "load_session",
     "read_photo",
@@ -85,6 +89,7 @@ _HOMES = {
     "editor": ("Editor", "MethodEditor", "align"),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "inversion.record": ("Inversion",),
+    "video.editing": ("edit_video",),
     "weights.inversion_file": ("load_inversion", "save_inversion"),
     "model": ("Model", "ModelConfig"),
     "photo.image": ("read_photo", "save_photo"),

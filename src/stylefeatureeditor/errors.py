@@ -70,6 +70,10 @@ class DependencyError(SfeError, ImportError):
     """An optional package is needed for what was asked."""
 
 
+class VideoError(SfeError, ValueError):
+    """A video cannot be read, shows nobody, or cannot be written."""
+
+
 class TrainingError(SfeError, RuntimeError):
     """A training run cannot go on: it diverged, or its checkpoints cannot be read."""
 

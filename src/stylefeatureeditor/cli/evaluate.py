@@ -12,6 +12,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stylefeatureeditor.cli import evaluate_video
 from stylefeatureeditor.cli.options import (
     add_command,
     add_device,
@@ -76,6 +77,7 @@ def add_to(commands: Commands) -> None:
         example="sfe evaluate compare sfe e4e pti --data faces/ --edit smile=- --attributes a.csv\n"
         "sfe evaluate compare faces my_model other_tool=results/ --data faces/",
     )
+    evaluate_video.add_to(group)
     photos = "aligned photos: a folder, zip or tar"
     for parser in (inversion, editing):
         parser.set_defaults(size=None)

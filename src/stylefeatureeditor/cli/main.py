@@ -29,6 +29,7 @@ from stylefeatureeditor.cli import (
     mix,
     models,
     train,
+    video,
 )
 from stylefeatureeditor.cli.options import Parser
 from stylefeatureeditor.cli.output import say_error
@@ -51,19 +52,8 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"sfe {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for group in (
-        edit,
-        invert,
-        mix,
-        compare,
-        app,
-        directions,
-        models,
-        train,
-        evaluate,
-        export,
-        doctor,
-    ):
+    photos = edit, invert, mix, video, compare, app
+    for group in (*photos, directions, models, train, evaluate, export, doctor):
         group.add_to(commands)
     return parser
 

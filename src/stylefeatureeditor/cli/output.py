@@ -53,10 +53,14 @@ class Progress:
         label: what is being done.
         total: steps or bytes in all; None if not known.
         in_bytes: the steps are bytes.
+        pace: what the steps are called, to say how many come a second, and the time left.
     """
 
-    def __init__(self, label: str, total: int | None = None, *, in_bytes: bool = False) -> None:
+    def __init__(
+        self, label: str, total: int | None = None, *, in_bytes: bool = False, pace: str = ""
+    ) -> None:
         self.label, self.done, self.total, self.in_bytes = label, 0, total, in_bytes
+        self.pace, self._first = pace, 0
         self._start = time.monotonic()
         self._stop = threading.Event()
         self._drawing = threading.Lock()
@@ -85,6 +89,11 @@ class Progress:
         self.done = done
         self.total = self.total if total is None else total
 
+    def begin(self, label: str, done: int) -> None:
+        """Begin another stage, of which `done` steps were done before."""
+        self.label, self.done, self._first = label, done, done
+        self._start = time.monotonic()
+
     def say(self, text: str) -> None:
         """Write a line on stdout above the bar."""
         self._erase()
@@ -98,7 +107,12 @@ class Progress:
             return f"{self.label}  {show(self.done) + '  ' if self.done else ''}{seconds}"
         filled = min(BAR_WIDTH, BAR_WIDTH * self.done // self.total)
         bar = "#" * filled + "." * (BAR_WIDTH - filled)
-        return f"{self.label}  [{bar}] {show(self.done)} of {show(self.total)}  {seconds}"
+        line = f"{self.label}  [{bar}] {show(self.done)} of {show(self.total)}  {seconds}"
+        if self.pace and self.done > self._first:
+            rate = (self.done - self._first) / (time.monotonic() - self._start)
+            left = (self.total - self.done) / rate
+            line += f", {left:.0f} s left  {rate:.3g} {self.pace}/s"
+        return line
 
     def _run(self) -> None:
         self._stop.wait(QUIET_SECONDS)

@@ -58,7 +58,9 @@ def _write_mp4(frames: Sequence[Image.Image], path: Path, rate: float) -> None:
     try:
         import av
     except ImportError as error:
-        raise DependencyError("an MP4 needs PyAV: run `pip install av`") from error
+        raise DependencyError(
+            'an MP4 needs PyAV: run `pip install "stylefeatureeditor[video]"`'
+        ) from error
     with av.open(str(path), "w", format="mp4") as video:
         stream = video.add_stream("libx264", rate=round(rate))
         stream.width, stream.height = (side + side % 2 for side in frames[0].size)

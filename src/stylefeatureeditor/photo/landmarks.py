@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from stylefeatureeditor.errors import FaceError, SfeError
 from stylefeatureeditor.photo.detector import Detector, Found, Look
@@ -119,6 +120,44 @@ def face_in_box(pixels: np.ndarray, box: tuple[float, float, float, float]) -> F
         raise FaceError("this box is too small for a face: draw it around brows, chin and cheeks")
     ((_, score, points),) = _detector.ask(pixels, 0, "once", (left, top, right, bottom))
     return Face((left, top, right, bottom), score, np.array(points, dtype=np.float64))
+
+
+def find_boxes(pixels: np.ndarray, longest: int) -> np.ndarray:
+    """Return the boxes of a frame's upright faces, (n, 4), as `Face.box`: one quick look.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        longest: side of the copy that is searched; faces below a twelfth of it are passed over.
+    """
+    height, width = pixels.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = Image.fromarray(pixels)
+    copy = picture if scale == 1 else picture.resize(size, Image.Resampling.BILINEAR)
+    found = _detector.ask(np.ascontiguousarray(copy), MIN_SCORE, "once")
+    grown = np.tile([width / size[0], height / size[1]], 2)
+    return np.array([box for box, _, _ in found], dtype=np.float64).reshape(-1, 4) * grown
+
+
+def place_landmarks(pixels: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Return the 68 landmarks of the face in a box, (68, 2), without searching for faces.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        box: (4,) as `Face.box`; what of it lies outside the picture is black.
+    """
+    height, width = pixels.shape[:2]
+    half = max(2, round((box[2] - box[0]) / 2) * 2)  # even, so that the box is the middle half
+    left, top = (round((low + high) / 2) - half for low, high in (box[[0, 2]], box[[1, 3]]))
+    around = np.zeros((2 * half, 2 * half, 3), dtype=np.uint8)
+    rows = slice(max(top, 0), max(min(top + 2 * half, height), 0))
+    columns = slice(max(left, 0), max(min(left + 2 * half, width), 0))
+    shown = pixels[rows, columns]
+    y, x = rows.start - top, columns.start - left
+    around[y : y + shown.shape[0], x : x + shown.shape[1]] = shown
+    first, end = half // 2, 2 * half - half // 2
+    ((_, _, points),) = _detector.ask(around, MIN_SCORE, "once", (first, first, end, end))
+    return np.array(points, dtype=np.float64) + np.array([left, top])
 
 
 def turn_sentence(landmarks: np.ndarray) -> str:

@@ -1,0 +1,1 @@
+"""Video: a face followed through the frames, and edited in all of them alike."""
