@@ -3,20 +3,16 @@
 #
 #   bash runs/builtin_cpu.sh DATA OUT
 #
-# DATA holds lfw128.zip and celeba87.zip. Each stage leaves OUT/STAGE/model when it is complete and is
+# DATA holds synthetic256.zip, lfw128.zip and celeba87.zip. Each stage leaves OUT/STAGE/model when it is complete and is
 # then skipped; a stage that was stopped goes on from its last checkpoint. So the same command, given
 # again, always does what is left. The model to ship comes out in OUT/faces.
 #
-#   STAGES="generator-32 generator-64"   which stages to run, in this order; all if left out
-#   STEPS_32, STEPS_64                   optimiser steps of 16 images
+#   STAGES="generator-64 e4e"            which stages to run, in this order; all if left out
+#   STEPS_64                             optimiser steps of 32 images
 #   STEPS_ATTRIBUTES, STEPS_E4E, STEPS_INVERTER, STEPS_EDITOR     the preset's if left out
-#   LIKENESS                             weight of the classifier's features in image losses, 0.1
-#   STRUCTURE                            weight of 1 - SSIM in phase 1 and L_inv, 0.6
-#   ASKING                               weight of what the classifier asks of edits, 0.07
-#   REALISM                              weight of what D says of them, within that, 2
-#   TUNE_FROM                            another OUT: encoders and editor go on from its weights, for
-#                                        a generator that has learnt more since; H's BatchNorm
-#                                        then keeps its statistics
+#   INIT                                 G and D to go on from
+#   CLASSIFIER                           labels faces for the directions; trained first if left out
+#   TUNE_FROM                            a model or another OUT: encoders go on from its weights
 #   FLAGS                                more settings for every stage after the generator's, such
 #                                        as "--loop.precision bf16"
 #   PYTHON                               interpreter, .venv/bin/python
@@ -28,18 +24,20 @@ data=${1:?usage: bash runs/builtin_cpu.sh DATA OUT}
 out=${2:?usage: bash runs/builtin_cpu.sh DATA OUT}
 python=${PYTHON:-.venv/bin/python}
 here=$(dirname "$0")
-zips=("$data/lfw128.zip" "$data/celeba87.zip")
+zips=("$data/synthetic256.zip" "$data/lfw128.zip" "$data/celeba87.zip")
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 
 generator=generator-64
 e4e="" inverter="" editor=""
 
-train_generator() { # STAGE
-    local steps=${STEPS_64:-100000}
-    [ "$1" = generator-64 ] || steps=${STEPS_32:-6250}
-    run "$python" "$here/builtin_generator.py" "${1#generator-}" "$steps" "$out" "${zips[@]}"
+classifier=${CLASSIFIER:-$out/attributes}
+
+train_generator() { # clean faces first: on small, noisy photos G learned neither teeth nor glasses
+    TUNE_FROM="" FLAGS="" train generator "${STEPS_64:-20000}" --size 64 --data "${zips[0]}" \
+        --init "${INIT:-runs/checkpoints/generator-64-synthetic.safetensors}" --augment diff \
+        --training.lr-generator 1e-3 --training.lr-discriminator 1e-3 --loop.batch-size 32
 }
 
 . "$here/builtin_stages.sh"
 # shellcheck disable=SC2086  # STAGES are words
-run_stages ${STAGES:-generator-32 generator-64 attributes judge e4e directions inverter editor faces}
+run_stages ${STAGES:-generator-64 $([ -n "${CLASSIFIER:-}" ] || echo attributes) e4e directions inverter editor faces}

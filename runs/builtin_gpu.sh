@@ -3,7 +3,7 @@
 #
 #   bash runs/builtin_gpu.sh DATA OUT
 #
-# DATA holds lfw128.zip and celeba87.zip. Stages as in builtin_cpu.sh; the same command, given again,
+# DATA holds synthetic256.zip, lfw128.zip and celeba87.zip. Stages as in builtin_cpu.sh; the same command, given again,
 # does what is left. The model to ship comes out in OUT/faces.
 #
 #   KEEP       folder for the newest networks in float16, at most 8 files of 15 MB, written every
@@ -16,11 +16,11 @@
 #   STEPS_ATTRIBUTES, STEPS_E4E, STEPS_INVERTER, STEPS_EDITOR       the last three of BATCH photos, 32
 #   CHANNELS   of G and D, "8192 192": 8192 / side, at most 192;  STYLE  width of w, 128
 #   WIDTH      of the encoders' stems, 40
-#   LIKENESS, CRITIC    weights in image losses of the classifier's and of D's features, 0.1 each
-#   STRUCTURE, ASKING, REALISM, STAGES, FLAGS, PYTHON, OMP_NUM_THREADS       as in builtin_cpu.sh
+#   CRITIC     weight in image losses of D's features, 0.1
+#   STAGES, FLAGS, PYTHON, OMP_NUM_THREADS       as in builtin_cpu.sh
 #
-# A plan for 25 minutes of an H200, not measured: G at 32 px 2 minutes, at 64 px 3, at 128 px 6; both
-# classifiers 1.5; e4e 3; directions 2.5; Inverter 4; Feature Editor 2.5; the rest starts processes.
+# A plan for 25 minutes of an H200, not measured: G at 32 px 2 minutes, at 64 px 3, at 128 px 6; the
+# classifier 1; e4e 3; directions 2.5; Inverter 4; Feature Editor 2.5; the rest starts processes.
 # The steps below are guesses of what fits; look at the log's images_per_s and set others. Schedules
 # are shares of a run, so set a stage's steps before it starts.
 set -euo pipefail
@@ -34,7 +34,7 @@ if [ -n "${MINUTES:-}" ]; then
     exec timeout --foreground --preserve-status "${minutes}m" bash "$0" "$@"
 fi
 python=${PYTHON:-.venv/bin/python}
-zips=("$data/lfw128.zip" "$data/celeba87.zip")
+zips=("$data/synthetic256.zip" "$data/lfw128.zip" "$data/celeba87.zip")
 size=${SIZE:-128}
 first=${FIRST:-32}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-8}
@@ -44,7 +44,8 @@ for ((side = first; side <= size; side *= 2)); do
     stages+=("generator-$side")
 done
 generator=generator-$size
-stages+=(attributes judge e4e directions inverter editor faces)
+classifier=$out/attributes
+stages+=(attributes e4e directions inverter editor faces)
 
 width=${WIDTH:-40}
 trunk="$width $((2 * width)) $((4 * width)) $((4 * width))"

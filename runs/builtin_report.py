@@ -1,10 +1,10 @@
-"""Every number of docs/MODEL_CARD.md and its grid of faces, from people the model never saw.
+"""Every number of docs/MODEL_CARD.md and its pictures, from people the model never saw.
 
-    python runs/builtin_report.py MODEL JUDGE DATA [--limit N] [--card docs/MODEL_CARD.md]
+    python runs/builtin_report.py MODEL DATA [--limit N] [--card docs/MODEL_CARD.md]
 
-DATA holds lfw128.zip, celeba87.zip and utkface128.zip; their `test` rows are taken. JUDGE is an
-attribute classifier that no direction was fitted with. The tables go between the marks in the card,
-the values beside it into model_card.json, the picture into pictures/.
+DATA holds lfw128.zip, celeba87.zip, synthetic256.zip and utkface128.zip; their `test` rows are
+taken. The tables go between the marks in the card, the values beside it into model_card.json, the
+pictures into pictures/.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 import stylefeatureeditor as sfe
 from stylefeatureeditor.data.images import open_images
-from stylefeatureeditor.evaluation.editing import flips, leakage
 from stylefeatureeditor.files import atomic_path
 from stylefeatureeditor.methods.e4e import E4eMethod
 from stylefeatureeditor.methods.sfe import Sfe, SfeWithoutH
-from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
+from stylefeatureeditor.metrics.dlib_identity import SAME_PERSON, load_dlib_identity
 from stylefeatureeditor.metrics.pixel import l2, ssim
 from stylefeatureeditor.photo.image import to_uint8
 
@@ -34,18 +33,12 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.methods.method import Method
+    from stylefeatureeditor.metrics.dlib_identity import DlibIdentity
 
-EDITS = {"smile": "Smiling", "glasses": "Eyeglasses", "age": "Young", "gender": "Male"}
-REVERSED = ("age",)  # more age is less "Young"
-SHOWN = (
-    ("smile", 1),
-    ("age", 1),
-    ("gender", 1),
-    ("glasses", 1),
-    ("blond_hair", 1),
-)  # end of the range
 UNROTATED = {"split": "test", "black_frac": "<=0.05"}
-BATCH, GRID, ZOOM = 16, 32, 96
+SETS = ("lfw128", "celeba87", "synthetic256", "utkface128")
+BATCH, ZOOM = 16, 96  # photos, pixels of a face in a picture
+GRID = 48  # faces of the grid: two of three from photos, the others synthetic
 LABEL, GAP, STEPS = 130, 12, 7  # pixels of a line's label and before its second face; strengths
 AGES = ((0, 12), (13, 19), (20, 39), (40, 59), (60, 120))
 MARKS = "<!-- figures -->", "<!-- end of figures -->"
@@ -55,36 +48,36 @@ def main() -> None:
     """Measure, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
-    parser.add_argument("judge", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--limit", type=int, help="photos of each set, to try things out")
     parser.add_argument("--card", type=Path, default=Path("docs/MODEL_CARD.md"))
     given = parser.parse_args()
     editor = sfe.Editor.from_pretrained(given.model, device="cpu")
-    judge = AttributeClassifier.load(given.judge).eval()
+    identity = load_dlib_identity()
 
-    seen = {
-        name: _photos(given.data / f"{name}.zip", editor, given.limit)
-        for name in ("lfw128", "celeba87", "utkface128")
-    }
+    seen = {name: _photos(given.data / f"{name}.zip", editor, given.limit) for name in SETS}
     people = torch.cat([seen["lfw128"][0], seen["celeba87"][0]])
     methods: list[Method] = [
         Sfe(editor.model),
         SfeWithoutH(editor.model),
         E4eMethod(editor.model),
     ]
+    names = [entry.name for entry in editor.directions.entries]
     found = {
         "photos": len(people),
-        "inversion": {m.name: inversion(m, people) for m in methods},
+        "inversion": {m.name: inversion(m, people, identity) for m in methods},
         "edits": {
-            name: {m.name: edit(m, people, editor, name, judge) for m in methods} for name in EDITS
+            name: {m.name: edit(m, people, editor, name, identity) for m in methods}
+            for name in names
         },
-        "groups": groups(methods[0], editor, judge, *seen["utkface128"]),
+        "groups": groups(methods[0], identity, *seen["utkface128"]),
     }
     pictures = given.card.parent / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
-    _save(grid(editor, people), pictures / "faces_grid.jpg")
-    _save(strips(editor, people), pictures / "faces_directions.jpg")
+    real, synthetic = people, seen["synthetic256"][0]
+    chosen = [_random(real, GRID * 2 // 3), _random(synthetic, GRID // 3)]
+    _save(grid(editor, torch.cat(chosen)), pictures / "faces_grid.jpg")
+    _save(strips(editor, torch.cat(chosen)), pictures / "faces_directions.jpg")
     with atomic_path(given.card.with_name("model_card.json")) as part:
         part.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     text = tables(found)
@@ -92,83 +85,68 @@ def main() -> None:
     _between_marks(given.card, text)
 
 
-def inversion(method: Method, photos: Tensor) -> dict[str, float]:
+def inversion(method: Method, photos: Tensor, identity: DlibIdentity) -> dict[str, float]:
     """Return how near the reconstructions come, means over the photos."""
     parts = photos.split(BATCH)
-    return _means([_likeness(method.reconstruct(method.invert(part)), part) for part in parts])
+    drawn = [method.reconstruct(method.invert(part)).clamp(-1, 1) for part in parts]
+    return _means(
+        [
+            {"l2": l2(d, p), "ssim": ssim(d, p), **_identity(identity, d, p)}
+            for d, p in zip(drawn, parts, strict=True)
+        ]
+    )
 
 
 def edit(
-    method: Method, photos: Tensor, editor: Editor, name: str, judge: AttributeClassifier
+    method: Method, photos: Tensor, editor: Editor, name: str, identity: DlibIdentity
 ) -> dict[str, float]:
-    """Return what an edit does to each photo that is asked to change sides, means over the photos.
+    """Return what both ends of a direction do to a photo, means over photos and ends.
 
-    flip: the judge sees the other side after it. leakage: mean change of its other scores by the
-    edit, from the redrawn photo; from_photo: the same from the photo itself, what a user sees.
-    background: mean squared change of the pixels around the face, from the photo itself.
+    distance, same: who the face is for dlib, before and after. background: mean absolute change of
+    the pixels around the head, in levels of 255, against the photo redrawn without the edit.
     """
-    column = judge.column(EDITS[name])
-    direction = editor.direction(name)
-    low, high = _range(editor, name)
-    sign = -1 if name in REVERSED else 1
-    around = background(photos.shape[-1])
+    direction, around = editor.direction(name), background(photos.shape[-1])
     found = []
     for part in photos.split(BATCH):
         state = method.invert(part)
-        before, plain = judge(method.reconstruct(state).clamp(-1, 1)), judge(part)
-        has = before[:, column] > 0
-        for there in (True, False):
-            chosen = torch.nonzero(has == there)[:, 0]
-            if not len(chosen):
-                continue
-            strength = low if there == (sign > 0) else high
-            drawn = method.edit(state, {direction: strength})[chosen].clamp(-1, 1)
-            after, target = judge(drawn), -1 if there else 1
-            moved = ((drawn - part[chosen]).square() * around).sum(dim=(1, 2, 3)) / (
-                3 * around.sum()
-            )
-            found.append(
-                {
-                    "flip": flips(before[chosen, column], after[:, column], target),
-                    "leakage": leakage(before[chosen], after, column),
-                    "from_photo": leakage(plain[chosen], after, column),
-                    "background": moved,
-                }
-            )
+        plain = method.reconstruct(state).clamp(-1, 1)
+        for strength in _range(editor, name):
+            drawn = method.edit(state, {direction: strength}).clamp(-1, 1)
+            change = ((drawn - plain).abs() * around).sum(dim=(1, 2, 3)) / (3 * around.sum())
+            found.append(_identity(identity, drawn, part) | {"background": change * 127.5})
     return _means(found)
 
 
 def groups(
-    method: Method, editor: Editor, judge: AttributeClassifier, photos: Tensor, rows: list
+    method: Method, identity: DlibIdentity, photos: Tensor, rows: list
 ) -> dict[str, dict[str, float]]:
-    """Return inversion and smile flips by age, gender and race of UTKFace's labels."""
+    """Return the inversion by age, gender and race of UTKFace's labels."""
     members: dict[str, list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
         age = int(row["age"])
         band = next(f"{first} to {last}" for first, last in AGES if first <= age <= last)
         for group in (f"age {band}", row["gender"], row["race"]):
             members[group].append(number)
-    found = {}
-    for group in sorted(members):
-        mine = photos[members[group]]
-        smiles = edit(method, mine, editor, "smile", judge)
-        found[group] = {"photos": len(mine), **inversion(method, mine), "flip": smiles["flip"]}
-    return found
+    return {
+        group: {
+            "photos": len(members[group]),
+            **inversion(method, photos[members[group]], identity),
+        }
+        for group in sorted(members)
+    }
 
 
 def grid(editor: Editor, photos: Tensor) -> Image.Image:
-    """Draw random faces in two columns, a line each: the reconstruction, then an edit a cell."""
-    draw = torch.Generator().manual_seed(0)
-    chosen = photos[torch.randperm(len(photos), generator=draw)[:GRID]]
+    """Draw faces in two columns, a line each: the photo, then every direction at its far end."""
     method = Sfe(editor.model)
-    state = method.invert(chosen)
-    cells = [method.reconstruct(state)]
-    for name, end in SHOWN:
-        cells.append(method.edit(state, {editor.direction(name): _range(editor, name)[end]}))
-    faces = torch.stack(cells, dim=1).clamp(-1, 1)  # (n, 6, 3, S, S)
+    state = method.invert(photos)
+    ends = {e.name: max(e.useful_range, key=abs) for e in editor.directions.entries}
+    cells = [photos]
+    cells += [method.edit(state, {editor.direction(n): end}) for n, end in ends.items()]
+    faces = torch.stack(cells, dim=1).clamp(-1, 1)  # (n, 1 + edits, 3, S, S)
     half = len(faces) // 2
-    lines = torch.cat([faces[:half], faces[half : 2 * half]], dim=1)  # (n / 2, 12, 3, S, S)
-    sheet = lines.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # (n / 2 * S, 12 * S, 3)
+    lines = torch.cat([faces[:half], faces[half : 2 * half]], dim=1)
+    sheet = lines.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # (n / 2 * S, ... * S, 3)
     image = Image.fromarray(((sheet + 1) * 127.5).round().byte().numpy())
     scale = ZOOM / photos.shape[-1]
     size = round(image.width * scale), round(image.height * scale)
@@ -201,28 +179,30 @@ def strips(editor: Editor, photos: Tensor) -> Image.Image:
 def tables(found: dict[str, Any]) -> str:
     """Return the card's tables as Markdown."""
     lines = [f"On {found['photos']} photos of people never seen:", ""]
-    lines += ["| method | L2 | SSIM |", "|---|---|---|"]
     lines += [
-        f"| {name} | {row['l2']:.4f} | {row['ssim']:.3f} |"
-        for name, row in found["inversion"].items()
+        "| method | L2 | SSIM | distance of identity | same person |",
+        "|---|---|---|---|---|",
     ]
+    lines += [f"| {name} | {_likeness(row)} |" for name, row in found["inversion"].items()]
+    lines += ["", "| edit | method | distance of identity | same person | background |"]
+    lines += ["|---|---|---|---|---|"]
     lines += [
-        "",
-        "| edit | method | flips | other scores: by the edit | from the photo | background |",
-    ]
-    lines += ["|---|---|---|---|---|---|"]
-    lines += [
-        f"| {edit} | {name} | {row['flip']:.1%} | {row['leakage']:.3f} | {row['from_photo']:.3f} | "
-        f"{row['background']:.4f} |"
+        f"| {edit} | {name} | {row['distance']:.3f} | {row['same']:.1%} | {row['background']:.2f} |"
         for edit, rows in found["edits"].items()
         for name, row in rows.items()
     ]
-    lines += ["", "| UTKFace label | photos | L2 | SSIM | smile flips |", "|---|---|---|---|---|"]
+    lines += ["", "| UTKFace label | photos | L2 | SSIM | distance of identity | same person |"]
+    lines += ["|---|---|---|---|---|---|"]
     lines += [
-        f"| {group} | {row['photos']} | {row['l2']:.4f} | {row['ssim']:.3f} | {row['flip']:.1%} |"
+        f"| {group} | {row['photos']} | {_likeness(row)} |"
         for group, row in found["groups"].items()
     ]
     return "\n".join(lines)
+
+
+def _likeness(row: dict[str, float]) -> str:
+    """Return the cells of an inversion."""
+    return f"{row['l2']:.4f} | {row['ssim']:.3f} | {row['distance']:.3f} | {row['same']:.1%}"
 
 
 def background(side: int) -> Tensor:
@@ -241,9 +221,15 @@ def _range(editor: Editor, name: str) -> tuple[float, float]:
     return editor.directions.find(name).useful_range
 
 
-def _likeness(drawn: Tensor, photos: Tensor) -> dict[str, Tensor]:
-    drawn = drawn.clamp(-1, 1)
-    return {"l2": l2(drawn, photos), "ssim": ssim(drawn, photos)}
+def _identity(identity: DlibIdentity, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+    with torch.no_grad():
+        distance = identity.distance(first, second)
+    return {"distance": distance, "same": (distance < SAME_PERSON).float()}
+
+
+def _random(photos: Tensor, count: int) -> Tensor:
+    order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(0))
+    return photos[order[:count]]
 
 
 def _means(parts: list[dict[str, Tensor]]) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """The networks of a generator stage without their optimisers, in float16: small enough to keep.
 
-    python runs/compact_generator.py OUT/generator-32 runs/checkpoints/generator-32.safetensors
+    python runs/compact_generator.py OUT/generator-64 runs/checkpoints/NAME.safetensors
 
-`builtin_generator.py` grows the next size from such a file where the run itself is not there.
+`sfe train generator --init` goes on from such a file, or grows the next size from it.
 """
 
 from __future__ import annotations
