@@ -34,7 +34,7 @@ classifier=${CLASSIFIER:-$out/attributes}
 
 train_generator() { # clean faces first: on small, noisy photos G learned neither teeth nor glasses
     TUNE_FROM="" FLAGS="" train generator "${STEPS_64:-20000}" --size 64 --data "${zips[0]}" \
-        --init "${INIT:-runs/checkpoints/generator-64-synthetic.safetensors}" --augment diff \
+        --from "${INIT:-runs/checkpoints/generator-64-synthetic.safetensors}" --augment diff \
         --training.lr-generator 1e-3 --training.lr-discriminator 1e-3 --loop.batch-size 32
 }
 

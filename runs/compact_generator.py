@@ -2,7 +2,7 @@
 
     python runs/compact_generator.py OUT/generator-64 runs/checkpoints/NAME.safetensors
 
-`sfe train generator --init` goes on from such a file, or grows the next size from it.
+`sfe train generator --from` goes on from such a file, or grows the next size from it.
 """
 
 from __future__ import annotations
