@@ -196,8 +196,8 @@ def plan_jobs(
         if not file.parent.is_dir():
             raise PhotoError(f"{file} cannot be written: there is no folder {file.parent}")
     else:
-        if several and output is not None and _is_file_name(output, suffixes):
-            raise PhotoError(f"{output} names one file, several photos need a folder: {output}/")
+        if several and output is not None:
+            check_folder(output, suffixes)
         folders = [
             photo.parent if output is None else Path(output, photo.parent.relative_to(top))
             for photo, top in found
@@ -207,12 +207,21 @@ def plan_jobs(
         for photo, folder in zip(photos, folders, strict=True):
             name = _stem(photo) if stems[folder, _stem(photo)] == 1 else photo.name
             jobs.append(Job(photo, folder / f"{name}{ending}{suffixes[0]}"))
+    check_jobs(jobs, suffixes)
+    return PhotoJobs(tuple(jobs), several, tuple(skipped))
+
+
+def check_jobs(jobs: Sequence[Job], suffixes: Sequence[str]) -> None:
+    """Refuse outputs that cannot be written, or that two jobs share.
+
+    Raises:
+        PhotoError: what is the matter with the first of them.
+    """
     for job in jobs:
         _check(job, suffixes)
     twice = [path for path, count in Counter(job.output for job in jobs).items() if count > 1]
     if twice:
         raise PhotoError(f"two photos would be written to {twice[0]}: edit them one by one")
-    return PhotoJobs(tuple(jobs), several, tuple(skipped))
 
 
 def note_of(settings: MadeWith, photo: Path) -> str:
@@ -346,9 +355,11 @@ def _stem(photo: Path) -> str:
     return photo.stem.removesuffix("_inverted")
 
 
-def _is_file_name(output: str, suffixes: Sequence[str]) -> bool:
+def check_folder(output: str, suffixes: Sequence[str]) -> None:
+    """Raise PhotoError if the output of several photos looks like one file."""
     path = Path(output)
-    return path.suffix.lower() in suffixes and not output.endswith("/") and not path.is_dir()
+    if path.suffix.lower() in suffixes and not output.endswith("/") and not path.is_dir():
+        raise PhotoError(f"{output} names one file, several photos need a folder: {output}/")
 
 
 def _check(job: Job, suffixes: Sequence[str]) -> None:

@@ -13,6 +13,8 @@ from stylefeatureeditor.cli.batch import (
     INVERSION_SUFFIX,
     Job,
     PhotoJobs,
+    check_folder,
+    check_jobs,
     file_word,
     note_of,
     numbered,
@@ -35,7 +37,7 @@ from stylefeatureeditor.cli.refusals import check_directions, check_mask, check_
 from stylefeatureeditor.editing.direction_names import TEXT_THRESHOLDS, check_sizes
 from stylefeatureeditor.errors import ConfigError, FaceError, SfeError
 from stylefeatureeditor.photo import SESSION_SUFFIX, SUFFIXES
-from stylefeatureeditor.weights.local_models import find_model
+from stylefeatureeditor.weights.local_models import find_model, local_models
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -265,7 +267,7 @@ def edit_photos(args: argparse.Namespace) -> int:
     if any(path.suffix.lower() == SESSION_SUFFIX for path in args.photos):
         return edit_sessions(args)
     own = [(name, by) for face, name, by in args.edit if face is None]
-    numbered = _by_face(args)
+    own_faces = _by_face(args)
     names = [name for _, name, _ in args.edit] + ([args.grid.name] if args.grid else [])
     words = [(f"{neutral} > {target}", strength) for neutral, target, strength in args.text]
     _check_edits(args)
@@ -286,7 +288,9 @@ def edit_photos(args: argparse.Namespace) -> int:
     check_mask(args.mask)
     if args.text:
         check_text(args.model, args.text_by)
-    plan = plan.read_ahead(aligned=args.aligned, all_faces=args.face != "largest" or bool(numbered))
+    plan = plan.read_ahead(
+        aligned=args.aligned, all_faces=args.face != "largest" or bool(own_faces)
+    )
     editor = open_editor(args)
     edits: dict[str | EditDirection, float] = dict(own)
     for neutral, target, strength in args.text:
@@ -294,7 +298,7 @@ def edit_photos(args: argparse.Namespace) -> int:
             target, neutral=neutral, beta=args.text_threshold, by=args.text_by
         )
         edits[direction] = strength
-    for some in (edits, *numbered.values(), *({name: by} for name, by in ends)):
+    for some in (edits, *own_faces.values(), *({name: by} for name, by in ends)):
         for sentence in editor.warnings(some):
             warn(sentence)
     others = [name for name in names if name not in edits]
@@ -310,22 +314,24 @@ def edit_photos(args: argparse.Namespace) -> int:
         "blend": None if args.grid else args.blend or editor.model.config.blend,
         **common_settings(args, editor),
     }
+    if args.text:
+        settings["text_by"] = args.text_by
     left = plan.left(settings, overwrite=args.overwrite)
-    if numbered:
-        return plan.report(_faces_edited(left, editor, edits, numbered, args, settings), left)
+    if own_faces:
+        return plan.report(_faces_edited(left, editor, edits, own_faces, args, settings), left)
     make = _strips if args.grid else _edited
     return plan.report(make(left, editor, edits, args, settings), left)
 
 
 def _by_face(args: argparse.Namespace) -> OfFaces:
     """The edits that name a face."""
-    numbered: OfFaces = {}
+    own_faces: OfFaces = {}
     for face, name, by in args.edit:
         if face is not None:
-            numbered.setdefault(face, {})[name] = by
-    if numbered and args.grid:
+            own_faces.setdefault(face, {})[name] = by
+    if own_faces and args.grid:
         raise ConfigError("a strip shows one face: choose it with --face, not with FACE:NAME")
-    return numbered
+    return own_faces
 
 
 def _check_edits(args: argparse.Namespace) -> None:
@@ -411,11 +417,11 @@ def _faces_edited(
     jobs: list[Job],
     editor: Editor,
     edits: dict[str | EditDirection, float],
-    numbered: OfFaces,
+    own_faces: OfFaces,
     args: argparse.Namespace,
     settings: MadeWith,
 ) -> Iterator[Outcome]:
-    """Edit photos face by face: `edits` those of --face, `numbered` each its own."""
+    """Edit photos face by face: `edits` those of --face, `own_faces` each its own."""
     from stylefeatureeditor.records import Photo
 
     whole = argparse.Namespace(**{**vars(args), "face": "all"})
@@ -427,7 +433,7 @@ def _faces_edited(
             source = editor.invert(source, face="all", aligned=args.aligned)
         chosen = {"all": range(1, len(source) + 1), "largest": [1]}.get(args.face, [args.face])
         faces = {face: dict(edits) for face in chosen if edits}
-        for face, own in numbered.items():
+        for face, own in own_faces.items():
             faces[face] = {**faces.get(face, {}), **own}
         masks = dict.fromkeys(faces, args.mask)
         result = editor.edit_faces(source, faces, masks=masks, blend=args.blend)
@@ -443,28 +449,40 @@ def edit_sessions(args: argparse.Namespace) -> int:
     from stylefeatureeditor.photo.session_file import load_session
 
     own = args.edit or args.text or args.grid or args.mask != "none" or args.face != "largest"
-    if own or args.aligned or any(p.suffix.lower() != SESSION_SUFFIX for p in args.photos):
+    other = (
+        args.aligned
+        or args.blend
+        or not all(path.suffix.lower() == SESSION_SUFFIX for path in args.photos)
+    )
+    if own or other:
         raise ConfigError("a session brings its own edits: give session files alone, without -e")
-    found = []
-    for path in args.photos:
-        session = load_session(path)
-        edited = [one for one in session.photos if any(d.edits for d in one.faces.values())]
-        for number, photo in enumerate(edited, start=1):
-            stem = path.stem if len(edited) == 1 else f"{number}_{Path(photo.name).stem}"
-            folder = path.parent if args.output is None else Path(args.output)
-            found.append((Job(path, folder / f"{stem}_edited{SUFFIXES[0]}"), photo, session.model))
-    if not found:
-        raise ConfigError(
-            "nothing was done to the photos of this session: there is nothing to edit"
-        )
-    if len(found) == 1 and args.output is not None and not Path(args.output).is_dir():
-        job, photo, model = found[0]
-        found = [(Job(job.photo, Path(args.output)), photo, model)]
-    models = {model for _, _, model in found}
-    if args.model == DEFAULT_MODEL and len(models) == 1:
+    sessions = [(path, load_session(path)) for path in args.photos]
+    edited = [
+        (path, number, photo)
+        for path, session in sessions
+        for number, photo in enumerate(session.photos, start=1)
+        if any(done.edits for done in photo.faces.values())
+    ]
+    if not edited:
+        raise ConfigError("no photo of this session has an edit: there is nothing to do")
+    photos, output = {}, args.output
+    for path, number, photo in edited:
+        stem = path.stem if len(edited) == 1 else f"{path.stem}_{number}_{Path(photo.name).stem}"
+        folder = path.parent if output is None else Path(output)
+        photos[Job(path, folder / f"{stem}_edited{SUFFIXES[0]}")] = photo
+    if len(edited) > 1 and output is not None:
+        check_folder(output, SUFFIXES)
+    elif output is not None and not output.endswith("/") and not Path(output).is_dir():
+        photos = {Job(edited[0][0], Path(output)): edited[0][2]}
+    check_jobs(list(photos), SUFFIXES)
+    models = {session.model for _, session in sessions}
+    if args.model == DEFAULT_MODEL:
+        if len(models) > 1 or not models <= local_models().keys():
+            made_with = " and ".join(sorted(models))
+            raise ConfigError(f"made with {made_with}: name the model to use with --model")
         args.model = models.pop()
     find_model(args.model)
-    editor, photos = open_editor(args), {job: photo for job, photo, _ in found}
+    editor = open_editor(args)
     settings = {"session": True, "model": editor.method.fingerprint}
 
     def make(job: Job) -> str:

@@ -18,6 +18,7 @@ from stylefeatureeditor.cli.options import (
 from stylefeatureeditor.cli.refusals import check_directions
 from stylefeatureeditor.errors import ConfigError, PhotoError
 from stylefeatureeditor.weights.local_models import find_model
+from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     import argparse
@@ -73,13 +74,14 @@ def add_to(commands: Commands) -> None:
 
 def mix(args: argparse.Namespace) -> int:
     """Run `sfe mix`."""
-    find_model(args.model)
+    if args.method is None or args.model != DEFAULT_MODEL:  # a method may bring its own model
+        find_model(args.model)
     for path in (args.photo_a, args.photo_b):
         if not path.is_file():
             raise PhotoError(f"there is no photo {path}")
     if args.face == "all":
         raise ConfigError("two photos are mixed a face at a time: --face largest, or a number")
-    if args.like:
+    if args.like and (args.method is None or args.model != DEFAULT_MODEL):
         check_directions(args.model, [args.like])
     editor = open_editor(args)
     from stylefeatureeditor.directions.mix import between, strength_like, toward

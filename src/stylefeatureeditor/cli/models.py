@@ -116,7 +116,7 @@ def _add_convert_options(parser: argparse.ArgumentParser) -> None:
         dest="label",
         type=whole,
         metavar="N",
-        help="the class that a conditional generator shall draw, from 0",
+        help="the class to draw, of a conditional generator, from 0",
     )
     flag(parser, "--draw-noise", "draw noise buffers that the generator's file lacks, seeded")
     flag(parser, "--half", "store float16: half the size, results move by 1e-3")

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stylefeatureeditor.device import average_pool
 from stylefeatureeditor.editing.direction import EditDirection, Strength, check_strength, times
 from stylefeatureeditor.editing.styleclip import TextEncoder, prompt_change
 from stylefeatureeditor.errors import DependencyError, DirectionError, WeightsError
@@ -254,7 +255,7 @@ def clip_image_encoder(folder: Path, *, normalised: bool = False) -> ImageEncode
 
 def clip_pixels(photos: Tensor, *, normalised: bool = False) -> Tensor:
     """Return photos, (B, 3, S, S) in [-1, 1], as CLIP takes them, (B, 3, 224, 224)."""
-    photos = functional.adaptive_avg_pool2d(photos, CLIP_SIDE)  # as the release does
+    photos = average_pool(photos, CLIP_SIDE)  # as the release does
     if not normalised:
         return photos
     mean, std = (photos.new_tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))

@@ -61,7 +61,7 @@ def convert_to_folder(
         directions: released direction files to copy into the folder.
         half: store float16.
         draw_noise: draw the generator's noise buffers that are missing.
-        label: the class that a conditional generator shall draw.
+        label: the class to draw, of a conditional generator.
     """
     header = _header({role: path for role, path in vars(files).items() if path is not None})
     model = convert_released(files, name=name, catalog=catalog, draw_noise=draw_noise, label=label)
@@ -144,7 +144,7 @@ def convert_generator_alone(
         half: store float16.
         overwrite: replace an earlier one; else WeightsError if there is one.
         draw_noise: draw the noise buffers that are missing.
-        label: the class that a conditional one shall draw.
+        label: the class to draw, of a conditional one.
     """
     target = folder / "generator.safetensors"
     if target.exists() and not overwrite:

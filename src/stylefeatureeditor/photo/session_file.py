@@ -213,7 +213,8 @@ def _read(take: Callable[[str], bytes], row: dict[str, Any]) -> SavedPhoto:
     if not sound:
         raise ValueError
     return SavedPhoto(
-        name=PurePosixPath(str(row["name"])[-100:]).name or "photo",
+        name=PurePosixPath("".join(filter(str.isprintable, str(row["name"])))[-100:]).name
+        or "photo",
         content=take(row["file"]),
         turns=int(turns),
         aligned=bool(row["aligned"]),

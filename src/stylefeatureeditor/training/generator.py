@@ -396,6 +396,12 @@ class GeneratorPhase(Phase):
             copied.copy_(last)
 
 
+NOTHING_TO_FREEZE = (
+    "freeze_d keeps layers of a discriminator that has learnt: start from a file that holds one of "
+    "the same size"
+)
+
+
 def _adam(network: nn.Module, lr: float) -> torch.optim.Adam:
     return torch.optim.Adam(network.parameters(), lr=lr, betas=(0.0, 0.99), eps=1e-8)
 
@@ -416,7 +422,7 @@ def begin_from(
         held_out: as for `GeneratorPhase`.
 
     Raises:
-        ConfigError: a layer of the smaller networks is missing in the larger, or has another shape.
+        ConfigError: a layer is missing or has another shape, or `freeze_d` has no D to keep.
     """
     phase = GeneratorPhase(config, held_out)
     sizes = len(phase.generator.to_rgb)
@@ -424,6 +430,8 @@ def begin_from(
     if known < sizes - 1:
         raise ConfigError(f"G grows to twice its size at a time, not to {config.network.size} px")
     critic = state.get("discriminator")
+    if config.freeze_d and (critic is None or known < sizes):
+        raise ConfigError(NOTHING_TO_FREEZE)
     for name in ("generator", "average"):
         network: Generator = getattr(phase, name)
         _carry_over(network, state.get(name, state["average"]))
@@ -441,8 +449,8 @@ def _carry_over(network: nn.Module, state: Mapping[str, Tensor]) -> None:
         room = tuple(own[name].shape) if name in own else "missing"
         if tuple(tensor.shape) != room:
             raise ConfigError(
-                f"{name} is {tuple(tensor.shape)} in the smaller network and {room} in the larger: "
-                "only the size may differ"
+                f"{name} is {tuple(tensor.shape)} in the network to start from and {room} in this "
+                "one: only the size may differ"
             )
     network.load_state_dict(own | dict(state))
 
@@ -492,7 +500,10 @@ def train_generator(config: GeneratorRun, out: Path, *, resume: bool = False) ->
             )
         phase = begin_from(smaller[1]["phase"], config.training, held_out)
     else:
+        if config.training.freeze_d:
+            raise ConfigError(NOTHING_TO_FREEZE)
         phase = GeneratorPhase(config.training, held_out)
+    config = replace(config, training=phase.config)  # with the sizes of what it started from
     result = fit(phase, images, config, out, resume=resume)
     return finish_run(result, None, "generator", phase.discriminator)
 

@@ -318,7 +318,7 @@ def _with_precision(loop: LoopConfig, folder: Path) -> LoopConfig:
     accelerate, path = _accelerate(), folder / "config.toml"
     device = accelerate.PartialState(cpu=_on_cpu(loop)).device
     known = read_mapping(path).get("loop", {}).get("precision") if path.is_file() else None
-    if known not in ("fp32", "bf16"):
+    if known not in ("fp32", "bf16", "fp16"):
         known = "bf16" if quick_training_dtype(device) == torch.bfloat16 else "fp32"
     chosen: list[Any] = [known]
     accelerate.utils.broadcast_object_list(chosen)

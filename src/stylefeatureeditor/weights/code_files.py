@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-CODE_SUFFIXES = (".pt", ".pth", ".npy", ".npz")
 NAMES = ("latent", "latents", "w", "wplus", "w_plus", "codes")
 
 

@@ -149,7 +149,7 @@ def convert_released(
         name: what the model is called.
         catalog: family of published directions: "ffhq", "cars", None, or "auto" for what fits.
         draw_noise: draw the generator's noise buffers that are missing.
-        label: the class that a conditional generator shall draw.
+        label: the class to draw, of a conditional generator.
 
     Raises:
         WeightsError: a file is of another kind, incomplete, or does not fit the others.
@@ -233,7 +233,7 @@ def read_generator(
             the one it tuned.
         latent_avg: the mean of w, for a .pt that lacks its own; None estimates it.
         draw_noise: draw the noise buffers that are missing.
-        label: the class that a conditional one shall draw.
+        label: the class to draw, of a conditional one.
 
     Raises:
         WeightsError: it is none of these, or incomplete.
@@ -308,7 +308,7 @@ def convert_generator(
         header: provenance to keep in the file.
         float_dtype: dtype on disk; None keeps float32.
         draw_noise: draw the noise buffers that are missing.
-        label: the class that a conditional one shall draw.
+        label: the class to draw, of a conditional one.
 
     Raises:
         WeightsError: the file is damaged or holds something else, or `target` cannot be written.

@@ -269,7 +269,7 @@ def nvidia_generator_state(
         state: its parameters and buffers, "mapping." and "synthesis." names.
         clamp: conv_clamp of its blocks; None if it has none.
         draw_noise: draw the noise buffers that are missing, seeded.
-        label: the class that a conditional one shall draw.
+        label: the class to draw, of a conditional one.
 
     Raises:
         WeightsError: it is StyleGAN3, StyleGAN-XL or of the architecture 'resnet', conditional
@@ -308,7 +308,7 @@ def _of_one_class(state: Mapping[str, Tensor], label: int | None) -> Mapping[str
     first, classes = state["mapping.fc0.weight"], embedding.shape[1]
     if label is None or not 0 <= label < classes:
         raise WeightsError(
-            f"this generator is conditional: say which of its classes it shall draw, --class 0 to "
+            f"this generator is conditional: say which of its classes to draw, --class 0 to "
             f"--class {classes - 1}"
         )
     vector = embedding[:, label] / classes**0.5 + state["mapping.embed.bias"]
