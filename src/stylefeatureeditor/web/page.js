@@ -147,7 +147,10 @@ function film(state) {
     tile.append(button, close);
     return tile;
   });
-  $(".sfe-film").replaceChildren(...tiles, ...arriving);
+  const strip = $(".sfe-film");
+  strip.replaceChildren(...tiles, ...arriving);
+  const chosen = tiles.find((_, index) => state.photos[index].number === photo.number);
+  if (chosen) strip.scrollLeft = chosen.offsetLeft - strip.clientWidth / 2;
 }
 
 async function select(number) {

@@ -9,7 +9,7 @@ const SEARCHED_FROM = 20; // sliders
 const OPEN_UNTIL = 16; // sliders in groups that start open
 const QUIET = 500; // ms without a step, then small pictures are drawn
 const HINTS = {
-  live: "Drag; double click sets back.",
+  live: "Drag a slider; \u21ba sets it back.",
   preview: "A quick picture follows while you drag, the finished one when you let go.",
   release: "This model takes a while here: the picture follows when you let go.",
 };
@@ -22,6 +22,7 @@ let underway = false;
 let holding = ""; // the slider under the hand
 let pictures = new Map(); // face and direction -> data URL
 let quietFrom = 0;
+let ready = false; // a face is in hand
 let lastLook = null;
 
 export const panel = { start, show, prepare };
@@ -72,16 +73,17 @@ function setPace(pace) {
   hint();
 }
 function hint() {
-  const none = page.state.photos.length && !(photo.faces || []).length && page.state.photo && !page.state.photo.cropped;
-  $(".sfe-hint").textContent = none && !rows.size ? "This model knows no edits." : HINTS[page.state.pace] || "";
+  const words = ready ? HINTS[page.state.pace] : "";
+  $(".sfe-hint").textContent = rows.size ? words || "" : "This model knows no edits.";
 }
 
 function mark(row, varied = false) {
   const value = Number(row.slider.value);
   const { low, high } = row.spec;
-  const part = (number) => (100 * (number - low)) / (high - low);
-  row.slider.style.setProperty("--from", Math.min(part(0), part(value)) + "%");
-  row.slider.style.setProperty("--to", Math.max(part(0), part(value)) + "%");
+  const part = (number) => (number - low) / (high - low);
+  row.slider.style.setProperty("--zero", part(0));
+  row.slider.style.setProperty("--from", Math.min(part(0), part(value)));
+  row.slider.style.setProperty("--to", Math.max(part(0), part(value)));
   row.reset.disabled = !value && !varied;
   row.box.classList.toggle("sfe-moved", Boolean(value) || varied);
 }
@@ -181,7 +183,7 @@ async function drawPictures() {
 function showPictures() {
   for (const [name, row] of rows) {
     const url = pictures.get(pictureKey(name));
-    if (url) row.image.src = url;
+    row.image.src = url || NOTHING;
     row.image.classList.toggle("sfe-there", Boolean(url));
   }
 }
@@ -275,7 +277,7 @@ function show(state) {
   }
   layout = key;
   const edits = state.edits || {};
-  const ready = state.photos.length > 0 && ((photo.faces || []).length > 0 || state.photo?.cropped || state.photo?.aligned);
+  ready = state.photos.length > 0 && ((photo.faces || []).length > 0 || state.photo?.cropped || state.photo?.aligned);
   for (const [name, row] of rows) {
     row.slider.disabled = row.number.disabled = !ready;
     if (holding === name || pending.has(name)) continue; // the hand knows better

@@ -54,9 +54,9 @@ function draft(message) {
 }
 
 function shape(width, height, natural) {
-  const stage = $(".sfe-stage");
-  stage.style.setProperty("--ratio", width / height);
-  stage.style.setProperty("--natural", natural ? `${Math.max(640, 2.5 * natural)}px` : "100cqw");
+  const { style } = $(".sfe-frame");
+  style.setProperty("--ratio", width / height);
+  style.setProperty("--natural", natural ? `${Math.max(640, 2.5 * natural)}px` : "100cqw");
 }
 
 // What was dropped is seen at once, while the program still looks for the face.
@@ -95,6 +95,7 @@ function look(zoom, x, y) {
   view = { zoom, x: Math.min(right, Math.max(-right, x)), y: Math.min(down, Math.max(-down, y)) };
   for (const [name, number] of Object.entries(view)) stage.style.setProperty("--" + name, name === "zoom" ? number : number + "px");
   frame.classList.toggle("sfe-near", zoom > 1);
+  for (const button of $$(".sfe-zoom")) button.disabled = button.dataset.zoom <= 0 && zoom === 1;
 }
 const fit = () => look(1, 0, 0);
 
