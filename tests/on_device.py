@@ -2,10 +2,10 @@
 
     SFE_TEST_DEVICE=cuda SFE_TEST_LOG=log.jsonl PYTHONPATH=tests pytest -p on_device tests/methods
 
-Every operation that returns new tensors gets its arguments there and gives its results back, so that
-tests written for the CPU compare a GPU's kernels with the golden numbers. Views, operations in place
-and random draws stay. Each test leaves a line: file, outcome, and the largest difference that
-`assert_close` saw, in units of the golden tensor's standard deviation.
+Every operation that returns new tensors gets its arguments there and gives its results back, so
+that tests written for the CPU compare a GPU's kernels with the golden numbers. Views, operations in
+place and random draws stay. Each test leaves a line: its name, its outcome, and the largest
+difference that `assert_close` saw, in units of the golden tensor's standard deviation.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 from unittest import mock
 
 import pytest
-import released
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+import released
 from stylefeatureeditor.device import set_arithmetic
 
 DEVICE = torch.device(os.environ.get("SFE_TEST_DEVICE", "cpu"))
@@ -71,13 +71,15 @@ class Plugin:
         self.log, self.worst = log, 0.0
         self.compare = released.assert_close
 
-    def close(self, actual: Tensor, expected: Any, std: Any = None, *rest: Any) -> None:
+    def close(
+        self, actual: Tensor, expected: Any, std: Any = None, tolerance: float = released.TOLERANCE
+    ) -> None:
         """`released.assert_close`, which keeps the largest difference."""
         golden = torch.as_tensor(expected).double()
         if actual.shape == golden.shape:
             spread = float(golden.std()) if std is None else float(std)
             self.worst = max(self.worst, float((actual.double() - golden).abs().max()) / spread)
-        self.compare(actual, expected, std, *rest)
+        self.compare(actual, expected, std, tolerance)
 
     @pytest.fixture(autouse=True)
     def _difference(self, record_property):
