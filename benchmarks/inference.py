@@ -63,12 +63,12 @@ def network_items(sfe: Sfe, photo: Tensor) -> list[Item]:
     return [Item(name, work) for name, work in works.items()]
 
 
-def method_items(sfe: Sfe, photo: Tensor) -> list[Item]:
+def method_items(sfe: Sfe, photo: Tensor, *, batch: int = BATCH) -> list[Item]:
     """Return what a user asks for."""
     direction = direction_of(sfe.model.config)
     known = sfe.invert(photo)
     sfe.edit(known, {direction: 1.0})
-    eight = photo.repeat(BATCH, 1, 1, 1)
+    photos = photo.repeat(batch, 1, 1, 1)
     strengths = torch.tensor(STRENGTHS)
 
     def fresh_edit(photos: Tensor) -> Tensor:
@@ -88,9 +88,9 @@ def method_items(sfe: Sfe, photo: Tensor) -> list[Item]:
             edit_again,
         ),
         Item(
-            f"fresh edit of {BATCH} photos",
-            lambda: fresh_edit(eight),
-            BATCH,
+            f"fresh edit of {batch} photos",
+            lambda: fresh_edit(photos),
+            batch,
             lambda: fresh_edit(photo),
         ),
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from stylefeatureeditor.files import atomic_path
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,6 +19,7 @@ time / floor. Below 1 the work gets by with fewer operations than plain convolut
 random, so that nothing has to be downloaded; they do not change the work.
 
 """
+GPU_MARKS = ("<!-- gpu: bash benchmarks/gpu.sh writes this -->", "<!-- gpu: end -->")
 EDIT_ROW = "random-1024, the edit itself"  # what the web page is held against
 QUICKEST = "re-edit, quickest other precision"
 GOALS = (  # on a CPU in float32 at 1024 px: what, most, unit
@@ -36,7 +39,22 @@ WEB_GOALS = {  # seconds
 def write_report(results: Path, target: Path) -> None:
     """Write the page from every device's results."""
     devices = [_device(json.loads(path.read_text())) for path in sorted(results.glob("*.json"))]
-    target.write_text("".join([HEAD, *devices, NOTES]))
+    gpu = _between_marks(target)
+    target.write_text("".join([HEAD, *devices, f"{GPU_MARKS[0]}{gpu}{GPU_MARKS[1]}\n\n", NOTES]))
+
+
+def write_gpu_part(page: Path, text: str) -> None:
+    """Put what a GPU has shown between the marks of the page; a page without them becomes one."""
+    old = page.read_text() if page.is_file() else "".join(GPU_MARKS)
+    head, _, rest = old.partition(GPU_MARKS[0])
+    with atomic_path(page) as temporary:
+        tail = rest.partition(GPU_MARKS[1])[2]
+        temporary.write_text(f"{head}{GPU_MARKS[0]}\n\n{text}\n{GPU_MARKS[1]}{tail}")
+
+
+def _between_marks(page: Path) -> str:
+    old = page.read_text() if page.is_file() else ""
+    return old.partition(GPU_MARKS[0])[2].partition(GPU_MARKS[1])[0] or "\n"
 
 
 def _device(report: dict[str, Any]) -> str:
@@ -54,7 +72,7 @@ def _device(report: dict[str, Any]) -> str:
         lines += _inference(size, part)
         lines += _engines(part.get("engines", []))
         lines += _methods(part.get("methods", []))
-        lines += _training(part["training"])
+        lines += training_table(part["training"])
     lines += _processes(report["processes"])
     return "\n".join(lines + _web(report)) + "\n"
 
@@ -168,7 +186,8 @@ def _digits(seconds: float) -> str:
     return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.3g}"
 
 
-def _training(rows: list[dict[str, Any]]) -> list[str]:
+def training_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of a table of training steps."""
     if not rows:
         return []
     lines = [

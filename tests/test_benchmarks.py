@@ -225,3 +225,65 @@ def test_a_process_that_fails_says_why():
     assert 0.001 < done.peak < 0.1  # not what this process holds
     with pytest.raises(RuntimeError, match="no such thing"):
         run_process([sys.executable, "-c", "raise SystemExit('no such thing')"])
+
+
+def test_the_gpus_part_of_the_page_outlives_a_run_on_the_cpu(tmp_path):
+    from benchmarks.report import write_gpu_part, write_report
+
+    page = tmp_path / "PERFORMANCE.md"
+    results(tmp_path / "cpu.json").write()
+    write_report(tmp_path, page)
+    write_gpu_part(page, "## GPU: the first")
+    write_gpu_part(page, "## GPU: the second")
+    written = page.read_text()
+    assert "the first" not in written
+    assert written.index("## CPU") < written.index("the second") < written.index("## Why it is")
+    write_report(tmp_path, page)
+    assert page.read_text() == written
+
+
+def test_the_gpus_page_has_what_was_measured_and_names_what_was_not(tmp_path):
+    from benchmarks.gpu import Measured
+
+    found = Measured(
+        "cpu", tmp_path / "page.md", end=0.0, waiting=["edits in TF32", "e4e at 64 px"]
+    )
+    assert not found.in_time()
+    found.parity["tests/methods/test_psp.py"] = {"ran": 3, "failed": 1, "worst": 2.5e-5}
+    found.edits += [
+        {"name": "float32", "size": 64, "peak": 0.5, "re-edit": 0.08, "invert": 0.2},
+        {"name": "TF32", "size": 64, "peak": 0.5, "re-edit": 0.04},
+    ]
+    found.training[64] = [{"name": "e4e", "failed": "at its end\nkilled"}]
+    found.done("e4e at 64 px")
+    lines = found.page.read_text().splitlines()
+    assert "| tests/methods/test_psp.py | 3 | 1 | 2.5e-05 |" in lines
+    assert "| arithmetic | re-edit | invert | peak |" in lines
+    assert "| TF32 | 40.0 |  | 0.5 |" in lines
+    assert "| e4e | failed: killed | | | | | |" in lines
+    assert "There was no time for: edits in TF32." in lines
+
+
+def test_every_golden_set_is_read_by_a_test_that_a_gpu_runs():
+    from benchmarks.gpu import golden_tests
+
+    code = "".join((ROOT / path).read_text() for path in golden_tests())
+    code += "".join(path.read_text() for path in (ROOT / "tests").glob("released*.py"))
+    for path in (ROOT / "tests" / "golden").glob("*.npz"):
+        words = (path.stem, path.stem.partition("_")[2] or path.stem)
+        assert any(f'"{word}' in code or f"{word}.npz" in code for word in words), path.stem
+
+
+def test_only_operations_that_make_tensors_run_on_the_other_device():
+    from on_device import OnDevice
+
+    photo, three = torch.ones(1, 3, 4, 4), torch.full((1, 3, 4, 4), 3.0)
+    with OnDevice(torch.device("cpu")) as mode:
+        assert torch.equal(photo * 2 + 1, three)
+        assert mode.calls == 2
+        photo.add_(1)
+        photo.view(3, 16).t()
+        torch.rand_like(photo)
+        assert mode.calls == 2
+    with OnDevice(torch.device("meta")), pytest.raises(NotImplementedError):
+        torch.nn.functional.avg_pool2d(photo, 2)  # nothing comes back from there

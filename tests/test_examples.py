@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 
@@ -10,10 +11,19 @@ import pytest
 import torch
 from PIL import Image
 
+import stylefeatureeditor
 from stylefeatureeditor.photo.image import to_uint8
+from stylefeatureeditor.weights import local_models
 from tiny import SIZE, tiny_editor, tiny_model, tiny_photos
 
+NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebooks" / "first_edit.ipynb"
 NEW_METHOD = Path(__file__).parents[1] / "docs" / "examples" / "new_method.py"
+
+
+@pytest.fixture
+def builtin():
+    """The place of the built-in model, which tests do not see otherwise."""
+    return Path(stylefeatureeditor.__file__).parent / "builtin"
 
 
 @pytest.fixture
@@ -51,3 +61,21 @@ def test_it_does_what_it_says_and_is_short(example):
     change = method.e4e.edit(known, {smile: 1.0}) - method.e4e.reconstruct(known)
     torch.testing.assert_close(method.edit(inversion, {smile: 1.0}), photos + change)
     assert len(NEW_METHOD.read_text().splitlines()) < 100
+
+
+def test_the_notebook_goes_from_nothing_to_an_edited_photo(tmp_path, monkeypatch, builtin):
+    pytest.importorskip("skimage")
+    pytest.importorskip("dlib")
+    monkeypatch.setattr(local_models, "builtin_folder", lambda: builtin)
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    blocks = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    install, *steps = blocks
+    assert install.startswith("%pip install")
+    known: dict[str, object] = {}
+    for step in steps:
+        exec(compile(step, NOTEBOOK.name, "exec"), known)
+    before, after = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("photo", "edited"))
+    changed = (before != after).any(axis=2)
+    assert before.shape == after.shape
+    assert 0.01 < changed.mean() < 0.5  # the face, and nothing else

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -43,6 +44,7 @@ from stylefeatureeditor.photo.image import read_photo, to_tensor, turned, visibl
 from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
 from stylefeatureeditor.photo.result import Blend, EditResult
 from stylefeatureeditor.records import AlignedFace, Codes, Photo
+from stylefeatureeditor.weights import hub
 from stylefeatureeditor.weights.code_files import read_codes
 from stylefeatureeditor.weights.direction_files import (
     PUBLISHED,
@@ -144,23 +146,41 @@ class Editor:
         precision: Precision = "float32",
         compiled: bool = False,
         method: str | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: Path | None = None,
+        local_files_only: bool = False,
     ) -> Editor:
-        """Return the editor of a model: a built-in or pulled name, or a model folder.
+        """Return the editor of a model: a built-in or pulled name, a model folder, or the Hub's.
 
         Args:
-            name: "faces", a name that `sfe models list` shows, or a path.
+            name: "faces", a name that `sfe models list` shows, a path, or ORG/NAME of the Hugging
+                Face Hub, where safetensors and JSON alone are read.
             device: "cpu", "cuda", "mps", or "auto" for the best there is.
             backend: "torch"; "onnx" and "openvino" run what `sfe export` made of the model.
             precision: "float32"; "bfloat16", "float16" and "int8" are faster and less exact.
             compiled: torch.compile and CUDA graphs; the first picture then takes minutes.
             method: as `sfe edit --method`; None takes the method that the model holds.
+            revision: of the Hub: a branch, tag or commit; None is main.
+            token: of the Hub; None takes the one that the user has logged in with, if any.
+            cache_dir: of the Hub; None means huggingface_hub's own.
+            local_files_only: take the Hub's models from the cache and ask nobody.
 
         Raises:
             WeightsError: there is no such model, or its files are damaged, or not exported.
             ConfigError: there is no such method, the device is not there, or the choices do not
                 agree.
-            DependencyError: the backend is not installed.
+            DependencyError: the backend, or for the Hub the extra `hub`, is not installed.
+            DownloadError: the Hub does not give the model.
         """
+        if hub.names_repository(name):
+            name = hub.pull(
+                str(name),
+                revision=revision,
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+            )
         return cls(
             open_method(
                 name,
@@ -186,6 +206,62 @@ class Editor:
         folder = Path(folder)
         save_method(self.method, folder, float_dtype=torch.float16 if half else None)
         save_directions(self.directions, self.method.config.catalog, self.folder, folder)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        half: bool = False,
+        revision: str | None = None,
+        token: str | None = None,
+        private: bool | None = None,
+        message: str | None = None,
+        license: str | None = None,  # noqa: A002  # the Hub's word
+        base_model: str | None = None,
+        measured: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> str:
+        """Upload the method, its directions and a model card to the Hugging Face Hub.
+
+        Args:
+            repository: ORG/NAME; made if it is not there.
+            half: as in `save_pretrained`.
+            revision: a branch, made if it is not there; None is main.
+            token: None takes the one that the user has logged in with.
+            private: who may see a new repository; None leaves it to the organisation.
+            message: of the commit.
+            license: an identifier of the Hub, such as mit, for the card.
+            base_model: ORG/NAME of the model that this one was trained from, for the card.
+            measured: row -> metric -> value, for the card.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ConfigError: the method works on another's networks.
+            DownloadError: the Hub refuses, or does not answer.
+            DependencyError: the extra `hub` is not installed.
+        """
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            self.save_pretrained(folder, half=half)
+            text = hub.card(
+                repository,
+                size=self.size,
+                method=self.method.name,
+                directions=[entry.name for entry in self.directions.entries if entry.tensors],
+                license=license,
+                base_model=base_model,
+                measured=measured,
+            )
+            (folder / hub.CARD).write_text(text, encoding="utf-8")
+            return hub.push(
+                folder,
+                repository,
+                revision=revision,
+                token=token,
+                private=private,
+                message=message,
+            )
 
     @property
     def model(self) -> Model:

@@ -159,12 +159,15 @@ def member(folder: Path, name: str) -> Path:
         name: of the file, in the folder or one below it; it need not be there.
 
     Raises:
-        WeightsError: it is a link that leaves the folder.
+        WeightsError: it is a link that leaves the folder. A snapshot in the cache of the Hub may
+            lead into the `blobs` beside it.
     """
     ready = folder / SAVED
     unmoved = not ready.is_symlink() and (ready / name).is_file()
     path = ready / name if unmoved else folder / name
-    if path.exists() and not path.resolve().is_relative_to(folder.resolve()):
+    home, real = folder.resolve(), path.resolve()
+    blobs = home.parents[1] / "blobs" if home.parent.name == "snapshots" else home
+    if path.exists() and not (real.is_relative_to(home) or real.parent == blobs):
         raise WeightsError(f"{path} is a link that leaves its folder: put the file there instead")
     return path
 

@@ -108,7 +108,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="NAME|DIR",
         default=DEFAULT_MODEL,
-        help="a name that `sfe models list` shows, or a model folder (%(default)s)",
+        help="a name that `sfe models list` shows, a model folder, or ORG/NAME[@REVISION] of the "
+        "Hugging Face Hub (%(default)s)",
     )
 
 

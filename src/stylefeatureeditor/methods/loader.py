@@ -2,7 +2,7 @@
 
 sfe, sfe-without-h, e4e, w+, pti   on the networks of --model, or of METHOD@MODEL
 psp, hfgi, ...                     a model folder that says so, here or as METHOD@FOLDER
-NAME or FOLDER                     a model; what it holds says the method
+NAME, FOLDER or ORG/NAME           a model; what it holds says the method
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from stylefeatureeditor.methods.folder import (
 from stylefeatureeditor.methods.methods import KINDS
 from stylefeatureeditor.methods.sfe import Sfe, SfeWithoutH
 from stylefeatureeditor.runtimes.choose import find_place, open_model
+from stylefeatureeditor.weights.hub import names_repository
 from stylefeatureeditor.weights.local_models import files_folder, find_model, local_models, model_at
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL, find_sources
 from stylefeatureeditor.weights.trained import need_trained, read_record
@@ -274,5 +275,5 @@ def _trained(model: str) -> list[str]:
 
 
 def _is_here(model: str) -> bool:
-    """Whether a word names a model, or a folder of one."""
-    return model in local_models() or model_at(Path(model)) is not None
+    """Whether a word names a model, a folder of one, or one of the Hub."""
+    return model in local_models() or model_at(Path(model)) is not None or names_repository(model)

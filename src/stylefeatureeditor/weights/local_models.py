@@ -1,4 +1,4 @@
-"""Where models lie: inside the package, in the cache, or in a folder of the user's."""
+"""Where models lie: in the package, in the cache, in a folder of the user's, or on the Hub."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.files import CONFIG_FILE, member
+from stylefeatureeditor.weights import hub
 from stylefeatureeditor.weights.download import cache_dir
 
 
@@ -48,14 +49,22 @@ def model_at(path: Path) -> Path | None:
 def find_model(name: str | Path) -> Path:
     """Return the folder of a model, by its path, by that of the run that made it, or by name.
 
+    A name ORG/NAME that is no folder here means the Hugging Face Hub: it is fetched.
+
     Raises:
         WeightsError: there is no such folder or name.
+        DownloadError: the Hub does not give it.
+        DependencyError: it is on the Hub, and the extra `hub` is not installed.
     """
     try:
         if folder := model_at(Path(name)):
             return folder
     except OSError as error:
         raise WeightsError(f"the model {name} cannot be opened: {error.strerror}") from error
+    if hub.names_repository(name) and not Path(name).exists():
+        name = hub.pull(str(name))
+        if folder := model_at(name):
+            return folder
     if isinstance(name, str) and re.fullmatch(r"[\w.-]+", name):
         known = local_models()
         if name in known:
