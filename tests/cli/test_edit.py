@@ -104,7 +104,7 @@ class TestSessions:
         return save_session(str(model), photos, portrait.with_name("work.sfe"))
 
     def test_are_written_as_the_page_left_them(self, session, two, model, sfe):
-        ran = sfe("edit", session)
+        ran = sfe("edit", session, "--model", model)
         out = session.with_name("work_edited.png")
         assert (ran.code, ran.out) == (0, f"{out}\n")
         editor = Editor.from_pretrained(model, device="cpu")
@@ -112,12 +112,17 @@ class TestSessions:
         expected = editor.edit_faces(two, edits, masks={2: "face"}).photo
         assert np.array_equal(pixels(out), np.asarray(expected))
 
-    def test_of_several_photos_fill_a_folder(self, session, sfe):
+    def test_of_several_photos_fill_a_folder(self, session, model, sfe):
         saved = load_session(session)
-        save_session(saved.model, [saved.photos[1], saved.photos[1]], session)
-        assert sfe("edit", session, "-o", session.with_name("out")).code == 0
+        again = save_session(saved.model, saved.photos[1:], session.with_name("again.sfe"))
+        words = ("edit", session, again, "--model", model, "-o")
+        assert "several photos need a folder" in sfe(*words, session.with_name("out.png")).err
+        assert sfe(*words, session.with_name("out")).code == 0
         names = sorted(path.name for path in session.with_name("out").iterdir())
-        assert names == ["1_two_edited.png", "2_two_edited.png"]
+        assert names == ["again_1_two_edited.png", "work_2_two_edited.png"]
+
+    def test_name_a_model_that_is_here_or_none(self, session, sfe):
+        assert "name the model to use with --model" in sfe("edit", session).err
 
     def test_bring_their_own_edits(self, session, portrait, sfe):
         for words in (SMILE, ("--face", "2"), ("--mask", "face"), (portrait,)):
@@ -128,7 +133,7 @@ class TestSessions:
     def test_without_edits_or_damaged_are_refused_before_torch(self, session, sfe):
         saved = load_session(session)
         save_session(saved.model, saved.photos[:1], session)
-        assert "nothing was done" in sfe("edit", session).err
+        assert "has an edit" in sfe("edit", session).err
         session.write_bytes(b"PK")
         assert "no session that the page saved" in sfe("edit", session).err
 
