@@ -17,7 +17,7 @@ from PIL import Image
 from faulty import no_room_beyond
 from moving_face import draw, frames, swaying, write_film
 from stylefeatureeditor.errors import SfeError
-from stylefeatureeditor.video import editing
+from stylefeatureeditor.video import editing, writing
 from stylefeatureeditor.video.editing import edit_video
 from stylefeatureeditor.video.reading import open_clip
 
@@ -362,3 +362,41 @@ def test_an_interrupt_leaves_what_is_whole(editor, film, tmp_path):
         edit_video(editor, film, EDIT, out, segment_seconds=0.32, progress=interrupt)
     assert not out.exists()
     assert len(list((tmp_path / ".out.mp4.unfinished").glob("[0-9]*.nut"))) == 2
+
+
+@pytest.fixture
+def folder_of_frames(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for number, pixels in enumerate(frames(0.16)):
+        Image.fromarray(pixels).save(source / f"{number}.png")
+    return source
+
+
+def test_a_folder_that_is_interrupted_goes_on(editor, folder_of_frames, tmp_path, monkeypatch):
+    out, save, saved = tmp_path / "out", writing.save_photo, []
+
+    def interrupt(pixels, path):
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+        saved.append(path)
+        save(pixels, path)
+
+    out.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "save_photo", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            edit_video(editor, folder_of_frames, EDIT, out)
+    assert len(saved) == 2
+    assert not list(out.iterdir())
+    monkeypatch.setattr(editing, "scan", None)  # is not run again
+    edit_video(editor, folder_of_frames, EDIT, out)
+    assert sorted(path.name for path in out.iterdir()) == [f"{n}.png" for n in range(4)]
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
+
+
+def test_frames_that_differ_in_their_suffix_alone_all_come_out(editor, folder_of_frames, tmp_path):
+    (folder_of_frames / "3.png").rename(folder_of_frames / "2.bmp")
+    out = edit_video(editor, folder_of_frames, EDIT, tmp_path / "out")
+    names = ["0.png.png", "1.png.png", "2.bmp.png", "2.png.png"]
+    assert sorted(path.name for path in out.iterdir()) == names

@@ -248,7 +248,9 @@ def _tidy(folder: Path, settings: dict[str, Any]) -> None:
     elif [before.get(key) for key in scanned] == [settings[key] for key in scanned]:
         stays.add(SCAN)
     for path in folder.iterdir():
-        if path.name not in stays:
+        if path.is_dir():  # frames of an output folder that was not finished
+            shutil.rmtree(path)
+        elif path.name not in stays:
             path.unlink()
     with atomic_path(folder / SETTINGS) as part:
         part.write_text(json.dumps(settings), "utf-8")
