@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from faulty import no_room_beyond
@@ -400,3 +401,38 @@ def test_frames_that_differ_in_their_suffix_alone_all_come_out(editor, folder_of
     out = edit_video(editor, folder_of_frames, EDIT, tmp_path / "out")
     names = ["0.png.png", "1.png.png", "2.bmp.png", "2.png.png"]
     assert sorted(path.name for path in out.iterdir()) == names
+
+
+def test_a_mask_painted_anew_and_another_engine_draw_again(
+    editor, folder_of_frames, tmp_path, monkeypatch
+):
+    mask, out = tmp_path / "mask.png", tmp_path / "out.mp4"
+    written, write = [], editing.write_segment
+
+    def noted(path, *rest):
+        written.append(path.name)
+        write(path, *rest)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(editing, "write_segment", noted)
+    monkeypatch.setattr(editing, "finish", stop)
+    engines = ["torch float32"] * 3 + ["torch bfloat16"]
+    for grey, engine, count in zip((255, 255, 90, 90), engines, (1, 1, 2, 3), strict=True):
+        Image.new("L", (240, 180), grey).save(mask)
+        monkeypatch.setattr(editor.method, "engine", engine)
+        with pytest.raises(KeyboardInterrupt):
+            edit_video(editor, folder_of_frames, EDIT, out, mask=str(mask))
+        assert len(written) == count
+
+
+@pytest.mark.parametrize(
+    "kind", [Image.fromarray, np.copy, lambda grey: torch.from_numpy(grey / 255.0)[None, None]]
+)
+def test_a_mask_is_known_by_its_content(kind):
+    grey = np.full((180, 240), 255, np.uint8)
+    other = grey.copy()
+    other[90, 120] = 0  # repr leaves the middle out
+    assert editing._mask_word(kind(grey)) == editing._mask_word(kind(grey))
+    assert editing._mask_word(kind(grey)) != editing._mask_word(kind(other))

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
+from torch import Tensor
 
 from stylefeatureeditor.editing.direction_names import check_sizes
-from stylefeatureeditor.errors import ConfigError, DirectionError, VideoError
-from stylefeatureeditor.files import atomic_path, sha256_file
+from stylefeatureeditor.errors import ConfigError, DirectionError, MaskError, PhotoError, VideoError
+from stylefeatureeditor.files import atomic_path, file_word, sha256_file
 from stylefeatureeditor.photo.align import crop
 from stylefeatureeditor.photo.contact_sheet import draw_grid
-from stylefeatureeditor.photo.image import save_picture
+from stylefeatureeditor.photo.image import read_photo, save_picture
 from stylefeatureeditor.photo.result import Blend
 from stylefeatureeditor.video.drawing import Drawing
 from stylefeatureeditor.video.reading import open_clip
@@ -130,12 +131,12 @@ def edit_video(
         "every": every,
         "edits": {direction.fingerprint: points for direction, points in keys.items()},
         "face": face,
-        "mask": hashlib.sha256(repr(mask).encode()).hexdigest(),
+        "mask": _mask_word(mask),
         "blend": blend,
         "steady": steady,
         "codec": [codec, quality, output.suffix],
         "batch": [batch_size, segment_seconds],
-        "model": editor.method.fingerprint,
+        "model": [editor.method.fingerprint, editor.method.engine],
     }
     with _workplace(output, json.loads(json.dumps(settings))) as folder:
         found = _scanned(clip, folder / SCAN, every, progress)
@@ -217,6 +218,22 @@ def _identity(clip: Clip) -> str:
         return sha256_file(clip.path)
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in clip.files]
     return hashlib.sha256(repr((stats, clip.rate)).encode()).hexdigest()
+
+
+def _mask_word(mask: Mask | None) -> str:
+    """Changes with the content of a mask."""
+    if mask is None or isinstance(mask, (str, Path)):
+        return file_word(mask or "none")
+    if isinstance(mask, Tensor):
+        parts = [mask.detach().cpu().double().numpy()]
+    else:
+        try:
+            photo = read_photo(mask)
+        except PhotoError as error:
+            raise MaskError(f"the mask cannot be used: {error}") from error
+        parts = [photo.pixels] if photo.alpha is None else [photo.pixels, photo.alpha]
+    content = b"".join(repr(part.shape).encode() + part.tobytes() for part in parts)
+    return hashlib.sha256(content).hexdigest()
 
 
 @contextmanager
