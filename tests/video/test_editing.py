@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from PIL import Image
 
 from faulty import no_room_beyond
@@ -436,3 +437,31 @@ def test_a_mask_is_known_by_its_content(kind):
     other[90, 120] = 0  # repr leaves the middle out
     assert editing._mask_word(kind(grey)) == editing._mask_word(kind(grey))
     assert editing._mask_word(kind(grey)) != editing._mask_word(kind(other))
+
+
+def test_a_preview_shows_a_face_that_is_there_for_a_moment(editor, tmp_path):
+    shown = draw([swaying(0)])
+    x, y = round(swaying(0).x), round(swaying(0).y)
+    empty = shown.copy()
+    empty[y - 35 : y + 35, x - 35 : x + 35] = 150
+    source = tmp_path / "in"
+    source.mkdir()
+    for number, pixels in enumerate([empty] * 15 + [shown] * 9 + [empty] * 15):
+        Image.fromarray(pixels).save(source / f"{number}.png")
+    out = edit_video(editor, source, EDIT, tmp_path / "strip.png", every=1, preview=2)
+    assert Image.open(out).width > 2 * 96
+
+
+def test_the_folder_is_emptied_while_it_is_locked(editor, folder_of_frames, tmp_path, monkeypatch):
+    remove, refused = editing.shutil.rmtree, []
+
+    def locked(folder, **options):
+        with pytest.raises(Timeout), FileLock(folder / editing.LOCK, blocking=False):
+            pass
+        refused.append(folder)
+        remove(folder, **options)
+
+    monkeypatch.setattr(editing.shutil, "rmtree", locked)
+    edit_video(editor, folder_of_frames, EDIT, tmp_path / "strip.png", preview=1)
+    assert refused == [tmp_path / ".strip.png.unfinished"]
+    assert not refused[0].exists()

@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -155,7 +155,6 @@ def edit_video(
             _preview(clip, drawing, output, preview, progress)
         else:
             _make(clip, drawing, target, folder, found, segment_seconds, progress)
-    shutil.rmtree(folder, ignore_errors=True)
     return output
 
 
@@ -245,6 +244,9 @@ def _workplace(output: Path, settings: dict[str, Any]) -> Iterator[Path]:
         with FileLock(folder / LOCK, blocking=False):
             _tidy(folder, settings)
             yield folder
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # Windows keeps the lock until here
+            folder.rmdir()
     except Timeout:
         raise VideoError(f"{output} is being made by another process") from None
     except OSError as error:
@@ -297,7 +299,8 @@ def _told(frames: Iterator[Any], progress: Progress, count: int) -> Iterator[Any
 
 def _preview(clip: Clip, drawing: Drawing, output: Path, count: int, progress: Progress) -> None:
     """Write crops of some frames with a face, before and after, as one picture."""
-    shown = np.unique(drawing.tracks.frame[drawing.tracks.weight == 1])
+    weight = drawing.tracks.weight
+    shown = np.unique(drawing.tracks.frame[weight >= 0.5 * weight.max()])
     chosen = shown[np.linspace(0, len(shown) - 1, min(count, len(shown))).round().astype(int)]
     wanted, tiles = set(chosen.tolist()), []
     first_only = (frame for frame in clip.frames() if frame.number in wanted)
