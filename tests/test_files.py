@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stylefeatureeditor import files
-from stylefeatureeditor.files import atomic_path, member, together
+from stylefeatureeditor.files import atomic_path, file_word, member, together
 
 
 def test_a_finished_write_replaces_the_old_file(tmp_path):
@@ -170,3 +170,12 @@ def test_a_save_moves_no_file_that_no_save_has_written(tmp_path):
     with pytest.raises(OSError, match=r"letter\.txt: remove it"):
         write()
     assert (tmp_path / ".saved" / "letter.txt").read_text() == "mine"
+
+
+def test_the_same_name_may_hold_another_mask(tmp_path):
+    path = tmp_path / "mask.png"
+    path.write_bytes(b"one")
+    before = file_word(str(path))
+    path.write_bytes(b"two")
+    assert file_word(str(path)) != before
+    assert file_word("face") == "face"

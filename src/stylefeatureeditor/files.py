@@ -220,6 +220,14 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def file_word(file: str | Path) -> str:
+    """Return the hash of a file, or its name if there is none: "face" is a mask without a file."""
+    try:
+        return f"picture {sha256_file(Path(file))[:16]}"
+    except (OSError, ValueError):
+        return str(file)
+
+
 def regular(path: Path) -> Path:
     """Return a path; reading a pipe or a device might never end.
 

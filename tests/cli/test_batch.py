@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylefeatureeditor.cli.batch import file_word
 from stylefeatureeditor.editing.catalog import Catalog
 from stylefeatureeditor.photo.image import read_note, save_photo
 from stylefeatureeditor.weights.direction_files import load_own_directions, save_own_directions
@@ -112,12 +111,3 @@ def test_a_note_is_kept_in_png_and_changes_no_pixel(tmp_path):
     assert read_note(save_photo(pixels, tmp_path / "b.png")) is None
     assert read_note(save_photo(pixels, tmp_path / "c.jpg", note="lost")) is None
     assert read_note(tmp_path / "none.png") is None
-
-
-def test_the_same_name_may_hold_another_mask(tmp_path):
-    path = tmp_path / "mask.png"
-    path.write_bytes(b"one")
-    before = file_word(str(path))
-    path.write_bytes(b"two")
-    assert file_word(str(path)) != before
-    assert file_word("face") == "face"

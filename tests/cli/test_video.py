@@ -1,6 +1,7 @@
 """`sfe video` and `sfe evaluate video`."""
 
 import json
+import sys
 
 import pytest
 from PIL import Image
@@ -66,3 +67,16 @@ def test_mistakes_are_told_in_a_sentence(sfe, model, film, words, sentence):
     assert ran.code == 2
     assert sentence in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_pyav_is_asked_for_only_where_it_is_needed(sfe, model, tmp_path, monkeypatch):
+    source = tmp_path / "in"
+    source.mkdir()
+    for number, pixels in enumerate(frames(0.08)):
+        Image.fromarray(pixels).save(source / f"{number}.png")
+    monkeypatch.setitem(sys.modules, "av", None)
+    words = ["video", source, "-e", "smile=2", "--model", model]
+    assert sfe(*words, "--preview", 1, "-o", tmp_path / "strip.png").code == 0
+    ran = sfe(*words, "-o", tmp_path / "out.gif")
+    assert ran.code != 0
+    assert "needs PyAV" in ran.err

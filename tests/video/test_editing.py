@@ -12,12 +12,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
+from filelock import FileLock, Timeout
 from PIL import Image
 
 from faulty import no_room_beyond
 from moving_face import draw, frames, swaying, write_film
 from stylefeatureeditor.errors import SfeError
-from stylefeatureeditor.video import editing
+from stylefeatureeditor.video import editing, writing
 from stylefeatureeditor.video.editing import edit_video
 from stylefeatureeditor.video.reading import open_clip
 
@@ -362,3 +364,104 @@ def test_an_interrupt_leaves_what_is_whole(editor, film, tmp_path):
         edit_video(editor, film, EDIT, out, segment_seconds=0.32, progress=interrupt)
     assert not out.exists()
     assert len(list((tmp_path / ".out.mp4.unfinished").glob("[0-9]*.nut"))) == 2
+
+
+@pytest.fixture
+def folder_of_frames(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for number, pixels in enumerate(frames(0.16)):
+        Image.fromarray(pixels).save(source / f"{number}.png")
+    return source
+
+
+def test_a_folder_that_is_interrupted_goes_on(editor, folder_of_frames, tmp_path, monkeypatch):
+    out, save, saved = tmp_path / "out", writing.save_photo, []
+
+    def interrupt(pixels, path):
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+        saved.append(path)
+        save(pixels, path)
+
+    out.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "save_photo", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            edit_video(editor, folder_of_frames, EDIT, out)
+    assert len(saved) == 2
+    assert not list(out.iterdir())
+    monkeypatch.setattr(editing, "scan", None)  # is not run again
+    edit_video(editor, folder_of_frames, EDIT, out)
+    assert sorted(path.name for path in out.iterdir()) == [f"{n}.png" for n in range(4)]
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
+
+
+def test_frames_that_differ_in_their_suffix_alone_all_come_out(editor, folder_of_frames, tmp_path):
+    (folder_of_frames / "3.png").rename(folder_of_frames / "2.bmp")
+    out = edit_video(editor, folder_of_frames, EDIT, tmp_path / "out")
+    names = ["0.png.png", "1.png.png", "2.bmp.png", "2.png.png"]
+    assert sorted(path.name for path in out.iterdir()) == names
+
+
+def test_a_mask_painted_anew_and_another_engine_draw_again(
+    editor, folder_of_frames, tmp_path, monkeypatch
+):
+    mask, out = tmp_path / "mask.png", tmp_path / "out.mp4"
+    written, write = [], editing.write_segment
+
+    def noted(path, *rest):
+        written.append(path.name)
+        write(path, *rest)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(editing, "write_segment", noted)
+    monkeypatch.setattr(editing, "finish", stop)
+    engines = ["torch float32"] * 3 + ["torch bfloat16"]
+    for grey, engine, count in zip((255, 255, 90, 90), engines, (1, 1, 2, 3), strict=True):
+        Image.new("L", (240, 180), grey).save(mask)
+        monkeypatch.setattr(editor.method, "engine", engine)
+        with pytest.raises(KeyboardInterrupt):
+            edit_video(editor, folder_of_frames, EDIT, out, mask=str(mask))
+        assert len(written) == count
+
+
+@pytest.mark.parametrize(
+    "kind", [Image.fromarray, np.copy, lambda grey: torch.from_numpy(grey / 255.0)[None, None]]
+)
+def test_a_mask_is_known_by_its_content(kind):
+    grey = np.full((180, 240), 255, np.uint8)
+    other = grey.copy()
+    other[90, 120] = 0  # repr leaves the middle out
+    assert editing._mask_word(kind(grey)) == editing._mask_word(kind(grey))
+    assert editing._mask_word(kind(grey)) != editing._mask_word(kind(other))
+
+
+def test_a_preview_shows_a_face_that_is_there_for_a_moment(editor, tmp_path):
+    shown = draw([swaying(0)])
+    x, y = round(swaying(0).x), round(swaying(0).y)
+    empty = shown.copy()
+    empty[y - 35 : y + 35, x - 35 : x + 35] = 150
+    source = tmp_path / "in"
+    source.mkdir()
+    for number, pixels in enumerate([empty] * 15 + [shown] * 9 + [empty] * 15):
+        Image.fromarray(pixels).save(source / f"{number}.png")
+    out = edit_video(editor, source, EDIT, tmp_path / "strip.png", every=1, preview=2)
+    assert Image.open(out).width > 2 * 96
+
+
+def test_the_folder_is_emptied_while_it_is_locked(editor, folder_of_frames, tmp_path, monkeypatch):
+    remove, refused = editing.shutil.rmtree, []
+
+    def locked(folder, **options):
+        with pytest.raises(Timeout), FileLock(folder / editing.LOCK, blocking=False):
+            pass
+        refused.append(folder)
+        remove(folder, **options)
+
+    monkeypatch.setattr(editing.shutil, "rmtree", locked)
+    edit_video(editor, folder_of_frames, EDIT, tmp_path / "strip.png", preview=1)
+    assert refused == [tmp_path / ".strip.png.unfinished"]
+    assert not refused[0].exists()

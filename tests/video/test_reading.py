@@ -126,3 +126,11 @@ def test_frames_of_several_sizes_are_refused(tmp_path):
         Image.new("RGB", (side, 32)).save(tmp_path / f"{number}.png")
     with pytest.raises(VideoError, match="changes its size at frame 2, from 32 x 32 to 48 x 32"):
         read(tmp_path)
+
+
+def test_an_animation_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "in.gif"
+    Image.new("RGB", (60, 60)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(VideoError, match="cannot be read: Image size"):
+        open_clip(path)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.cli.output import Progress, say_error
 from stylefeatureeditor.errors import PhotoError, SfeError
-from stylefeatureeditor.files import sha256_file
+from stylefeatureeditor.files import file_word
 from stylefeatureeditor.photo import NOTE
 
 if TYPE_CHECKING:
@@ -227,14 +227,6 @@ def check_jobs(jobs: Sequence[Job], suffixes: Sequence[str]) -> None:
 def note_of(settings: MadeWith, photo: Path) -> str:
     """Return the settings and the content of a photo as text, for `read_note` to find."""
     return json.dumps({**settings, "photo": file_word(photo)}, sort_keys=True)
-
-
-def file_word(file: str | Path) -> str:
-    """Return the hash of a file, or its name if there is none: "face" is a mask without a file."""
-    try:
-        return f"picture {sha256_file(Path(file))[:16]}"
-    except (OSError, ValueError):
-        return str(file)
 
 
 def numbered(path: Path, face: int) -> Path:

@@ -15,7 +15,6 @@ from stylefeatureeditor.cli.batch import (
     PhotoJobs,
     check_folder,
     check_jobs,
-    file_word,
     note_of,
     numbered,
     plan_jobs,
@@ -36,6 +35,7 @@ from stylefeatureeditor.cli.output import Progress, warn
 from stylefeatureeditor.cli.refusals import check_directions, check_mask, check_text
 from stylefeatureeditor.editing.direction_names import TEXT_THRESHOLDS, check_sizes
 from stylefeatureeditor.errors import ConfigError, FaceError, SfeError
+from stylefeatureeditor.files import file_word
 from stylefeatureeditor.photo import SESSION_SUFFIX, SUFFIXES
 from stylefeatureeditor.weights.local_models import find_model, local_models
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL

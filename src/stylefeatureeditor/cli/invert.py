@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, file_word, note_of, plan_jobs
+from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, note_of, plan_jobs
 from stylefeatureeditor.cli.edit import (
     add_batch_flags,
     add_face_options,
@@ -22,6 +22,7 @@ from stylefeatureeditor.cli.options import (
     flag,
 )
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.files import file_word
 from stylefeatureeditor.weights.local_models import find_model
 
 if TYPE_CHECKING:

@@ -70,8 +70,7 @@ def add_to(commands: Commands) -> None:
         edit_a_video,
         text="edit the faces of a video\n"
         "Sound, subtitles, chapters and times stay; outside the edited region the picture stays\n"
-        "too, but for being encoded once more. The same command goes on where an interrupted one\n"
-        "stopped.",
+        "too, but is encoded once more. The same command goes on where an interrupted one stopped.",
         example="sfe video in.mp4 -e smile=2 -o out.mp4\n"
         'sfe video in.mp4 -e "smile=0@0s,2@1s" --preview 8 -o strip.png\n'
         "sfe video frames/ --rate 25 -e age=-2 -o out.gif",
@@ -196,13 +195,13 @@ def edit_a_video(args: argparse.Namespace) -> int:
     return 0
 
 
-def check_video(path: Path) -> None:
-    """Raise VideoError if a video is not there, DependencyError if nothing here reads videos."""
+def check_video(path: Path, *, needs_pyav: bool = True) -> None:
+    """Raise VideoError if a video is not there, DependencyError if PyAV is needed and is not."""
     from importlib.util import find_spec
 
     if not path.exists():
         raise VideoError(f"there is no file {path}")
-    if find_spec("av") is None:
+    if needs_pyav and find_spec("av") is None:
         raise DependencyError('video needs PyAV, run `pip install "stylefeatureeditor[video]"`')
 
 
@@ -216,7 +215,8 @@ def _check(args: argparse.Namespace) -> Path:
         raise ConfigError(f"{name} is given twice; one course of strengths per direction")
     for name, points in args.edit:
         check_sizes(name, [strength for _, strength in points])
-    check_video(args.video)
+    is_film = not args.video.is_dir() and args.video.suffix.lower() not in (".gif", ".webp")
+    check_video(args.video, needs_pyav=is_film or not args.preview)
     if args.method is None or args.model != DEFAULT_MODEL:
         check_directions(args.model, names)
     check_mask(args.mask)

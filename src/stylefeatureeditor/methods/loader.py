@@ -86,7 +86,7 @@ def open_method(
     need_trained(folder, read_record(folder), NEEDS["sfe"])
     model = open_model(folder, place, backend=backend, precision=precision, compiled=compiled)
     ours = Sfe(model)
-    ours.folder = folder
+    ours.folder, ours.engine = folder, f"{backend} {precision}"
     return ours
 
 

@@ -64,11 +64,13 @@ class Method(nn.Module):
 
     Attributes:
         folder: the model folder it came from, which has its directions; None for other origins.
+        engine: backend and precision that it runs in.
     """
 
     config: MethodConfig | ModelConfig
     generator: Generator
     folder: Path | None = None
+    engine: str = "torch float32"
 
     def __init__(
         self,

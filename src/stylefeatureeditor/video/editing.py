@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
+from torch import Tensor
 
 from stylefeatureeditor.editing.direction_names import check_sizes
-from stylefeatureeditor.errors import ConfigError, DirectionError, VideoError
-from stylefeatureeditor.files import atomic_path, sha256_file
+from stylefeatureeditor.errors import ConfigError, DirectionError, MaskError, PhotoError, VideoError
+from stylefeatureeditor.files import atomic_path, file_word, sha256_file
 from stylefeatureeditor.photo.align import crop
 from stylefeatureeditor.photo.contact_sheet import draw_grid
-from stylefeatureeditor.photo.image import save_picture
+from stylefeatureeditor.photo.image import read_photo, save_picture
 from stylefeatureeditor.photo.result import Blend
 from stylefeatureeditor.video.drawing import Drawing
 from stylefeatureeditor.video.reading import open_clip
@@ -130,12 +131,12 @@ def edit_video(
         "every": every,
         "edits": {direction.fingerprint: points for direction, points in keys.items()},
         "face": face,
-        "mask": hashlib.sha256(repr(mask).encode()).hexdigest(),
+        "mask": _mask_word(mask),
         "blend": blend,
         "steady": steady,
         "codec": [codec, quality, output.suffix],
         "batch": [batch_size, segment_seconds],
-        "model": editor.method.fingerprint,
+        "model": [editor.method.fingerprint, editor.method.engine],
     }
     with _workplace(output, json.loads(json.dumps(settings))) as folder:
         found = _scanned(clip, folder / SCAN, every, progress)
@@ -154,7 +155,6 @@ def edit_video(
             _preview(clip, drawing, output, preview, progress)
         else:
             _make(clip, drawing, target, folder, found, segment_seconds, progress)
-    shutil.rmtree(folder, ignore_errors=True)
     return output
 
 
@@ -219,6 +219,22 @@ def _identity(clip: Clip) -> str:
     return hashlib.sha256(repr((stats, clip.rate)).encode()).hexdigest()
 
 
+def _mask_word(mask: Mask | None) -> str:
+    """Changes with the content of a mask."""
+    if mask is None or isinstance(mask, (str, Path)):
+        return file_word(mask or "none")
+    if isinstance(mask, Tensor):
+        parts = [mask.detach().cpu().double().numpy()]
+    else:
+        try:
+            photo = read_photo(mask)
+        except PhotoError as error:
+            raise MaskError(f"the mask cannot be used: {error}") from error
+        parts = [photo.pixels] if photo.alpha is None else [photo.pixels, photo.alpha]
+    content = b"".join(repr(part.shape).encode() + part.tobytes() for part in parts)
+    return hashlib.sha256(content).hexdigest()
+
+
 @contextmanager
 def _workplace(output: Path, settings: dict[str, Any]) -> Iterator[Path]:
     """Give the block the folder of unfinished work, with what the same settings have done in it."""
@@ -228,6 +244,9 @@ def _workplace(output: Path, settings: dict[str, Any]) -> Iterator[Path]:
         with FileLock(folder / LOCK, blocking=False):
             _tidy(folder, settings)
             yield folder
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # Windows keeps the lock until here
+            folder.rmdir()
     except Timeout:
         raise VideoError(f"{output} is being made by another process") from None
     except OSError as error:
@@ -248,7 +267,9 @@ def _tidy(folder: Path, settings: dict[str, Any]) -> None:
     elif [before.get(key) for key in scanned] == [settings[key] for key in scanned]:
         stays.add(SCAN)
     for path in folder.iterdir():
-        if path.name not in stays:
+        if path.is_dir():  # frames of an output folder that was not finished
+            shutil.rmtree(path)
+        elif path.name not in stays:
             path.unlink()
     with atomic_path(folder / SETTINGS) as part:
         part.write_text(json.dumps(settings), "utf-8")
@@ -278,7 +299,8 @@ def _told(frames: Iterator[Any], progress: Progress, count: int) -> Iterator[Any
 
 def _preview(clip: Clip, drawing: Drawing, output: Path, count: int, progress: Progress) -> None:
     """Write crops of some frames with a face, before and after, as one picture."""
-    shown = np.unique(drawing.tracks.frame[drawing.tracks.weight == 1])
+    weight = drawing.tracks.weight
+    shown = np.unique(drawing.tracks.frame[weight >= 0.5 * weight.max()])
     chosen = shown[np.linspace(0, len(shown) - 1, min(count, len(shown))).round().astype(int)]
     wanted, tiles = set(chosen.tolist()), []
     first_only = (frame for frame in clip.frames() if frame.number in wanted)

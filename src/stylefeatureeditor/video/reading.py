@@ -183,7 +183,7 @@ def open_clip(path: str | Path, rate: Fraction | None = None) -> Clip:
             lengths = picture.info.get("duration", 0)
     except UnidentifiedImageError:
         return _open_film(path)
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise VideoError(f"{path} cannot be read: {error}") from error
     if count == 1:
         raise VideoError(f"{path} is a single picture: `sfe edit` is for those")

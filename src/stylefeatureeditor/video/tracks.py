@@ -163,8 +163,6 @@ class Scan:
             if not fits or found["landmarks"].shape != (rows, 68, 2):
                 raise ValueError("its tables have different lengths")
             return Scan(**{**found, "last_length": int(found["last_length"])})
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise VideoError(f"{path} is damaged: {error}") from error
         except Exception as error:
             raise VideoError(f"{path} is damaged: {error}") from error
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -340,10 +341,18 @@ def _with_palette(frame: Any) -> Any:
 
 def _write_folder(segments: Sequence[Path], clip: Clip, folder: Path) -> None:
     """Write a PNG for each frame, called like the source's if that is a folder too."""
-    folder.mkdir(parents=True, exist_ok=True)
+    names = [file.stem for file in clip.files]
+    if len({name.lower() for name in names}) < len(names):  # a.png and a.jpg
+        names = [file.name for file in clip.files]
+    part = segments[0].with_name("frames")
+    part.mkdir()
     for number, pixels in enumerate(_lossless(segments)):
-        name = clip.files[number].stem if clip.files else f"frame{number + 1:06}"
-        save_photo(pixels, folder / f"{name}.png")
+        name = names[number] if names else f"frame{number + 1:06}"
+        save_photo(pixels, part / f"{name}.png")
+    place = folder.resolve()
+    if place.exists():
+        place.rmdir()  # was empty
+    shutil.move(part, place)
 
 
 def _lossless(segments: Sequence[Path]) -> Iterator[np.ndarray]:
