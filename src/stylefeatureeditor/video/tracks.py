@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from stylefeatureeditor.errors import FaceError, VideoError, WeightsError
+from stylefeatureeditor.files import atomic_path
 from stylefeatureeditor.photo.align import ffhq_quad
 from stylefeatureeditor.photo.landmarks import find_boxes, place_landmarks
 from stylefeatureeditor.weights.unpickle import read_arrays
@@ -146,9 +147,16 @@ class Scan:
     cuts: np.ndarray
 
     def save(self, path: Path) -> None:
-        """Write the side file."""
-        with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, **vars(self))
+        """Write the side file, whole or not at all.
+
+        Raises:
+            VideoError: it cannot be written.
+        """
+        try:
+            with atomic_path(path) as part, part.open("wb") as file:
+                np.savez(file, allow_pickle=False, **vars(self))
+        except OSError as error:
+            raise VideoError(f"{path} cannot be written: {error.strerror or error}") from error
 
     @staticmethod
     def load(path: Path) -> Scan:
@@ -160,7 +168,7 @@ class Scan:
         try:
             tables = read_arrays(path)
         except WeightsError as error:
-            raise VideoError(str(error)) from error
+            raise VideoError(f"the side file is damaged: {error}") from error
         if tables.keys() != Scan.__dataclass_fields__.keys() or not _is_sound(**tables):
             raise VideoError(f"{path} is damaged: its tables do not fit each other")
         return Scan(**{**tables, "last_length": int(tables["last_length"])})
