@@ -51,6 +51,7 @@ class DeltaMapper(nn.Module):
 
     def __init__(self, width: int = 512, fine: int = 2464, condition: int = 1024) -> None:
         super().__init__()
+        self.features = condition // 2
         self.split = (COARSE * width, MEDIUM * width, fine)
         self.coarse = GroupMapper(width, condition)
         self.medium = GroupMapper(width, condition)
@@ -184,7 +185,7 @@ class DeltaEdit:
 
     def __post_init__(self) -> None:
         channels = sum(self.layout.conv)
-        own = sum(self.mapper.split), self.mapper.coarse.condition[1].weight.shape[1] // 2
+        own = sum(self.mapper.split), self.mapper.features
         if not tuple(self.relevance.shape) == own == (channels, own[1]):
             raise DirectionError(
                 f"DeltaEdit's files are for {own} and {tuple(self.relevance.shape)} channels and "

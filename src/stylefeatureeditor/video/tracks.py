@@ -15,7 +15,7 @@ Shapes: F rows, one for each face of each frame. Boxes are (x, y, side): centre 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -171,7 +171,8 @@ class Scan:
             raise VideoError(f"the side file is damaged: {error}") from error
         if tables.keys() != Scan.__dataclass_fields__.keys() or not _is_sound(**tables):
             raise VideoError(f"{path} is damaged: its tables do not fit each other")
-        return Scan(**{**tables, "last_length": int(tables["last_length"])})
+        found: dict[str, Any] = {**tables, "last_length": int(tables["last_length"])}
+        return Scan(**found)
 
 
 def _is_sound(landmarks: np.ndarray, **tables: np.ndarray) -> bool:
