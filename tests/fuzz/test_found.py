@@ -34,6 +34,7 @@ from stylefeatureeditor.errors import (
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.methods.folder import load_any_config, local_methods
 from stylefeatureeditor.photo.image import read_photo
+from stylefeatureeditor.photo.session_file import load_session
 from stylefeatureeditor.training.checkpoints import load_checkpoint
 from stylefeatureeditor.training.run_folder import find_discriminator, load_generator, read_record
 from stylefeatureeditor.video.reading import open_clip
@@ -395,3 +396,9 @@ def test_a_method_that_is_no_word_is_refused_and_hides_no_other_model(word, tmp_
     assert "odd" not in local_methods()
     with pytest.raises(WeightsError, match="method must be a word"):
         load_any_config(folder)
+
+
+def test_a_session_that_is_a_link_to_a_device_is_not_read_for_ever(tmp_path):
+    (tmp_path / "a.sfe").symlink_to("/dev/full")
+    with pytest.raises(PhotoError, match="regular file"):
+        load_session(tmp_path / "a.sfe")
