@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +18,20 @@ from unittest import mock
 
 import numpy as np
 import torch
+from PIL import Image
 
 from stylefeatureeditor.editing.catalog import Catalog
 from stylefeatureeditor.methods.folder import load_method, save_method
+from stylefeatureeditor.photo.animation import save_animation
 from stylefeatureeditor.photo.image import read_photo, save_photo
 from stylefeatureeditor.photo.session_file import SavedPhoto, load_session, save_session
 from stylefeatureeditor.training import presets
 from stylefeatureeditor.training.checkpoints import load_checkpoint, save_checkpoint
+from stylefeatureeditor.video.reading import Clip, Frame, open_clip
+from stylefeatureeditor.video.tracks import Scan
+from stylefeatureeditor.video.writing import Target, write_segment
 from stylefeatureeditor.weights.checkpoint import load_model, save_model
+from stylefeatureeditor.weights.code_files import read_codes, save_codes
 from stylefeatureeditor.weights.configs import read_mapping, write_config
 from stylefeatureeditor.weights.direction_files import load_own_directions, save_own_directions
 from stylefeatureeditor.weights.inversion_file import load_inversion, save_inversion
@@ -99,6 +106,27 @@ def _state(version: int) -> dict[str, object]:
     return {"weight": torch.full((50, 50), float(version)), "version": version}
 
 
+def _noise(version: int) -> np.ndarray:
+    return np.random.default_rng(version).integers(0, 256, (3, 48, 64, 3), np.uint8)
+
+
+def _save_segment(folder: Path, version: int) -> None:
+    frames = [Frame(number, number, 1, pixels) for number, pixels in enumerate(_noise(version))]
+    clip = Clip(path=folder, time_base=Fraction(1, 25), rate=Fraction(25))
+    write_segment(folder / "a.nut", frames, clip, Target(path=folder / "a.mp4"))
+
+
+def _film(path: Path) -> str:
+    pixels = [torch.tensor(frame.pixels) for frame in open_clip(path).frames()]
+    assert len(pixels) == len(_noise(0))
+    return _sum({str(number): frame for number, frame in enumerate(pixels)})
+
+
+def _scan() -> Scan:
+    frames = np.arange(9)
+    return Scan(frames, 0 * frames, 0 * frames + 1, np.ones((9, 68, 2)), frames, 1, frames[:1])
+
+
 def _sum(tensors: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
@@ -143,6 +171,23 @@ WRITERS = {
             folder, 10 + version, _state(version), lambda _: None, keep=1
         ),
         lambda folder: str(load_checkpoint(folder)),
+    ),
+    "codes for other tools": Writer(
+        lambda folder, version: save_codes(
+            torch.full((1, 18, 64), float(version)), folder / "w.npy"
+        ),
+        lambda folder: _sum({"w": read_codes(folder / "w.npy", 18, 64)}),
+    ),
+    "an animation": Writer(
+        lambda folder, version: save_animation(
+            [Image.fromarray(noise) for noise in _noise(version)], folder / "a.gif"
+        ),
+        lambda folder: _film(folder / "a.gif"),
+    ),
+    "a segment of a video": Writer(_save_segment, lambda folder: _film(folder / "a.nut")),
+    "the side file of a video": Writer(
+        lambda folder, version: replace(_scan(), last_length=version).save(folder / "scan.npz"),
+        lambda folder: Scan.load(folder / "scan.npz").last_length,
     ),
     "settings": Writer(
         lambda folder, version: write_config(_run(version), folder / "config.toml"),

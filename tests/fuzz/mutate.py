@@ -177,11 +177,20 @@ def dumps(content: Any) -> bytes:
     return written.encode()
 
 
-def zipped(rng: Random, content: bytes, change: Callable[[str, bytes], bytes]) -> bytes:
-    """Change members of a zip file and write it anew, checksums right; or drop or repeat one."""
+def zipped(
+    rng: Random, content: bytes, change: Callable[[str, bytes], bytes], ending: str = ""
+) -> bytes:
+    """Change members of a zip file and write it anew, checksums right; or drop or repeat one.
+
+    Args:
+        rng: chooses.
+        content: of the file.
+        change: (name, content) -> content of a member.
+        ending: of the names of the members that are changed.
+    """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = [(item, archive.read(item)) for item in archive.infolist()]
-    at = rng.randrange(len(members))
+    at = rng.choice([n for n, (item, _) in enumerate(members) if item.filename.endswith(ending)])
     item, inner = members[at]
     match rng.randrange(10):
         case 0:

@@ -14,7 +14,7 @@ import warnings
 import zipfile
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -383,5 +383,129 @@ def direction_files() -> Files:
         torch.save(rows, folder / "rows.pt")
         torch.save(pca, folder / "pca.pt")
         save_file({"vector": vector}, folder / "vector.safetensors")
+
+    return written(write)
+
+
+@cache
+def code_files() -> Files:
+    """Codes of other tools: W, W+, tables of them."""
+    w, wplus = draw("fuzz.w", (2, WIDTH)), draw("fuzz.wplus", (STYLES, WIDTH))
+
+    def write(folder: Path) -> None:
+        np.save(folder / "w.npy", w.numpy())
+        np.savez(folder / "wplus.npz", w=wplus.numpy()[None])
+        np.savez_compressed(folder / "small.npz", other=wplus.numpy())
+        torch.save(wplus, folder / "wplus.pt")
+        torch.save({"latents": w[:, None], "step": 3}, folder / "table.pth")
+
+    return written(write)
+
+
+@cache
+def videos() -> Files:
+    """Films in several containers and codecs, turned and interlaced ones too, and animations."""
+    from moving_face import write_film
+
+    noise = np.random.default_rng(0).integers(0, 256, (3, 36, 48, 3), np.uint8)
+    animated = {"save_all": True, "duration": 40, "loop": 0}
+
+    def write(folder: Path) -> None:
+        write_film(folder / "a.mp4", noise, sound="aac", turn=90)
+        write_film(folder / "a.mkv", noise, codec="ffv1", format="bgr0")
+        write_film(folder / "a.webm", noise, codec="libvpx-vp9", sound="libopus")
+        write_film(folder / "a.avi", noise, codec="mjpeg", format="yuvj420p")
+        write_film(folder / "a.nut", noise, codec="ffv1", format="bgr0")
+        write_film(folder / "a.ts", noise, codec="mpeg2video", options={"flags": "+ilme+ildct"})
+        first, *others = map(Image.fromarray, noise)
+        for suffix in ("gif", "webp", "png"):
+            first.save(folder / f"animated.{suffix}", append_images=others, **animated)
+
+    return written(write)
+
+
+@cache
+def scans() -> Files:
+    """The side file of a video in which one face stands still and another comes later."""
+    from stylefeatureeditor.video.tracks import Scan
+    from synthetic_face import frontal_face
+
+    places = [((20.0, 20.0), n) for n in range(9)] + [((60.0, 30.0), n) for n in range(3, 9)]
+    track = np.array([0] * 9 + [1] * 6)
+    found = Scan(
+        frame=np.array([number for _, number in places]),
+        track=track,
+        shot=np.ones_like(track),
+        landmarks=np.stack([frontal_face(place, 5) for place, _ in places]).astype(np.float32),
+        times=np.arange(9),
+        last_length=1,
+        cuts=np.array([0]),
+    )
+    return written(lambda folder: found.save(folder / "scan.npz"))
+
+
+@cache
+def delta_edits() -> Files:
+    """DeltaEdit's network and its table, for a generator whose fine layers have eight channels."""
+    from stylefeatureeditor.editing.deltaedit import DeltaMapper
+
+    modules = {"style": "sm", "condition": "cm", "fusion": "fm"}
+    state = {}
+    for key, value in DeltaMapper(8, 16, 4).state_dict().items():
+        group, module, number, leaf = key.split(".")
+        state[f"{modules[module]}_{group}.mapping.{number}.{leaf}"] = value
+
+    def write(folder: Path) -> None:
+        (folder / "directions").mkdir()
+        torch.save(state, folder / "directions" / "delta_mapper.pt")
+        np.save(folder / "directions" / "fs3.npy", draw("fuzz.fs3", (72, 2)).numpy())
+        (folder / "directions" / "templates.txt").write_text("a photo of {}.\n")
+
+    return written(write)
+
+
+class Own(nn.Module):
+    """A class that the readers cannot know; pickles name it and carry its attributes."""
+
+
+class Trap:
+    """Whoever makes one, gives it a state or calls a method of it has run code of a file."""
+
+    sprung: ClassVar[list[str]] = []
+
+    def __new__(cls, *_: object, **__: object) -> Trap:
+        """Say so."""
+        cls.sprung.append("new")
+        return super().__new__(cls)
+
+    def __setstate__(self, _: object) -> None:
+        """Say so."""
+        self.sprung.append("setstate")
+
+    @classmethod
+    def call(cls, *_: object) -> None:
+        """Say so."""
+        cls.sprung.append("call")
+
+
+@cache
+def whole_generators() -> Files:
+    """The tiny generator as its pickled class, alone and in tables."""
+    network = Own()
+    for key, value in tiny_editor().model.generator.state_dict().items():
+        holder = network
+        *path, leaf = nvidia_name(key).split(".")
+        for part in path:
+            if part not in holder._modules:
+                holder.add_module(part, Own())
+            holder = holder._modules[part]
+        value = value[0, 0] if leaf == "noise_const" else value[0] if leaf == "const" else value
+        holder.register_buffer(leaf, value.clone())
+    network._init_kwargs = {"synthesis_kwargs": {"conv_clamp": 256}}
+
+    def write(folder: Path) -> None:
+        torch.save(network, folder / "own.pt")
+        torch.save({"G_ema": network}, folder / "table.pt")
+        torch.save(network, folder / "old.pth", _use_new_zipfile_serialization=False)
 
     return written(write)

@@ -9,11 +9,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import json
+import re
 import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from unittest import mock
 
+import numpy as np
 import torch
 
 from fuzz import mutate, seeds
@@ -94,6 +98,46 @@ def _damage_torch(rng: Random, _: str, content: bytes) -> bytes:
     if not content.startswith(b"PK") or rng.random() < 0.2:
         return mutate.data(rng, content)
     return mutate.zipped(rng, content, lambda _, inner: mutate.data(rng, inner))
+
+
+_TRAP = b"cfuzz.seeds\nTrap\n"
+_TRAPS = (  # what makes an instance, or runs something, in the language of pickles
+    _TRAP,
+    _TRAP + b")R",
+    _TRAP + b")\x81",
+    _TRAP + b")\x81}b",
+    _TRAP + b")\x81)b",
+    _TRAP + b")}\x92",
+    b"(" + _TRAP + b"o",
+    b"(ifuzz.seeds\nTrap\n",
+    b"cfuzz.seeds\nTrap.call\n)R",
+    b"\x8c\x0afuzz.seeds\x8c\x09Trap.call\x93)R",
+    b"ccopyreg\n_reconstructor\n(" + _TRAP + b"cbuiltins\nobject\nNtR",
+    b"cbuiltins\ngetattr\n(" + _TRAP + b"X\x04\x00\x00\x00calltR)R",
+    b"\x82\x01",
+    b"(" * 2000 + b"t" * 2000,
+    b"]2" + b"a" * 3,
+    b"L" + b"9" * 6000 + b"L\n.",
+)
+
+
+def _damage_whole(rng: Random, path: str, content: bytes) -> bytes:
+    """Put traps between the steps of the pickle, in place of names, or damage it blindly."""
+    if rng.random() < 0.3:
+        return _damage_torch(rng, path, content)
+
+    def trapped(_: str, inner: bytes) -> bytes:
+        trap, places = rng.choice(_TRAPS), [found.start() for found in _STEPS.finditer(inner)]
+        at = rng.choice(places)
+        end = inner.index(b"\n", inner.index(b"\n", at) + 1) + 1
+        return inner[:at] + trap + inner[end if rng.random() < 0.7 else at :]
+
+    if not content.startswith(b"PK"):
+        return trapped("", content)
+    return mutate.zipped(rng, content, trapped, "data.pkl")
+
+
+_STEPS = re.compile(rb"c[\w.]+\n[\w.]+\n")  # a name
 
 
 def _damage_state(rng: Random, _: str, __: bytes) -> bytes:
@@ -194,6 +238,73 @@ def _damage_array(rng: Random, path: str, content: bytes) -> bytes:
     if path.endswith(".safetensors"):
         return mutate.safetensors(rng, content)
     return _damage_torch(rng, path, content)
+
+
+def _damage_video(rng: Random, path: str, content: bytes) -> bytes:
+    if path.endswith((".gif", ".webp", ".png")):
+        return _damage_picture(rng, path, content)
+    if rng.random() < 0.5:  # boxes and headers lie at both ends
+        at = rng.choice((200, len(content) - 900))
+        return (
+            content[:at] + mutate.data(rng, content[at:])
+            if at > 200
+            else (mutate.data(rng, content[:at]) + content[at:])
+        )
+    return mutate.data(rng, content)
+
+
+def _damage_scan(rng: Random, _: str, content: bytes) -> bytes:
+    """Damage the file, or change its tables and write it anew."""
+    if rng.random() < 0.3:
+        return _damage_archive(rng, "", content)
+    with np.load(io.BytesIO(content)) as tables:
+        changed = dict(tables)
+    for _ in range(rng.choice((1, 1, 2))):
+        name = rng.choice(sorted(changed))
+        table = changed[name]
+        match rng.randrange(6):
+            case 0:
+                changed[name] = table[..., :0] if table.ndim else table[None]
+            case 1:
+                changed[name] = table.astype(rng.choice(("f8", "c8", "?", "U8", "u8", "i1", "O")))
+            case 2:
+                odd = (
+                    rng.choice((-1, 2**62, 10**6)),
+                    rng.choice((float("nan"), 1e300, float("inf"))),
+                )
+                changed[name] = np.full_like(table, odd[table.dtype.kind == "f"])
+            case 3:
+                changed[name] = np.flip(table)
+            case 4:
+                changed[name] = np.concatenate([table, table]) if table.ndim else table + 10**9
+            case _:
+                changed[name] = table[None]
+    out = io.BytesIO()
+    np.savez(out, **changed)
+    return out.getvalue()
+
+
+def _damage_codes(rng: Random, path: str, content: bytes) -> bytes:
+    """Damage the file; now and then give it the odd tensors that no tool writes."""
+    if path.endswith(".npz"):
+        return _damage_archive(rng, path, content)
+    if path.endswith(".npy") or rng.random() < 0.5:
+        return _damage_array(rng, path, content)
+    out = io.BytesIO()
+    odd = _changed_tensor(rng, torch.ones(STYLES, WIDTH))
+    large = torch.ones(1, dtype=torch.uint8).expand(rng.choice((1 << 10, 1 << 24)), WIDTH)
+    torch.save(rng.choice((odd, {"w": odd}, [odd], large)), out)
+    return out.getvalue()
+
+
+def _damage_delta(rng: Random, path: str, content: bytes) -> bytes:
+    if path.endswith(".txt"):
+        return _damage_text(rng, path, content)
+    if path.endswith(".npy") or rng.random() < 0.4:
+        return _damage_array(rng, path, content)
+    out = io.BytesIO()
+    torch.save(_changed_tensors(rng, torch.load(io.BytesIO(content))), out)
+    return out.getvalue()
 
 
 def _damage_text(rng: Random, _: str, content: bytes) -> bytes:
@@ -358,6 +469,59 @@ def _read_parts(path: Path) -> None:
     find_discriminator(None, path.parent, SIZE)
 
 
+def _read_codes(path: Path) -> None:
+    from stylefeatureeditor.weights.code_files import read_codes
+
+    codes = read_codes(path, STYLES, WIDTH)
+    assert codes.shape[1:] == (STYLES, WIDTH)
+    assert codes.isfinite().all()
+
+
+def _read_video(path: Path) -> None:
+    from stylefeatureeditor.video.reading import open_clip
+
+    clip = open_clip(path)
+    float(clip.rate), float(clip.time_base)
+    for frame in itertools.islice(clip.frames(), 50):
+        assert frame.pixels.shape[2] == 3
+
+
+def _read_scan(path: Path) -> None:
+    from stylefeatureeditor.video.tracks import Scan, smooth
+
+    scan = Scan.load(path)
+    tracks = smooth(scan, 25, tiny_config().framing)
+    assert np.isfinite(tracks.quad).all()
+    assert len(tracks.of("largest").times) > tracks.frame.max()
+
+
+def _read_delta(path: Path) -> None:
+    from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+    from stylefeatureeditor.records import Codes
+    from stylefeatureeditor.weights import styleclip_files
+
+    sizes = GeneratorConfig(size=64, style_dim=4, mapping_layers=1, channel_base=512, channel_max=8)
+    stand_ins = {
+        "clip_text_encoder": lambda _: lambda texts: torch.eye(2)[[len(t) % 2 for t in texts]],
+        "clip_image_encoder": lambda _, **__: lambda photos: torch.ones(len(photos), 2),
+    }
+    with mock.patch.multiple(styleclip_files, **stand_ins):
+        edits = styleclip_files.load_delta_edits(path.parents[1], Generator(sizes))
+    direction = edits.direction("face", "faces", 0.0).seeing(torch.zeros(1, 3, 64, 64))
+    direction.apply(Codes(torch.zeros(1, sizes.num_styles, 4)), 1.0)
+
+
+def _read_whole(path: Path) -> None:
+    from stylefeatureeditor.weights.convert import read_checkpoint
+
+    seeds.Trap.sprung.clear()
+    try:
+        read_checkpoint(path)
+        _read_generator(path)
+    finally:
+        assert not seeds.Trap.sprung
+
+
 def _only(name: str) -> Callable[[], Files]:
     return lambda: {name: seeds.torch_files()[name]}
 
@@ -393,6 +557,13 @@ TARGETS = (
     ),
     Target("direction files", 70, seeds.direction_files, _damage_array, _read_direction_file),
     Target("torch checkpoints, TorchScript", 90, seeds.torch_files, _damage_torch, _read_torch),
+    Target("generators saved whole", 60, seeds.whole_generators, _damage_whole, _read_whole),
+    Target("codes of other tools", 60, seeds.code_files, _damage_codes, _read_codes),
+    Target("videos and animations", 60, seeds.videos, _damage_video, _read_video),
+    Target("side files of videos", 40, seeds.scans, _damage_scan, _read_scan),
+    Target(
+        "files of DeltaEdit", 40, seeds.delta_edits, _damage_delta, _read_delta, seeds.delta_edits
+    ),
     Target("states of a generator", 50, _only("generator.pt"), _damage_state, _read_generator),
     Target("NVIDIA pickles", 60, seeds.nvidia_files, _blind, _read_generator),
     Target("numpy pickles", 60, seeds.numpy_files, _blind, _read_numpy),

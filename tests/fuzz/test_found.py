@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
+import tarfile
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -15,6 +19,7 @@ from PIL import Image
 from fuzz import seeds
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.editing.catalog import Catalog, load_catalog
+from stylefeatureeditor.editing.deltaedit import DeltaMapper
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.errors import (
     LONGEST_MESSAGE,
@@ -23,17 +28,23 @@ from stylefeatureeditor.errors import (
     PhotoError,
     SfeError,
     TrainingError,
+    VideoError,
     WeightsError,
 )
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
+from stylefeatureeditor.methods.folder import load_any_config, local_methods
 from stylefeatureeditor.photo.image import read_photo
+from stylefeatureeditor.photo.session_file import load_session
 from stylefeatureeditor.training.checkpoints import load_checkpoint
 from stylefeatureeditor.training.run_folder import find_discriminator, load_generator, read_record
+from stylefeatureeditor.video.reading import open_clip
+from stylefeatureeditor.video.tracks import Scan
 from stylefeatureeditor.weights.checkpoint import load_config as load_model_config
+from stylefeatureeditor.weights.code_files import read_codes
 from stylefeatureeditor.weights.configs import changed, read_mapping
 from stylefeatureeditor.weights.storage import load_tensors, read_json
 from stylefeatureeditor.weights.unpickle import read_torch
-from tiny import SIZE, tiny_directions, tiny_model
+from tiny import SIZE, STYLES, WIDTH, tiny_directions, tiny_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -252,3 +263,142 @@ def test_an_inversion_with_a_flat_crop_or_code_is_refused(name, tmp_path):
     save_file(tensors, path, {"inversion_format": "1", "sha256": _digest("", tensors)})
     with pytest.raises(WeightsError, match=f"no sound inversion \\({name}"):
         load_inversion(path)
+
+
+def giant(sides):
+    return torch.ones(1, dtype=torch.uint8).expand(*sides)
+
+
+def test_one_number_that_says_it_is_a_gigabyte_of_codes_is_refused(tmp_path):
+    torch.save(giant((1 << 24, WIDTH)), tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match="too many for codes"):
+        read_codes(tmp_path / "w.pt", STYLES, WIDTH)
+
+
+def test_tensors_that_repeat_their_numbers_share_one_bound(tmp_path):
+    torch.save([giant((1 << 27,))] * 2, tmp_path / "a.pt")
+    assert len(read_torch(tmp_path / "a.pt")) == 2
+    torch.save([giant((1 << 27,)) for _ in range(3)], tmp_path / "a.pt")
+    with pytest.raises(WeightsError, match="more data than it holds"):
+        read_torch(tmp_path / "a.pt")
+
+
+def test_a_mapper_of_deltaedit_is_as_large_as_its_file():
+    weight = torch.ones(1, 1).expand(1 << 15, 1 << 15)  # 4 GB a layer
+    with pytest.raises(WeightsError, match="missing"):
+        DeltaMapper.from_state(
+            {"coarse.condition.1.weight": weight, "fine.condition.1.weight": weight}
+        )
+
+
+def test_arrays_that_unfold_are_refused(tmp_path):
+    np.savez_compressed(tmp_path / "w.npz", w=np.zeros((1000, STYLES, WIDTH), np.float32))
+    with pytest.raises(WeightsError, match="would unfold to 384 kB"):
+        read_codes(tmp_path / "w.npz", STYLES, WIDTH)
+
+
+@pytest.mark.parametrize("name", ["w.npy", "w.npz"])
+def test_a_pipe_in_place_of_arrays_does_not_hang(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(WeightsError, match="numbers"):
+        read_codes(tmp_path / name, STYLES, WIDTH)
+
+
+@pytest.mark.parametrize("value", [5, torch.ones(3), np.ones(3)])
+@pytest.mark.parametrize("name", ["_buffers", "_non_persistent_buffers_set"])
+def test_a_network_saved_whole_with_strange_tables_is_refused(name, value, tmp_path):
+    network = seeds.Own()
+    vars(network)[name] = value
+    torch.save(network, tmp_path / "g.pt")
+    with pytest.raises(WeightsError, match="damaged network"):
+        load_generator(tmp_path / "g.pt")
+
+
+def test_a_clamp_of_tuples_in_tuples_is_not_written_out(tmp_path):
+    clamp = ()
+    for _ in range(60):  # 2 to the power of 60 of them
+        clamp = (clamp, clamp)
+    network = seeds.Own()
+    network.register_buffer("x", torch.ones(4))
+    network._buffers["synthesis.b4.const"] = network._buffers.pop("x")
+    network._init_kwargs = {"conv_clamp": clamp}
+    torch.save({"G_ema": network}, tmp_path / "g.pt")
+    with pytest.raises(WeightsError, match="got a tuple"):
+        load_generator(tmp_path / "g.pt")
+
+
+def test_an_animation_of_any_size_is_refused(tmp_path):
+    content = bytearray(seeds.videos()["animated.gif"])
+    content[6:10] = struct.pack("<HH", 60000, 60000)
+    (tmp_path / "a.gif").write_bytes(content)
+    with pytest.raises(VideoError, match="frames of 60000 x 60000"):
+        open_clip(tmp_path / "a.gif")
+
+
+def test_a_playlist_is_no_video_since_it_opens_other_files(tmp_path):
+    put(tmp_path, seeds.videos())
+    assert open_clip(tmp_path / "a.nut").is_film
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile a.nut\n")
+    with pytest.raises(VideoError, match="cannot be read as a video"):
+        open_clip(tmp_path / "list.mp4")
+
+
+def test_a_film_may_be_called_like_an_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a:b.mkv").write_bytes(seeds.videos()["a.mkv"])
+    assert len(list(open_clip("a:b.mkv").frames())) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("frame", lambda table: table + 1),
+        ("frame", lambda table: table[::-1]),
+        ("track", lambda table: table + 10**9),
+        ("track", lambda table: table.astype(float)),
+        ("shot", lambda table: table - 1),
+        ("landmarks", lambda table: table * np.nan),
+        ("landmarks", lambda table: table[:, :67]),
+        ("times", lambda table: 0 * table),
+        ("times", lambda table: table[:0]),
+        ("cuts", lambda table: table[:0]),
+        ("cuts", lambda table: table + 99),
+        ("last_length", lambda table: table - 2),
+    ],
+)
+def test_a_side_file_whose_tables_do_not_fit_is_refused(name, change, tmp_path):
+    path = put(tmp_path, seeds.scans()) / "scan.npz"
+    with np.load(path) as content:
+        tables = dict(content)
+    assert len(Scan.load(path).frame) == 15
+    np.savez(path, **{**tables, name: change(tables[name])})
+    with pytest.raises(VideoError, match="damaged"):
+        Scan.load(path)
+
+
+@pytest.mark.parametrize("name", [".", ""])
+def test_a_tar_member_without_a_name_is_passed_over(name, tmp_path):
+    content = seeds.pictures()["a.bmp"]
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for each in (name, "a.bmp"):
+            member = tarfile.TarInfo(each)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    assert len(open_images(tmp_path / "a.tar", 8)) == 1
+
+
+@pytest.mark.parametrize("word", [["psp"], {"psp": 1}, 3])
+def test_a_method_that_is_no_word_is_refused_and_hides_no_other_model(word, tmp_path, monkeypatch):
+    monkeypatch.setenv("SFE_CACHE", str(tmp_path))
+    folder = tmp_path / "models" / "odd"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"format": 1, "method": word}))
+    assert "odd" not in local_methods()
+    with pytest.raises(WeightsError, match="method must be a word"):
+        load_any_config(folder)
+
+
+def test_a_session_that_is_a_link_to_a_device_is_not_read_for_ever(tmp_path):
+    (tmp_path / "a.sfe").symlink_to("/dev/full")
+    with pytest.raises(PhotoError, match="regular file"):
+        load_session(tmp_path / "a.sfe")

@@ -340,7 +340,7 @@ def _split_key(name: str) -> tuple[str, str]:
 
 def _is_hidden(name: str) -> bool:
     parts = PurePosixPath(forward(name)).parts
-    return parts[-1].startswith(".") or "__MACOSX" in parts
+    return not parts or parts[-1].startswith(".") or "__MACOSX" in parts
 
 
 def _read(path: Path, most: int) -> bytes:

@@ -52,6 +52,7 @@ class DeltaMapper(nn.Module):
 
     def __init__(self, width: int = 512, fine: int = 2464, condition: int = 1024) -> None:
         super().__init__()
+        self.features = condition // 2
         self.split = (COARSE * width, MEDIUM * width, fine)
         self.coarse = GroupMapper(width, condition)
         self.medium = GroupMapper(width, condition)
@@ -76,8 +77,10 @@ class DeltaMapper(nn.Module):
         """
         try:
             widths = [state[f"{name}.condition.1.weight"].shape for name in ("coarse", "fine")]
-            mapper = DeltaMapper(widths[0][0], widths[1][0], widths[0][1])
-            mapper.load_state_dict({key: value.float() for key, value in state.items()})
+            with torch.device("meta"):  # the file is as large as it says, or it is refused
+                mapper = DeltaMapper(widths[0][0], widths[1][0], widths[0][1])
+            plain = {key: value.float() for key, value in state.items()}
+            mapper.load_state_dict(plain, assign=True)
         except (KeyError, IndexError, RuntimeError) as error:
             raise WeightsError(
                 "not a DeltaEdit mapper: a weight is missing or misshapen"
@@ -183,10 +186,11 @@ class DeltaEdit:
 
     def __post_init__(self) -> None:
         channels = sum(self.layout.conv)
-        if not sum(self.mapper.split) == channels == len(self.relevance):
+        own = sum(self.mapper.split), self.mapper.features
+        if not tuple(self.relevance.shape) == own == (channels, own[1]):
             raise DirectionError(
-                f"DeltaEdit's files are for {sum(self.mapper.split)} and {len(self.relevance)} "
-                f"channels, the generator's convolutions have {channels}: they belong to another"
+                f"DeltaEdit's files are for {own} and {tuple(self.relevance.shape)} channels and "
+                f"features, the generator's convolutions have {channels}: they belong to another"
             )
 
     def direction(self, neutral: str, target: str, threshold: float) -> DeltaEditDirection:

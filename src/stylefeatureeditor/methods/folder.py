@@ -79,9 +79,13 @@ def method_of(folder: Path) -> str | None:
     """Return the word of the method that a model folder holds; None for our own.
 
     Raises:
-        WeightsError: its config cannot be read.
+        WeightsError: its config cannot be read, or has something else there than a word.
     """
-    return read_json(member(folder, CONFIG_FILE)).get("method")
+    file = member(folder, CONFIG_FILE)
+    word = read_json(file).get("method")
+    if not isinstance(word, str | None):
+        raise WeightsError(f"{file}: method must be a word, got {type(word).__name__}")
+    return word
 
 
 def load_any_config(folder: Path) -> ModelConfig | MethodConfig:

@@ -84,7 +84,7 @@ _ENCODING: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": 3},  # half the time of the default for 4 % more bytes
 }
 # What Pillow's decoders are known to raise on damaged data.
-_DAMAGED = (
+DAMAGED = (
     *DAMAGED_ZIP,
     *(OSError, SyntaxError, TypeError, ArithmeticError, AttributeError, MemoryError),
     Image.DecompressionBombError,
@@ -357,9 +357,8 @@ def _from_file(file: IO[bytes], name: str, max_pixels: int, least: int | None) -
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         _register_heif(name)
     try:
-        with modes.without_pillow_limit():
-            image = Image.open(file, formats=[key for key in _FORMATS if _is_known(key)])
-    except _DAMAGED as error:
+        image = open_picture(file)
+    except DAMAGED as error:
         raise PhotoError(
             f"{name} is not a picture that can be read (JPEG, PNG, WebP, TIFF, GIF, BMP and others)"
         ) from error
@@ -370,9 +369,11 @@ def _from_file(file: IO[bytes], name: str, max_pixels: int, least: int | None) -
         return _from_pillow(image, name, max_pixels)
 
 
-def _is_known(key: str) -> bool:
+def open_picture(file: IO[bytes]) -> Image.Image:
+    """Open a picture of any size with the decoders that run no other program; may raise DAMAGED."""
     Image.init()
-    return key in Image.OPEN
+    with modes.without_pillow_limit():
+        return Image.open(file, formats=[key for key in _FORMATS if key in Image.OPEN])
 
 
 def _register_heif(name: str) -> None:
@@ -396,7 +397,7 @@ def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> Photo:
         pixels, alpha = modes.split_image(image, profile)
     except PhotoError:
         raise
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise PhotoError(f"{name} is damaged or cut short: {_reason(error)}") from error
     if turn is not None:
         pixels = np.ascontiguousarray(turn(pixels))
@@ -454,7 +455,7 @@ def _read_exif(
             return turn, exif.tobytes() if len(exif) else None, dpi
         finally:
             exif.update(taken)  # the image may be the caller's, who may hand it in again
-    except _DAMAGED as error:  # a broken EXIF block does not spoil the picture
+    except DAMAGED as error:  # a broken EXIF block does not spoil the picture
         logger.warning("the EXIF block is unreadable and left out: %s", _reason(error))
         return None, None, None
 
@@ -488,7 +489,7 @@ def _full_exif(carried: dict[str, Any], kind: str, name: str) -> Image.Exif:
     exif = Image.Exif()
     try:
         exif.load(carried.pop("exif", b""))
-    except _DAMAGED as error:
+    except DAMAGED as error:
         logger.warning("%s: the EXIF block is left out: %s", name, _reason(error))
     if kind == "TIFF" and "xmp" in carried:
         exif[_XMP_TAG] = carried.pop("xmp")

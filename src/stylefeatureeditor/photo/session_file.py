@@ -23,7 +23,7 @@ from PIL import Image
 
 from stylefeatureeditor.editing.direction_names import check_sizes
 from stylefeatureeditor.errors import ConfigError, MaskError, PhotoError, SfeError
-from stylefeatureeditor.files import DAMAGED_ZIP, atomic_path
+from stylefeatureeditor.files import DAMAGED_ZIP, atomic_path, regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -142,7 +142,7 @@ def load_session(source: str | Path | bytes, name: str = "") -> SavedSession:
     """
     name = name or (source.__fspath__() if isinstance(source, Path) else "the file")
     try:
-        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        content = source if isinstance(source, bytes) else regular(Path(source)).read_bytes()
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
             stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)

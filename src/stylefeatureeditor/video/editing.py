@@ -286,8 +286,7 @@ def _scanned(clip: Clip, side_file: Path, every: int, progress: Progress) -> Sca
         progress("finding faces", done, clip.expected)
 
     found = scan(clip.frames(), float(clip.rate), every=every, progress=tell)
-    with atomic_path(side_file) as part:
-        found.save(part)
+    found.save(side_file)
     return found
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from stylefeatureeditor.errors import DependencyError, PhotoError, VideoError
-from stylefeatureeditor.photo.image import on_white, read_photo, visible
+from stylefeatureeditor.photo.image import DAMAGED, on_white, open_picture, read_photo, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,12 @@ HDR = {16: "PQ", 18: "HLG"}  # transfer curves, as ITU-T H.273 numbers them
 UNKNOWN = 2  # colour tag that says nothing, in H.273
 HIGH_DEFINITION = 720  # rows from which untagged video is taken for BT.709, below for BT.601
 MATRICES = {1: "itu709", 4: "fcc", 5: "itu601", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
+MAX_FRAME_PIXELS = 7680 * 4320
+# FFmpeg's names of what holds pictures; playlists and scripts, which open other files, do not
+CONTAINERS = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,nut,mxf,dv,ivf,h264,hevc,av1,obu,m4v,rm,"
+    "mjpeg,yuv4mpegpipe,wtv,gxf"
+)
 MILLISECOND = Fraction(1, 1000)
 logger = logging.getLogger(__name__)
 
@@ -177,18 +183,28 @@ def open_clip(path: str | Path, rate: Fraction | None = None) -> Clip:
     if not path.is_file():
         raise VideoError(f"there is no file {path}")
     try:
-        with Image.open(path) as picture:
+        with path.open("rb") as file, open_picture(file) as picture:
+            check_frame(path, *picture.size)
             count = getattr(picture, "n_frames", 1)
             picture.load()  # WebP tells the length then
             lengths = picture.info.get("duration", 0)
     except UnidentifiedImageError:
         return _open_film(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise VideoError(f"{path} cannot be read: {error}") from error
     if count == 1:
         raise VideoError(f"{path} is a single picture: `sfe edit` is for those")
     rate = Fraction(1000, round(lengths) or 100).limit_denominator(1000)
     return Clip(path=path, time_base=MILLISECOND, rate=rate, expected=count)
+
+
+def check_frame(path: Path, width: int, height: int) -> None:
+    """Raise VideoError if frames are larger than MAX_FRAME_PIXELS: each takes 30 bytes a pixel."""
+    if width * height > MAX_FRAME_PIXELS:
+        raise VideoError(
+            f"{path} has frames of {width} x {height} pixels, more than "
+            f"{MAX_FRAME_PIXELS / 1e6:.0f} megapixels: make it smaller first"
+        )
 
 
 def pyav() -> Any:
@@ -216,7 +232,8 @@ def opened(path: Path) -> Iterator[Any]:
     """
     av = pyav()
     try:
-        with av.open(str(path)) as container:
+        # without a scheme: "a:b.mp4" would be an address
+        with av.open(str(path.absolute()), options={"format_whitelist": CONTAINERS}) as container:
             yield container
     except av.FFmpegError as error:
         raise VideoError(f"{path} cannot be read as a video: {error.strerror}") from error
@@ -236,6 +253,7 @@ def _open_film(path: Path) -> Clip:
     with opened(path) as container:
         stream = picture_stream(container, path)
         stream.thread_type = "AUTO"
+        check_frame(path, stream.width, stream.height)
         first = next(_decoded(container, stream, path, quiet=True), None)
         if first is None:
             raise VideoError(f"{path} holds no frame that can be read")
@@ -316,14 +334,15 @@ def _whole_pictures(frames: Iterator[Any], stream: Any) -> Iterator[tuple[Any, i
 def _animation_frames(path: Path) -> Iterator[Frame]:
     time = 0
     try:
-        with Image.open(path) as picture:
+        with path.open("rb") as file, open_picture(file) as picture:
             for number in range(getattr(picture, "n_frames", 1)):
                 picture.seek(number)
+                check_frame(path, *picture.size)  # a frame of a GIF may be larger than the first
                 pixels = np.asarray(on_white(picture.convert("RGBA")).convert("RGB"))
                 length = round(picture.info.get("duration", 0)) or 100  # as browsers show it
                 yield Frame(number, time, length, pixels)
                 time += length
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except DAMAGED as error:
         if not time:
             raise VideoError(f"{path} cannot be read: {error}") from error
         logger.warning("%s: damaged after %d frames; what follows is left out", path, number)

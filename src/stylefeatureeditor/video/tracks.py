@@ -15,14 +15,16 @@ Shapes: F rows, one for each face of each frame. Boxes are (x, y, side): centre 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
 
-from stylefeatureeditor.errors import FaceError, VideoError
+from stylefeatureeditor.errors import FaceError, VideoError, WeightsError
+from stylefeatureeditor.files import atomic_path
 from stylefeatureeditor.photo.align import ffhq_quad
 from stylefeatureeditor.photo.landmarks import find_boxes, place_landmarks
+from stylefeatureeditor.weights.unpickle import read_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,6 +44,7 @@ AGREEMENT = 0.1  # sides of the box within which two placements of landmarks say
 BOX_SIDE, BOX_SHIFT = 1.08, (-0.05, -0.07)
 CUT, CUT_JUMP = 0.08, 4.0  # mean change of a thumbnail, 0 to 1, and over what is usual
 THUMBNAIL = (32, 18)
+MAX_TICKS = 1 << 53  # of a side file: what floats count
 
 
 @dataclass(frozen=True)
@@ -144,9 +147,16 @@ class Scan:
     cuts: np.ndarray
 
     def save(self, path: Path) -> None:
-        """Write the side file."""
-        with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, **vars(self))
+        """Write the side file, whole or not at all.
+
+        Raises:
+            VideoError: it cannot be written.
+        """
+        try:
+            with atomic_path(path) as part, part.open("wb") as file:
+                np.savez(file, allow_pickle=False, **vars(self))
+        except OSError as error:
+            raise VideoError(f"{path} cannot be written: {error.strerror or error}") from error
 
     @staticmethod
     def load(path: Path) -> Scan:
@@ -156,15 +166,41 @@ class Scan:
             VideoError: it is damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as content:
-                found = {name: content[name] for name in Scan.__dataclass_fields__}
-            rows = len(found["frame"])
-            fits = all(len(found[name]) == rows for name in ("track", "shot"))
-            if not fits or found["landmarks"].shape != (rows, 68, 2):
-                raise ValueError("its tables have different lengths")
-            return Scan(**{**found, "last_length": int(found["last_length"])})
-        except Exception as error:
-            raise VideoError(f"{path} is damaged: {error}") from error
+            tables = read_arrays(path)
+        except WeightsError as error:
+            raise VideoError(f"the side file is damaged: {error}") from error
+        if tables.keys() != Scan.__dataclass_fields__.keys() or not _is_sound(**tables):
+            raise VideoError(f"{path} is damaged: its tables do not fit each other")
+        found: dict[str, Any] = {**tables, "last_length": int(tables["last_length"])}
+        return Scan(**found)
+
+
+def _is_sound(landmarks: np.ndarray, **tables: np.ndarray) -> bool:
+    """Whether tables that a file brought, by name, are those of a scan."""
+    sizes = dict.fromkeys(tables, 1) | {"last_length": 0}
+    if any(table.dtype.kind != "i" or table.ndim != sizes[n] for n, table in tables.items()):
+        return False
+    frame, track, shot = (tables[name] for name in ("frame", "track", "shot"))
+    times, cuts, rows = tables["times"], tables["cuts"], len(frame)
+    if not rows or not len(cuts) or not len(track) == len(shot) == rows:
+        return False
+    step = np.diff(track)
+    return bool(
+        landmarks.shape == (rows, 68, 2)
+        and landmarks.dtype.kind == "f"
+        and (abs(landmarks) < MAX_TICKS).all()  # NaN is not
+        and max(abs(times).max(initial=0), tables["last_length"]) < MAX_TICKS
+        and (np.diff(times) > 0).all()
+        and 0 <= frame.min() <= frame.max() < len(times)
+        and track[0] == 0
+        and np.isin(step, (0, 1)).all()
+        and (np.diff(frame)[step == 0] > 0).all()
+        and 1 <= shot.min() <= shot.max() <= len(cuts)
+        and cuts[0] == 0
+        and cuts[-1] < len(times)
+        and (np.diff(cuts) > 0).all()
+        and tables["last_length"] >= 0
+    )
 
 
 def scan(

@@ -7,6 +7,7 @@ a table of one tensor, or with one called latent, latents, w, wplus, w_plus or c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,14 @@ import torch
 from stylefeatureeditor.editing.catalog import to_tensor
 from stylefeatureeditor.errors import DirectionError, WeightsError
 from stylefeatureeditor.files import atomic_path
-from stylefeatureeditor.weights.unpickle import read_array, read_torch
+from stylefeatureeditor.weights.unpickle import read_array, read_arrays, read_torch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
+MAX_NUMBERS = 1 << 26  # 7,000 codes of 1024 px
 NAMES = ("latent", "latents", "w", "wplus", "w_plus", "codes")
 
 
@@ -35,17 +37,21 @@ def read_codes(path: Path, num_styles: int, style_dim: int) -> Tensor:
         style_dim: D of the generator.
 
     Raises:
-        WeightsError: the file is damaged, or holds something else than codes of that generator.
+        WeightsError: the file is damaged, holds something else than codes of that generator,
+            or more than MAX_NUMBERS numbers.
     """
     content = _content(path)
     if isinstance(content, Mapping):
         named = [content[name] for name in NAMES if name in content]
         content = next(iter(named or (content.values() if len(content) == 1 else ())), None)
+    shape = tuple(getattr(content, "shape", ()))
+    repeats = 1 if shape[-2:] == (num_styles, style_dim) else num_styles
+    if math.prod(shape) * repeats > MAX_NUMBERS:
+        raise WeightsError(f"{path} holds numbers of shape {shape}, too many for codes: split it")
     try:
         codes = to_tensor(path.name, content)
     except DirectionError as error:
         raise WeightsError(f"{path} holds no codes: {error}") from error
-    shape = tuple(codes.shape)
     match shape:
         case (n, d) if (n, d) == (num_styles, style_dim):
             return codes[None]
@@ -62,13 +68,7 @@ def read_codes(path: Path, num_styles: int, style_dim: int) -> Tensor:
 def _content(path: Path) -> Any:
     if path.suffix.lower() == ".npy":
         return read_array(path)
-    if path.suffix.lower() != ".npz":
-        return read_torch(path)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except Exception as error:  # whatever a damaged zip makes of numpy
-        raise WeightsError(f"{path} is no readable .npz file of numbers") from error
+    return read_arrays(path) if path.suffix.lower() == ".npz" else read_torch(path)
 
 
 def save_codes(codes: Tensor, path: Path) -> Path:

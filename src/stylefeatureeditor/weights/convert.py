@@ -287,7 +287,7 @@ def _conv_clamp(kwargs: Mapping[str, Any]) -> float | None:
     inner = kwargs.get("synthesis_kwargs")
     clamp = {**kwargs, **(inner if isinstance(inner, Mapping) else {})}.get("conv_clamp")
     if clamp is not None and not isinstance(clamp, (int, float)):
-        raise WeightsError(f"conv_clamp must be a number, got {clamp!r}")
+        raise WeightsError(f"conv_clamp must be a number, got a {type(clamp).__name__}")
     return None if clamp is None else float(clamp)
 
 

@@ -31,7 +31,7 @@ MAX_ITEMS = 100_000
 MAX_NESTING = 64  # of modules in modules
 MAX_NAME_LENGTH = 2_000
 MAX_SIDES = 16  # of a tensor
-MAX_REPEATED_BYTES = 1 << 28  # of a tensor whose numbers share memory
+MAX_REPEATED_BYTES = 1 << 28  # of all tensors whose numbers share memory
 MAX_INTEGER_BITS = 128
 SLACK_BYTES = 1 << 20
 STORAGE_DTYPES = {
@@ -104,6 +104,7 @@ class Unpickler(pickle._Unpickler):
         super().__init__(stream, encoding="latin1")
         self.title, self.known, self.persistent = title, known, persistent
         self.steps, self.bytes_left = 0, 2 * size + SLACK_BYTES
+        self.repeated_bytes_left = MAX_REPEATED_BYTES
 
     def load(self) -> Any:
         """Return what the pickle describes.
@@ -152,7 +153,12 @@ class Unpickler(pickle._Unpickler):
         if not symbol.is_known:
             raise Refused(f"asks for {symbol.name}, which could run code")
         self.spend(*arguments)
-        self.append(symbol.make(*arguments))
+        made = symbol.make(*arguments)
+        if isinstance(made, Tensor) and made.nbytes > made.untyped_storage().nbytes():
+            self.repeated_bytes_left -= made.nbytes
+        if self.repeated_bytes_left < 0:
+            raise Refused("describes more data than it holds")
+        self.append(made)
 
     def load_build(self) -> None:
         """Give the stand-in on top its state."""
@@ -394,12 +400,13 @@ def module_tensors(module: Module, title: str, *, script: bool = False) -> dict[
         too_many = max(visits, len(pending), len(tensors)) > MAX_ITEMS
         if too_many or depth > MAX_NESTING or len(prefix) > MAX_NAME_LENGTH:
             raise WeightsError(f"{title} describes endlessly nested modules.")
-        groups = [current.state.get(key) or {} for key in ("_parameters", "_buffers", "_modules")]
+        groups = [current.state.get(key, {}) for key in ("_parameters", "_buffers", "_modules")]
         if script:
             groups = [current.state, {}, current.state]
-        if not all(isinstance(group, dict) for group in groups):
+        left_out = current.state.get("_non_persistent_buffers_set", set())
+        is_sound = all(isinstance(group, dict) for group in groups) and isinstance(left_out, set)
+        if not is_sound:
             raise WeightsError(f"{title} has a damaged network {module.class_name}.")
-        left_out = current.state.get("_non_persistent_buffers_set") or ()
         saved = {name: value for name, value in groups[1].items() if name not in left_out}
         for name, value in {**groups[0], **saved}.items():
             if isinstance(value, Tensor):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from stylefeatureeditor.editing.catalog import to_tensor
 from stylefeatureeditor.editing.deltaedit import DeltaEdit, DeltaMapper, clip_image_encoder
 from stylefeatureeditor.editing.styleclip import StyleClipGlobal, clip_text_encoder
 from stylefeatureeditor.errors import DirectionError, WeightsError
@@ -53,7 +54,7 @@ def load_text_edits(model: Path | None, layout: StyleLayout) -> StyleClipGlobal:
     """
     channels, statistics = (_find(name, model) for name in (CHANNELS, STATISTICS))
     sentences = _templates(model)
-    relevance, spreads = torch.from_numpy(read_array(channels)).float(), _spreads(statistics)
+    relevance, spreads = to_tensor(CHANNELS, read_array(channels)), _spreads(statistics)
     try:
         return StyleClipGlobal.from_released(
             relevance,
@@ -80,7 +81,7 @@ def load_delta_edits(
     content, clip = read_torch(mapper), _text_encoder(model)
     return DeltaEdit(
         mapper=DeltaMapper.from_state(delta_mapper_state(content)),
-        relevance=torch.from_numpy(read_array(relevance)).float(),
+        relevance=to_tensor(RELEVANCE, read_array(relevance)),
         layout=generator.config.style_layout(),
         modulation=generator.modulation,
         templates=_templates(model),

@@ -4,6 +4,7 @@
 `read_nvidia_pickle` .pkl of stylegan2-ada-pytorch and stylegan3
 `read_numpy_pickle`  small pickles of numpy arrays (StyleCLIP's channel statistics)
 `read_array`         .npy
+`read_arrays`        .npz
 
 All pickles go through `restricted.py`. NVIDIA's carry the source code of their networks
 (`module_src`), TorchScript archives that of their modules: it is ignored, never compiled.
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import DAMAGED_ZIP, regular
+from stylefeatureeditor.files import DAMAGED_ZIP, readable_size, regular
 from stylefeatureeditor.weights.restricted import (
     KNOWN,
     STORAGE_DTYPES,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 ZIP_START = b"PK\x03\x04"
 LEGACY_START = 0x1950A86A20F9469CFC6C  # the first number of torch.save's format before zip
+MOST_UNFOLDED = 50  # times the size of a compressed file
 TAR_MARK = (257, b"ustar")
 
 
@@ -127,7 +129,7 @@ def read_array(path: Path) -> np.ndarray:
         WeightsError: the file is missing, damaged, or is not one array of numbers.
     """
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(regular(path), allow_pickle=False)
     except FileNotFoundError as error:
         raise WeightsError(f"{path} does not exist: expected a .npy file.") from error
     except Exception as error:
@@ -135,6 +137,31 @@ def read_array(path: Path) -> np.ndarray:
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufc":
         raise WeightsError(f"{path} is not one array of numbers: expected a .npy file.")
     return array
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of numbers of an .npz file, by name.
+
+    Raises:
+        WeightsError: the file is missing, damaged, unfolds to more than MOST_UNFOLDED times its
+            size, or holds anything else.
+    """
+    try:
+        with zipfile.ZipFile(regular(path)) as archive:
+            unfolded = sum(member.file_size for member in archive.infolist())
+        if unfolded > MOST_UNFOLDED * path.stat().st_size:
+            raise WeightsError(f"{path} would unfold to {readable_size(unfolded)}: save it again.")
+        with np.load(path, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+        if all(isinstance(a, np.ndarray) and a.dtype.kind in "biufc" for a in arrays.values()):
+            return arrays
+    except WeightsError:
+        raise
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} does not exist: expected a .npz file.") from error
+    except Exception as error:  # whatever a damaged zip makes of numpy
+        raise WeightsError(f"{path} is no readable .npz file of numbers.") from error
+    raise WeightsError(f"{path} holds other things than arrays of numbers.")
 
 
 @contextmanager
