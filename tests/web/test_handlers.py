@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 
 import pytest
 from PIL import Image
 
 from page_pictures import png
+from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.web import handlers as page
 from stylefeatureeditor.web.handlers import ACTS, Handlers
 from stylefeatureeditor.web.opened import Limits
@@ -94,9 +96,10 @@ def test_the_moving_picture_runs_forth_and_back(handlers):
 
 
 def test_all_photos_come_in_one_zip(handlers, pixels):
-    handlers.open(ME, png(pixels[:, ::-1]), {"name": "me.png"})
-    for first, number in ((True, 1), (False, 2)):
-        assert handlers.make(ME, {"photo": number, "first": first, "form": "png"})["number"]
+    state = handlers.open(ME, png(pixels[:, ::-1]), {"name": "me.png"})
+    for index, photo in enumerate(state["photos"]):
+        sent = {"photo": photo["number"], "first": index == 0, "form": "png"}
+        assert handlers.make(ME, sent)["number"]
     name, content = handlers.save(ME, {"kind": "zip"})
     assert name == "photos_edited.zip"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -120,6 +123,40 @@ def test_a_phones_photo_opens_or_its_reader_is_named(handlers, pixels, monkeypat
     monkeypatch.setattr("stylefeatureeditor.photo.image.importlib.util.find_spec", lambda _: None)
     state = handlers.open(ME, buffer.getvalue(), {"name": "IMG_2.HEIC"})
     assert state["sentence"].startswith("IMG_2.HEIC is a HEIC picture")
+
+
+def test_a_page_that_outlives_the_program_takes_its_answers_and_its_photos(handlers, both, pixels):
+    before = handlers.do(ME, {"act": "show"})
+    known = "|".join([before["photo"]["key"], before["photos"][0]["key"]])
+    time.sleep(0.01)
+    anew = Handlers(Sessions(both, Limits()), may_download=False)
+    state = anew.open(ME, png(pixels[::2, ::2]), {"name": "other.png", "known": known})
+    assert state["number"] > before["number"]
+    assert state["photo"]["before"]
+    assert state["photos"][0]["small"]
+
+
+def test_a_download_that_fails_is_told_once(both, monkeypatch):
+    tried = []
+
+    def pull(name, _report):
+        tried.append(name)
+        raise ConfigError("no network")
+
+    monkeypatch.setattr(page, "pull_model", pull)
+    monkeypatch.setattr(page, "published_models", lambda: {"faces": "free"})
+    monkeypatch.setattr(page.threading, "Thread", AtOnce)
+    handlers = Handlers(Sessions(both, Limits()), may_download=True)
+    for times in (1, 2):
+        assert handlers.pull(ME, {"name": "faces"})["sentence"] == "no network"
+        assert tried == ["faces"] * times
+
+
+class AtOnce:
+    """A thread that runs before the next line."""
+
+    def __init__(self, target, args, **_):
+        self.start = lambda: target(*args)
 
 
 def test_a_bug_is_a_sentence_too(handlers, monkeypatch, caplog):

@@ -13,6 +13,7 @@ import itertools
 import logging
 import tempfile
 import threading
+import time
 import zipfile
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     Act = Callable[[Visit, Sent], object]
 
 logger = logging.getLogger(__name__)
-BUG = "something went wrong that should not have; what it was stands in the terminal"
+BUG = "something went wrong that should not have; the terminal says what"
 MASK_BYTES = 4_000_000
 MOVING_SIDE, FRAMES = 640, 9  # of the picture that moves
 
@@ -107,7 +108,8 @@ class Handlers:
 
     def __init__(self, sessions: Sessions, *, may_download: bool) -> None:
         self.sessions, self.may_download = sessions, may_download
-        self._numbers = itertools.count(1)
+        # a page that outlives the program must take the next one's answers for newer
+        self._numbers = itertools.count(time.time_ns() // 1_000_000)
         self._pulls: dict[str, Sent] = {}
 
     def do(self, visitor: str, sent: Sent) -> Sent:
@@ -178,7 +180,10 @@ class Handlers:
         if name in published_models() and name not in self._pulls:
             self._pulls[name] = {"file": "", "done": 0, "total": None, "ready": False}
             threading.Thread(target=self._pull, args=(name,), daemon=True).start()
-        return dict(self._pulls.get(name, {"ready": True}))
+        told = dict(self._pulls.get(name, {"ready": True}))
+        if "sentence" in told:
+            self._pulls.pop(name)  # told once; the next time it is tried anew
+        return told
 
     def _pull(self, name: str) -> None:
         def report(file: str, done: int, total: int | None) -> None:
@@ -188,7 +193,7 @@ class Handlers:
             pull_model(name, report)
             self._pulls[name]["ready"] = True
         except Exception as error:  # noqa: BLE001
-            self._pulls.pop(name)["sentence"] = self._sentence(error)
+            self._pulls[name]["sentence"] = self._sentence(error)
 
     def _step(self, visitor: str, act: Callable[[Visit], object], sent: Sent) -> Sent:
         """Let an action change the visit; return the state of the page."""
@@ -250,7 +255,9 @@ def read_painted(url: str) -> bytes:
 
 
 def _unknown(_visit: Visit, sent: Sent) -> None:
-    raise ConfigError(f"the page asked for {str(sent.get('act'))[:50]!r}, which is nothing known")
+    raise ConfigError(
+        f"the page asked for {str(sent.get('act'))[:50]!r}, which this page does not know"
+    )
 
 
 def _remembered(session: Session | None) -> tuple[Session, Any, list[Any], list[Any]] | None:

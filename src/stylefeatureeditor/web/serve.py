@@ -128,7 +128,7 @@ class Work:
 
         visitor = request.headers.get("x-visitor", "")
         if not SECRET.fullmatch(visitor):
-            return JSONResponse({"sentence": "this is no page of ours"}, 400)
+            return JSONResponse({"sentence": "this request does not come from our page"}, 400)
         what = request.url.path.strip("/")
         limit = self.limits.upload_bytes if what == "open" else STEP_BYTES
         try:
@@ -141,7 +141,7 @@ class Work:
         except Busy:
             return JSONResponse({"sentence": BUSY, "again": True}, 503)
         except (ValueError, RecursionError):
-            return JSONResponse({"sentence": "the page sent what is no step"}, 400)
+            return JSONResponse({"sentence": "the page sent something that is no step"}, 400)
         if self._waiting >= self.limits.waiting:
             return JSONResponse({"sentence": BUSY, "again": True}, 503)
         step = getattr(self.handlers, what)

@@ -145,9 +145,9 @@ def _photo(session: Session, drawing: Drawing | None, known: Collection[str]) ->
         message["python"] = as_python(settings, **subject)
     if drawing is None:
         return message
-    parts: list[Any] = [session.number, opened.turns, opened.count]
+    parts: list[Any] = [session.number, opened.turns, opened.count, session.model]
     if drawing.is_crop:
-        parts += [session.model, settings.face]
+        parts.append(settings.face)
     key = ".".join(map(str, parts))
     message["photo"] = {
         "number": session.number,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from stylefeatureeditor.web.session import Session
 if TYPE_CHECKING:
     from stylefeatureeditor.web.loaded_models import Models
     from stylefeatureeditor.web.opened import Limits
+
+# of photos; a page that is open still knows those of visits that are gone
+_numbers = itertools.count(time.time_ns() // 1_000_000)
 
 
 class Visit:
@@ -31,7 +35,6 @@ class Visit:
         self.made: list[tuple[str, bytes]] = []  # for the zip that is being made
         self.warning = ""  # of the step that was done last
         self.last_seen = time.monotonic()
-        self._numbers = 0
 
     @property
     def photo(self) -> Session:
@@ -137,8 +140,7 @@ class Visit:
                 session.forget_pixels()
 
     def _new(self) -> Session:
-        self._numbers += 1
-        return Session(self.models, self.limits, self.model, self._numbers)
+        return Session(self.models, self.limits, self.model, next(_numbers))
 
     def find(self, number: Any) -> Session:
         """Return a photo by its number."""
