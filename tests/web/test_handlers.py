@@ -106,6 +106,21 @@ def test_all_photos_come_in_one_zip(handlers, pixels):
         assert archive.namelist() == ["me_edited.png", "2_me_edited.png"]
 
 
+def test_a_zip_stays_within_its_bound_and_is_never_half_a_zip(both, pixels):
+    content = png(pixels)
+    handlers = Handlers(Sessions(both, Limits(memory_bytes=9 * len(content))), may_download=False)
+    for name in ("a.png", "b.png", "c.png"):
+        state = handlers.open(ME, content, {"name": name})
+    answers = [
+        handlers.make(ME, {"photo": photo["number"], "first": index == 0})
+        for index, photo in enumerate(state["photos"])
+    ]
+    assert "sentence" not in answers[0]
+    assert "too large for one file" in next(a["sentence"] for a in answers if "sentence" in a)
+    for sentence in (handlers.make(ME, {"photo": 1}), handlers.save(ME, {"kind": "zip"})):
+        assert "download them again" in sentence["sentence"]
+
+
 def test_saved_work_opens_again_as_it_was(handlers):
     handlers.do(ME, {"act": "move", "edits": {"smile": 2}})
     name, content = handlers.save(ME, {"kind": "session"})

@@ -18,7 +18,14 @@ import zipfile
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from stylefeatureeditor.errors import ConfigError, DirectionError, FaceError, MaskError, SfeError
+from stylefeatureeditor.errors import (
+    ConfigError,
+    DirectionError,
+    FaceError,
+    MaskError,
+    PhotoError,
+    SfeError,
+)
 from stylefeatureeditor.photo.session_file import painted_at, save_session
 from stylefeatureeditor.web.loaded_models import published_models, pull_model
 from stylefeatureeditor.web.opened import SAMPLE_NAME, sample
@@ -47,6 +54,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 BUG = "something went wrong that should not have; the terminal says what"
+MADE_ANEW = "others needed the memory that your photos were made in: download them again"
 MASK_BYTES = 4_000_000
 MOVING_SIDE, FRAMES = 640, 9  # of the picture that moves
 
@@ -164,8 +172,15 @@ class Handlers:
         def work(visit: Visit) -> Sent:
             if sent.get("first"):
                 visit.made.clear()
+            elif not visit.made:
+                raise PhotoError(MADE_ANEW)
             session = visit.find(sent.get("photo"))
             visit.made.append(_whole(session, sent))
+            if sum(len(content) for _, content in visit.made) > visit.limits.memory_bytes // 4:
+                visit.made.clear()
+                raise PhotoError(
+                    "all photos together are too large for one file: choose JPEG, or close some"
+                )
             if session is not visit.current:
                 session.forget_pixels()
             return {}
@@ -275,6 +290,8 @@ def _file(visit: Visit, sent: Sent) -> tuple[str, bytes]:
             saved = [session.saved() for session in visit.photos]
             return name, save_session(visit.model, saved, Path(folder, "a.sfe")).read_bytes()
     if kind == "zip":
+        if not visit.made:
+            raise PhotoError(MADE_ANEW)
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
             for number, (name, content) in enumerate(visit.made, start=1):
