@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import time
 import zipfile
 
@@ -10,7 +11,9 @@ import pytest
 from PIL import Image
 
 from page_pictures import png
+from stylefeatureeditor import save_inversion
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.photo.session_file import load_session
 from stylefeatureeditor.web import handlers as page
 from stylefeatureeditor.web.handlers import ACTS, Handlers
 from stylefeatureeditor.web.opened import Limits
@@ -127,6 +130,27 @@ def test_saved_work_opens_again_as_it_was(handlers):
     assert name == "me.sfe"
     state = handlers.open("1" * 32, content, {"name": name})
     assert (state["sentence"], state["edits"]) == ("", {"smile": 2.0})
+
+
+def test_the_command_names_the_file_that_is_saved(handlers, pixels):
+    handlers.open(ME, png(pixels[:, ::-1]), {"name": "two.png", "take": "1"})
+    handlers.do(ME, {"act": "turn"})
+    state = handlers.do(ME, {"act": "move", "edits": {"smile": 2}})
+    name, content = handlers.save(ME, {"kind": "session"})
+    assert shlex.split(state["command"])[2] == name
+    assert shlex.split(state["command"])[-1] == "two_edited.png"  # the only photo that is edited
+    assert "session.photos[1]" in state["python"]
+    assert load_session(content).photos[1].name == "two.png"
+
+
+def test_an_inversion_file_is_left_out_of_a_session(handlers, both, portrait, tmp_path):
+    file = save_inversion(both.editor(both.first()).invert(portrait), tmp_path / "a.safetensors")
+    state = handlers.open(ME, file.read_bytes(), {"name": "a.safetensors"})
+    assert [photo["inversion"] for photo in state["photos"]] == [False, True]
+    name, content = handlers.save(ME, {"kind": "session"})
+    assert (name, len(load_session(content).photos)) == ("me.sfe", 1)
+    handlers.do(ME, {"act": "close", "photo": state["photos"][0]["number"]})
+    assert "saved file already" in handlers.save(ME, {"kind": "session"})["sentence"]
 
 
 def test_a_phones_photo_opens_or_its_reader_is_named(handlers, pixels, monkeypatch):

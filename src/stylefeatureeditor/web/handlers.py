@@ -11,11 +11,10 @@ import binascii
 import io
 import itertools
 import logging
-import tempfile
 import threading
 import time
 import zipfile
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.errors import (
@@ -26,10 +25,10 @@ from stylefeatureeditor.errors import (
     PhotoError,
     SfeError,
 )
-from stylefeatureeditor.photo.session_file import painted_at, save_session
+from stylefeatureeditor.photo.session_file import painted_at, session_bytes
 from stylefeatureeditor.web.loaded_models import published_models, pull_model
 from stylefeatureeditor.web.opened import SAMPLE_NAME, sample
-from stylefeatureeditor.web.settings import edited_name, session_name
+from stylefeatureeditor.web.settings import edited_name
 from stylefeatureeditor.web.view import (
     DRAFT_QUALITY,
     DRAFT_SIDE,
@@ -285,10 +284,8 @@ def _file(visit: Visit, sent: Sent) -> tuple[str, bytes]:
     """A file for the visitor: its name and content."""
     kind = sent.get("kind")
     if kind == "session":
-        name = session_name(visit.photo.name if len(visit.photos) == 1 else "photos")
-        with tempfile.TemporaryDirectory(prefix="sfe-") as folder:
-            saved = [session.saved() for session in visit.photos]
-            return name, save_session(visit.model, saved, Path(folder, "a.sfe")).read_bytes()
+        saved = [session.saved() for session in visit.saveable() or [visit.photo]]
+        return visit.session_name(), session_bytes(visit.model, saved)
     if kind == "zip":
         if not visit.made:
             raise PhotoError(MADE_ANEW)

@@ -317,7 +317,11 @@ async function download() {
 }
 $("#sfe-save-photo").addEventListener("click", download);
 $(".sfe-go").addEventListener("click", download);
-$("#sfe-save-session").addEventListener("click", () => fetchFile({ kind: "session" }, "Saving"));
+$("#sfe-save-session").addEventListener("click", async () => {
+  const left = page.state.photos.filter((one) => one.inversion).map((one) => one.name);
+  await fetchFile({ kind: "session" }, "Saving");
+  if (left.length && left.length < page.state.photos.length) say(`${left.join(", ")}: an inversion file cannot be saved in a session and was left out`);
+});
 
 // ---- steps
 

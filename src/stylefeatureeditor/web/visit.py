@@ -11,6 +11,7 @@ from stylefeatureeditor.errors import DirectionError, PhotoError
 from stylefeatureeditor.photo import SESSION_SUFFIX
 from stylefeatureeditor.photo.session_file import load_session
 from stylefeatureeditor.web.session import Session
+from stylefeatureeditor.web.settings import session_name
 
 if TYPE_CHECKING:
     from stylefeatureeditor.web.loaded_models import Models
@@ -73,6 +74,15 @@ class Visit:
         for session in self.photos:
             if session is not self.current:
                 session.forget_pixels()
+
+    def saveable(self) -> list[Session]:
+        """Return the photos that a session can hold: all but opened inversion files."""
+        return [session for session in self.photos if not session.is_inversion]
+
+    def session_name(self) -> str:
+        """Return the name of the file that a session is saved as."""
+        saved = self.saveable()
+        return session_name(saved[0].name if len(saved) == 1 else "photos")
 
     def select(self, number: Any) -> None:
         """Take a photo in hand; the one before keeps its file and its edits."""
