@@ -17,6 +17,7 @@ from stylefeatureeditor.photo.session_file import load_session
 from stylefeatureeditor.web import handlers as page
 from stylefeatureeditor.web.handlers import ACTS, Handlers
 from stylefeatureeditor.web.opened import Limits
+from stylefeatureeditor.web.session import Session
 from stylefeatureeditor.web.sessions import Sessions
 
 ME = "0" * 32
@@ -42,6 +43,28 @@ def test_a_step_changes_the_photo_and_a_mistake_changes_nothing(handlers):
         assert state["edits"] == {"smile": 2.0}
     state = handlers.do(ME, {"act": "go", "steps": -1})
     assert (state["sentence"], state["edits"], state["step"]) == ("", {}, 0)
+
+
+@pytest.mark.parametrize("act", ["turn", "everywhere", "model"])
+def test_a_step_that_cannot_be_drawn_leaves_every_photo_as_it_was(
+    handlers, both, pixels, monkeypatch, act
+):
+    handlers.open(ME, png(pixels[:, ::-1]), {"name": "two.png"})
+    handlers.do(ME, {"act": "move", "edits": {"smile": 2}})
+    kept = ("opened", "small", "model", "settings", "past", "future")
+
+    def everything() -> list:
+        with handlers.sessions.use(ME) as visit:
+            photos = [{**vars(one), "opened": id(one.opened)} for one in visit.photos]
+            return [visit.model, *([photo[name] for name in kept] for photo in photos)]
+
+    before = everything()
+    with monkeypatch.context() as broken:
+        broken.setattr(Session, "draw", None)
+        state = handlers.do(ME, {"act": act, "model": both.names()[1]})
+    assert state["sentence"] == page.BUG
+    assert everything() == before
+    assert handlers.do(ME, {"act": "show"})["edits"] == {"smile": 2.0}
 
 
 def test_pictures_that_the_page_has_are_not_sent_again(handlers):

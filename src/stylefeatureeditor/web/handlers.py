@@ -214,15 +214,13 @@ class Handlers:
         known = set(str(sent.get("known", "")).split("|"))
         with self.sessions.use(visitor) as visit:
             visit.warning, sentence, drawing = "", "", None
-            before = _remembered(visit.current)
+            set_back = _set_back(visit)
             try:
                 act(visit)
                 drawing = visit.current.draw(FINAL_SIDE) if visit.current else None
             except Exception as error:  # noqa: BLE001
                 sentence = self._sentence(error)
-                if visit.current and before:
-                    session, settings, past, future = before
-                    session.settings, session.past, session.future = settings, past, future
+                set_back()
             try:
                 message = state(visit, drawing, known)
             except Exception as error:  # noqa: BLE001 (no model, or one that cannot be read)
@@ -274,10 +272,22 @@ def _unknown(_visit: Visit, sent: Sent) -> None:
     )
 
 
-def _remembered(session: Session | None) -> tuple[Session, Any, list[Any], list[Any]] | None:
-    if session is None:
-        return None
-    return session, session.settings, [*session.past], [*session.future]
+def _set_back(visit: Visit) -> Callable[[], None]:
+    """What makes the photos that are open, and the model, what they are now."""
+    model = visit.model
+    kept = [(one, one.opened, one.small, one.model, one.settings) for one in visit.photos]
+    steps = [([*one.past], [*one.future]) for one in visit.photos]
+
+    def set_back() -> None:
+        for (one, opened, small, name, settings), (past, future) in zip(kept, steps, strict=True):
+            if one.opened is not opened or one.model != name:
+                one.forget_pixels()
+            one.opened, one.small, one.model, one.settings = opened, small, name, settings
+            one.past, one.future = past, future
+        if kept:  # a session that opens alone brings its model
+            visit.model = model
+
+    return set_back
 
 
 def _file(visit: Visit, sent: Sent) -> tuple[str, bytes]:

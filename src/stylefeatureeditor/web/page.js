@@ -172,7 +172,8 @@ export async function openFiles(files) {
     const image = document.createElement("img");
     image.alt = "";
     if (file.type.startsWith("image/")) image.src = URL.createObjectURL(file);
-    image.addEventListener("error", () => image.remove());
+    image.addEventListener("load", () => URL.revokeObjectURL(image.src));
+    image.addEventListener("error", () => (URL.revokeObjectURL(image.src), image.remove()));
     tile.append(image);
     return tile;
   });
@@ -244,12 +245,13 @@ function closeCamera() {
 $(".sfe-camera").addEventListener("click", async () => {
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1920 } } });
+    video.srcObject = stream;
+    await video.play();
   } catch {
+    closeCamera();
     say("the camera cannot be used: there is none, another program has it, or the browser was not allowed to");
     return;
   }
-  video.srcObject = stream;
-  await video.play();
   dialog.showModal();
 });
 $(".sfe-snap").addEventListener("click", () => {

@@ -1,7 +1,8 @@
 """Serving the page: on this machine, with nothing served but the page and a visitor's own pictures.
 
 Photos live in memory; an inversion file is on the disk while it is read. One step is done at a
-time; so many may wait, and the next is refused in a sentence. A page says who it is by a secret of its own, in a header that no foreign page can send.
+time; so many may wait, and the next is refused in a sentence. A page says who it is by
+a secret of its own, in a header that no foreign page can send.
 """
 
 from __future__ import annotations

@@ -75,6 +75,29 @@ class Visit:
             if session is not self.current:
                 session.forget_pixels()
 
+    def _of_session(self, content: bytes, name: str) -> list[Session]:
+        saved = load_session(content, name)
+        self._check_room(name, len(saved.photos))
+        if saved.model in self.models.names() and not self.photos:
+            self.model = saved.model
+        elif saved.model != self.model:
+            self.warning = f"{name} was saved with another model: its pictures may differ."
+        sessions = [self._new() for _ in saved.photos]
+        for session, photo in zip(sessions, saved.photos, strict=True):
+            session.open_saved(photo)
+            if session is not sessions[0]:
+                session.forget_pixels()
+        return sessions
+
+    def _check_room(self, name: str, photos: int, files: int = 0) -> None:
+        if len(self.photos) + photos > self.limits.photos or (
+            self.photos and files > self.limits.memory_bytes // 2
+        ):
+            raise PhotoError(
+                f"there is no room for {name} beside the photos that are open: download some and "
+                "close them first"
+            )
+
     def saveable(self) -> list[Session]:
         """Return the photos that a session can hold: all but opened inversion files."""
         return [session for session in self.photos if not session.is_inversion]
@@ -135,29 +158,6 @@ class Visit:
         for session in self.photos:
             if not (but_current and session is self.current):
                 session.forget_pixels()
-
-    def _of_session(self, content: bytes, name: str) -> list[Session]:
-        saved = load_session(content, name)
-        self._check_room(name, len(saved.photos))
-        if saved.model in self.models.names() and not self.photos:
-            self.model = saved.model
-        elif saved.model != self.model:
-            self.warning = f"{name} was saved with another model: its pictures may differ."
-        sessions = [self._new() for _ in saved.photos]
-        for session, photo in zip(sessions, saved.photos, strict=True):
-            session.open_saved(photo)
-            if session is not sessions[0]:
-                session.forget_pixels()
-        return sessions
-
-    def _check_room(self, name: str, photos: int, files: int = 0) -> None:
-        if len(self.photos) + photos > self.limits.photos or (
-            self.photos and files > self.limits.memory_bytes // 2
-        ):
-            raise PhotoError(
-                f"there is no room for {name} beside the photos that are open: download some and "
-                "close them first"
-            )
 
     def _new(self) -> Session:
         return Session(self.models, self.limits, self.model, next(_numbers))
