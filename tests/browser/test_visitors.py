@@ -144,7 +144,7 @@ def test_a_program_that_was_stopped_is_told_and_so_is_one_that_began_anew(visit,
     empty = {
         "photos": [],
         "photo": None,
-        "number": 10**9,
+        "number": 10**15,
         "sentence": "",
         "models": [],
         "model": "",

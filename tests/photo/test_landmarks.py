@@ -115,7 +115,7 @@ def test_a_photo_that_lies_turned_is_found_and_comes_back_as_it_lay(astronaut, t
     assert top < face.landmarks[30, 1] < bottom
     editor = tiny_editor()
     result = editor.edit(lying, {"smile": 2.0})
-    assert f"turned by {360 - 90 * turns} degrees; it is edited as it lies" in caplog.text
+    assert f"turned by {360 - 90 * turns} degrees; it is edited upright" in caplog.text
     caplog.clear()
     straight = editor.edit(small, {"smile": 2.0})
     assert not caplog.text

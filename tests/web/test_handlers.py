@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import shlex
+import time
 import zipfile
 
 import pytest
 from PIL import Image
 
 from page_pictures import png
+from stylefeatureeditor import save_inversion
+from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.photo.session_file import load_session
 from stylefeatureeditor.web import handlers as page
 from stylefeatureeditor.web.handlers import ACTS, Handlers
 from stylefeatureeditor.web.opened import Limits
+from stylefeatureeditor.web.session import Session
 from stylefeatureeditor.web.sessions import Sessions
 
 ME = "0" * 32
@@ -37,6 +43,28 @@ def test_a_step_changes_the_photo_and_a_mistake_changes_nothing(handlers):
         assert state["edits"] == {"smile": 2.0}
     state = handlers.do(ME, {"act": "go", "steps": -1})
     assert (state["sentence"], state["edits"], state["step"]) == ("", {}, 0)
+
+
+@pytest.mark.parametrize("act", ["turn", "everywhere", "model"])
+def test_a_step_that_cannot_be_drawn_leaves_every_photo_as_it_was(
+    handlers, both, pixels, monkeypatch, act
+):
+    handlers.open(ME, png(pixels[:, ::-1]), {"name": "two.png"})
+    handlers.do(ME, {"act": "move", "edits": {"smile": 2}})
+    kept = ("opened", "small", "model", "settings", "past", "future")
+
+    def everything() -> list:
+        with handlers.sessions.use(ME) as visit:
+            photos = [{**vars(one), "opened": id(one.opened)} for one in visit.photos]
+            return [visit.model, *([photo[name] for name in kept] for photo in photos)]
+
+    before = everything()
+    with monkeypatch.context() as broken:
+        broken.setattr(Session, "draw", None)
+        state = handlers.do(ME, {"act": act, "model": both.names()[1]})
+    assert state["sentence"] == page.BUG
+    assert everything() == before
+    assert handlers.do(ME, {"act": "show"})["edits"] == {"smile": 2.0}
 
 
 def test_pictures_that_the_page_has_are_not_sent_again(handlers):
@@ -94,13 +122,29 @@ def test_the_moving_picture_runs_forth_and_back(handlers):
 
 
 def test_all_photos_come_in_one_zip(handlers, pixels):
-    handlers.open(ME, png(pixels[:, ::-1]), {"name": "me.png"})
-    for first, number in ((True, 1), (False, 2)):
-        assert handlers.make(ME, {"photo": number, "first": first, "form": "png"})["number"]
+    state = handlers.open(ME, png(pixels[:, ::-1]), {"name": "me.png"})
+    for index, photo in enumerate(state["photos"]):
+        sent = {"photo": photo["number"], "first": index == 0, "form": "png"}
+        assert handlers.make(ME, sent)["number"]
     name, content = handlers.save(ME, {"kind": "zip"})
     assert name == "photos_edited.zip"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.namelist() == ["me_edited.png", "2_me_edited.png"]
+
+
+def test_a_zip_stays_within_its_bound_and_is_never_half_a_zip(both, pixels):
+    content = png(pixels)
+    handlers = Handlers(Sessions(both, Limits(memory_bytes=9 * len(content))), may_download=False)
+    for name in ("a.png", "b.png", "c.png"):
+        state = handlers.open(ME, content, {"name": name})
+    answers = [
+        handlers.make(ME, {"photo": photo["number"], "first": index == 0})
+        for index, photo in enumerate(state["photos"])
+    ]
+    assert "sentence" not in answers[0]
+    assert "too large for one file" in next(a["sentence"] for a in answers if "sentence" in a)
+    for sentence in (handlers.make(ME, {"photo": 1}), handlers.save(ME, {"kind": "zip"})):
+        assert "download them again" in sentence["sentence"]
 
 
 def test_saved_work_opens_again_as_it_was(handlers):
@@ -109,6 +153,27 @@ def test_saved_work_opens_again_as_it_was(handlers):
     assert name == "me.sfe"
     state = handlers.open("1" * 32, content, {"name": name})
     assert (state["sentence"], state["edits"]) == ("", {"smile": 2.0})
+
+
+def test_the_command_names_the_file_that_is_saved(handlers, pixels):
+    handlers.open(ME, png(pixels[:, ::-1]), {"name": "two.png", "take": "1"})
+    handlers.do(ME, {"act": "turn"})
+    state = handlers.do(ME, {"act": "move", "edits": {"smile": 2}})
+    name, content = handlers.save(ME, {"kind": "session"})
+    assert shlex.split(state["command"])[2] == name
+    assert shlex.split(state["command"])[-1] == "two_edited.png"  # the only photo that is edited
+    assert "session.photos[1]" in state["python"]
+    assert load_session(content).photos[1].name == "two.png"
+
+
+def test_an_inversion_file_is_left_out_of_a_session(handlers, both, portrait, tmp_path):
+    file = save_inversion(both.editor(both.first()).invert(portrait), tmp_path / "a.safetensors")
+    state = handlers.open(ME, file.read_bytes(), {"name": "a.safetensors"})
+    assert [photo["inversion"] for photo in state["photos"]] == [False, True]
+    name, content = handlers.save(ME, {"kind": "session"})
+    assert (name, len(load_session(content).photos)) == ("me.sfe", 1)
+    handlers.do(ME, {"act": "close", "photo": state["photos"][0]["number"]})
+    assert "saved file already" in handlers.save(ME, {"kind": "session"})["sentence"]
 
 
 def test_a_phones_photo_opens_or_its_reader_is_named(handlers, pixels, monkeypatch):
@@ -120,6 +185,40 @@ def test_a_phones_photo_opens_or_its_reader_is_named(handlers, pixels, monkeypat
     monkeypatch.setattr("stylefeatureeditor.photo.image.importlib.util.find_spec", lambda _: None)
     state = handlers.open(ME, buffer.getvalue(), {"name": "IMG_2.HEIC"})
     assert state["sentence"].startswith("IMG_2.HEIC is a HEIC picture")
+
+
+def test_a_page_that_outlives_the_program_takes_its_answers_and_its_photos(handlers, both, pixels):
+    before = handlers.do(ME, {"act": "show"})
+    known = "|".join([before["photo"]["key"], before["photos"][0]["key"]])
+    time.sleep(0.01)
+    anew = Handlers(Sessions(both, Limits()), may_download=False)
+    state = anew.open(ME, png(pixels[::2, ::2]), {"name": "other.png", "known": known})
+    assert state["number"] > before["number"]
+    assert state["photo"]["before"]
+    assert state["photos"][0]["small"]
+
+
+def test_a_download_that_fails_is_told_once(both, monkeypatch):
+    tried = []
+
+    def pull(name, _report):
+        tried.append(name)
+        raise ConfigError("no network")
+
+    monkeypatch.setattr(page, "pull_model", pull)
+    monkeypatch.setattr(page, "published_models", lambda: {"faces": "free"})
+    monkeypatch.setattr(page.threading, "Thread", AtOnce)
+    handlers = Handlers(Sessions(both, Limits()), may_download=True)
+    for times in (1, 2):
+        assert handlers.pull(ME, {"name": "faces"})["sentence"] == "no network"
+        assert tried == ["faces"] * times
+
+
+class AtOnce:
+    """A thread that runs before the next line."""
+
+    def __init__(self, target, args, **_):
+        self.start = lambda: target(*args)
 
 
 def test_a_bug_is_a_sentence_too(handlers, monkeypatch, caplog):

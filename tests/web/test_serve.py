@@ -100,7 +100,7 @@ def test_what_another_site_sends_for_a_visitor_is_refused(headers, status):
 def test_a_visitor_is_known_by_a_long_secret_alone(app, secret):
     status, _, body = ask(app, "/do", b"{}", headers=[(b"x-visitor", secret)])
     assert status == 400
-    assert b"no page of ours" in body
+    assert b"does not come from our page" in body
 
 
 @pytest.mark.parametrize(

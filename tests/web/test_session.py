@@ -377,7 +377,7 @@ def test_a_photo_that_lies_on_its_side_is_said_to(session, pixels):
     session.open(png(pixels), "up.png")
     assert session.opened.sentence == ""
     session.open(png(np.rot90(pixels, -1)), "side.png")
-    assert "side.png: the photo lies turned by 90 degrees" in session.opened.sentence
+    assert "side.png: the face is turned by 90 degrees" in session.opened.sentence
 
 
 def test_a_session_is_plain_text_and_files(opened, tmp_path):

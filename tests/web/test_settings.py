@@ -56,6 +56,15 @@ def test_what_a_command_cannot_say_is_said_by_a_session(settings: Settings, save
     compile(lines, "lines", "exec")
 
 
+def test_a_session_of_several_photos_is_named_and_its_photo_counted():
+    words = words_of(SMILE, saved=True, session="photos.sfe", several=True)
+    assert words == ["sfe", "edit", "photos.sfe", "--model", "faces", "-o", "edited/"]
+    of = {"photo": "b.jpg", "model": "faces", "saved": True, "session": "photos.sfe", "place": 2}
+    lines = as_python(SMILE, **of)
+    assert "load_session('photos.sfe')" in lines
+    assert "session.photos[2]" in lines
+
+
 def test_an_aligned_crop_has_no_face_to_choose():
     words = words_of(of_face(1), aligned=True)
     assert "--aligned" in words

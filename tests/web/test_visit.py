@@ -4,6 +4,7 @@ from page_pictures import png
 from stylefeatureeditor.errors import DirectionError, PhotoError
 from stylefeatureeditor.photo.session_file import save_session
 from stylefeatureeditor.web.opened import Limits
+from stylefeatureeditor.web.session import Session
 from stylefeatureeditor.web.visit import Visit
 
 
@@ -78,3 +79,28 @@ def test_there_is_room_for_so_many_photos(both, pixels):
     with pytest.raises(PhotoError, match="no room for two"):
         few.open(png(pixels), "two.png")
     assert len(few.photos) == 1
+
+
+def test_a_session_of_too_many_photos_is_refused_before_one_is_read(
+    visit, both, tmp_path, monkeypatch
+):
+    saved = [session.saved() for session in visit.photos]
+    content = save_session(visit.model, saved, tmp_path / "a.sfe").read_bytes()
+    monkeypatch.setattr(Session, "open_saved", None)
+    with pytest.raises(PhotoError, match="no room for a"):
+        Visit(both, Limits(photos=1)).open(content, "a.sfe")
+
+
+def test_photos_of_a_session_let_their_pixels_go_as_they_come(visit, both, tmp_path, monkeypatch):
+    saved = [visit.photo.saved()] * 3
+    content = save_session(visit.model, saved, tmp_path / "a.sfe").read_bytes()
+    opened, most, open_saved = [], [], Session.open_saved
+
+    def watched(session, photo):
+        open_saved(session, photo)
+        opened.append(session)
+        most.append(sum(one.bytes() > one.file_bytes() for one in opened))
+
+    monkeypatch.setattr(Session, "open_saved", watched)
+    Visit(both, Limits()).open(content, "a.sfe")
+    assert most == [1, 2, 2]

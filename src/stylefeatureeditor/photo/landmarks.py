@@ -166,7 +166,7 @@ def turn_sentence(landmarks: np.ndarray) -> str:
     degrees = round(float(np.degrees(np.arctan2(y, x))) / 90) * 90 % 360
     if not degrees:
         return ""
-    return f"the photo lies turned by {degrees} degrees; it is edited as it lies"
+    return f"the face is turned by {degrees} degrees; it is edited upright and put back turned"
 
 
 def _ask(pixels: np.ndarray, turns: int, min_score: float, look: Look) -> list[Found]:

@@ -113,6 +113,16 @@ def painted_at(png: bytes, width: int, height: int) -> Image.Image:
     return Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR)
 
 
+def session_bytes(model: str, photos: Sequence[SavedPhoto]) -> bytes:
+    """Return the content of a session's file."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        rows = [_write(archive, number, photo) for number, photo in enumerate(photos, start=1)]
+        table = {"format": FORMAT, "model": model, "photos": rows}
+        archive.writestr("session.json", json.dumps(table))
+    return buffer.getvalue()
+
+
 def save_session(model: str, photos: Sequence[SavedPhoto], path: str | Path) -> Path:
     """Write a session, whole or not at all; return the path.
 
@@ -121,10 +131,8 @@ def save_session(model: str, photos: Sequence[SavedPhoto], path: str | Path) -> 
     """
     path = Path(path)
     try:
-        with atomic_path(path) as part, zipfile.ZipFile(part, "w") as archive:
-            rows = [_write(archive, number, photo) for number, photo in enumerate(photos, start=1)]
-            table = {"format": FORMAT, "model": model, "photos": rows}
-            archive.writestr("session.json", json.dumps(table))
+        with atomic_path(path) as part:
+            part.write_bytes(session_bytes(model, photos))
     except OSError as error:
         raise PhotoError(f"{path} cannot be written: {error.strerror}") from error
     return path

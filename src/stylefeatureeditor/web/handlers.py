@@ -11,17 +11,24 @@ import binascii
 import io
 import itertools
 import logging
-import tempfile
 import threading
+import time
 import zipfile
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from stylefeatureeditor.errors import ConfigError, DirectionError, FaceError, MaskError, SfeError
-from stylefeatureeditor.photo.session_file import painted_at, save_session
+from stylefeatureeditor.errors import (
+    ConfigError,
+    DirectionError,
+    FaceError,
+    MaskError,
+    PhotoError,
+    SfeError,
+)
+from stylefeatureeditor.photo.session_file import painted_at, session_bytes
 from stylefeatureeditor.web.loaded_models import published_models, pull_model
 from stylefeatureeditor.web.opened import SAMPLE_NAME, sample
-from stylefeatureeditor.web.settings import edited_name, session_name
+from stylefeatureeditor.web.settings import edited_name
 from stylefeatureeditor.web.view import (
     DRAFT_QUALITY,
     DRAFT_SIDE,
@@ -45,7 +52,8 @@ if TYPE_CHECKING:
     Act = Callable[[Visit, Sent], object]
 
 logger = logging.getLogger(__name__)
-BUG = "something went wrong that should not have; what it was stands in the terminal"
+BUG = "something went wrong that should not have; the terminal says what"
+MADE_ANEW = "others needed the memory that your photos were made in: download them again"
 MASK_BYTES = 4_000_000
 MOVING_SIDE, FRAMES = 640, 9  # of the picture that moves
 
@@ -107,7 +115,8 @@ class Handlers:
 
     def __init__(self, sessions: Sessions, *, may_download: bool) -> None:
         self.sessions, self.may_download = sessions, may_download
-        self._numbers = itertools.count(1)
+        # a page that outlives the program must take the next one's answers for newer
+        self._numbers = itertools.count(time.time_ns() // 1_000_000)
         self._pulls: dict[str, Sent] = {}
 
     def do(self, visitor: str, sent: Sent) -> Sent:
@@ -162,8 +171,15 @@ class Handlers:
         def work(visit: Visit) -> Sent:
             if sent.get("first"):
                 visit.made.clear()
+            elif not visit.made:
+                raise PhotoError(MADE_ANEW)
             session = visit.find(sent.get("photo"))
             visit.made.append(_whole(session, sent))
+            if sum(len(content) for _, content in visit.made) > visit.limits.memory_bytes // 4:
+                visit.made.clear()
+                raise PhotoError(
+                    "all photos together are too large for one file: choose JPEG, or close some"
+                )
             if session is not visit.current:
                 session.forget_pixels()
             return {}
@@ -178,7 +194,10 @@ class Handlers:
         if name in published_models() and name not in self._pulls:
             self._pulls[name] = {"file": "", "done": 0, "total": None, "ready": False}
             threading.Thread(target=self._pull, args=(name,), daemon=True).start()
-        return dict(self._pulls.get(name, {"ready": True}))
+        told = dict(self._pulls.get(name, {"ready": True}))
+        if "sentence" in told:
+            self._pulls.pop(name)  # told once; the next time it is tried anew
+        return told
 
     def _pull(self, name: str) -> None:
         def report(file: str, done: int, total: int | None) -> None:
@@ -188,22 +207,20 @@ class Handlers:
             pull_model(name, report)
             self._pulls[name]["ready"] = True
         except Exception as error:  # noqa: BLE001
-            self._pulls.pop(name)["sentence"] = self._sentence(error)
+            self._pulls[name]["sentence"] = self._sentence(error)
 
     def _step(self, visitor: str, act: Callable[[Visit], object], sent: Sent) -> Sent:
         """Let an action change the visit; return the state of the page."""
         known = set(str(sent.get("known", "")).split("|"))
         with self.sessions.use(visitor) as visit:
             visit.warning, sentence, drawing = "", "", None
-            before = _remembered(visit.current)
+            set_back = _set_back(visit)
             try:
                 act(visit)
                 drawing = visit.current.draw(FINAL_SIDE) if visit.current else None
             except Exception as error:  # noqa: BLE001
                 sentence = self._sentence(error)
-                if visit.current and before:
-                    session, settings, past, future = before
-                    session.settings, session.past, session.future = settings, past, future
+                set_back()
             try:
                 message = state(visit, drawing, known)
             except Exception as error:  # noqa: BLE001 (no model, or one that cannot be read)
@@ -250,24 +267,38 @@ def read_painted(url: str) -> bytes:
 
 
 def _unknown(_visit: Visit, sent: Sent) -> None:
-    raise ConfigError(f"the page asked for {str(sent.get('act'))[:50]!r}, which is nothing known")
+    raise ConfigError(
+        f"the page asked for {str(sent.get('act'))[:50]!r}, which this page does not know"
+    )
 
 
-def _remembered(session: Session | None) -> tuple[Session, Any, list[Any], list[Any]] | None:
-    if session is None:
-        return None
-    return session, session.settings, [*session.past], [*session.future]
+def _set_back(visit: Visit) -> Callable[[], None]:
+    """What makes the photos that are open, and the model, what they are now."""
+    model = visit.model
+    kept = [(one, one.opened, one.small, one.model, one.settings) for one in visit.photos]
+    steps = [([*one.past], [*one.future]) for one in visit.photos]
+
+    def set_back() -> None:
+        for (one, opened, small, name, settings), (past, future) in zip(kept, steps, strict=True):
+            if one.opened is not opened or one.model != name:
+                one.forget_pixels()
+            one.opened, one.small, one.model, one.settings = opened, small, name, settings
+            one.past, one.future = past, future
+        if kept:  # a session that opens alone brings its model
+            visit.model = model
+
+    return set_back
 
 
 def _file(visit: Visit, sent: Sent) -> tuple[str, bytes]:
     """A file for the visitor: its name and content."""
     kind = sent.get("kind")
     if kind == "session":
-        name = session_name(visit.photo.name if len(visit.photos) == 1 else "photos")
-        with tempfile.TemporaryDirectory(prefix="sfe-") as folder:
-            saved = [session.saved() for session in visit.photos]
-            return name, save_session(visit.model, saved, Path(folder, "a.sfe")).read_bytes()
+        saved = [session.saved() for session in visit.saveable() or [visit.photo]]
+        return visit.session_name(), session_bytes(visit.model, saved)
     if kind == "zip":
+        if not visit.made:
+            raise PhotoError(MADE_ANEW)
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
             for number, (name, content) in enumerate(visit.made, start=1):

@@ -175,7 +175,8 @@ export async function openFiles(files) {
     const image = document.createElement("img");
     image.alt = "";
     if (file.type.startsWith("image/")) image.src = URL.createObjectURL(file);
-    image.addEventListener("error", () => image.remove());
+    image.addEventListener("load", () => URL.revokeObjectURL(image.src));
+    image.addEventListener("error", () => (URL.revokeObjectURL(image.src), image.remove()));
     tile.append(image);
     return tile;
   });
@@ -247,12 +248,13 @@ function closeCamera() {
 $(".sfe-camera").addEventListener("click", async () => {
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1920 } } });
+    video.srcObject = stream;
+    await video.play();
   } catch {
+    closeCamera();
     say("the camera cannot be used: there is none, another program has it, or the browser was not allowed to");
     return;
   }
-  video.srcObject = stream;
-  await video.play();
   dialog.showModal();
 });
 $(".sfe-snap").addEventListener("click", () => {
@@ -320,7 +322,11 @@ async function download() {
 }
 $("#sfe-save-photo").addEventListener("click", download);
 $(".sfe-go").addEventListener("click", download);
-$("#sfe-save-session").addEventListener("click", () => fetchFile({ kind: "session" }, "Saving"));
+$("#sfe-save-session").addEventListener("click", async () => {
+  const left = page.state.photos.filter((one) => one.inversion).map((one) => one.name);
+  await fetchFile({ kind: "session" }, "Saving");
+  if (left.length && left.length < page.state.photos.length) say(`${left.join(", ")}: an inversion file cannot be saved in a session and was left out`);
+});
 
 // ---- steps
 

@@ -174,7 +174,8 @@ async function drawPictures() {
   if (row) {
     const key = pictureKey(row.spec.name);
     if (pictures.size > 1000) pictures.clear();
-    const answer = await post("picture", { name: row.spec.name }).catch(() => ({}));
+    const answer = await post("picture", { name: row.spec.name }).catch(() => null);
+    if (!answer) return setTimeout(drawPictures, 4 * rest);
     pictures.set(key, answer.picture || "");
     showPictures();
   }
@@ -208,9 +209,21 @@ function showFaces(state) {
 
 const asText = (edits) => Object.entries(edits).map(([name, by]) => `${name}=${Number(by.toFixed(2))}`).join(", ");
 function fromText(text) {
+  const names = new Map([...rows.keys()].map((name) => [name.toLowerCase(), name]));
   const edits = {};
-  for (const [, name, by] of text.matchAll(/([\w-]+)\s*=\s*([-+]?\d*\.?\d+)/g)) if (rows.has(name)) edits[name] = Number(by);
-  return edits;
+  const unknown = [];
+  for (const [, name, by] of text.matchAll(/([\w-]+)\s*=\s*([-+]?\d*\.?\d+)/g)) {
+    const known = names.get(name.toLowerCase());
+    if (known) edits[known] = Number(by);
+    else unknown.push(name);
+  }
+  return { edits, unknown };
+}
+async function applyText(text) {
+  const { edits, unknown } = fromText(text);
+  const sentence = unknown.length ? `this model knows no edit called ${unknown.join(", ")}` : "write edits as name=strength";
+  if (text.trim() && !Object.keys(edits).length) return say(sentence);
+  if ((await act("edits", { edits })) && unknown.length) say(sentence);
 }
 const looks = () => JSON.parse(localStorage.sfeLooks || "[]");
 function keepLooks(list) {
@@ -220,7 +233,7 @@ function keepLooks(list) {
 function showLooks() {
   const items = looks().map((look, index) => {
     const use = node("button", { type: "button", className: "sfe-chip", textContent: look.name, title: look.text });
-    use.addEventListener("click", () => act("edits", { edits: fromText(look.text) }));
+    use.addEventListener("click", () => applyText(look.text));
     const drop = node("button", { type: "button", className: "sfe-icon", textContent: "\u00d7" });
     drop.setAttribute("aria-label", `Remove ${look.name}`);
     drop.addEventListener("click", () => keepLooks(looks().filter((_, other) => other !== index)));
@@ -321,7 +334,7 @@ function start() {
     if (answer.picture) $("#sfe-end-to-end").replaceChildren(node("img", { src: answer.picture, alt: "The face with several strengths" }));
     else say(answer.sentence);
   });
-  $(".sfe-look-apply").addEventListener("click", () => act("edits", { edits: fromText($(".sfe-look-text").value) }));
+  $(".sfe-look-apply").addEventListener("click", () => applyText($(".sfe-look-text").value));
   $(".sfe-look-copy").addEventListener("click", async () => {
     await navigator.clipboard?.writeText($(".sfe-look-text").value);
     $(".sfe-look-copy").textContent = "Copied";
@@ -329,8 +342,8 @@ function start() {
   });
   $(".sfe-look-keep").addEventListener("click", () => {
     const text = $(".sfe-look-text").value;
-    if (!Object.keys(fromText(text)).length) return say("move a slider first: then there is a look to keep");
-    const name = prompt("What shall this look be called?", text.slice(0, 30));
+    if (!Object.keys(fromText(text).edits).length) return say("move a slider first: then there is a look to keep");
+    const name = prompt("Name of this look", text.slice(0, 30));
     if (name) keepLooks([...looks(), { name, text }]);
   });
   showLooks();

@@ -6,6 +6,7 @@ const NEAREST = 8; // times as large
 let mode = "compare";
 let erasing = false;
 let painted = ""; // the mask as the program knows it
+let painting = 0; // steps under way; until they are answered the canvas knows better
 let drag = null; // {kind, from, last} of the pointer that is down
 let view = { zoom: 1, x: 0, y: 0 }; // x, y in px from the middle of the frame
 let ctx = null;
@@ -40,7 +41,7 @@ function show(state) {
       if (fresh) $(".sfe-compare").value = Math.min(90, Math.max(4, Math.min(50, ...lefts) - 1)); // faces are seen edited
       setMode(photo.faces.length || own.cropped || own.aligned ? "compare" : mode);
     }
-    showPainted(own.painted);
+    if (isNew || !(painting || drag?.kind === "paint")) showPainted(own.painted);
     $(".sfe-status").textContent = own.status;
     const said = [state.warning, own.sentence].filter(Boolean).join(" ");
     $(".sfe-warning").textContent = said;
@@ -183,6 +184,13 @@ function showPainted(url) {
   image.src = url;
 }
 
+async function sendPainted(png) {
+  painting += 1;
+  await act("paint", { png });
+  painting -= 1;
+  if (!painting && drag?.kind !== "paint" && page.state.photo) showPainted(page.state.photo.painted);
+}
+
 function showBox() {
   const [[a, b], [c, d]] = [drag.from, drag.last];
   const box = $(".sfe-box");
@@ -235,7 +243,7 @@ function up(event) {
   drag = null;
   if (kind === "paint") {
     painted = ctx.canvas.toDataURL("image/png");
-    act("paint", { png: painted });
+    sendPainted(painted);
   } else if (kind === "point") {
     $(".sfe-box").hidden = true;
     const box = [Math.min(from[0], last[0]), Math.min(from[1], last[1]), Math.max(from[0], last[0]), Math.max(from[1], last[1])];
@@ -266,7 +274,7 @@ function start() {
     erasing = !erasing;
     $(".sfe-erase").setAttribute("aria-pressed", String(erasing));
   });
-  $(".sfe-clear").addEventListener("click", () => act("paint", { png: "" }));
+  $(".sfe-clear").addEventListener("click", () => sendPainted(""));
   $(".sfe-turn").addEventListener("click", () => {
     const edited = Object.keys(page.state.edits || {}).length;
     if (!edited || confirm("Turn the photo? Its edits start anew.")) act("turn", {}, "Turning");

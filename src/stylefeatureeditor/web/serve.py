@@ -1,7 +1,8 @@
 """Serving the page: on this machine, with nothing served but the page and a visitor's own pictures.
 
-Photos live in memory only. One step is done at a time; so many may wait, and the next is refused in
-a sentence. A page says who it is by a secret of its own, in a header that no foreign page can send.
+Photos live in memory; an inversion file is on the disk while it is read. One step is done at a
+time; so many may wait, and the next is refused in a sentence. A page says who it is by
+a secret of its own, in a header that no foreign page can send.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ class Work:
 
         visitor = request.headers.get("x-visitor", "")
         if not SECRET.fullmatch(visitor):
-            return JSONResponse({"sentence": "this is no page of ours"}, 400)
+            return JSONResponse({"sentence": "this request does not come from our page"}, 400)
         what = request.url.path.strip("/")
         limit = self.limits.upload_bytes if what == "open" else STEP_BYTES
         try:
@@ -141,7 +142,7 @@ class Work:
         except Busy:
             return JSONResponse({"sentence": BUSY, "again": True}, 503)
         except (ValueError, RecursionError):
-            return JSONResponse({"sentence": "the page sent what is no step"}, 400)
+            return JSONResponse({"sentence": "the page sent something that is no step"}, 400)
         if self._waiting >= self.limits.waiting:
             return JSONResponse({"sentence": BUSY, "again": True}, 503)
         step = getattr(self.handlers, what)

@@ -61,9 +61,10 @@ class Sessions:
         return time.monotonic() - oldest.last_seen > self.limits.idle_seconds
 
     def _trim(self, current: Visit) -> None:
-        """Let pixels and inversions go, then photos, those of the longest idle visitor first."""
+        """Let files for a zip, pixels and inversions go, then photos; the longest idle first."""
         idle = {key: visit for key, visit in self._visits.items() if visit is not current}
-        steps: list[Callable[[], object]] = [visit.forget_pixels for visit in idle.values()]
+        steps: list[Callable[[], object]] = [visit.made.clear for visit in idle.values()]
+        steps += [visit.forget_pixels for visit in idle.values()]
         steps.append(partial(current.forget_pixels, but_current=True))
         steps += [partial(self._visits.pop, key) for key in idle]
         steps.append(current.forget_pixels)

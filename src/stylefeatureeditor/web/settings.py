@@ -77,7 +77,14 @@ def difference(before: Settings, after: Settings, labels: Mapping[str, str]) -> 
 
 
 def as_command(
-    settings: Settings, *, photo: str, model: str, aligned: bool = False, saved: bool = False
+    settings: Settings,
+    *,
+    photo: str,
+    model: str,
+    aligned: bool = False,
+    saved: bool = False,
+    session: str | None = None,
+    several: bool = False,
 ) -> str:
     """Return the `sfe edit` command that writes the picture these settings show.
 
@@ -87,10 +94,14 @@ def as_command(
         model: name or folder.
         aligned: the photo is an aligned crop.
         saved: only a saved session says all: a painted mask, a face that was pointed at.
+        session: the file that the page saves; None is that of this photo alone.
+        several: more than one photo of the session is edited.
     """
     output = edited_name(photo)
     if saved or _masks_differ(settings):
-        return shlex.join(["sfe", "edit", session_name(photo), "--model", model, "-o", output])
+        output = "edited/" if several else output
+        session = session or session_name(photo)
+        return shlex.join(["sfe", "edit", session, "--model", model, "-o", output])
     words, faces = ["sfe", "edit", photo], settings.edited
     for face, done in faces.items():
         which = "" if len(faces) == 1 else f"{face}:"
@@ -107,13 +118,20 @@ def as_command(
 
 
 def as_python(
-    settings: Settings, *, photo: str, model: str, aligned: bool = False, saved: bool = False
+    settings: Settings,
+    *,
+    photo: str,
+    model: str,
+    aligned: bool = False,
+    saved: bool = False,
+    session: str | None = None,
+    place: int = 0,
 ) -> str:
-    """Return the lines of Python that do so."""
+    """Return the lines of Python that do so; `place` is the photo's in the session, from 0."""
     blend = f', blend="{settings.blend}"' if settings.blend else ""
     if saved or _masks_differ(settings):
-        lines = f"session = sfe.load_session({session_name(photo)!r})\n"
-        lines += "result = editor.edit_saved(session.photos[0])\n"
+        lines = f"session = sfe.load_session({session or session_name(photo)!r})\n"
+        lines += f"result = editor.edit_saved(session.photos[{place}])\n"
     else:
         known = f"{photo!r}"
         if PurePath(photo).suffix == INVERSION_SUFFIX:

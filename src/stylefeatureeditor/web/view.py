@@ -64,7 +64,7 @@ def state(visit: Visit, drawing: Drawing | None, known: Collection[str]) -> dict
             for heading, entries in groups.items()
         ]
     if visit.current is not None:
-        message |= _photo(visit.current, drawing, known)
+        message |= _photo(visit, visit.current, drawing, known)
         message["warning"] = " ".join(filter(None, [visit.warning, message["warning"]]))
     return message
 
@@ -106,7 +106,9 @@ def moving(pictures: list[Image.Image]) -> bytes:
     return buffer.getvalue()
 
 
-def _photo(session: Session, drawing: Drawing | None, known: Collection[str]) -> dict[str, Any]:
+def _photo(
+    visit: Visit, session: Session, drawing: Drawing | None, known: Collection[str]
+) -> dict[str, Any]:
     """The photo in hand, and where its controls stand."""
     settings, opened, labels = session.settings, session.opened, _labels(session)
     assert opened is not None
@@ -140,14 +142,18 @@ def _photo(session: Session, drawing: Drawing | None, known: Collection[str]) ->
             "aligned": opened.aligned,
             "saved": bool(opened.turns or opened.placed)
             or any(done.mask == "painted" for done in settings.edited.values()),
+            "session": visit.session_name(),
         }
-        message["command"] = as_command(settings, **subject)
-        message["python"] = as_python(settings, **subject)
+        saved = visit.saveable()
+        several = sum(bool(one.settings.edited) for one in saved) > 1
+        message["command"] = as_command(settings, **subject, several=several)
+        place = saved.index(session) if session in saved else 0
+        message["python"] = as_python(settings, **subject, place=place)
     if drawing is None:
         return message
-    parts: list[Any] = [session.number, opened.turns, opened.count]
+    parts: list[Any] = [session.number, opened.turns, opened.count, session.model]
     if drawing.is_crop:
-        parts += [session.model, settings.face]
+        parts.append(settings.face)
     key = ".".join(map(str, parts))
     message["photo"] = {
         "number": session.number,
@@ -191,7 +197,12 @@ def _png_url(content: bytes) -> str:
 def _in_strip(session: Session, known: Collection[str]) -> dict[str, Any]:
     opened = session.opened
     assert opened is not None
-    row = {"number": session.number, "name": opened.name, "edited": bool(session.settings.edited)}
+    row = {
+        "number": session.number,
+        "name": opened.name,
+        "edited": bool(session.settings.edited),
+        "inversion": session.is_inversion,
+    }
     key = f"small {session.number}.{opened.turns}"
     if key not in known and session.small is not None:
         row["small"] = data_url(session.small, DRAFT_QUALITY)

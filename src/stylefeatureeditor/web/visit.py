@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,14 @@ from stylefeatureeditor.errors import DirectionError, PhotoError
 from stylefeatureeditor.photo import SESSION_SUFFIX
 from stylefeatureeditor.photo.session_file import load_session
 from stylefeatureeditor.web.session import Session
+from stylefeatureeditor.web.settings import session_name
 
 if TYPE_CHECKING:
     from stylefeatureeditor.web.loaded_models import Models
     from stylefeatureeditor.web.opened import Limits
+
+# of photos; a page that is open still knows those of visits that are gone
+_numbers = itertools.count(time.time_ns() // 1_000_000)
 
 
 class Visit:
@@ -31,7 +36,6 @@ class Visit:
         self.made: list[tuple[str, bytes]] = []  # for the zip that is being made
         self.warning = ""  # of the step that was done last
         self.last_seen = time.monotonic()
-        self._numbers = 0
 
     @property
     def photo(self) -> Session:
@@ -58,31 +62,50 @@ class Visit:
             FaceError, WeightsError, ShapeError, DependencyError: as `Session.open`.
         """
         if name.lower().endswith(SESSION_SUFFIX):
-            saved = load_session(content, name)
-            if saved.model in self.models.names() and not self.photos:
-                self.model = saved.model
-            elif saved.model != self.model:
-                self.warning = f"{name} was saved with another model: its pictures may differ."
-            sessions = [self._new() for _ in saved.photos]
-            for session, photo in zip(sessions, saved.photos, strict=True):
-                session.open_saved(photo)
+            sessions = self._of_session(content, name)
         else:
             sessions = [self._new()]
             sessions[0].open(content, name, aligned=aligned)
         files = sum(session.file_bytes() for session in [*self.photos, *sessions])
-        if len(self.photos) + len(sessions) > self.limits.photos or (
-            self.photos and files > self.limits.memory_bytes // 2
-        ):
-            raise PhotoError(
-                f"there is no room for {name} beside the photos that are open: download some and "
-                "close them first"
-            )
+        self._check_room(name, len(sessions), files)
         self.photos += sessions
         if take or self.current is None:
             self.current = sessions[0]
         for session in self.photos:
             if session is not self.current:
                 session.forget_pixels()
+
+    def _of_session(self, content: bytes, name: str) -> list[Session]:
+        saved = load_session(content, name)
+        self._check_room(name, len(saved.photos))
+        if saved.model in self.models.names() and not self.photos:
+            self.model = saved.model
+        elif saved.model != self.model:
+            self.warning = f"{name} was saved with another model: its pictures may differ."
+        sessions = [self._new() for _ in saved.photos]
+        for session, photo in zip(sessions, saved.photos, strict=True):
+            session.open_saved(photo)
+            if session is not sessions[0]:
+                session.forget_pixels()
+        return sessions
+
+    def _check_room(self, name: str, photos: int, files: int = 0) -> None:
+        if len(self.photos) + photos > self.limits.photos or (
+            self.photos and files > self.limits.memory_bytes // 2
+        ):
+            raise PhotoError(
+                f"there is no room for {name} beside the photos that are open: download some and "
+                "close them first"
+            )
+
+    def saveable(self) -> list[Session]:
+        """Return the photos that a session can hold: all but opened inversion files."""
+        return [session for session in self.photos if not session.is_inversion]
+
+    def session_name(self) -> str:
+        """Return the name of the file that a session is saved as."""
+        saved = self.saveable()
+        return session_name(saved[0].name if len(saved) == 1 else "photos")
 
     def select(self, number: Any) -> None:
         """Take a photo in hand; the one before keeps its file and its edits."""
@@ -137,8 +160,7 @@ class Visit:
                 session.forget_pixels()
 
     def _new(self) -> Session:
-        self._numbers += 1
-        return Session(self.models, self.limits, self.model, self._numbers)
+        return Session(self.models, self.limits, self.model, next(_numbers))
 
     def find(self, number: Any) -> Session:
         """Return a photo by its number."""
