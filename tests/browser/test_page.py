@@ -220,31 +220,6 @@ def test_what_was_painted_is_all_that_changes(page):
     assert page.get_by_label("Face, hair and what is close").is_checked()
 
 
-def test_a_stroke_outlives_the_answer_to_the_one_before(page):
-    page.get_by_role("button", name="Paint").click()
-    box = page.locator(".sfe-stage").bounding_box()
-
-    def at(x: float, y: float) -> None:
-        page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
-
-    held = []
-    page.route("**/do", lambda route: held.append(route), times=2)
-    for x in (0.2, 0.5):
-        at(x, 0.5)
-        page.mouse.down()
-        page.mouse.up()
-    at(0.8, 0.3)
-    page.mouse.down()
-    at(0.8, 0.6)
-    for route in held:
-        after(page, route.continue_)
-    after(page, page.mouse.up)
-    alpha = """(canvas, [x, y]) => canvas.getContext("2d")
-        .getImageData(x * canvas.width, y * canvas.height, 1, 1).data[3]"""
-    for point in ([0.2, 0.5], [0.5, 0.5], [0.8, 0.3], [0.8, 0.6]):
-        assert page.locator(".sfe-canvas").evaluate(alpha, point) > 0
-
-
 def test_each_face_keeps_its_own_edits(two):
     move(two, "smile", 3)
     first = changed(two)
