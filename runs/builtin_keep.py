@@ -32,9 +32,10 @@ from stylefeatureeditor.training.checkpoints import (
     restore,
     save_checkpoint,
 )
-from stylefeatureeditor.training.run_folder import COMMANDS, DISCRIMINATOR, GENERATOR, RECORD
+from stylefeatureeditor.training.run_folder import DISCRIMINATOR, GENERATOR
 from stylefeatureeditor.weights.checkpoint import CONFIG_FILE, load_config, save_model
 from stylefeatureeditor.weights.storage import load_tensors, read_json, save_tensors, write_json
+from stylefeatureeditor.weights.trained import COMMANDS, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -165,9 +165,11 @@ def member(folder: Path, name: str) -> Path:
     ready = folder / SAVED
     unmoved = not ready.is_symlink() and (ready / name).is_file()
     path = ready / name if unmoved else folder / name
+    if not path.exists():
+        return path
     home, real = folder.resolve(), path.resolve()
     blobs = home.parents[1] / "blobs" if home.parent.name == "snapshots" else home
-    if path.exists() and not (real.is_relative_to(home) or real.parent == blobs):
+    if not (real.is_relative_to(home) or real.parent == blobs):
         raise WeightsError(f"{path} is a link that leaves its folder: put the file there instead")
     return path
 

@@ -191,7 +191,8 @@ def test_saved_work_opens_as_it_was_here_and_in_the_terminal(two, tmp_path):
     open_file(two, file)
     assert np.array_equal(picture(two), shown)
     assert two.locator("#sfe-age").input_value() == "-3"  # of the face that was in hand
-    sfe(tmp_path, ["edit", "two.sfe", "-o", "again.png"])
+    model = load_session(file).model
+    sfe(tmp_path, ["edit", "two.sfe", "--model", model, "-o", "again.png"])
     assert same(downloaded, tmp_path / "again.png")
 
 

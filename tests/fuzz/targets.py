@@ -218,7 +218,12 @@ def _damage_inversion(rng: Random, _: str, content: bytes) -> bytes:
                 other = rng.choice((name + "x", "codes.conv.0", "faces.landmarks.7", "photo.exif"))
                 tensors[other] = tensors[name].clone()
             case _:
-                changed = _changed_tensor(rng, tensors[name]).contiguous()
+                changed = _changed_tensor(rng, tensors[name])
+                if changed.numel() > 1 << 24:  # one number that says it is many: no such file
+                    continue
+                changed = changed.contiguous()
+                if changed.is_quantized:
+                    changed = changed.int_repr()
                 tensors[name] = changed.real.clone() if changed.is_complex() else changed.clone()
         if not tensors:
             break

@@ -21,6 +21,7 @@ NOT_READ = {  # sound, but not what their reader is for
     "NVIDIA pickles",
     "numpy pickles",
     "attribute tables",
+    "generators saved whole",  # two formats before zip, and traps
 }
 
 

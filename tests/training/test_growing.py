@@ -78,7 +78,7 @@ def test_networks_that_differ_in_more_than_size_are_refused(small):
         begin_from(small.state_dict(), config(16, base=16))
     deeper = config(16)
     shallow = replace(deeper, network=replace(deeper.network, mapping_layers=1))
-    with pytest.raises(ConfigError, match="missing in the larger"):
+    with pytest.raises(ConfigError, match="missing in this one"):
         begin_from(small.state_dict(), shallow)
 
 

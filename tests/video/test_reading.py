@@ -132,5 +132,5 @@ def test_an_animation_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "in.gif"
     Image.new("RGB", (60, 60)).save(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(VideoError, match="cannot be read: Image size"):
+    with pytest.raises(VideoError, match=r"in\.gif"):
         open_clip(path)

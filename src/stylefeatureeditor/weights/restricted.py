@@ -31,7 +31,8 @@ MAX_ITEMS = 100_000
 MAX_NESTING = 64  # of modules in modules
 MAX_NAME_LENGTH = 2_000
 MAX_SIDES = 16  # of a tensor
-MAX_REPEATED_BYTES = 1 << 28  # of all tensors whose numbers share memory
+MAX_REPEATED_BYTES = 1 << 28  # of a tensor whose numbers share memory
+MAX_REPEATED_SUM = 1 << 31  # of all of them in a pickle
 MAX_INTEGER_BITS = 128
 SLACK_BYTES = 1 << 20
 STORAGE_DTYPES = {
@@ -104,7 +105,7 @@ class Unpickler(pickle._Unpickler):
         super().__init__(stream, encoding="latin1")
         self.title, self.known, self.persistent = title, known, persistent
         self.steps, self.bytes_left = 0, 2 * size + SLACK_BYTES
-        self.repeated_bytes_left = MAX_REPEATED_BYTES
+        self.repeated_bytes_left = MAX_REPEATED_SUM
 
     def load(self) -> Any:
         """Return what the pickle describes.
