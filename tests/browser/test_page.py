@@ -12,7 +12,6 @@ from functools import partial
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
 
 from browser_page import (
     after,
@@ -27,6 +26,8 @@ from browser_page import (
     unfold,
 )
 from stylefeatureeditor import load_session
+
+expect = pytest.importorskip("playwright.sync_api", reason="`make test-app` installs it").expect
 
 
 @pytest.fixture
