@@ -22,15 +22,10 @@ from stylefeatureeditor.inversion.inverter import Inverter, InverterConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Framing:
-    """How the model's training images frame a face, against the FFHQ crop.
+    """How the model's training images frame a face, against the FFHQ crop."""
 
-    Attributes:
-        scale: side of the crop, in units of the FFHQ crop's side.
-        shift: (right, down) move of its centre, in the same units.
-    """
-
-    scale: float = 1.0
-    shift: tuple[float, float] = (0.0, 0.0)
+    scale: float = 1.0  # side of the crop, in units of the FFHQ crop's side
+    shift: tuple[float, float] = (0.0, 0.0)  # (right, down) move of its centre, in the same units
 
     def __post_init__(self) -> None:
         if not (self.scale > 0 and all(map(isfinite, (self.scale, *self.shift)))):

@@ -18,28 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StyleLayout:
-    """Widths of the modulation vectors of one generator.
+    """Widths of the modulation vectors of one generator."""
 
-    Attributes:
-        conv: C_in of each of the L convolution layers.
-        rgb: C_in of each of the R RGB layers.
-    """
-
-    conv: tuple[int, ...]
-    rgb: tuple[int, ...]
+    conv: tuple[int, ...]  # C_in of each of the L convolution layers
+    rgb: tuple[int, ...]  # C_in of each of the R RGB layers
 
 
 @dataclass(frozen=True)
 class StyleSpace:
-    """One modulation vector per layer: what the generator's affine layers make of a W+ code.
+    """One modulation vector per layer: what the generator's affine layers make of a W+ code."""
 
-    Attributes:
-        conv: L tensors (B, C_in of that convolution).
-        rgb: R tensors (B, C_in of that RGB layer).
-    """
-
-    conv: tuple[Tensor, ...]
-    rgb: tuple[Tensor, ...]
+    conv: tuple[Tensor, ...]  # L tensors (B, C_in of that convolution)
+    rgb: tuple[Tensor, ...]  # R tensors (B, C_in of that RGB layer)
 
     def __add__(self, other: StyleSpace) -> StyleSpace:
         return StyleSpace(
@@ -64,14 +54,10 @@ class StyleSpace:
 
 @dataclass(frozen=True)
 class CodeShift:
-    """A difference of codes, as an edit direction makes it; None stands for zero.
+    """A difference of codes, as an edit direction makes it; None stands for zero."""
 
-    Attributes:
-        wplus: (B or 1, N, D), added to the W+ code.
-        styles: (B or 1) rows, added to the modulation vectors, after the affine layers.
-    """
-
-    wplus: Tensor | None = None
+    wplus: Tensor | None = None  # (B or 1, N, D), added to the W+ code
+    # (B or 1) rows, added to the modulation vectors, after the affine layers
     styles: StyleSpace | None = None
 
     def __add__(self, other: CodeShift) -> CodeShift:

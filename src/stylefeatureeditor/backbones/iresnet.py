@@ -34,13 +34,7 @@ class IResNetConfig:
 
 
 class IResNetBranch(nn.Module):
-    """The residual branch of Fig. 7, without its skip: (B, C, S, S) -> (B, C', S / stride, ...).
-
-    Args:
-        in_channels: C.
-        out_channels: C'; None keeps C.
-        stride: of the second convolution.
-    """
+    """The residual branch of Fig. 7, without its skip: (B, C, S, S) -> (B, C', S / stride, ...)."""
 
     def __init__(self, in_channels: int, out_channels: int | None = None, stride: int = 1) -> None:
         super().__init__()
@@ -112,10 +106,6 @@ class FeatureMerger(nn.Module):
     """1x1 merge of two feature maps, then residual layers at constant side (Fig. 8, right).
 
     The Fuser (Eq. 2) and the Feature Editor (Eq. 6) have this body.
-
-    Args:
-        channels: C of either input and of the output.
-        num_residual_layers: layers after the merge.
     """
 
     def __init__(self, channels: int, num_residual_layers: int) -> None:

@@ -17,12 +17,6 @@ class Conv1x1(nn.Conv2d):
     Where C is no multiple of 8 it takes the cells that the stride keeps, and then all of them:
     oneDNN's backward of a strided one (torch 2.13, AVX2, channels last) goes out of bounds there.
     Where C is one, a strided convolution is right, and two to four times faster channels last.
-
-    Args:
-        in_channels: C.
-        out_channels: O.
-        stride: 1 keeps the side.
-        bias: whether a bias is added.
     """
 
     def __init__(

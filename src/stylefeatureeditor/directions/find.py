@@ -61,20 +61,13 @@ CALM = 0.7  # truncation of the faces that a range is measured on
 
 @dataclass(frozen=True)
 class Found:
-    """A direction before its range is measured.
+    """A direction before its range is measured."""
 
-    Attributes:
-        direction: what was found.
-        method: how, for the table.
-        help: one sentence about its sign.
-        attribute: that it brings, as the classifier calls it.
-        accuracy: of the boundary on codes held out, 0.5 to 1; None for other ways.
-    """
-
-    direction: LinearDirection
-    method: str
-    help: str
-    attribute: str = ""
+    direction: LinearDirection  # what was found
+    method: str  # how, for the table
+    help: str  # one sentence about its sign
+    attribute: str = ""  # that it brings, as the classifier calls it
+    # of the boundary on codes held out, 0.5 to 1; None for other ways
     accuracy: float | None = None
 
     def store(self, useful: UsefulRange, folder: Path) -> None:
@@ -91,21 +84,13 @@ class Found:
 
 @dataclass(frozen=True)
 class DirectionSearch:
-    """A request with the networks that it needs.
+    """A request with the networks that it needs."""
 
-    Attributes:
-        request: what to find.
-        model: E and G.
-        folder: the model's.
-        classifier: that the request names.
-        bar: shows progress.
-    """
-
-    request: FitRequest
-    model: Model
-    folder: Path
-    classifier: AttributeClassifier | None
-    bar: Bar
+    request: FitRequest  # what to find
+    model: Model  # E and G
+    folder: Path  # the model's
+    classifier: AttributeClassifier | None  # that the request names
+    bar: Bar  # shows progress
 
     def find(self) -> tuple[list[Found], Tensor]:
         """Return the directions, and codes of faces to measure their ranges on, (n, N, D).

@@ -38,15 +38,10 @@ NOTHING_LEFT = 1e-3  # length of a unit vector that others have been taken out o
 
 @dataclass(frozen=True)
 class Boundary:
-    """What separates codes with an attribute from those without.
+    """What separates codes with an attribute from those without."""
 
-    Attributes:
-        vector: (D,), towards those with it; as long as the codes' deviation along it.
-        accuracy: share of held-out codes on the right side, mean of both kinds, 0.5 to 1.
-    """
-
-    vector: Tensor
-    accuracy: float
+    vector: Tensor  # (D,), towards those with it; as long as the codes' deviation along it
+    accuracy: float  # share of held-out codes on the right side, mean of both kinds, 0.5 to 1
 
 
 def fit_boundary(codes: Tensor, labels: Tensor, method: Method = "logistic") -> Boundary:
@@ -85,10 +80,6 @@ def fit_boundary(codes: Tensor, labels: Tensor, method: Method = "logistic") -> 
 def without(vector: Tensor, others: Sequence[Tensor]) -> Tensor:
     """Return a vector without what it shares with others: conditional manipulation.
 
-    Args:
-        vector: (D,).
-        others: vectors (D,); their order and lengths do not matter.
-
     Raises:
         DirectionError: nothing of it is left.
     """
@@ -119,12 +110,6 @@ def sefa(
     generator: Generator, codes: Tensor, count: int, layers: tuple[int, int] | None = None
 ) -> Tensor:
     """Return the directions that the affine layers amplify most, (K, D), the strongest first.
-
-    Args:
-        generator: G.
-        codes: (M, D) of its mapping network, for the lengths.
-        count: K.
-        layers: style vectors whose affine layers count, [start, end); None means all.
 
     Raises:
         ConfigError: there are fewer than `count` dimensions, or no such layers.

@@ -51,16 +51,11 @@ RAREST = 0.05  # share of codes that count as having an attribute, if the classi
 
 
 class UsefulRange(NamedTuple):
-    """Strengths that give plausible pictures.
+    """Strengths that give plausible pictures."""
 
-    Attributes:
-        low: the lowest, below 0.
-        high: the highest, above 0.
-        scores: median score of the classifier at both; None without one.
-    """
-
-    low: float
-    high: float
+    low: float  # the lowest, below 0
+    high: float  # the highest, above 0
+    # median score of the classifier at both; None without one
     scores: tuple[float, float] | None = None
 
 
@@ -82,12 +77,6 @@ def encoded_codes(
     mirror: bool = False,
 ) -> tuple[Tensor, list[int]]:
     """Return w_E = latent_avg + E(X) of all images that can be read, (M, N, D), and their numbers.
-
-    Args:
-        model: E and G.
-        images: photos of G's size.
-        progress: is told how many are done.
-        mirror: return the codes of each image and of its mirror image, (M, 2, N, D).
 
     Raises:
         PhotoError: none can be read.
@@ -143,10 +132,6 @@ def table_labels(values: Tensor, *, binary: bool) -> Tensor:
 def classifier_score(classifier: AttributeClassifier, attribute: str) -> Score:
     """Return the function from images to the logits of one attribute, or of its absence.
 
-    Args:
-        classifier: on the device of the images.
-        attribute: that it knows; "-Young" for its absence.
-
     Raises:
         ConfigError: the classifier does not know it.
     """
@@ -159,12 +144,6 @@ def measure_range(
     generator: Generator, wplus: Tensor, direction: EditDirection, score: Score | None
 ) -> UsefulRange:
     """Find how far a direction may go, at most `MOST_DEVIATIONS`.
-
-    Args:
-        generator: G.
-        wplus: codes of n faces, (n, N, D), at least two.
-        direction: additive: strength 0 changes nothing.
-        score: logits of the attribute; None measures the change of the picture alone.
 
     Raises:
         ConfigError: fewer than two faces, or the direction changes nothing.
@@ -208,13 +187,6 @@ def draw_strip(
     folder: Path,
 ) -> Path:
     """Write a row of pictures a face, from one end of the useful range to the other.
-
-    Args:
-        generator: G.
-        wplus: codes of the faces, (n, N, D).
-        direction: what changes along a row.
-        useful: its range.
-        folder: where the picture, called like the direction, goes; made if it is not there.
 
     Returns:
         Its file.

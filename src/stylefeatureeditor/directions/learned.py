@@ -56,14 +56,6 @@ def learn_direction(
 ) -> Tensor:
     """Return a direction of unit length, (D,) or (N, D) as the codes are.
 
-    Args:
-        generator: G; its weights get no gradient.
-        codes: (M, D) or (M, N, D), at least two.
-        classifier: A.
-        attribute: that it knows; "-Young" for its absence.
-        seed: of the faces and of what varies.
-        progress: is told how many steps of `STEPS` are done.
-
     Raises:
         ConfigError: too few codes, or the classifier does not know the attribute.
     """

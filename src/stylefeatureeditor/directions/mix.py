@@ -32,12 +32,6 @@ def toward(
 ) -> LinearDirection:
     """Return the direction from A to B; strength 1 gives A the style vectors of B.
 
-    Args:
-        a: one face.
-        b: one face, inverted by the same method.
-        layers: the style vectors that are mixed, [start, end); None means all.
-        name: what messages call it.
-
     Raises:
         FaceError: one of them holds several faces.
     """

@@ -35,14 +35,6 @@ def strip_of(
 ) -> Image.Image:
     """Return the labelled crops, the unedited one first, with what the photo brought.
 
-    Args:
-        editor: of the model that made the inversion.
-        inversion: of one face.
-        name: the direction.
-        strengths: of it, from left to right.
-        edits: others, which hold for all of them.
-        mask: as in `Editor.edit`.
-
     Raises:
         FaceError: there are several faces.
         DirectionError, MaskError: as `Editor.edit`.

@@ -50,12 +50,7 @@ class DeltaDownsampler(nn.Module):
 
 
 def masked(delta: Tensor, region: Tensor) -> Tensor:
-    """Multiply Delta by the region that may change (App. 9).
-
-    Args:
-        delta: (B, C, S, S).
-        region: (B or 1, 1, H, H), 1 = may change; resized bilinearly to S.
-    """
+    """Multiply Delta by the region that may change (App. 9)."""
     check_shape("region", region, (None, 1, None, None))
     return delta * resize(region, delta.shape[-1])
 

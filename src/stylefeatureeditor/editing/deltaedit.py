@@ -42,13 +42,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class DeltaMapper(nn.Module):
-    """M: modulation vectors and a condition to a change of the modulation vectors.
-
-    Args:
-        width: C of the coarse and medium layers.
-        fine: channels of all fine layers together.
-        condition: 2 E.
-    """
+    """M: modulation vectors and a condition to a change of the modulation vectors."""
 
     def __init__(self, width: int = 512, fine: int = 2464, condition: int = 1024) -> None:
         super().__init__()
@@ -124,26 +118,16 @@ def _four(before: int, width: int) -> list[LayerBiasLinear]:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DeltaEditDirection(EditDirection):
-    """styles' = styles + strength * ds.
-
-    Attributes:
-        name: what messages call it.
-        mapper: M; it follows the codes to their device.
-        text: dt / |dt|, (E,).
-        kept: the channels that may move, (channels of all convolutions,) bool.
-        layout: widths of the generator's modulation vectors.
-        modulation: the generator's affine layers.
-        look: CLIP's image encoder.
-        image: CLIP(X) of unit length, (B, E); None until the photo has been seen.
-    """
+    """styles' = styles + strength * ds."""
 
     name: str
-    mapper: DeltaMapper
-    text: Tensor
-    kept: Tensor
-    layout: StyleLayout
-    modulation: Modulation
-    look: ImageEncoder
+    mapper: DeltaMapper  # M; it follows the codes to their device
+    text: Tensor  # dt / |dt|, (E,)
+    kept: Tensor  # the channels that may move, (channels of all convolutions,) bool
+    layout: StyleLayout  # widths of the generator's modulation vectors
+    modulation: Modulation  # the generator's affine layers
+    look: ImageEncoder  # CLIP's image encoder
+    # CLIP(X) of unit length, (B, E); None until the photo has been seen
     image: Tensor | None = None
 
     def seeing(self, photos: Tensor | None) -> DeltaEditDirection:
@@ -168,20 +152,14 @@ class DeltaEditDirection(EditDirection):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DeltaEdit:
-    """Makes directions of one generator from two prompts; arguments as `DeltaEditDirection`.
-
-    Attributes:
-        relevance: R, (channels of all convolutions, E).
-        templates: sentences with {} for the prompt; their features are averaged.
-        encode: CLIP's text encoder.
-    """
+    """Makes directions of one generator from two prompts; arguments as `DeltaEditDirection`."""
 
     mapper: DeltaMapper
-    relevance: Tensor
+    relevance: Tensor  # R, (channels of all convolutions, E)
     layout: StyleLayout
     modulation: Modulation
-    templates: tuple[str, ...]
-    encode: TextEncoder
+    templates: tuple[str, ...]  # sentences with {} for the prompt; their features are averaged
+    encode: TextEncoder  # CLIP's text encoder
     look: ImageEncoder
 
     def __post_init__(self) -> None:
@@ -195,11 +173,6 @@ class DeltaEdit:
 
     def direction(self, neutral: str, target: str, threshold: float) -> DeltaEditDirection:
         """Return the direction that leads from one prompt to another.
-
-        Args:
-            neutral: what the photo shows, for example "face".
-            target: what it should show, for example "face with eyeglasses".
-            threshold: channels of less relevance stay; the release's names end with it.
 
         Raises:
             DirectionError: the prompts mean the same, or no channel reaches `threshold`.

@@ -91,18 +91,12 @@ class EditDirection(ABC):
 
 @dataclass(frozen=True, eq=False)
 class LinearDirection(EditDirection):
-    """w' = w + strength * scale * vector: InterFaceGAN, boundaries, and every fitted vector.
-
-    Attributes:
-        name: what messages call it.
-        vector: (D,), the same for every style vector, or (N, D).
-        scale: 0.5 for InterFaceGAN vectors, 1 for boundaries.
-        layers: the style vectors it moves, [start, end); None means all.
-    """
+    """w' = w + strength * scale * vector: InterFaceGAN, boundaries, and every fitted vector."""
 
     name: str
-    vector: Tensor
-    scale: float = 1.0
+    vector: Tensor  # (D,), the same for every style vector, or (N, D)
+    scale: float = 1.0  # 0.5 for InterFaceGAN vectors, 1 for boundaries
+    # the style vectors it moves, [start, end); None means all
     layers: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -126,19 +120,13 @@ class PcaDirection(EditDirection):
 
     The coordinate a code has already is read off its style vector 0, whichever layers are moved;
     strength 0 therefore means the average face along this axis, not "no edit".
-
-    Attributes:
-        name: what messages call it.
-        component: c, (D,), of unit length.
-        mean: (D,), the centre of the components.
-        std: spread of the codes along c.
-        layers: the style vectors it moves, [start, end); None means all.
     """
 
     name: str
-    component: Tensor
-    mean: Tensor
-    std: float
+    component: Tensor  # c, (D,), of unit length
+    mean: Tensor  # (D,), the centre of the components
+    std: float  # spread of the codes along c
+    # the style vectors it moves, [start, end); None means all
     layers: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -163,28 +151,17 @@ class PcaDirection(EditDirection):
 
 @dataclass(frozen=True, eq=False)
 class StyleSpaceDirection(EditDirection):
-    """Adds strength * scale * offset to the modulation vectors; the W+ code stays.
-
-    Attributes:
-        name: what messages call it.
-        offset: one row per layer, (1, C), of the generator the direction is meant for.
-        scale: 3 for single channels, 1 / 1.5 for StyleCLIP text directions.
-    """
+    """Adds strength * scale * offset to the modulation vectors; the W+ code stays."""
 
     name: str
-    offset: StyleSpace
-    scale: float = 1.0
+    offset: StyleSpace  # one row per layer, (1, C), of the generator the direction is meant for
+    scale: float = 1.0  # 3 for single channels, 1 / 1.5 for StyleCLIP text directions
 
     @staticmethod
     def of_channels(
         name: str, channels: tuple[tuple[int, int], ...], layout: StyleLayout
     ) -> StyleSpaceDirection:
         """Return the direction that moves single channels by 3 * strength.
-
-        Args:
-            name: what messages call it.
-            channels: (layer, channel) pairs; layers are numbered as in `conv_of_style_layers`.
-            layout: widths of the generator's modulation vectors.
 
         Raises:
             DirectionError: the generator has no such layer or channel.
@@ -230,9 +207,6 @@ def conv_of_style_layers(num_convs: int) -> tuple[int, ...]:
     layer, then two convolutions and an RGB layer per resolution. The released code edits
     convolutions only and gives an RGB number to the convolution before it, except the very first,
     which it gives to the one after.
-
-    Args:
-        num_convs: convolutions of the generator, 17 at 1024.
     """
     numbers = [0, 1]
     for first in range(1, num_convs, 2):  # the upsampling convolution of each resolution

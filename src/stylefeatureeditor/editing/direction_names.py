@@ -47,10 +47,6 @@ def spelling(name: str) -> str:
 def find_name(name: str, known: Mapping[str, str]) -> str:
     """Return the name of the direction that a name or alias means.
 
-    Args:
-        name: as a user writes it.
-        known: the spelling of each name and alias -> the direction's name.
-
     Raises:
         DirectionError: there is none; the message offers the nearest names.
     """

@@ -53,13 +53,7 @@ class E4eConfig:
 
 
 class StyleHead(nn.Module):
-    """Strided convolutions down to one cell, then an equalised linear map: one style vector.
-
-    Args:
-        in_channels: channels of the pyramid level.
-        style_dim: D.
-        side: side of the pyramid level, a power of two.
-    """
+    """Strided convolutions down to one cell, then an equalised linear map: one style vector."""
 
     def __init__(self, in_channels: int, style_dim: int, side: int) -> None:
         super().__init__()
@@ -78,19 +72,12 @@ class StyleHead(nn.Module):
 
 @dataclass(frozen=True)
 class Levels:
-    """A feature pyramid.
+    """A feature pyramid."""
 
-    Attributes:
-        coarse: c3, (B, C, S/16, S/16).
-        middle: p2, (B, C, S/8, S/8).
-        fine: p1, (B, C, S/4, S/4).
-        shallow: c1, (B, 128, S/4, S/4), of the trunk alone.
-    """
-
-    coarse: Tensor
-    middle: Tensor
-    fine: Tensor
-    shallow: Tensor
+    coarse: Tensor  # c3, (B, C, S/16, S/16)
+    middle: Tensor  # p2, (B, C, S/8, S/8)
+    fine: Tensor  # p1, (B, C, S/4, S/4)
+    shallow: Tensor  # c1, (B, 128, S/4, S/4), of the trunk alone
 
 
 class FeaturePyramid(nn.Module):

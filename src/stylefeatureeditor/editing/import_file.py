@@ -81,13 +81,6 @@ def entry_for(
 ) -> CatalogEntry:
     """Return the catalogue entry of an imported or fitted direction, its tensors included.
 
-    Args:
-        direction: a linear or PCA direction.
-        useful_range: strengths, lowest and highest, that give plausible pictures.
-        label: title for a button or slider; made from the name if empty.
-        help_text: one sentence; says what the sign means.
-        group: heading it is listed under.
-
     Raises:
         DirectionError: the direction is of another kind, or its name cannot be typed.
     """

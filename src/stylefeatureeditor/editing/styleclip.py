@@ -53,10 +53,6 @@ class StyleMapper(nn.Module):
 
     The first step of a level scales its vectors to unit mean square ACROSS them, one number per
     code dimension: the released networks were trained so.
-
-    Args:
-        style_dim: D.
-        levels: which of coarse, medium and fine exist; the others add nothing.
     """
 
     def __init__(self, style_dim: int, levels: Sequence[str] = tuple(LEVELS)) -> None:
@@ -138,15 +134,10 @@ class StyleMapper(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class StyleClipMapper(EditDirection):
-    """w' = w + strength * M(w).
-
-    Attributes:
-        name: what messages call it.
-        mapper: M; it follows the codes to their device.
-    """
+    """w' = w + strength * M(w)."""
 
     name: str
-    mapper: StyleMapper
+    mapper: StyleMapper  # M; it follows the codes to their device
 
     def shift(self, codes: Codes, strength: Strength) -> CodeShift:
         """Return strength * M(w), (B, N, D)."""
@@ -162,23 +153,17 @@ class StyleClipMapper(EditDirection):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StyleClipGlobal:
-    """Makes directions of one generator from two prompts.
+    """Makes directions of one generator from two prompts."""
 
-    Attributes:
-        relevance: R_c, (at least C, E): what each channel does in CLIP space, convolution after
-            convolution.
-        std: spread of each channel, one (width,) tensor per edited convolution: C in all. Finer
-            convolutions stay as they are.
-        layout: widths of the generator's modulation vectors.
-        templates: sentences with {} for the prompt; their features are averaged.
-        encode: text encoder; None allows `along` only.
-    """
-
+    # R_c, (at least C, E): what each channel does in CLIP space, convolution after convolution
     relevance: Tensor
+    # spread of each channel, one (width,) tensor per edited convolution: C in all. Finer
+    # convolutions stay as they are
     std: tuple[Tensor, ...]
-    layout: StyleLayout
+    layout: StyleLayout  # widths of the generator's modulation vectors
+    # sentences with {} for the prompt; their features are averaged
     templates: tuple[str, ...] = ("{}",)
-    encode: TextEncoder | None = None
+    encode: TextEncoder | None = None  # text encoder; None allows `along` only
 
     def __post_init__(self) -> None:
         widths = tuple(std.numel() for std in self.std)
@@ -231,11 +216,6 @@ class StyleClipGlobal:
 
     def direction(self, neutral: str, target: str, beta: float) -> StyleSpaceDirection:
         """Return the direction that leads from one prompt to another.
-
-        Args:
-            neutral: what the photo shows, for example "a face".
-            target: what it should show, for example "a smiling face".
-            beta: channels of less relevance stay; small values change much at once.
 
         Raises:
             DependencyError: there is no text encoder.

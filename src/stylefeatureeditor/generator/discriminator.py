@@ -81,9 +81,6 @@ class Discriminator(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits, (B, 1).
 
-        Args:
-            pixels: (B, 3, R, R) in [-1, 1]. The logits depend on which images share a batch.
-
         Raises:
             ShapeError: `pixels` is not (B, 3, R, R).
         """
@@ -123,14 +120,6 @@ class EqualizedConv(nn.Module):
 
     Factors go into weight and bias, where they cost no pass over the pixels: a leaky ReLU of a
     multiple is the multiple of a leaky ReLU.
-
-    Args:
-        in_channels: C_in.
-        out_channels: C_out.
-        kernel_size: odd side of the kernel; zeros are padded so that the side is kept.
-        downsample: blur first, and halve the side.
-        activation: whether bias and leaky ReLU follow.
-        clamp: limit of the output's magnitude; None is none.
     """
 
     blur_kernel: Tensor
@@ -175,10 +164,6 @@ def append_spread(x: Tensor, group_size: int) -> Tensor:
 
     Group g holds the images g, g + B/G, g + 2B/G, ...; G is `group_size`, or the largest number
     below it that divides B.
-
-    Args:
-        x: (B, C, S, S).
-        group_size: G, at least 1.
 
     Returns:
         (B, C + 1, S, S).

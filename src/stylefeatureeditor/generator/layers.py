@@ -59,15 +59,7 @@ def blur_and_halve(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 class EqualizedLinear(nn.Module):
-    """y = x W^T * lr / sqrt(C_in) + b * lr, then the scaled leaky ReLU if `activation`.
-
-    Args:
-        in_features: C_in.
-        out_features: C_out.
-        bias: initial value of b.
-        lr_multiplier: the factor lr; 0.01 in mapping networks.
-        activation: whether the leaky ReLU follows.
-    """
+    """y = x W^T * lr / sqrt(C_in) + b * lr, then the scaled leaky ReLU if `activation`."""
 
     def __init__(
         self,
@@ -106,14 +98,6 @@ class ModulatedConv(nn.Module):
         demod_o = 1 / sqrt(sum_{i,kl} (style_i W_oikl)^2 / fan_in + 1e-8)
 
     Style, demod and gain scale the activations, so that one convolution serves the whole batch.
-
-    Args:
-        in_channels: C_in.
-        out_channels: C_out.
-        kernel_size: odd side of the kernel.
-        style_dim: D of the code vector that `affine` turns into a style.
-        upsample: double the side, by a transposed convolution followed by the blur.
-        demodulate: whether the output is scaled back to unit variance.
     """
 
     blur_kernel: Tensor
@@ -196,13 +180,6 @@ class StyledLayer(nn.Module):
     """Modulated convolution, noise, bias and activation: one layer of the synthesis network.
 
     The activation's gain of sqrt(2) is taken before it, where it costs no pass over the pixels.
-
-    Args:
-        in_channels: C_in.
-        out_channels: C_out.
-        side: side of the output in cells.
-        style_dim: D.
-        upsample: whether the side doubles here.
     """
 
     noise: Tensor
@@ -242,12 +219,7 @@ class StyledLayer(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """1x1 modulated convolution to RGB, without demodulation, added to the upsampled skip.
-
-    Args:
-        in_channels: C_in.
-        style_dim: D.
-    """
+    """1x1 modulated convolution to RGB, without demodulation, added to the upsampled skip."""
 
     def __init__(self, in_channels: int, style_dim: int) -> None:
         super().__init__()

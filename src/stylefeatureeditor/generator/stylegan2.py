@@ -104,28 +104,20 @@ class GeneratorConfig:
 
 @dataclass(frozen=True)
 class PartialImage:
-    """What a pass through the layers 0..k leaves for the rest.
+    """What a pass through the layers 0..k leaves for the rest."""
 
-    Attributes:
-        features: output of layer k, (B, C, S, S).
-        rgb: the image so far, (B, 3, S, S); for even k of the resolution below, (B, 3, S/2, S/2).
-    """
-
-    features: Tensor
+    features: Tensor  # output of layer k, (B, C, S, S)
+    # the image so far, (B, 3, S, S); for even k of the resolution below, (B, 3, S/2, S/2)
     rgb: Tensor
 
 
 @dataclass(frozen=True)
 class Padding:
-    """What stands where G otherwise has its constant, and zeros around its features.
+    """What stands where G otherwise has its constant, and zeros around its features."""
 
-    Attributes:
-        constant: (B or 1, C, 4, 4), the input of layer 0.
-        borders: layer index -> (B or 1, C_in, S + 2, S + 2), of which the outermost ring counts;
-            for layers that keep their side, 0 and the even ones.
-    """
-
-    constant: Tensor
+    constant: Tensor  # (B or 1, C, 4, 4), the input of layer 0
+    # layer index -> (B or 1, C_in, S + 2, S + 2), of which the outermost ring counts; for layers
+    # that keep their side, 0 and the even ones
     borders: Mapping[int, Tensor]
 
 

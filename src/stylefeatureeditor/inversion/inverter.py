@@ -37,18 +37,12 @@ class InverterConfig:
 
 @dataclass(frozen=True)
 class InverterOutput:
-    """What I makes of photos.
+    """What I makes of photos."""
 
-    Attributes:
-        codes: w, latent_avg included.
-        features: F_k, (B, C, S_F, S_F).
-        predicted: F_pred, the same shape.
-        start: the pass of w through the generator's layers 0..k: F_w and the image so far.
-    """
-
-    codes: Codes
-    features: Tensor
-    predicted: Tensor
+    codes: Codes  # w, latent_avg included
+    features: Tensor  # F_k, (B, C, S_F, S_F)
+    predicted: Tensor  # F_pred, the same shape
+    # the pass of w through the generator's layers 0..k: F_w and the image so far
     start: PartialImage
 
 

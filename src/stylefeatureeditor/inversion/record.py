@@ -20,15 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Anchor:
-    """The e4e side of Eq. 5, before the edit.
+    """The e4e side of Eq. 5, before the edit."""
 
-    Attributes:
-        codes: w_E.
-        features: F_{w_E}, the generator's features at the layer where Delta is taken.
-    """
-
-    codes: Codes
-    features: Tensor
+    codes: Codes  # w_E
+    features: Tensor  # F_{w_E}, the generator's features at the layer where Delta is taken
 
 
 @dataclass

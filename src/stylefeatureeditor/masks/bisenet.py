@@ -198,10 +198,6 @@ class BiSeNetParser(FaceParser):
 
     As published (`test.py`): the crop is seen at 512, resized bilinearly with antialiasing, as PIL
     does it.
-
-    Args:
-        network: with 19 classes.
-        input_size: side that the network sees the crop at.
     """
 
     def __init__(self, network: BiSeNet, *, input_size: int = 512) -> None:

@@ -41,15 +41,11 @@ FACE = "face"
 
 @dataclass(frozen=True)
 class Region:
-    """Where an edit of one photo may act; None lets everything change.
+    """Where an edit of one photo may act; None lets everything change."""
 
-    Attributes:
-        crops: (B or 1, 1, S, S) in [0, 1], over the crop of each face.
-        photo: (1, 1, H, W), if the mask was drawn over the whole photo: pasting back needs it too,
-            so that no pixel outside it changes.
-    """
-
-    crops: Tensor | None = None
+    crops: Tensor | None = None  # (B or 1, 1, S, S) in [0, 1], over the crop of each face
+    # (1, 1, H, W), if the mask was drawn over the whole photo: pasting back needs it too, so that
+    # no pixel outside it changes
     photo: Tensor | None = None
 
 

@@ -40,17 +40,12 @@ _EDGE = 1e-3  # how far from the limit of tanh its inverse is cut off
 
 @dataclass(frozen=True)
 class FaceFrame:
-    """The way from a crop to the frame of the parser, and back.
+    """The way from a crop to the frame of the parser, and back."""
 
-    Attributes:
-        matrix: (B, 3, 3), homogeneous crop coordinates -> frame coordinates, before the squeeze.
-        side: T.
-        warp: f, the part of the half side that is squeezed, in [0, 1); 0 means none.
-    """
-
+    # (B, 3, 3), homogeneous crop coordinates -> frame coordinates, before the squeeze
     matrix: Tensor
-    side: int
-    warp: float
+    side: int  # T
+    warp: float  # f, the part of the half side that is squeezed, in [0, 1); 0 means none
 
     def sample(self, pixels: Tensor) -> Tensor:
         """Return the face in its frame, (B, 3, T, T), from `pixels` (B, 3, S, S) in [-1, 1].

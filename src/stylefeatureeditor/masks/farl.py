@@ -232,10 +232,6 @@ class FarlParser(FaceParser):
     def logits(self, pixels: Tensor, points: Tensor | None = None) -> Tensor:
         """Return class logits (B, K, S, S) of crops (B, 3, S, S) in [-1, 1].
 
-        Args:
-            pixels: the crops.
-            points: five points of each face, (B, 5, 2) in crop coordinates, (x, y).
-
         Raises:
             ShapeError: `points` is not (B, 5, 2).
         """

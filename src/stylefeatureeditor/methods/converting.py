@@ -51,30 +51,14 @@ def convert_to_folder(
     draw_noise: bool = False,
     label: int | None = None,
 ) -> None:
-    """Write a model folder.
-
-    Args:
-        files: the checkpoints.
-        folder: of the model.
-        name: what the model is called.
-        catalog: "ffhq", "cars", None, or "auto" for what fits the generator.
-        directions: released direction files to copy into the folder.
-        half: store float16.
-        draw_noise: draw the generator's noise buffers that are missing.
-        label: the class to draw, of a conditional generator.
-    """
+    """Write a model folder."""
     header = _header({role: path for role, path in vars(files).items() if path is not None})
     model = convert_released(files, name=name, catalog=catalog, draw_noise=draw_noise, label=label)
     _save(partial(save_model, model, header=header), folder, directions, half=half)
 
 
 def convert_pulled(name: str, parts: Mapping[str, str]) -> Path:
-    """Make the model `name` of published files that have been pulled; return its folder.
-
-    Args:
-        name: what the model is called, and the family of its directions.
-        parts: field of `ReleasedFiles` -> name of the published file.
-    """
+    """Make the model `name` of published files that have been pulled; return its folder."""
     files = {role: files_folder() / sources.SOURCES[part].file_name for role, part in parts.items()}
     folder = pulled_folder() / name
     convert_to_folder(
@@ -99,17 +83,7 @@ def convert_method(
     directions: Iterable[Path] = (),
     half: bool = False,
 ) -> None:
-    """Write the model folder of a compared method.
-
-    Args:
-        word: of the method; ConfigError if there is none.
-        files: the checkpoints, in the order of `MethodKind.files`.
-        folder: of the model.
-        name: what the model is called.
-        catalog: as in `convert_to_folder`.
-        directions: the same.
-        half: the same.
-    """
+    """Write the model folder of a compared method."""
     from stylefeatureeditor.methods.folder import save_method
     from stylefeatureeditor.methods.methods import find_kind
 
@@ -136,16 +110,7 @@ def convert_generator_alone(
     draw_noise: bool,
     label: int | None = None,
 ) -> Path:
-    """Write a generator that training can start from; return its path.
-
-    Args:
-        file: the published one.
-        folder: of the generator.
-        half: store float16.
-        overwrite: replace an earlier one; else WeightsError if there is one.
-        draw_noise: draw the noise buffers that are missing.
-        label: the class to draw, of a conditional one.
-    """
+    """Write a generator that training can start from; return its path."""
     target = folder / "generator.safetensors"
     if target.exists() and not overwrite:
         raise WeightsError(f"{target} is there already; pass --overwrite to replace it")

@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 
 
 class E4eMethod(Method):
-    """E and G of a model.
-
-    Args:
-        model: on its device.
-        name: row of a table.
-    """
+    """E and G of a model."""
 
     config: ModelConfig
 

@@ -84,12 +84,7 @@ class LayerCodes(FeaturePyramid):
 
 
 class WeightRegressor(nn.Module):
-    """T of one layer.
-
-    Args:
-        kernel: C_out, C_in and K.
-        config: sizes.
-    """
+    """T of one layer."""
 
     def __init__(self, kernel: tuple[int, int, int], config: HyperInverterConfig) -> None:
         super().__init__()
@@ -151,12 +146,7 @@ class HyperInverter(Method):
 
     @torch.no_grad()
     def deltas(self, photos: Tensor, attempt: Tensor) -> dict[str, Tensor]:
-        """Return what to add to each weight of G, by its name.
-
-        Args:
-            photos: X, (B, 3, 256, 256) in [-1, 1].
-            attempt: Y, the same shape, unclipped.
-        """
+        """Return what to add to each weight of G, by its name."""
         both = self.layer_codes(torch.cat([attempt, photos]))
         pairs = [maps.chunk(2) for maps in both]
         found = {}

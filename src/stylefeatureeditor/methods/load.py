@@ -191,10 +191,6 @@ def load_restyle(path: Path, own: str | None = None) -> ReStyle:
     """Return ReStyle from restyle_psp_ffhq_encode.pt or restyle_e4e_ffhq_encode.pt.
 
     The two hold the same keys; 'encoder_type' of the options saved with them tells which it is.
-
-    Args:
-        path: the file.
-        own: the flavour that it must have; None takes both.
     """
     checkpoint = read_checkpoint(path)
     options = checkpoint.content.get("opts")
@@ -349,10 +345,6 @@ def load_hyperinverter(path: Path, generator: Path, encoder: Path | None = None)
 
 def hyperinverter_state(state: Mapping[str, Tensor], encoder: Mapping[str, Tensor] | None) -> State:
     """Return the state of `HyperInverter` without its generator.
-
-    Args:
-        state: 'state_dict' of its checkpoint.
-        encoder: 'encoder.' of the W encoder's file; None takes the checkpoint's own copy.
 
     Raises:
         WeightsError: a key is unknown, or there is no encoder to W.

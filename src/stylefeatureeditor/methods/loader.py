@@ -60,14 +60,6 @@ def open_method(
 ) -> Method:
     """Return a method, ready to run.
 
-    Args:
-        name: a model's name or folder.
-        device: as `find_device`.
-        method: a word as in the table above; None means what the model holds.
-        backend: "torch"; "onnx" and "openvino" run what `sfe export` made of our own model.
-        precision: of our own model's convolutions.
-        compiled: torch.compile and CUDA graphs, for our own model.
-
     Raises:
         WeightsError: there is no such model, or its files are damaged, or not exported.
         ConfigError: there is no such method, the model holds another, the device is not there, or
@@ -245,14 +237,7 @@ class MethodLoader:
 
 
 def fitted(word: str, model: Model, perceptual: PerceptualVector, steps: int | None) -> Method:
-    """Return W+ optimisation or PTI on a model.
-
-    Args:
-        word: one of FITTED.
-        model: on its device.
-        perceptual: what they optimise.
-        steps: of W+ optimisation, and of each of PTI's stages; None takes their own schedules.
-    """
+    """Return W+ optimisation or PTI on a model."""
     from stylefeatureeditor.methods.optimisation import WOptimisation, WOptimisationConfig
     from stylefeatureeditor.methods.pti import PivotalTuning, PivotalTuningConfig
 

@@ -57,11 +57,6 @@ class MethodConfig:
 class Method(nn.Module):
     """One way to invert photos and to edit what came of it.
 
-    Args:
-        config: sizes, and how crops sit in photos.
-        generator: G; None makes one of the config's size.
-        name: row of a table.
-
     Attributes:
         folder: the model folder it came from, which has its directions; None for other origins.
         engine: backend and precision that it runs in.
@@ -110,12 +105,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def draw(self, codes: Codes, kept: Any) -> Tensor:
-        """Return the picture of codes, moved or not, (B, 3, size, size); by itself G(w).
-
-        Args:
-            codes: B rows.
-            kept: `Inversion.kept` of the same faces.
-        """
+        """Return the picture of codes, moved or not, (B, 3, size, size); by itself G(w)."""
         del kept
         return self.generator.synthesize(codes)
 

@@ -33,23 +33,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MethodKind:
-    """One compared method.
+    """One compared method."""
 
-    Attributes:
-        word: what users type, and what a model folder says.
-        title: row of the table.
-        network: its class; `network(config)` makes it.
-        config: the class of its sizes.
-        load: published files -> the network, one argument per entry of `files`.
-        files: what those files are, in this order.
-    """
-
-    word: str
-    title: str
-    network: Callable[[Any], Method]
-    config: type[MethodConfig]
-    load: Callable[..., Method]
-    files: tuple[str, ...]
+    word: str  # what users type, and what a model folder says
+    title: str  # row of the table
+    network: Callable[[Any], Method]  # its class; `network(config)` makes it
+    config: type[MethodConfig]  # the class of its sizes
+    load: Callable[..., Method]  # published files -> the network, one argument per entry of `files`
+    files: tuple[str, ...]  # what those files are, in this order
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -41,19 +41,12 @@ RISE, FALL = 0.05, 0.25  # shares of the steps at both ends of the rate's schedu
 
 @dataclass(frozen=True, kw_only=True)
 class WOptimisationConfig:
-    """Schedule and loss.
+    """Schedule and loss."""
 
-    Attributes:
-        steps: of Adam.
-        rate: highest learning rate.
-        l2: a.
-        perceptual: b.
-    """
-
-    steps: int = 500
-    rate: float = 0.05
-    l2: float = 1.0
-    perceptual: float = 0.8
+    steps: int = 500  # of Adam
+    rate: float = 0.05  # highest learning rate
+    l2: float = 1.0  # a
+    perceptual: float = 0.8  # b
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.rate <= 0 or min(self.l2, self.perceptual) < 0:
@@ -61,13 +54,7 @@ class WOptimisationConfig:
 
 
 class WOptimisation(Method):
-    """Gradient descent on W+.
-
-    Args:
-        model: only its generator is used.
-        perceptual: D; None leaves the term out.
-        schedule: steps and loss.
-    """
+    """Gradient descent on W+."""
 
     config: ModelConfig
 
@@ -108,13 +95,7 @@ class WOptimisation(Method):
 
 
 def rate_at(progress: float, rise: float, fall: float) -> float:
-    """Return the factor of the learning rate, in [0, 1].
-
-    Args:
-        progress: share of the steps that is done.
-        rise: share over which it rises from 0 to 1, linearly.
-        fall: share over which it falls back, along a cosine.
-    """
+    """Return the factor of the learning rate, in [0, 1]."""
     remaining = min(1.0, (1 - progress) / fall)
     return (0.5 - 0.5 * math.cos(math.pi * remaining)) * min(1.0, progress / rise)
 

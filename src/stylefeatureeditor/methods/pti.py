@@ -48,31 +48,18 @@ SMALLEST_NOISE = 8  # side at which the noise pyramid ends
 
 @dataclass(frozen=True, kw_only=True)
 class PivotalTuningConfig:
-    """Schedule of the released code.
+    """Schedule of the released code."""
 
-    Attributes:
-        projection_steps: of stage 1.
-        projection_rate: its highest learning rate.
-        projection_side: pixels at which stage 1 compares.
-        noise_penalty: factor of R.
-        average_samples: z whose w give the start and the spread.
-        average_seed: of those z.
-        tuning_steps: of stage 2, at most.
-        tuning_rate: its learning rate.
-        enough: D at which stage 2 stops.
-        seed: of the noise that stage 1 draws.
-    """
-
-    projection_steps: int = 450
-    projection_rate: float = 0.01
-    projection_side: int = 256
-    noise_penalty: float = 1e5
-    average_samples: int = 600
-    average_seed: int = 123
-    tuning_steps: int = 350
-    tuning_rate: float = 3e-4
-    enough: float = 0.06
-    seed: int = 0
+    projection_steps: int = 450  # of stage 1
+    projection_rate: float = 0.01  # its highest learning rate
+    projection_side: int = 256  # pixels at which stage 1 compares
+    noise_penalty: float = 1e5  # factor of R
+    average_samples: int = 600  # z whose w give the start and the spread
+    average_seed: int = 123  # of those z
+    tuning_steps: int = 350  # of stage 2, at most
+    tuning_rate: float = 3e-4  # its learning rate
+    enough: float = 0.06  # D at which stage 2 stops
+    seed: int = 0  # of the noise that stage 1 draws
 
     def __post_init__(self) -> None:
         if min(self.projection_steps, self.average_samples, self.tuning_steps) < 1:
@@ -80,14 +67,7 @@ class PivotalTuningConfig:
 
 
 class PivotalTuning(Method):
-    """PTI.
-
-    Args:
-        model: only its generator is used; it stays as it is.
-        features: f of stage 1.
-        perceptual: D of stage 2.
-        schedule: of both stages.
-    """
+    """PTI."""
 
     config: ModelConfig
 
@@ -132,14 +112,7 @@ class PivotalTuning(Method):
 def project(
     generator: Generator, photo: Tensor, features: PerceptualVector, config: PivotalTuningConfig
 ) -> Codes:
-    """Stage 1: return the pivot of one photo, the same vector for every style.
-
-    Args:
-        generator: G; it stays as it is.
-        photo: (1, 3, S, S) in [-1, 1].
-        features: f.
-        config: the schedule.
-    """
+    """Stage 1: return the pivot of one photo, the same vector for every style."""
     styles, side = generator.config.num_styles, min(config.projection_side, photo.shape[-1])
     generator = copy.deepcopy(generator).requires_grad_(requires_grad=False)
     average, spread = average_code(generator, config)
@@ -180,15 +153,7 @@ def tune(
     perceptual: PerceptualVector,
     config: PivotalTuningConfig,
 ) -> Generator:
-    """Stage 2: return a copy of G that draws the photo at its pivot.
-
-    Args:
-        generator: G; it stays as it is.
-        photo: (1, 3, S, S) in [-1, 1], S the side that G draws.
-        pivot: w*.
-        perceptual: D.
-        config: the schedule.
-    """
+    """Stage 2: return a copy of G that draws the photo at its pivot."""
     generator = copy.deepcopy(generator).requires_grad_()
     optimiser = torch.optim.Adam(generator.parameters(), lr=config.tuning_rate)
     with torch.enable_grad():

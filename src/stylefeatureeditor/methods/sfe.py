@@ -34,12 +34,7 @@ if TYPE_CHECKING:
 
 
 class Sfe(Method):
-    """Runs one model. It keeps nothing between calls; the Inversion does.
-
-    Args:
-        model: the four networks, on the device where they shall run.
-        name: row of a table.
-    """
+    """Runs one model. It keeps nothing between calls; the Inversion does."""
 
     config: ModelConfig
 

@@ -107,23 +107,15 @@ def crop(
 
 @dataclass(frozen=True)
 class CropPlan:
-    """What is cut out of the photo, and padded, before a crop is sampled.
+    """What is cut out of the photo, and padded, before a crop is sampled."""
 
-    Attributes:
-        shrink: the photo is reduced by this first.
-        size: width and height of the reduced photo.
-        factor: (2,) reduced pixels per photo pixel, along x and y; 1 / shrink but for rounding.
-        box: part of the reduced photo that is kept.
-        pad: pixels added to the box at its left, top, right, bottom.
-        side: side of the quad in reduced pixels.
-    """
-
-    shrink: int
-    size: tuple[int, int]
+    shrink: int  # the photo is reduced by this first
+    size: tuple[int, int]  # width and height of the reduced photo
+    # (2,) reduced pixels per photo pixel, along x and y; 1 / shrink but for rounding
     factor: np.ndarray
-    box: Box
-    pad: Box
-    side: float
+    box: Box  # part of the reduced photo that is kept
+    pad: Box  # pixels added to the box at its left, top, right, bottom
+    side: float  # side of the quad in reduced pixels
 
     def to_region(self, points: np.ndarray) -> np.ndarray:
         """Move continuous photo points (..., 2) into the padded region, continuous as well."""
@@ -166,11 +158,6 @@ def padding_weight(plan: CropPlan, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     The blur starts inside the photo, a third of the padding's width from its edge, so a crop does
     not show the photo there as it is.
-
-    Args:
-        plan: from `plan_crop`.
-        x: (W',) positions.
-        y: (H',) positions.
 
     Returns:
         (H', W') in [0, 1].

@@ -22,11 +22,6 @@ ANIMATIONS = (".gif", ".webp", ".mp4")
 def save_animation(frames: Sequence[Image.Image], path: Path, *, rate: float = 12) -> Path:
     """Write an animation that goes on for ever, whole or not at all; return its path.
 
-    Args:
-        frames: of one size.
-        path: with one of the suffixes of `ANIMATIONS`.
-        rate: frames a second.
-
     Raises:
         DependencyError: an MP4 needs PyAV, which is not installed.
         PhotoError: the suffix is another, or the file cannot be written.

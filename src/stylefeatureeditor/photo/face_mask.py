@@ -55,10 +55,6 @@ def read_mask(
 ) -> Tensor:
     """Read a mask from a file or an image of any mode: white = may change, transparent = stays.
 
-    Args:
-        source: what `read_photo` takes.
-        sizes: the (width, height) that are accepted.
-
     Returns:
         (1, 1, H, W) in [0, 1].
 

@@ -28,17 +28,12 @@ _detector = Detector()
 
 @dataclass(frozen=True)
 class Face:
-    """One face.
+    """One face."""
 
-    Attributes:
-        box: left, top, right, bottom in photo pixels; continuous, (0, 0) is the photo's corner.
-        score: the detector's confidence; about 0 is doubtful, above 1 is certain.
-        landmarks: (68, 2) float64 points (x, y); (0, 0) is the centre of the first pixel.
-    """
-
+    # left, top, right, bottom in photo pixels; continuous, (0, 0) is the photo's corner
     box: tuple[float, float, float, float]
-    score: float
-    landmarks: np.ndarray
+    score: float  # the detector's confidence; about 0 is doubtful, above 1 is certain
+    landmarks: np.ndarray  # (68, 2) float64 points (x, y); (0, 0) is the centre of the first pixel
 
     @property
     def area(self) -> float:
@@ -185,10 +180,6 @@ def _turned_back(points: np.ndarray, turns: int, pixels: np.ndarray) -> np.ndarr
 
 def choose_face(faces: list[Face], which: Literal["largest", "all"] | int) -> list[Face]:
     """Return the faces asked for, of a list sorted largest first.
-
-    Args:
-        faces: what `find_faces` returned.
-        which: "largest", "all", or a number from 1, the largest, to the number of faces.
 
     Raises:
         FaceError: the list is empty, or holds no such face.

@@ -261,12 +261,6 @@ def _onto_photo(
 ) -> Callable[[int, int], Tensor]:
     """Bring crop planes (1, C, S, S) to the photo's grid.
 
-    Args:
-        planes: on the crop's grid.
-        quad: the crop's corners.
-        box: the part of the photo that is wanted.
-        smooth: keep to averages of the given values, as a mask must.
-
     Returns:
         A function of two photo rows (start, stop) that gives the planes between, (C, h, w).
     """
@@ -301,19 +295,12 @@ def _gather(planes: Tensor, quad: np.ndarray, box: Box, steps: int) -> Tensor:
 
 
 class _Sampling(NamedTuple):
-    """The bilinear sampling A that made a crop.
+    """The bilinear sampling A that made a crop."""
 
-    Attributes:
-        grid: where each crop pixel lies in the box, (1, S, S, 2) in [-1, 1].
-        side: h, w of the box.
-        inside: (1, 1, S, S), 1 where all of a crop pixel comes from the box.
-        scale: D^-1, (1, 1, h, w).
-    """
-
-    grid: Tensor
-    side: tuple[int, int]
-    inside: Tensor
-    scale: Tensor
+    grid: Tensor  # where each crop pixel lies in the box, (1, S, S, 2) in [-1, 1]
+    side: tuple[int, int]  # h, w of the box
+    inside: Tensor  # (1, 1, S, S), 1 where all of a crop pixel comes from the box
+    scale: Tensor  # D^-1, (1, 1, h, w)
 
     def sample(self, photo: Tensor) -> Tensor:
         """A: (1, C, h, w) to (1, C, S, S)."""

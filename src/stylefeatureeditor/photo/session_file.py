@@ -41,16 +41,12 @@ Blend = Literal["feather", "residual", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class FaceEdits:
-    """What is done to one face.
+    """What is done to one face."""
 
-    Attributes:
-        edits: direction -> strength; none is 0.
-        mask: where they act: everywhere in the crop, on the face, or where a person painted.
-        painted: PNG over the whole photo, white = may change; empty if nothing was painted.
-    """
-
-    edits: Mapping[str, float] = field(default_factory=dict)
+    edits: Mapping[str, float] = field(default_factory=dict)  # direction -> strength; none is 0
+    # where they act: everywhere in the crop, on the face, or where a person painted
     mask: MaskKind = "none"
+    # PNG over the whole photo, white = may change; empty if nothing was painted
     painted: bytes = b""
 
     def __post_init__(self) -> None:
@@ -66,27 +62,18 @@ class FaceEdits:
 
 @dataclass(frozen=True, kw_only=True)
 class SavedPhoto:
-    """One photo of a session.
+    """One photo of a session."""
 
-    Attributes:
-        name: of its file.
-        content: the file.
-        turns: quarter turns to the left that it was given.
-        aligned: it is an aligned crop.
-        landmarks: (68, 2) of each face in the turned photo; none for an aligned crop.
-        faces: number of the face, from 1 -> what is done to it.
-        face: which face was in hand.
-        blend: how the faces return; None is the model's preference.
-    """
-
-    name: str
-    content: bytes
-    turns: int = 0
-    aligned: bool = False
+    name: str  # of its file
+    content: bytes  # the file
+    turns: int = 0  # quarter turns to the left that it was given
+    aligned: bool = False  # it is an aligned crop
+    # (68, 2) of each face in the turned photo; none for an aligned crop
     landmarks: tuple[np.ndarray, ...] = ()
+    # number of the face, from 1 -> what is done to it
     faces: Mapping[int, FaceEdits] = field(default_factory=dict)
-    face: Which = 1
-    blend: Blend | None = None
+    face: Which = 1  # which face was in hand
+    blend: Blend | None = None  # how the faces return; None is the model's preference
 
 
 @dataclass(frozen=True)

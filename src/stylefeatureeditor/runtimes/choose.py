@@ -67,13 +67,6 @@ def open_model(
 ) -> Model:
     """Return the model of a folder on a device.
 
-    Args:
-        folder: a model folder, with `sfe export`'s files in it for the other backends.
-        device: where the networks run.
-        backend: "torch"; or "onnx" and "openvino", which run exported graphs on the CPU.
-        precision: "float32"; the others are faster and less exact, see docs/LOG.md.
-        compiled: torch.compile with CUDA graphs, on a GPU.
-
     Raises:
         ConfigError: the choices do not go together.
         WeightsError: the folder holds no such model, or no such export of it.

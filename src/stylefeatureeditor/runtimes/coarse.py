@@ -29,14 +29,7 @@ if TYPE_CHECKING:
 
 
 def draw_coarsely(generator: Generator, start: PartialImage, codes: Codes, first: int) -> Tensor:
-    """Return a small picture X', (B, 3, s, s).
-
-    Args:
-        generator: G.
-        start: features and image of side s, the last of that side.
-        codes: w.
-        first: the layer that `start` is the output of.
-    """
+    """Return a small picture X', (B, 3, s, s)."""
     x, rgb = start.features, start.rgb
     offset, clamp = codes.styles, generator.config.clamp
     for index in range(first, generator.config.num_layers):
@@ -69,12 +62,7 @@ def _styled(
 
 
 def coarse_kernel(conv: ModulatedConv, factor: int) -> Tensor:
-    """Return (O, C, 3, 3): the taps `1 / factor` apart instead of one, interpolated onto cells.
-
-    Args:
-        conv: of a 3x3 kernel.
-        factor: r, at least 2.
-    """
+    """Return (O, C, 3, 3): the taps `1 / factor` apart instead of one, interpolated onto cells."""
     near = 1 / factor
     taps = torch.eye(3, dtype=conv.weight.dtype, device=conv.weight.device)
     onto = near * taps + (1 - near) * taps[1]  # each tap, and the middle one

@@ -45,21 +45,13 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """What graphs.json says.
+    """What graphs.json says."""
 
-    Attributes:
-        format: of the files.
-        precision: "float32", or "int8" where the convolutions are.
-        fingerprint: of the model that the graphs come from.
-        latent_avg: (D,), which is added to what e4e and encoder return.
-        graphs: their names.
-    """
-
-    format: str
-    precision: str
-    fingerprint: str
-    latent_avg: Tensor
-    graphs: tuple[str, ...]
+    format: str  # of the files
+    precision: str  # "float32", or "int8" where the convolutions are
+    fingerprint: str  # of the model that the graphs come from
+    latent_avg: Tensor  # (D,), which is added to what e4e and encoder return
+    graphs: tuple[str, ...]  # their names
 
 
 def export_graphs(

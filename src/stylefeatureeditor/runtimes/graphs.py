@@ -44,20 +44,13 @@ PREVIEW_FRACTION = 4
 
 @dataclass(frozen=True)
 class Graph:
-    """One network, ready to be exported or run.
+    """One network, ready to be exported or run."""
 
-    Attributes:
-        name: of the list above; the stem of its file.
-        network: takes the inputs in order, returns a tensor, or a tuple where there are several
-            outputs.
-        inputs: name -> shape without the batch.
-        outputs: their names.
-    """
-
-    name: str
+    name: str  # of the list above; the stem of its file
+    # takes the inputs in order, returns a tensor, or a tuple where there are several outputs
     network: nn.Module
-    inputs: Mapping[str, tuple[int, ...]]
-    outputs: tuple[str, ...]
+    inputs: Mapping[str, tuple[int, ...]]  # name -> shape without the batch
+    outputs: tuple[str, ...]  # their names
 
     def example(self, batch: int = 2) -> tuple[Tensor, ...]:
         """Return inputs of unit normal values, the same on every call."""

@@ -74,13 +74,7 @@ def lowered(network: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def in_precision(model: Model, dtype: torch.dtype, *, compiled: bool = False) -> Model:
-    """Return a model that does the same in a lower precision.
-
-    Args:
-        model: in float32, on the device where it shall run; it is left as it is.
-        dtype: torch.bfloat16, torch.float16, or torch.float32 to compile alone.
-        compiled: see `PrecisionRunner`.
-    """
+    """Return a model that does the same in a lower precision."""
     own = copy.deepcopy(model)
     runners = {
         graph.name: PrecisionRunner(graph, dtype, compiled=compiled)

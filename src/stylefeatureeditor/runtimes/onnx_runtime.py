@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 class OnnxRunner:
     """One graph in a session of its own; it takes as many threads as torch has.
 
-    Args:
-        path: the .onnx file.
-
     Raises:
         DependencyError: onnxruntime is not installed.
         WeightsError: the file is missing or damaged.

@@ -36,10 +36,6 @@ def import_openvino() -> ModuleType:
 class OpenVinoRunner:
     """One compiled graph; it takes as many threads as torch has.
 
-    Args:
-        graph: the .xml file, with its .bin beside it, or a model in memory.
-        dtype: torch.float32 or torch.bfloat16, for what is not int8 in the graph.
-
     Raises:
         DependencyError: openvino is not installed.
         WeightsError: the file is missing or damaged.

@@ -59,12 +59,6 @@ def record(
 ) -> Calls:
     """Return what NETWORKS are given while photos are inverted and edited, graph name -> calls.
 
-    Args:
-        model: in float32, on the CPU.
-        photos: aligned, (1, 3, size, size) in [-1, 1].
-        edits: each photo gets the next of them in turn; none leaves Delta at zero.
-        method: `Sfe`, which inverts and edits with a model.
-
     Raises:
         PhotoError: there is no photo.
     """

@@ -111,11 +111,6 @@ class QuickGenerator(Generator):
         the picture's size (docs/LOG.md). A row needs one more row of the layer before on either
         side, and the upsampling two rows of its input.
 
-        Args:
-            up: the upsampling layer.
-            start: what the layers before have drawn, (B, C, S, S) and (B, 3, S, S).
-            codes: w.
-
         Returns:
             the image, (B, 3, 2S, 2S).
         """
@@ -227,9 +222,6 @@ def quicken(network: Network) -> Network:
     """Return the network itself, its modules exchanged for the quick ones of this file.
 
     Weights, their names and the network's results stay, the latter as far as float32 goes.
-
-    Args:
-        network: on any device, with or without its weights.
     """
     for module in network.modules():
         if isinstance(module, FeatureStyleEncoder):

@@ -60,15 +60,7 @@ class StandInFeatureEditor(FeatureEditor):
 
 
 class StandInGenerator(Generator):
-    """G's two halves around layer k, run by an engine; it draws from no other layer.
-
-    Args:
-        config: sizes.
-        latent_avg: (D,).
-        layer: k.
-        delta_layer: where Delta is taken; k, or a layer whose graph is there.
-        runners: graph name -> runner.
-    """
+    """G's two halves around layer k, run by an engine; it draws from no other layer."""
 
     def __init__(
         self,
@@ -154,14 +146,7 @@ def assemble(
     runners: Mapping[str, Runner],
     source_fingerprint: str,
 ) -> Model:
-    """Return a model whose networks are run by engines.
-
-    Args:
-        config: of the model that the graphs come from.
-        latent_avg: (D,); it says where tensors wait between graphs.
-        runners: graph name -> runner, of every graph in `graphs.py`; `preview` may lack.
-        source_fingerprint: fingerprint of that model, so that its inversions fit.
-    """
+    """Return a model whose networks are run by engines."""
     with torch.device("meta"):  # the networks that are replaced take no memory
         model = Model(config)
     model.generator = StandInGenerator(
