@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+from stylefeatureeditor.photo.paste_back import paste_faces
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylefeatureeditor.photo.paste_back import Blend
+    from stylefeatureeditor.records import AlignedFace
 
 # name: (width, height, middle of the eyes, half the eye distance, angle)
 ALIGN_CASES = {
@@ -73,3 +83,18 @@ def square(center: tuple[float, float], side: float, angle: float = 0.0) -> np.n
     """Return the (4, 2) quad of a turned square: top left, bottom left, bottom right, top right."""
     corners = np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, 0.5), (0.5, -0.5)])
     return _placed(corners, center, side, angle)
+
+
+def paste_back(
+    face: AlignedFace,
+    edited: Tensor,
+    inversion: Tensor | None = None,
+    *,
+    blend: Blend = "feather",
+    mask: Tensor | None = None,
+    photo_mask: Tensor | None = None,
+) -> np.ndarray:
+    """Return the photo with the edited crop of one face in it."""
+    return paste_faces(
+        [face], edited, inversion, blend=blend, masks=[mask], photo_masks=[photo_mask]
+    )

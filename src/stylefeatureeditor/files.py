@@ -123,6 +123,16 @@ def together(folder: Path) -> Iterator[Path]:
     finish_moves(folder)
 
 
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """As `together`, with a WeightsError where the folder cannot be written."""
+    try:
+        with together(folder) as stage:
+            yield stage
+    except OSError as error:
+        raise WeightsError(f"{folder} cannot be made or written: {error.strerror}") from error
+
+
 def finish_moves(folder: Path) -> None:
     """Complete what a process killed at the end of `together` has left; only who saves calls this.
 

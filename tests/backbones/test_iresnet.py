@@ -11,6 +11,7 @@ from stylefeatureeditor.backbones.iresnet import (
     IResNetConfig,
     IResNetLayer,
     IResNetTrunk,
+    MergerConfig,
 )
 from stylefeatureeditor.errors import ConfigError
 from tiny import randomize
@@ -88,7 +89,7 @@ def test_the_first_layer_of_a_stage_carries_its_stride_and_projects():
 
 
 def test_the_merger_adds_each_branch_to_the_merged_pair():
-    merger = randomize(FeatureMerger(4, 2), "merger")
+    merger = randomize(FeatureMerger(MergerConfig(channels=4, num_residual_layers=2)), "merger")
     pair = draw("merger.x", (2, 8, 3, 3))
     x = torch.einsum("oi,bihw->bohw", merger.merge.weight[..., 0, 0], pair)
     x = x + merger.merge.bias[:, None, None]

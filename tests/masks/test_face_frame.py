@@ -1,6 +1,6 @@
 """The frame FaRL sees a face in, and the way back."""
 
-from math import cos, pi, sin, tanh
+from math import cos, sin, tanh
 
 import pytest
 import torch
@@ -11,7 +11,6 @@ from stylefeatureeditor.masks.face_frame import (
     FaceFrame,
     average_points,
     five_points,
-    into_crop,
     lapa_frame,
 )
 
@@ -102,17 +101,6 @@ def test_five_points_come_from_the_eyes_nose_and_mouth_corners():
     assert five_points(landmarks)[0].tolist() == [[1, 2], [3, 2], [5, 5], [6, 6], [7, 7]]
     with pytest.raises(ShapeError, match="landmarks"):
         five_points(torch.zeros(1, 5, 2))
-
-
-def test_points_go_into_a_turned_crop():
-    turn = pi / 6
-    right = torch.tensor([cos(turn), sin(turn)]) * 200
-    down = torch.tensor([-sin(turn), cos(turn)]) * 200
-    origin = torch.tensor([300.0, 100.0])
-    quad = torch.stack([origin, origin + down, origin + down + right, origin + right])
-    points = torch.stack([origin, origin + right / 2 + down / 4, origin + right])[None]
-    expected = torch.tensor([[[0.0, 0.0], [32.0, 16.0], [64.0, 0.0]]])
-    torch.testing.assert_close(into_crop(points, quad, 64), expected, rtol=0, atol=1e-4)
 
 
 def test_coinciding_points_and_wrong_shapes_are_refused():

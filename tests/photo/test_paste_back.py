@@ -12,9 +12,9 @@ import torch
 from stylefeatureeditor.errors import ConfigError, MaskError, ShapeError
 from stylefeatureeditor.photo.align import crop, to_crop, whole_photo_as_face
 from stylefeatureeditor.photo.image import to_tensor, to_uint8
-from stylefeatureeditor.photo.paste_back import FADE, paste_back
+from stylefeatureeditor.photo.paste_back import FADE
 from stylefeatureeditor.records import AlignedFace, Photo
-from synthetic_face import soft_photo, square
+from synthetic_face import paste_back, soft_photo, square
 
 SIZE = 96
 # The crop finer than the photo, as fine, coarser, and leaving the photo at two sides.

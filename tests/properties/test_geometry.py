@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from stylefeatureeditor.photo.align import crop, ffhq_quad, to_crop
 from stylefeatureeditor.photo.face_mask import mask_to_crop
 from stylefeatureeditor.photo.image import to_tensor, to_uint8
-from stylefeatureeditor.photo.paste_back import paste_back
 from stylefeatureeditor.records import AlignedFace
-from synthetic_face import frontal_face, soft_photo, square
+from synthetic_face import frontal_face, paste_back, soft_photo, square
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WIDTH, HEIGHT = 96, 88

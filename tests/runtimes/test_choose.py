@@ -103,18 +103,17 @@ def test_a_model_that_was_not_exported_says_how(tmp_path, backend, precision, co
 
 @pytest.mark.parametrize(("backend", "package"), [("onnx", "onnxruntime"), ("openvino",) * 2])
 def test_a_missing_package_is_one_sentence(request, model_folder, monkeypatch, backend, package):
-    from stylefeatureeditor.runtimes import openvino_runtime
+    from stylefeatureeditor.runtimes import engines
 
     request.getfixturevalue(f"{backend}_folder")
-    openvino_runtime._core.cache_clear()
+    engines._core.cache_clear()
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(DependencyError, match=rf"stylefeatureeditor\[{backend}\]"):
         Editor.from_pretrained(model_folder, backend=backend)
 
 
 def test_a_damaged_graph_is_one_sentence(onnx_folder, tmp_path):
-    from stylefeatureeditor.runtimes.onnx_runtime import OnnxRunner
-    from stylefeatureeditor.runtimes.openvino_runtime import OpenVinoRunner
+    from stylefeatureeditor.runtimes.engines import OnnxRunner, OpenVinoRunner
 
     bad = tmp_path / "e4e.onnx"
     bad.write_bytes((onnx_folder / "e4e.onnx").read_bytes()[:1000])

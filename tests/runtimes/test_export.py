@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from stylefeatureeditor.errors import ConfigError, WeightsError
+from stylefeatureeditor.runtimes.engines import OnnxRunner, OpenVinoRunner
 from stylefeatureeditor.runtimes.export import MANIFEST, export_graphs, read_manifest
 from stylefeatureeditor.runtimes.graphs import inference_graphs
-from stylefeatureeditor.runtimes.onnx_runtime import OnnxRunner
-from stylefeatureeditor.runtimes.openvino_runtime import OpenVinoRunner
 from tiny import tiny_model
 
 NAMES = [graph.name for graph in inference_graphs(tiny_model())]

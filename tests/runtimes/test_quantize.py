@@ -9,7 +9,7 @@ import torch
 
 from stylefeatureeditor.errors import DependencyError, PhotoError
 from stylefeatureeditor.methods.sfe import Sfe
-from stylefeatureeditor.runtimes.openvino_runtime import OpenVinoRunner
+from stylefeatureeditor.runtimes.engines import OpenVinoRunner
 from stylefeatureeditor.runtimes.quantize import quantizer, record
 from tiny import tiny_editor, tiny_photos
 

@@ -16,6 +16,7 @@ from stylefeatureeditor.backbones.iresnet import (
     IResNetBranch,
     IResNetConfig,
     IResNetTrunk,
+    MergerConfig,
 )
 from stylefeatureeditor.editing.e4e import E4e, E4eConfig, PyramidEncoder
 from stylefeatureeditor.generator.layers import ModulatedConv
@@ -45,8 +46,9 @@ IRESNET = IResNetConfig(stem_channels=8, channels=(8, 16, WIDE, 16), depths=(1, 
 FEATURE_STYLE = FeatureStyleEncoderConfig(
     num_styles=2, style_dim=D, feature_channels=WIDE, trunk=IRESNET
 )
+MERGER = MergerConfig(channels=WIDE, num_residual_layers=2)
 NETWORKS = {
-    "FeatureMerger": (lambda: FeatureMerger(WIDE, 2), (2, 2 * WIDE, 32, 32)),
+    "FeatureMerger": (lambda: FeatureMerger(MERGER), (2, 2 * WIDE, 32, 32)),
     "IResNetBranch": (lambda: IResNetBranch(WIDE, 136, 2), (2, WIDE, 32, 32)),
     "IResNetTrunk": (lambda: IResNetTrunk(IRESNET), (1, 3, 128, 128)),
     "FeatureStyleEncoder": (lambda: FeatureStyleEncoder(FEATURE_STYLE), (1, 3, 128, 128)),

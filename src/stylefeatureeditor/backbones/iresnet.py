@@ -102,16 +102,29 @@ class IResNetTrunk(nn.Module):
         return outputs
 
 
+@dataclass(frozen=True, kw_only=True)
+class MergerConfig:
+    """Size of a merger; the defaults are the paper's and the released face model's (App. 8)."""
+
+    channels: int = 512  # C of either input and of the output
+    num_residual_layers: int = 5  # with the 1x1 merge the "6 layers" of App. 8; docs/adr/0004
+
+    def __post_init__(self) -> None:
+        check_sizes(self, (self.channels,), WIDEST)
+        check_sizes(self, (self.num_residual_layers,), MOST_LAYERS)
+
+
 class FeatureMerger(nn.Module):
     """1x1 merge of two feature maps, then residual layers at constant side (Fig. 8, right).
 
     The Fuser (Eq. 2) and the Feature Editor (Eq. 6) have this body.
     """
 
-    def __init__(self, channels: int, num_residual_layers: int) -> None:
+    def __init__(self, config: MergerConfig) -> None:
         super().__init__()
+        channels, layers = config.channels, range(config.num_residual_layers)
         self.merge = nn.Conv2d(2 * channels, channels, kernel_size=1)
-        self.branches = nn.ModuleList(IResNetBranch(channels) for _ in range(num_residual_layers))
+        self.branches = nn.ModuleList(IResNetBranch(channels) for _ in layers)
 
     def forward(self, pair: Tensor) -> Tensor:
         """(B, 2C, S, S) -> (B, C, S, S)."""

@@ -19,10 +19,8 @@ class Conv1x1(nn.Conv2d):
     Where C is one, a strided convolution is right, and two to four times faster channels last.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = False
-    ) -> None:
-        super().__init__(in_channels, out_channels, 1, stride, bias=bias)
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, S, S) -> (B, O, S / stride, S / stride), rounded up."""

@@ -11,25 +11,15 @@ Shapes: B batch, C channels (512), S side in cells (64, layer k = 9 of the gener
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from stylefeatureeditor.backbones.iresnet import FeatureMerger
-from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, check_shape, check_sizes
+from stylefeatureeditor.backbones.iresnet import FeatureMerger, MergerConfig
+from stylefeatureeditor.errors import check_shape
 
 
-@dataclass(frozen=True, kw_only=True)
-class FeatureEditorConfig:
-    """Size of H; the defaults are the paper's face model (App. 8)."""
-
-    channels: int = 512
-    num_residual_layers: int = 5  # with the 1x1 merge the "6 layers" of App. 8; docs/adr/0004
-
-    def __post_init__(self) -> None:
-        check_sizes(self, (self.channels,), WIDEST)
-        check_sizes(self, (self.num_residual_layers,), MOST_LAYERS)
+class FeatureEditorConfig(MergerConfig):
+    """Size of H."""
 
 
 class FeatureEditor(nn.Module):
@@ -41,7 +31,7 @@ class FeatureEditor(nn.Module):
     def __init__(self, config: FeatureEditorConfig) -> None:
         super().__init__()
         self.config = config
-        self.body = FeatureMerger(config.channels, config.num_residual_layers)
+        self.body = FeatureMerger(config)
 
     def forward(self, features: Tensor, delta: Tensor) -> Tensor:
         """Return the edited features F_k', (B, C, S, S).

@@ -8,25 +8,15 @@ Shapes: B batch, C channels (512), S side in cells (64).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from stylefeatureeditor.backbones.iresnet import FeatureMerger
-from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, check_shape, check_sizes
+from stylefeatureeditor.backbones.iresnet import FeatureMerger, MergerConfig
+from stylefeatureeditor.errors import check_shape
 
 
-@dataclass(frozen=True, kw_only=True)
-class FuserConfig:
-    """Size of the Fuser; the defaults are the released face model."""
-
-    channels: int = 512
-    num_residual_layers: int = 5  # docs/adr/0004
-
-    def __post_init__(self) -> None:
-        check_sizes(self, (self.channels,), WIDEST)
-        check_sizes(self, (self.num_residual_layers,), MOST_LAYERS)
+class FuserConfig(MergerConfig):
+    """Size of the Fuser."""
 
 
 class Fuser(nn.Module):
@@ -35,7 +25,7 @@ class Fuser(nn.Module):
     def __init__(self, config: FuserConfig) -> None:
         super().__init__()
         self.config = config
-        self.body = FeatureMerger(config.channels, config.num_residual_layers)
+        self.body = FeatureMerger(config)
 
     def forward(self, predicted: Tensor, generated: Tensor) -> Tensor:
         """Return F_k, (B, C, S, S).

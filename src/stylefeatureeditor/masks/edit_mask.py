@@ -26,9 +26,10 @@ from torch import Tensor
 
 from stylefeatureeditor.editing.delta import check_region
 from stylefeatureeditor.errors import MaskError
-from stylefeatureeditor.masks.face_frame import five_points, into_crop
+from stylefeatureeditor.masks.face_frame import five_points
 from stylefeatureeditor.masks.labels import foreground_threshold
 from stylefeatureeditor.masks.released import find_face_parser
+from stylefeatureeditor.photo.align import to_crop
 from stylefeatureeditor.photo.face_mask import face_mask, mask_to_crop, read_mask
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ def _named(name: str, face: AlignedFace) -> Tensor:
     regions = tuple(name.split("+")) if threshold is None else ()
     points = None
     if face.landmarks is not None:
-        corners, marks = torch.as_tensor(face.quad), torch.as_tensor(face.landmarks)[None] + 0.5
-        points = into_crop(five_points(marks), corners, face.pixels.shape[-1])
+        marks = five_points(torch.as_tensor(face.landmarks)[None] + 0.5).numpy()
+        points = torch.from_numpy(to_crop(marks, face.quad) * face.pixels.shape[-1])
     if threshold is None:
         return _parser().edit_region(face.pixels, *regions, points=points)
     return _parser().edit_region(face.pixels, points=points, threshold=threshold)

@@ -81,20 +81,6 @@ def five_points(landmarks: Tensor) -> Tensor:
     return torch.stack([*eyes, landmarks[:, 30], landmarks[:, 48], landmarks[:, 54]], dim=1)
 
 
-def into_crop(points: Tensor, quad: Tensor, side: int) -> Tensor:
-    """Take points of a photo into its crop.
-
-    Args:
-        points: (B, N, 2) in photo coordinates.
-        quad: (4, 2) corners of the crop in the photo: top left, bottom left, bottom right, top
-            right (as in `AlignedFace`), a parallelogram.
-        side: S of the crop.
-    """
-    origin, down, right = quad[0], quad[1] - quad[0], quad[3] - quad[0]
-    axes = torch.stack([right, down], dim=1) / side  # columns: one crop pixel along x, along y
-    return torch.linalg.solve(axes, (points - origin).mT).mT
-
-
 def lapa_frame(points: Tensor, side: int) -> FaceFrame:
     """Frame of the LaPa model for `points` (B, 5, 2): its own template, squeezed beyond 1/5.
 

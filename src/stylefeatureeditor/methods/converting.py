@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import filecmp
 import json
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ import torch
 
 from stylefeatureeditor import __version__
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import sha256_file, together
+from stylefeatureeditor.files import sha256_file, whole
 from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.checkpoint import save_model
 from stylefeatureeditor.weights.convert import (
@@ -32,7 +31,7 @@ from stylefeatureeditor.weights.direction_files import copy_files
 from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
 CONVERTED_FROM = "converted_from"  # key in the header of every file of a converted model
@@ -114,7 +113,7 @@ def convert_generator_alone(
     target = folder / "generator.safetensors"
     if target.exists() and not overwrite:
         raise WeightsError(f"{target} is there already; pass --overwrite to replace it")
-    with _whole(folder) as stage:
+    with whole(folder) as stage:
         convert_generator(
             file,
             stage / target.name,
@@ -161,19 +160,9 @@ def _is_direction(path: Path) -> bool:
 def _save(
     save: Callable[..., None], folder: Path, directions: Iterable[Path], *, half: bool
 ) -> None:
-    with _whole(folder) as stage:
+    with whole(folder) as stage:
         copy_directions(directions, stage)
         save(stage, float_dtype=torch.float16 if half else None)
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """As `together`, with the sentence that fits."""
-    try:
-        with together(folder) as stage:
-            yield stage
-    except OSError as error:
-        raise WeightsError(f"{folder} cannot be made or written: {error.strerror}") from error
 
 
 def _header(files: Mapping[str, Path]) -> dict[str, str]:

@@ -8,33 +8,21 @@ Shapes: B photos of side `size`, (B, 3, size, size) in [-1, 1].
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from stylefeatureeditor.editing.delta import resize
 from stylefeatureeditor.inversion.record import Inversion
-from stylefeatureeditor.methods.method import Method
+from stylefeatureeditor.methods.method import OnModel
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stylefeatureeditor.model import Model, ModelConfig
 
-
-class E4eMethod(Method):
+class E4eMethod(OnModel):
     """E and G of a model."""
 
-    config: ModelConfig
-
-    def __init__(self, model: Model, name: str = "e4e") -> None:
-        super().__init__(model.config, model.generator, name)
-        self.model = model
-
-    @cached_property
-    def identity(self) -> str:
-        """Changes with the config and the weights."""
-        return f"e4e {self.model.fingerprint}"
+    word = title = "e4e"
 
     def encode(self, photos: Tensor) -> Inversion:
         """Return w_E."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from stylefeatureeditor.errors import ConfigError, WeightsError
-from stylefeatureeditor.files import member, together
+from stylefeatureeditor.files import member, whole
 from stylefeatureeditor.methods.method import MethodConfig
 from stylefeatureeditor.methods.methods import KINDS, find_kind
 from stylefeatureeditor.methods.sfe import Sfe
@@ -66,12 +66,9 @@ def save_method(
         raise ConfigError(f"{method.name} has no weights of its own: save its model")
     network = to_plain(method.config)
     content = {"format": FORMAT, **{key: network.pop(key) for key in COMMON}, "network": network}
-    try:
-        with together(folder) as stage:
-            save_tensors(stage / NETWORK_FILE, method.state_dict(), header or {}, float_dtype)
-            write_json(stage / CONFIG_FILE, content)
-    except OSError as error:
-        raise WeightsError(f"{folder} cannot be made or written: {error.strerror}") from error
+    with whole(folder) as stage:
+        save_tensors(stage / NETWORK_FILE, method.state_dict(), header or {}, float_dtype)
+        write_json(stage / CONFIG_FILE, content)
     return None
 
 

@@ -23,7 +23,7 @@ from stylefeatureeditor.methods.folder import (
 )
 from stylefeatureeditor.methods.methods import KINDS
 from stylefeatureeditor.methods.sfe import Sfe, SfeWithoutH
-from stylefeatureeditor.runtimes.choose import find_place, open_model
+from stylefeatureeditor.runtimes.choose import open_model
 from stylefeatureeditor.weights.hub import names_repository
 from stylefeatureeditor.weights.local_models import files_folder, find_model, local_models, model_at
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL, find_sources
@@ -66,17 +66,14 @@ def open_method(
             the choices do not agree.
         DependencyError: the backend is not installed.
     """
-    is_plain = (backend, precision, compiled) == ("torch", "float32", False)
-    if is_plain:
+    if (backend, precision, compiled) == ("torch", "float32", False):
         return MethodLoader(name, device).method(method)
     folder = find_model(name)
-    held = method_of(folder) or "sfe"
-    for word in (held, method):
+    for word in (method_of(folder), method):
         if word not in (None, "sfe"):
             raise ConfigError(f"the method {word} runs on the backend torch in float32 alone")
-    place = find_place(device, backend)
     need_trained(folder, read_record(folder), NEEDS["sfe"])
-    model = open_model(folder, place, backend=backend, precision=precision, compiled=compiled)
+    model = open_model(folder, device, backend=backend, precision=precision, compiled=compiled)
     ours = Sfe(model)
     ours.folder, ours.engine = folder, f"{backend} {precision}"
     return ours
@@ -187,11 +184,12 @@ class MethodLoader:
     def _open(self, named: str) -> Method:
         """What a model holds, loaded once."""
         if named not in self._opened:
-            folder, device = find_model(named), find_device(self.device)
+            folder = find_model(named)
             with self.progress(f"loading {named}"):
                 held = method_of(folder)
-                method = Sfe(open_model(folder, device)) if held is None else load_method(folder)
-            method.to(device)
+                ours = held is None
+                method = Sfe(open_model(folder, self.device)) if ours else load_method(folder)
+            method.to(find_device(self.device))
             method.folder = folder
             if folder.name != held:
                 method.name += _label(named, self.model)

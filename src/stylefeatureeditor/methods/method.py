@@ -15,6 +15,7 @@ one face is edited with several strengths).
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,12 +30,12 @@ from stylefeatureeditor.editing.direction import EditDirection, Strength, combin
 from stylefeatureeditor.errors import ConfigError, DirectionError, PhotoError, ShapeError
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.inversion.record import Inversion
-from stylefeatureeditor.model import Framing
+from stylefeatureeditor.model import Framing, network_fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stylefeatureeditor.model import ModelConfig
+    from stylefeatureeditor.model import Model, ModelConfig
     from stylefeatureeditor.records import Codes
 
 Edits = Mapping[EditDirection, Strength]
@@ -54,7 +55,7 @@ class MethodConfig:
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
 
-class Method(nn.Module):
+class Method(nn.Module, ABC):
     """One way to invert photos and to edit what came of it.
 
     Attributes:
@@ -90,19 +91,19 @@ class Method(nn.Module):
     @cached_property
     def identity(self) -> str:
         """Changes with weights and settings; results of another identity are another method's."""
-        return f"{type(self).__name__} {digest(self)}"
+        return f"{type(self).__name__} {network_fingerprint(self, self.config)}"
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits of the identity; every inversion says which method made it."""
         return hashlib.sha256(self.identity.encode()).hexdigest()[:16]
 
+    @abstractmethod
     def encode(self, photos: Tensor) -> Inversion:
         """Return what is known of photos on the networks' device, (B, 3, size, size) in [-1, 1].
 
         `pixels` may stay None: `draw` then gives them when they are asked for.
         """
-        raise NotImplementedError
 
     def draw(self, codes: Codes, kept: Any) -> Tensor:
         """Return the picture of codes, moved or not, (B, 3, size, size); by itself G(w)."""
@@ -232,6 +233,28 @@ class Method(nn.Module):
             inversion.move(self.device)
 
 
+class OnModel(Method):
+    """A method on the networks of a model of ours, which are on the device where they shall run.
+
+    Attributes:
+        word: what users type for it.
+        title: row of a table.
+    """
+
+    config: ModelConfig
+    word: str
+    title: str
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model.config, model.generator, self.title)
+        self.model = model
+
+    @cached_property
+    def identity(self) -> str:
+        """Changes with the config and the weights."""
+        return f"{self.word} {self.model.fingerprint}"
+
+
 def count_rows(edits: Edits, faces: int) -> int:
     """Return R, the rows of an edit of `faces` faces.
 
@@ -250,13 +273,3 @@ def count_rows(edits: Edits, faces: int) -> int:
 def _repeated(inversion: Inversion, rows: int) -> Inversion:
     """One face as several rows, without memory of their own."""
     return inversion.map(lambda tensor: tensor.expand(rows, *tensor.shape[1:]))
-
-
-def digest(network: Any) -> str:
-    """Return 16 hex digits that change with the config and the weights of a network."""
-    found = hashlib.sha256(repr(network.config).encode())
-    for name, value in network.state_dict().items():
-        if value.is_floating_point():  # a few numbers are enough: training moves every tensor
-            found.update(name.encode())
-            found.update(value.detach().flatten()[:64].float().cpu().numpy().tobytes())
-    return found.hexdigest()[:16]

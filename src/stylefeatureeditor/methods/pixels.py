@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from torch.nn import functional
 
 from stylefeatureeditor.device import average_pool
 from stylefeatureeditor.errors import ShapeError, check_shape
+from stylefeatureeditor.runtimes.convolution import cpu_layout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ def shrink(photos: Tensor, side: int, mode: Literal["bilinear", "bicubic"] = "bi
     check_shape("photos", photos, (None, 3, None, None))
     if photos.shape[-2:] != (side, side):
         photos = functional.interpolate(photos, (side, side), mode=mode, antialias=True)
-    return _laid_out(photos)
+    return cpu_layout(photos)
 
 
 def sample(photos: Tensor, side: int) -> Tensor:
@@ -61,10 +61,4 @@ def halve(photos: Tensor, side: int) -> Tensor:
         )
     while photos.shape[-1] > side:
         photos = functional.interpolate(photos, scale_factor=0.5, mode="bilinear")
-    return _laid_out(photos)
-
-
-def _laid_out(photos: Tensor) -> Tensor:
-    """Return the photos with channels last where that makes convolutions faster: on CPUs."""
-    last = photos.device.type == "cpu" and not torch.is_grad_enabled()
-    return photos.contiguous(memory_format=torch.channels_last) if last else photos
+    return cpu_layout(photos)

@@ -24,28 +24,18 @@ from stylefeatureeditor.editing.delta import check_region, masked, resize
 from stylefeatureeditor.editing.direction import combine, seeing
 from stylefeatureeditor.errors import check_shape
 from stylefeatureeditor.inversion.record import Anchor, Inversion
-from stylefeatureeditor.methods.method import Method, count_rows
+from stylefeatureeditor.methods.method import OnModel, count_rows
 from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
     from stylefeatureeditor.generator.stylegan2 import PartialImage
     from stylefeatureeditor.methods.method import Edits
-    from stylefeatureeditor.model import Model, ModelConfig
 
 
-class Sfe(Method):
+class Sfe(OnModel):
     """Runs one model. It keeps nothing between calls; the Inversion does."""
 
-    config: ModelConfig
-
-    def __init__(self, model: Model, name: str = "SFE") -> None:
-        super().__init__(model.config, model.generator, name)
-        self.model = model
-
-    @cached_property
-    def identity(self) -> str:
-        """Changes with the config and the weights."""
-        return f"sfe {self.fingerprint}"
+    word, title = "sfe", "SFE"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -156,23 +146,14 @@ class Sfe(Method):
         return Codes(self.generator.latent_avg + self.model.e4e(inversion.encoder_pixels))
 
 
-class SfeWithoutH(Method):
+class SfeWithoutH(OnModel):
     """The Inverter alone, as phase 1 leaves it: X^ = G(F_k, w) (Eq. 4).
 
     Its edits carry the change of the generator's own features over to F_k, as Feature-Style does:
     F_k' = F_k - Delta with Delta = F_w - F_w', since there is no H that knows better.
     """
 
-    config: ModelConfig
-
-    def __init__(self, model: Model, name: str = "SFE without H") -> None:
-        super().__init__(model.config, model.generator, name)
-        self.model = model
-
-    @cached_property
-    def identity(self) -> str:
-        """Changes with the config and the weights."""
-        return f"sfe-without-h {self.model.fingerprint}"
+    word, title = "sfe-without-h", "SFE without H"
 
     def encode(self, photos: Tensor) -> Inversion:
         """Return w, F_k and F_w, and G(F_k, w)."""

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 ANIMATIONS = (".gif", ".webp", ".mp4")
+RATE = 12  # frames a second
 
 
-def save_animation(frames: Sequence[Image.Image], path: Path, *, rate: float = 12) -> Path:
+def save_animation(frames: Sequence[Image.Image], path: Path) -> Path:
     """Write an animation that goes on for ever, whole or not at all; return its path.
 
     Raises:
@@ -32,7 +33,7 @@ def save_animation(frames: Sequence[Image.Image], path: Path, *, rate: float = 1
     try:
         with atomic_path(path) as temporary:
             if suffix == ".mp4":
-                _write_mp4(plain, temporary, rate)
+                _write_mp4(plain, temporary)
             else:
                 options = {"lossless": True} if suffix == ".webp" else {}
                 plain[0].save(
@@ -40,7 +41,7 @@ def save_animation(frames: Sequence[Image.Image], path: Path, *, rate: float = 1
                     format=suffix[1:].upper(),
                     save_all=True,
                     append_images=plain[1:],
-                    duration=round(1000 / rate),
+                    duration=round(1000 / RATE),
                     loop=0,
                     **options,
                 )
@@ -49,7 +50,7 @@ def save_animation(frames: Sequence[Image.Image], path: Path, *, rate: float = 1
     return path
 
 
-def _write_mp4(frames: Sequence[Image.Image], path: Path, rate: float) -> None:
+def _write_mp4(frames: Sequence[Image.Image], path: Path) -> None:
     try:
         import av
     except ImportError as error:
@@ -57,7 +58,7 @@ def _write_mp4(frames: Sequence[Image.Image], path: Path, rate: float) -> None:
             'an MP4 needs PyAV: run `pip install "stylefeatureeditor[video]"`'
         ) from error
     with av.open(str(path), "w", format="mp4") as video:
-        stream = video.add_stream("libx264", rate=round(rate))
+        stream = video.add_stream("libx264", rate=RATE)
         stream.width, stream.height = (side + side % 2 for side in frames[0].size)
         stream.pix_fmt, stream.options = "yuv420p", {"crf": "16"}
         for frame in frames:

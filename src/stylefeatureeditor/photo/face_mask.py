@@ -24,29 +24,23 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+FEATHER = 0.06  # width over which the mask fades outside the face, in sides of the crop
 
-def face_mask(
-    landmarks: np.ndarray, quad: np.ndarray, size: int, *, feather: float = 0.06
-) -> Tensor:
+
+def face_mask(landmarks: np.ndarray, quad: np.ndarray, size: int) -> Tensor:
     """Return the face region of a crop, (1, 1, S, S): 1 on the face, hair and background 0.
 
     Args:
         landmarks: (68, 2) points in photo pixels.
         quad: (4, 2) corners of the crop.
         size: S.
-        feather: width over which the mask fades outside the face, in sides of the crop.
-
-    Raises:
-        MaskError: `feather` is not above 0.
     """
-    if not feather > 0:
-        raise MaskError(f"feather must be above 0, got {feather:g}")
     points = np.asarray(landmarks, dtype=np.float64)
     outline = _convex_hull(np.concatenate([points, _forehead(points)]))
     hull = torch.from_numpy(to_crop(outline + 0.5, quad)).float()
     centres = (torch.arange(size) + 0.5) / size
     distance = _distance(hull, centres[None, :], centres[:, None])  # (S, S)
-    ramp = (1 - distance / feather).clamp(0, 1)
+    ramp = (1 - distance / FEATHER).clamp(0, 1)
     return (ramp * ramp * (3 - 2 * ramp))[None, None]
 
 

@@ -58,40 +58,6 @@ _STRIP = 1 << 21  # photo pixels blended at a time
 
 
 @torch.inference_mode(mode=False)
-def paste_back(
-    face: AlignedFace,
-    edited: Tensor,
-    inversion: Tensor | None = None,
-    *,
-    blend: Blend = "feather",
-    mask: Tensor | None = None,
-    photo_mask: Tensor | None = None,
-) -> np.ndarray:
-    """Return the photo with the edited crop in it, (H, W, 3) uint8; `face` is left as it is.
-
-    Several faces go one after another: the next face's `photo` is this one's result.
-
-    Args:
-        face: where the crop came from.
-        edited: (1, 3, S, S) in [-1, 1].
-        inversion: the model's picture of the unedited crop, same shape; needed for "residual".
-        blend: "feather" or "residual".
-        mask: (1, 1, S, S), 1 = may change, over the crop.
-        photo_mask: (1, 1, H, W), the same over the photo; both may be given.
-
-    Raises:
-        ConfigError: the blend is unknown, or residual without an inversion.
-        ShapeError: `edited` or `inversion` differs from the face's crop.
-        MaskError: a mask of another size.
-        FaceError: the quad lies outside the photo.
-    """
-    result = face.photo.copy()
-    for part, levels in _pasted(face, edited, inversion, blend, mask, photo_mask):
-        result[part] = levels
-    return result
-
-
-@torch.inference_mode(mode=False)
 def paste_faces(
     faces: Sequence[AlignedFace],
     edited: Tensor,
@@ -113,6 +79,12 @@ def paste_faces(
         blend: "feather" or "residual".
         masks: for each face (1, 1, S, S) or None, 1 = may change.
         photo_masks: for each face (1, 1, H, W) or None, the same over the photo.
+
+    Raises:
+        ConfigError: the blend is unknown, or residual without inversions.
+        ShapeError: `edited` or `inversions` differ from the crops.
+        MaskError: a mask of another size.
+        FaceError: a quad lies outside the photo.
     """
     photo = faces[0].photo
     depths = _depths(faces) if len(faces) > 1 else None
@@ -137,8 +109,7 @@ def _pasted(
 ) -> Iterator[tuple[Part, np.ndarray]]:
     """Yield parts of the photo and what they become, (h, w, 3) uint8; together the crop's box.
 
-    `depths` (H, W) is the sum over all faces, of which this one takes its share; else as
-    `paste_back`.
+    `depths` (H, W) is the sum over all faces, of which this one takes its share.
     """
     size = face.pixels.shape[-1]
     height, width = face.photo.shape[:2]

@@ -6,8 +6,7 @@
     graphs.py              the networks as graphs: tensors in, tensors out
     stand_ins.py           a Model whose networks an engine runs; `Pipeline` sees no difference
     export.py              graphs to files: ONNX, OpenVINO, pt2
-    onnx_runtime.py        runs .onnx files
-    openvino_runtime.py    runs OpenVINO files, in float32, bfloat16 or int8
+    engines.py             runs .onnx files; OpenVINO files in float32, bfloat16 or int8
     low_precision.py       PyTorch itself in bfloat16 or float16, compiled if asked
     quantize.py            int8 for OpenVINO, calibrated on photos
     choose.py              a model folder opened on the backend that a user names

@@ -9,10 +9,9 @@ import torch
 from stylefeatureeditor.device import find_device
 from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.files import SAVED
+from stylefeatureeditor.runtimes.engines import OnnxRunner, OpenVinoRunner
 from stylefeatureeditor.runtimes.export import MANIFEST, SUFFIXES, read_manifest
 from stylefeatureeditor.runtimes.low_precision import in_precision
-from stylefeatureeditor.runtimes.onnx_runtime import OnnxRunner
-from stylefeatureeditor.runtimes.openvino_runtime import OpenVinoRunner
 from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.runtimes.stand_ins import assemble
 from stylefeatureeditor.weights.checkpoint import load_config, load_model
@@ -30,15 +29,6 @@ PRECISIONS: dict[str, tuple[str, ...]] = {
     "onnx": ("float32",),
     "openvino": ("float32", "bfloat16", "int8"),
 }
-
-
-def find_place(device: str, backend: str) -> torch.device:
-    """Return the device of a name; "auto" is the CPU for backends that run nowhere else.
-
-    Raises:
-        ConfigError: the device is not there.
-    """
-    return find_device("cpu" if device == "auto" and backend != "torch" else device)
 
 
 def check_backend(backend: str, precision: str, *, compiled: bool, device: torch.device) -> None:
@@ -59,19 +49,20 @@ def check_backend(backend: str, precision: str, *, compiled: bool, device: torch
 
 def open_model(
     folder: Path,
-    device: torch.device,
+    device: str | torch.device,
     *,
     backend: Backend = "torch",
     precision: Precision = "float32",
     compiled: bool = False,
 ) -> Model:
-    """Return the model of a folder on a device.
+    """Return the model of a folder on a device; "auto" is the CPU for what runs nowhere else.
 
     Raises:
-        ConfigError: the choices do not go together.
+        ConfigError: the device is not there, or the choices do not go together.
         WeightsError: the folder holds no such model, or no such export of it.
         DependencyError: the backend is not installed.
     """
+    device = find_device("cpu" if device == "auto" and backend != "torch" else device)
     check_backend(backend, precision, compiled=compiled, device=device)
     if backend != "torch":
         return _open_graphs(folder, backend, precision)

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from stylefeatureeditor.errors import ConfigError, DependencyError, WeightsError
-from stylefeatureeditor.files import together
+from stylefeatureeditor.files import whole
+from stylefeatureeditor.runtimes.engines import import_openvino
 from stylefeatureeditor.runtimes.graphs import inference_graphs
-from stylefeatureeditor.runtimes.openvino_runtime import import_openvino
 from stylefeatureeditor.weights.storage import read_json, write_json
 
 if TYPE_CHECKING:
@@ -98,21 +98,18 @@ def export_graphs(
             for graph in graphs
         },
     }
-    try:
-        with together(folder) as stage:
-            for graph in graphs:
-                path = stage / f"{graph.name}{SUFFIXES[kind]}"
-                with _quiet():
-                    if kind == "onnx":
-                        _onnx_program(graph).save(str(path), external_data=True)
-                    elif kind == "openvino":
-                        _write_openvino(graph, path, change)
-                    else:
-                        torch.export.save(captured(graph), path)
-                done(graph.name)
-            write_json(stage / MANIFEST, manifest)
-    except OSError as error:
-        raise WeightsError(f"{folder} cannot be made or written: {error.strerror}") from error
+    with whole(folder) as stage:
+        for graph in graphs:
+            path = stage / f"{graph.name}{SUFFIXES[kind]}"
+            with _quiet():
+                if kind == "onnx":
+                    _onnx_program(graph).save(str(path), external_data=True)
+                elif kind == "openvino":
+                    _write_openvino(graph, path, change)
+                else:
+                    torch.export.save(captured(graph), path)
+            done(graph.name)
+        write_json(stage / MANIFEST, manifest)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -9,7 +9,7 @@ Shapes: B batch, C_in and C_out channels, S side of the input in cells.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -168,28 +168,24 @@ class QuickContent(nn.Sequential):
         return normalized(x, None, conv2, norm3)
 
 
-class QuickIRTrunk(IRTrunk):
+class ChannelsLast(nn.Module):
+    """Gives the network that is mixed in its input channels last."""
+
+    def forward(self, x: Tensor) -> Any:
+        """Return what the network makes of x."""
+        return super().forward(cpu_layout(x))  # type: ignore[misc]
+
+
+class QuickIRTrunk(ChannelsLast, IRTrunk):
     """Takes its photos channels last."""
 
-    def forward(self, photos: Tensor) -> list[Tensor]:
-        """Return what `IRTrunk.forward` does."""
-        return super().forward(cpu_layout(photos))
 
-
-class QuickIResNetTrunk(IResNetTrunk):
+class QuickIResNetTrunk(ChannelsLast, IResNetTrunk):
     """Takes its photos channels last."""
 
-    def forward(self, photos: Tensor) -> list[Tensor]:
-        """Return what `IResNetTrunk.forward` does."""
-        return super().forward(cpu_layout(photos))
 
-
-class QuickFeatureMerger(FeatureMerger):
+class QuickFeatureMerger(ChannelsLast, FeatureMerger):
     """Takes its features channels last."""
-
-    def forward(self, pair: Tensor) -> Tensor:
-        """Return what `FeatureMerger.forward` does."""
-        return super().forward(cpu_layout(pair))
 
 
 class QuickPyramidEncoder(PyramidEncoder):

@@ -6,31 +6,24 @@ model and of the pipeline, so that no backend has an arithmetic of its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from stylefeatureeditor.editing.feature_editor import FeatureEditor
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.generator.stylegan2 import Generator, PartialImage
 from stylefeatureeditor.model import Model
 from stylefeatureeditor.runtimes.graphs import join_styles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from stylefeatureeditor.generator.stylegan2 import GeneratorConfig, Padding
     from stylefeatureeditor.model import ModelConfig
     from stylefeatureeditor.records import Codes
 
-
-class Runner(Protocol):
-    """What an engine makes of one graph."""
-
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the graph's outputs as float32, on the device of the inputs."""
-        ...
+    Runner = Callable[..., tuple[Tensor, ...]]  # a graph: tensors -> float32 ones on their device
 
 
 class StandIn(nn.Module):
@@ -44,19 +37,6 @@ class StandIn(nn.Module):
         """Run the graph."""
         outputs = self.run(*inputs)
         return outputs[0] if len(outputs) == 1 else outputs
-
-
-class StandInFeatureEditor(FeatureEditor):
-    """H, run by an engine."""
-
-    def __init__(self, run: Runner) -> None:
-        nn.Module.__init__(self)
-        self.run = run
-
-    def forward(self, features: Tensor, delta: Tensor) -> Tensor:
-        """Return F_k' = H(F_k, Delta)."""
-        (edited,) = self.run(features, delta)
-        return edited
 
 
 class StandInGenerator(Generator):
@@ -152,14 +132,12 @@ def assemble(
     model.generator = StandInGenerator(
         config.generator, latent_avg, config.feature_layer, config.delta_layer, runners
     )
-    model.feature_editor = StandInFeatureEditor(runners["feature_editor"])
-    for owner, name, graph in (
-        (model, "e4e", "e4e"),
-        (model.inverter, "encoder", "encoder"),
-        (model.inverter, "fuser", "fuser"),
-        (model, "delta_downsampler", "delta_downsampler"),
+    for owner, names in (
+        (model, ("e4e", "feature_editor", "delta_downsampler")),
+        (model.inverter, ("encoder", "fuser")),
     ):
-        if getattr(owner, name) is not None:
-            setattr(owner, name, StandIn(runners[graph]))
+        for name in names:
+            if getattr(owner, name) is not None:
+                setattr(owner, name, StandIn(runners[name]))
     model.source_fingerprint = source_fingerprint
     return model.eval()
