@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, prod
 from typing import ClassVar, Literal
 
 from torch import nn
@@ -17,6 +17,7 @@ from stylefeatureeditor.editing.e4e import E4e, E4eConfig
 from stylefeatureeditor.editing.feature_editor import FeatureEditor, FeatureEditorConfig
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+from stylefeatureeditor.inversion.fuser import FuserConfig
 from stylefeatureeditor.inversion.inverter import Inverter, InverterConfig
 
 
@@ -51,58 +52,45 @@ class ModelConfig:
     delta_downsampler: DeltaDownsamplerConfig | None = None
 
     def __post_init__(self) -> None:
-        self._check_encoders()
+        generator, encoder, down = self.generator, self.inverter.encoder, self.delta_downsampler
         for layer in (self.feature_layer, self.delta_layer):
-            if not 1 <= layer <= self.generator.num_layers:
-                raise ConfigError(f"layer {layer} is outside 1..{self.generator.num_layers}")
-        self._check_features()
-        if (self.delta_layer != self.feature_layer) != (self.delta_downsampler is not None):
-            raise ConfigError("delta_downsampler is needed exactly when delta_layer is not k")
-        if self.delta_downsampler is not None:
-            self._check_downsampler(self.delta_downsampler)
-
-    def _check_encoders(self) -> None:
-        styles = self.generator.num_styles
-        encoder = self.inverter.encoder
-        if not self.e4e.num_styles == encoder.num_styles == styles:
-            raise ConfigError(
-                f"a {self.generator.size} px generator has {styles} styles, but e4e has "
-                f"{self.e4e.num_styles} and the Inverter {encoder.num_styles}"
-            )
-        if not self.e4e.style_dim == encoder.style_dim == self.generator.style_dim:
-            raise ConfigError("style_dim of generator, e4e and Inverter must agree")
-        if self.e4e.size != self.encoder_size:
-            raise ConfigError(f"e4e sees {self.e4e.size} px, encoder_size is {self.encoder_size}")
-
-    def _check_features(self) -> None:
-        encoder, fuser = self.inverter.encoder, self.inverter.fuser
-        channels, side = self.generator.layer_shape(self.feature_layer)
-        predicted_side = self.encoder_size
-        for stride in encoder.trunk.strides[:3]:
-            predicted_side //= stride
-        if (encoder.feature_channels, predicted_side) != (channels, side):
-            raise ConfigError(
-                f"layer {self.feature_layer} of the generator is {channels} x {side} x {side}, but "
-                f"the Inverter predicts {encoder.feature_channels} x {predicted_side} x "
-                f"{predicted_side}"
-            )
-        if fuser is not None and fuser.channels != channels:
-            raise ConfigError(f"the Fuser needs {channels} channels")
-        if self.feature_editor.channels != channels:
-            raise ConfigError(f"the Feature Editor needs {channels} channels")
-
-    def _check_downsampler(self, downsampler: DeltaDownsamplerConfig) -> None:
-        channels, side = self.generator.layer_shape(self.feature_layer)
-        fine_channels, fine_side = self.generator.layer_shape(self.delta_layer)
-        if (downsampler.in_channels, downsampler.out_channels, downsampler.stride * side) != (
-            fine_channels,
-            channels,
-            fine_side,
-        ):
-            raise ConfigError(
-                f"delta_downsampler must take {fine_channels} x {fine_side} x {fine_side} to "
-                f"{channels} x {side} x {side}, got {downsampler}"
-            )
+            if not 1 <= layer <= generator.num_layers:
+                raise ConfigError(f"layer {layer} is outside 1..{generator.num_layers}")
+        channels, side = generator.layer_shape(self.feature_layer)
+        fine_channels, fine_side = generator.layer_shape(self.delta_layer)
+        styles, width = generator.num_styles, generator.style_dim
+        predicted_side = self.encoder_size // prod(encoder.trunk.strides[:3])
+        fuser = self.inverter.fuser or FuserConfig(channels=channels)
+        wanted = (fine_channels, channels, fine_side)
+        agrees = {
+            f"a {generator.size} px generator has {styles} styles, but e4e has "
+            f"{self.e4e.num_styles} and the Inverter {encoder.num_styles}": (
+                self.e4e.num_styles == encoder.num_styles == styles
+            ),
+            "style_dim of generator, e4e and Inverter must agree": (
+                self.e4e.style_dim == encoder.style_dim == width
+            ),
+            f"e4e sees {self.e4e.size} px, encoder_size is {self.encoder_size}": (
+                self.e4e.size == self.encoder_size
+            ),
+            f"layer {self.feature_layer} of the generator is {channels} x {side} x {side}, but "
+            f"the Inverter predicts {encoder.feature_channels} x {predicted_side} x "
+            f"{predicted_side}": (encoder.feature_channels, predicted_side) == (channels, side),
+            f"the Fuser needs {channels} channels": fuser.channels == channels,
+            f"the Feature Editor needs {channels} channels": (
+                self.feature_editor.channels == channels
+            ),
+            "delta_downsampler is needed exactly when delta_layer is not k": (
+                (self.delta_layer != self.feature_layer) == (down is not None)
+            ),
+            f"delta_downsampler must take {fine_channels} x {fine_side} x {fine_side} to "
+            f"{channels} x {side} x {side}, got {down}": (
+                down is None or (down.in_channels, down.out_channels, down.stride * side) == wanted
+            ),
+        }
+        for sentence, holds in agrees.items():
+            if not holds:
+                raise ConfigError(sentence)
 
 
 class Model(nn.Module):

@@ -43,42 +43,35 @@ class FitRequest:
         ways = [self.pca, self.sefa, self.mirror, (self.classifier or of_photos) or None]
         has_attribute = ways[3] is not None
         count = sum(way is not None for way in ways)
-        _refuse(
-            count != 1 or (self.data and (self.pca or self.sefa)),
-            "say how to find directions: --data with labels, --classifier, --mirror with --data, "
-            "--pca or --sefa",
-        )
         of_labels = (self.column, self.reverse, self.without, self.labels, self.per_style)
-        _refuse(
-            not has_attribute and any(of_labels),
-            "--column, --reverse, --without, --labels and --per-style are of directions with an "
-            "attribute, not of --mirror, --pca and --sefa",
-        )
         learns = self.method == "learned"
-        _refuse(
-            self.mirror is not None and not self.data,
-            "--mirror needs photos: say which with --data",
-        )
-        _refuse(
-            learns and not self.classifier,
-            "a direction is learned from a classifier: pass --classifier",
-        )
-        _refuse(
-            has_attribute and not (self.name and self.column),
-            "a direction from labels needs --name and --column",
-        )
-        _refuse(
-            self.labels and (learns or not self.data),
-            "--labels are of photos with --data, and --method learned reads none",
-        )
-        _refuse(
-            self.samples < FACES_MEASURED,
-            f"--samples must be at least {FACES_MEASURED}, got {self.samples}",
-        )
-        _refuse(
-            self.per_style and not self.data,
-            "generated codes have one style for all layers: --per-style needs --data",
-        )
+        refused = {
+            "say how to find directions: --data with labels, --classifier, --mirror with --data, "
+            "--pca or --sefa": count != 1 or (self.data and (self.pca or self.sefa)),
+            "--column, --reverse, --without, --labels and --per-style are of directions with an "
+            "attribute, not of --mirror, --pca and --sefa": not has_attribute and any(of_labels),
+            "--mirror needs photos: say which with --data": (
+                self.mirror is not None and not self.data
+            ),
+            "a direction is learned from a classifier: pass --classifier": (
+                learns and not self.classifier
+            ),
+            "a direction from labels needs --name and --column": (
+                has_attribute and not (self.name and self.column)
+            ),
+            "--labels are of photos with --data, and --method learned reads none": (
+                self.labels and (learns or not self.data)
+            ),
+            f"--samples must be at least {FACES_MEASURED}, got {self.samples}": (
+                self.samples < FACES_MEASURED
+            ),
+            "generated codes have one style for all layers: --per-style needs --data": (
+                self.per_style and not self.data
+            ),
+        }
+        for sentence, is_so in refused.items():
+            if is_so:
+                raise ConfigError(sentence)
 
     @staticmethod
     def of(flags: Mapping[str, Any]) -> FitRequest:
@@ -90,8 +83,3 @@ class FitRequest:
     def attribute(self) -> str:
         """The attribute that the direction brings, as a classifier calls it: "-Young" is old."""
         return f"-{self.column}" if self.reverse else str(self.column)
-
-
-def _refuse(is_so: object, sentence: str) -> None:
-    if is_so:
-        raise ConfigError(sentence)

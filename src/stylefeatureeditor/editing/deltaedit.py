@@ -24,8 +24,8 @@ from torch.nn import functional
 
 from stylefeatureeditor.device import average_pool
 from stylefeatureeditor.editing.direction import EditDirection, Strength, check_strength, times
-from stylefeatureeditor.editing.styleclip import TextEncoder, prompt_change
-from stylefeatureeditor.errors import DependencyError, DirectionError, WeightsError
+from stylefeatureeditor.editing.styleclip import TextEncoder, prompt_change, read_clip
+from stylefeatureeditor.errors import DirectionError, WeightsError
 from stylefeatureeditor.generator.layers import EqualizedLinear, PixelNorm, activate
 from stylefeatureeditor.records import Codes, CodeShift, StyleLayout, StyleSpace
 
@@ -210,17 +210,7 @@ def clip_image_encoder(folder: Path, *, normalised: bool = False) -> ImageEncode
         DependencyError: `transformers` is not installed.
         WeightsError: the folder holds no CLIP model.
     """
-    try:
-        from transformers import CLIPVisionModelWithProjection
-    except ImportError as error:
-        raise DependencyError("DeltaEdit needs CLIP: run `pip install transformers`") from error
-    try:
-        model = CLIPVisionModelWithProjection.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True
-        )
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{folder} holds no CLIP model") from error
-    model.eval()
+    model = read_clip(folder, "CLIPVisionModelWithProjection", use_safetensors=True).eval()
 
     @torch.no_grad()
     def look(photos: Tensor) -> Tensor:

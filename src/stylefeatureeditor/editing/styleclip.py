@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,10 @@ LEVELS: Mapping[str, slice] = {  # the style vectors of each level
 }
 RELEASED_LEVELS = {"coarse": "course_mapping", "medium": "medium_mapping", "fine": "fine_mapping"}
 GLOBAL_SCALE = 1 / 1.5  # the released code divides a text strength by 1.5,
+_NO_CLIP = (
+    "editing by text needs CLIP, which is not part of this package: run `pip install "
+    "transformers`, or pass a function from sentences to features"
+)
 RELEASED_GLOBAL_CONVS = 11  # and edits this many convolutions, the coarsest
 
 
@@ -222,7 +226,7 @@ class StyleClipGlobal:
             DirectionError: the prompts mean the same, or no channel reaches `beta`.
         """
         if self.encode is None:
-            raise _no_text_encoder()
+            raise DependencyError(_NO_CLIP)
         change = prompt_change(self.encode, self.templates, neutral, target)
         return self.along(change / change.norm(), beta, f"{neutral} -> {target}")
 
@@ -278,20 +282,8 @@ def clip_text_encoder(folder: Path) -> TextEncoder:
         DependencyError: `transformers` is not installed.
         WeightsError: the folder holds no CLIP model.
     """
-    try:
-        from transformers import CLIPTextModelWithProjection, CLIPTokenizerFast
-    except ImportError as error:
-        raise _no_text_encoder() from error
-    try:
-        tokenizer = CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
-        model = CLIPTextModelWithProjection.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True
-        )
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"{folder} holds no CLIP model: expected a tokenizer, config.json, model.safetensors"
-        ) from error
-    model.eval()
+    tokenizer = read_clip(folder, "CLIPTokenizerFast")
+    model = read_clip(folder, "CLIPTextModelWithProjection", use_safetensors=True).eval()
 
     @torch.no_grad()
     def encode(sentences: Sequence[str]) -> Tensor:
@@ -301,8 +293,20 @@ def clip_text_encoder(folder: Path) -> TextEncoder:
     return encode
 
 
-def _no_text_encoder() -> DependencyError:
-    return DependencyError(
-        "editing by text needs a CLIP text encoder, which is not part of this package: "
-        "run `pip install transformers`, or pass a function from sentences to features"
-    )
+def read_clip(folder: Path, part: str, **options: bool) -> Any:
+    """Return a part of the CLIP model in a folder, by its class of `transformers`.
+
+    Raises:
+        DependencyError: `transformers` is not installed.
+        WeightsError: the folder holds no CLIP model.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise DependencyError(_NO_CLIP) from error
+    try:
+        return getattr(transformers, part).from_pretrained(folder, local_files_only=True, **options)
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{folder} holds no CLIP model: expected a tokenizer, config.json, model.safetensors"
+        ) from error

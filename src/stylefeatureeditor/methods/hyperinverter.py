@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import log2
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,9 @@ from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import sample
 from stylefeatureeditor.methods.reweighted import draw_each
 from stylefeatureeditor.methods.single_style import SingleStyleConfig, SingleStyleEncoder
-from stylefeatureeditor.records import Codes
+
+if TYPE_CHECKING:
+    from stylefeatureeditor.records import Codes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,12 +142,6 @@ class HyperInverter(Method):
         self.to_rgb = nn.ModuleList(WeightRegressor((3, width, 1), config) for width in layout.rgb)
 
     @torch.no_grad()
-    def to_w(self, photos: Tensor) -> Codes:
-        """(B, 3, 256, 256) in [-1, 1] -> w."""
-        row = self.generator.latent_avg + self.encoder(photos)
-        return Codes(row[:, None].repeat(1, self.config.generator.num_styles, 1))
-
-    @torch.no_grad()
     def deltas(self, photos: Tensor, attempt: Tensor) -> dict[str, Tensor]:
         """Return what to add to each weight of G, by its name."""
         both = self.layer_codes(torch.cat([attempt, photos]))
@@ -161,7 +158,7 @@ class HyperInverter(Method):
         """(B, 3, S, S) in [-1, 1] -> codes and weights."""
         side = self.config.pyramid.size
         photos = sample(photos, side)
-        codes = self.to_w(photos)
+        codes = self.encoder.codes(photos, self.generator)
         deltas = self.deltas(photos, sample(self.generator.synthesize(codes), side))
         return Inversion(codes, kept=deltas)
 

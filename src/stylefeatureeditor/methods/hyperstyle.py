@@ -29,17 +29,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.shortcut import Conv1x1
-from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.errors import ConfigError, check_shape, check_side
 from stylefeatureeditor.generator.layers import EqualizedLinear
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import pool, shrink
 from stylefeatureeditor.methods.reweighted import draw_each
 from stylefeatureeditor.methods.single_style import SingleStyleConfig, SingleStyleEncoder
-from stylefeatureeditor.records import Codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from stylefeatureeditor.records import Codes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,7 @@ class HyperStyleConfig(MethodConfig):
     def __post_init__(self) -> None:
         if self.iterations < 1:
             raise ConfigError(f"iterations must be at least 1, got {self.iterations}")
-        if self.size < 64 or self.size & (self.size - 1):
-            raise ConfigError(f"size must be a power of two of at least 64, got {self.size}")
+        check_side(self.size, 64)
 
 
 class BasicBlock(nn.Module):
@@ -208,16 +208,10 @@ class HyperStyle(Method):
         self.hypernetwork = HyperNetwork(config)
 
     @torch.no_grad()
-    def to_w(self, photos: Tensor) -> Codes:
-        """(B, 3, 256, 256) in [-1, 1] -> w."""
-        row = self.generator.latent_avg + self.encoder(photos)
-        return Codes(row[:, None].repeat(1, self.config.generator.num_styles, 1))
-
-    @torch.no_grad()
     def refine(self, photos: Tensor) -> Iterator[Inversion]:
         """Yield the attempts t = 1, 2, ... at photos (B, 3, S, S) in [-1, 1]."""
         photos = shrink(photos, self.config.size)
-        codes = self.to_w(photos)
+        codes = self.encoder.codes(photos, self.generator)
         pixels, deltas = self.generator.synthesize(codes), None
         for _ in range(self.config.iterations):
             steps = self.hypernetwork(photos, pool(pixels, self.config.size))

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
 from stylefeatureeditor.editing.e4e import StyleHead, added_to_first
-from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.errors import ConfigError, check_shape, check_side
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.methods.method import Method, MethodConfig
 from stylefeatureeditor.methods.pixels import pool, shrink
@@ -45,8 +45,7 @@ class ReStyleConfig(MethodConfig):
     def __post_init__(self) -> None:
         if self.iterations < 1:
             raise ConfigError(f"iterations must be at least 1, got {self.iterations}")
-        if self.size < 32 or self.size & (self.size - 1):
-            raise ConfigError(f"size must be a power of two of at least 32, got {self.size}")
+        check_side(self.size, 32)
 
 
 class ReStyleEncoder(nn.Module):

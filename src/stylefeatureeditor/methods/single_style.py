@@ -11,12 +11,18 @@ Shapes: B batch, D style width, S side of the photo as the encoder sees it (256)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
 from stylefeatureeditor.errors import check_shape
 from stylefeatureeditor.generator.layers import EqualizedLinear
+from stylefeatureeditor.records import Codes
+
+if TYPE_CHECKING:
+    from stylefeatureeditor.generator.stylegan2 import Generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +46,9 @@ class SingleStyleEncoder(nn.Module):
         """(B, 3, S, S) in [-1, 1] -> (B, D)."""
         check_shape("photos", photos, (None, 3, None, None))
         return self.linear(self.trunk(photos)[-1].mean(dim=(2, 3)))
+
+    @torch.no_grad()
+    def codes(self, photos: Tensor, generator: Generator) -> Codes:
+        """(B, 3, S, S) in [-1, 1] -> w, the same for every style."""
+        row = generator.latent_avg + self(photos)
+        return Codes(row[:, None].repeat(1, generator.config.num_styles, 1))
