@@ -12,7 +12,7 @@ from stylefeatureeditor.editing.styleclip import (
     StyleMapper,
     clip_text_encoder,
 )
-from stylefeatureeditor.errors import ConfigError, DependencyError, DirectionError, WeightsError
+from stylefeatureeditor.errors import DependencyError, DirectionError, WeightsError
 from stylefeatureeditor.records import Codes, StyleLayout
 
 D = 4
@@ -87,8 +87,6 @@ def test_a_mapper_takes_codes_shorter_than_its_fine_level():
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: StyleMapper(D, ("coarse", "huge")), ConfigError, "huge"),
-        (lambda: StyleMapper(D, ()), ConfigError, "levels"),
         (lambda: StyleMapper.from_released({"a": 1}, ("coarse",)), WeightsError, "course_mapping"),
         (lambda: StyleMapper.from_released({"state_dict": 3}, ("coarse",)), WeightsError, "int"),
         (lambda: StyleMapper.from_state({}), WeightsError, "not a StyleCLIP mapper"),

@@ -2,11 +2,10 @@
 
 import pytest
 
-from stylefeatureeditor.errors import ConfigError, MaskError
+from stylefeatureeditor.errors import MaskError
 from stylefeatureeditor.masks.labels import (
     CELEBAMASK_HQ,
     LAPA,
-    FaceLabels,
 )
 
 
@@ -37,9 +36,3 @@ def test_every_offered_region_can_be_asked_for():
 def test_an_unknown_region_is_answered_with_the_known_ones(region):
     with pytest.raises(MaskError, match=f"no region '{region}' .* choose from: background, skin"):
         LAPA.indices((region,))
-
-
-@pytest.mark.parametrize("names", [("hair", "skin"), ("background", "hair", "hair")])
-def test_labels_need_one_background_and_different_names(names):
-    with pytest.raises(ConfigError, match="labels: expected different names"):
-        FaceLabels(names)

@@ -25,6 +25,8 @@ class FeatureEditorConfig(MergerConfig):
 class FeatureEditor(nn.Module):
     """H of Eq. 6: merge F_k with Delta, then refine at constant side.
 
+    H(F_k, 0) is not F_k: H is trained to keep real photos sharp there (Sec. 3.4), so inference
+    passes through it even when there is nothing to edit.
     Fully convolutional, so S is free; it runs in the dtype of its weights.
     """
 
@@ -40,18 +42,7 @@ class FeatureEditor(nn.Module):
             features: F_k from the Inverter, (B, C, S, S). Activations: signed and unbounded.
             delta: F_w - F_w' of the e4e code, same shape. Before minus after, as in Eq. 5:
                 negating it asks for the opposite edit.
-
-        Raises:
-            ShapeError: `features` is not (B, C, S, S), or `delta` differs from it.
         """
         check_shape("features", features, (None, self.config.channels, None, None))
         check_shape("delta", delta, tuple(features.shape))
         return self.body(torch.cat([features, delta], dim=1))
-
-    def reconstruct(self, features: Tensor) -> Tensor:
-        """Return H(F_k, 0), the inversion path that phase 2 trains beside the edits (Sec. 3.4).
-
-        This is not the identity: H is trained to keep real photos sharp here, so inference
-        must pass through it even when there is nothing to edit.
-        """
-        return self(features, torch.zeros_like(features))

@@ -29,7 +29,7 @@ from stylefeatureeditor.editing.direction import (
     style_layers_of_convs,
     times,
 )
-from stylefeatureeditor.errors import ConfigError, DependencyError, DirectionError, WeightsError
+from stylefeatureeditor.errors import DependencyError, DirectionError, WeightsError
 from stylefeatureeditor.generator.layers import EqualizedLinear, PixelNorm
 from stylefeatureeditor.records import Codes, CodeShift, StyleLayout, StyleSpace
 
@@ -61,9 +61,6 @@ class StyleMapper(nn.Module):
 
     def __init__(self, style_dim: int, levels: Sequence[str] = tuple(LEVELS)) -> None:
         super().__init__()
-        unknown = set(levels) - set(LEVELS)
-        if unknown or not levels:
-            raise ConfigError(f"levels must be among {', '.join(LEVELS)}, got {list(levels)}")
         self.style_dim = style_dim
         self.levels = nn.ModuleDict(
             {

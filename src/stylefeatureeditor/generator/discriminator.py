@@ -79,19 +79,11 @@ class Discriminator(nn.Module):
         self.logit = EqualizedLinear(last, 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return the logits, (B, 1).
-
-        Raises:
-            ShapeError: `pixels` is not (B, 3, R, R).
-        """
+        """Return the logits, (B, 1)."""
         return self.logit(self.hidden(self.features(pixels).flatten(1)))
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Return what the last convolution makes of the images, (B, C, 4, 4).
-
-        Raises:
-            ShapeError: `pixels` is not (B, 3, R, R).
-        """
+        """Return what the last convolution makes of the images, (B, C, 4, 4)."""
         check_shape("pixels", pixels, (None, 3, self.config.size, self.config.size))
         x = self.from_rgb(pixels)
         for block in self.blocks:

@@ -64,9 +64,6 @@ class FeatureStyleEncoder(nn.Module):
 
         Args:
             photos: (B, 3, S, S) in [-1, 1].
-
-        Raises:
-            ShapeError: `photos` is not (B, 3, S, S).
         """
         check_shape("photos", photos, (None, 3, None, None))
         stages = self.trunk(photos)

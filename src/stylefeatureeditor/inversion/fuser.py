@@ -33,9 +33,6 @@ class Fuser(nn.Module):
         Args:
             predicted: F_pred, (B, C, S, S).
             generated: F_w, the same shape.
-
-        Raises:
-            ShapeError: a shape differs.
         """
         check_shape("predicted", predicted, (None, self.config.channels, None, None))
         check_shape("generated", generated, tuple(predicted.shape))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.errors import ConfigError, check_shape
+from stylefeatureeditor.errors import check_shape
 from stylefeatureeditor.masks.face_parser import ConvNormReLU, FaceParser, standardise
 from stylefeatureeditor.masks.labels import CELEBAMASK_HQ
 
@@ -39,13 +39,6 @@ class BiSeNetConfig:
     width: int = 64  # channels of the first of four ResNet stages; each next one doubles
     context_channels: int = 128
     fused_channels: int = 256
-
-    def __post_init__(self) -> None:
-        smallest = min(self.num_classes, self.width, self.context_channels)
-        if smallest < 1 or self.fused_channels < 4:
-            raise ConfigError(
-                f"BiSeNet: expected sizes of at least 1 and 4 fused channels, got {self}"
-            )
 
 
 class ResidualBlock(nn.Module):
@@ -177,11 +170,7 @@ class BiSeNet(nn.Module):
         self.conv_out = SegmentationHead(fused, fused, config.num_classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return logits (B, K, H, W) of `pixels` (B, 3, H, W) in [-1, 1].
-
-        Raises:
-            ShapeError: `pixels` is not (B, 3, H, W).
-        """
+        """Return logits (B, K, H, W) of `pixels` (B, 3, H, W) in [-1, 1]."""
         check_shape("pixels", pixels, (None, 3, None, None))
         detail, context = self.cp(standardise(pixels, IMAGENET_MEAN, IMAGENET_STD))
         logits = self.conv_out(self.ffm(detail, context))  # stride 8

@@ -45,7 +45,7 @@ class FaceFrame:
     # (B, 3, 3), homogeneous crop coordinates -> frame coordinates, before the squeeze
     matrix: Tensor
     side: int  # T
-    warp: float  # f, the part of the half side that is squeezed, in [0, 1); 0 means none
+    warp: float  # f, the part of the half side that is squeezed, in (0, 1)
 
     def sample(self, pixels: Tensor) -> Tensor:
         """Return the face in its frame, (B, 3, T, T), from `pixels` (B, 3, S, S) in [-1, 1].
@@ -121,14 +121,10 @@ def _centres(side: int, like: Tensor) -> Tensor:
 
 
 def _squeeze(c: Tensor, warp: float) -> Tensor:
-    if warp == 0:
-        return c
     beyond = (c.abs() - (1 - warp)).clamp(min=0) / warp
     return c.sign() * (c.abs().clamp(max=1 - warp) + warp * beyond.tanh())
 
 
 def _unsqueeze(c: Tensor, warp: float) -> Tensor:
-    if warp == 0:
-        return c
     beyond = (c.abs() - (1 - warp)).clamp(min=0) / warp
     return c.sign() * (c.abs().clamp(max=1 - warp) + warp * beyond.clamp(max=1 - _EDGE).arctanh())

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.device import average_pool
-from stylefeatureeditor.errors import ConfigError, WeightsError, check_shape
+from stylefeatureeditor.errors import WeightsError, check_shape
 from stylefeatureeditor.masks.face_frame import average_points, lapa_frame
 from stylefeatureeditor.masks.face_parser import ConvNormReLU, FaceParser, standardise
 from stylefeatureeditor.masks.labels import LAPA
@@ -52,17 +52,6 @@ class FarlConfig:
     taps: tuple[int, int, int, int] = (3, 5, 7, 11)
     head_channels: int = 768
     output_size: int = 512
-
-    def __post_init__(self) -> None:
-        if self.input_size % self.patch or self.width % self.heads:
-            raise ConfigError(
-                "FaRL: expected an input_size that patch divides and a width that heads divides, "
-                f"got {self.input_size} / {self.patch} and {self.width} / {self.heads}"
-            )
-        if sorted(set(self.taps)) != list(self.taps) or not 0 <= self.taps[-1] < self.layers:
-            raise ConfigError(
-                f"FaRL: expected ascending taps below {self.layers} layers, got {self.taps}"
-            )
 
 
 class TransformerBlock(nn.Module):
@@ -185,9 +174,6 @@ class FarlNetwork(nn.Module):
         """Return logits (B, K, T, T) of a face (B, 3, S, S) in [-1, 1].
 
         The face must lie as in training: see `face_frame.py`.
-
-        Raises:
-            ShapeError: `pixels` is not (B, 3, S, S).
         """
         side, size = self.config.input_size, self.config.output_size
         check_shape("pixels", pixels, (None, 3, side, side))
@@ -230,11 +216,7 @@ class FarlParser(FaceParser):
         self.input_size = network.config.input_size
 
     def logits(self, pixels: Tensor, points: Tensor | None = None) -> Tensor:
-        """Return class logits (B, K, S, S) of crops (B, 3, S, S) in [-1, 1].
-
-        Raises:
-            ShapeError: `points` is not (B, 5, 2).
-        """
+        """Return class logits (B, K, S, S) of crops (B, 3, S, S) in [-1, 1]."""
         if points is None:
             points = average_points(pixels)
         check_shape("points", points, (len(pixels), 5, 2))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stylefeatureeditor.errors import ConfigError, MaskError
+from stylefeatureeditor.errors import MaskError
 
 BACKGROUND = "background"
 FOREGROUND = "foreground"
@@ -59,12 +59,6 @@ class FaceLabels:
     """The classes of one parser, in the order of its logits."""
 
     names: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if BACKGROUND not in self.names or len(set(self.names)) != len(self.names):
-            raise ConfigError(
-                f"labels: expected different names, one of them {BACKGROUND!r}, got {self.names}"
-            )
 
     @property
     def background(self) -> int:
