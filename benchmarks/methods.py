@@ -26,7 +26,7 @@ from benchmarks.measure import peak_memory, run_process, seconds_of
 from benchmarks.models import config_of, direction_of, random_network
 from stylefeatureeditor.evaluation import paper
 from stylefeatureeditor.methods.e4e import E4eMethod
-from stylefeatureeditor.methods.methods import KINDS
+from stylefeatureeditor.methods.load import KINDS
 from stylefeatureeditor.methods.optimisation import WOptimisation, WOptimisationConfig
 from stylefeatureeditor.methods.pti import PivotalTuning, PivotalTuningConfig
 from stylefeatureeditor.methods.sfe import Sfe

@@ -34,7 +34,7 @@ from seeded_comparisons import (
 from stylefeatureeditor.cli.main import main
 from stylefeatureeditor.generator.layers import ModulatedConv
 from stylefeatureeditor.methods.folder import load_method
-from stylefeatureeditor.methods.methods import KINDS
+from stylefeatureeditor.methods.load import KINDS
 
 # word: the golden set, and its cases of inversion and edit
 CASES = {

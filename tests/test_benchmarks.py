@@ -166,7 +166,7 @@ def test_every_method_is_timed_and_its_seconds_in_the_paper_are_found():
     from benchmarks.methods import IN_PAPER, SAME_WORK, WORDS, paper_seconds
 
     from stylefeatureeditor.evaluation.paper import FACES
-    from stylefeatureeditor.methods.methods import KINDS
+    from stylefeatureeditor.methods.load import KINDS
 
     assert set(KINDS) <= {*WORDS, *SAME_WORK}
     assert set(IN_PAPER.values()) == {row.method for row in FACES}

@@ -17,7 +17,7 @@ from stylefeatureeditor.methods.feature_style import FeatureStyle, FeatureStyleC
 from stylefeatureeditor.methods.hfgi import Hfgi, HfgiConfig
 from stylefeatureeditor.methods.hyperinverter import HyperInverter, HyperInverterConfig
 from stylefeatureeditor.methods.hyperstyle import HyperStyle, HyperStyleConfig
-from stylefeatureeditor.methods.methods import KINDS
+from stylefeatureeditor.methods.load import KINDS
 from stylefeatureeditor.methods.padinv import PadInv, PadInvConfig
 from stylefeatureeditor.methods.psp import Psp, PspConfig
 from stylefeatureeditor.methods.restyle import ReStyle, ReStyleConfig

@@ -11,7 +11,7 @@ from PIL import Image
 
 from colour_profiles import linear_profile
 from stylefeatureeditor.editor import Editor
-from stylefeatureeditor.methods import methods
+from stylefeatureeditor.methods import load
 from stylefeatureeditor.methods.folder import load_any_config
 from stylefeatureeditor.methods.loader import FITTED, MethodLoader
 from stylefeatureeditor.weights import sources
@@ -188,11 +188,9 @@ class TestConvert:
         paths = [tmp_path / name for name in ("143_enc.pth", "psp_ffhq_encode.pt")]
         for path in paths:
             path.write_bytes(b"weights")
-        kind = methods.KINDS["feature-style"]
-        fake = methods.MethodKind(
-            **{**vars(kind), "load": lambda *_: tiny_network("feature-style")}
-        )
-        monkeypatch.setitem(methods.KINDS, "feature-style", fake)
+        kind = load.KINDS["feature-style"]
+        fake = load.MethodKind(**{**vars(kind), "load": lambda *_: tiny_network("feature-style")})
+        monkeypatch.setitem(load.KINDS, "feature-style", fake)
         return paths
 
     def test_makes_a_folder_that_says_its_method(self, sfe, files, tmp_path):
@@ -245,12 +243,12 @@ class TestConvert:
 
 def test_every_method_is_listed_with_its_files_sizes_and_licences(sfe):
     text = sfe("models", "list").out.partition("Methods that the paper compares with")[2]
-    for kind in methods.METHODS:
+    for kind in load.METHODS:
         assert f"  {kind.word}  {kind.title}" in text
     for words in ("research only", "NVIDIA Source Code License (non-commercial)", "none stated"):
         assert words in text
-    assert set(TINY) <= set(methods.KINDS)
-    assert not set(methods.KINDS) & {*sources.SOURCES}
-    without = {kind.word for kind in methods.METHODS if not kind.sources}
+    assert set(TINY) <= set(load.KINDS)
+    assert not set(load.KINDS) & {*sources.SOURCES}
+    without = {kind.word for kind in load.METHODS if not kind.sources}
     assert without == {"padinv"}
-    assert all(len(kind.sources) == len(kind.files) for kind in methods.METHODS if kind.sources)
+    assert all(len(kind.sources) == len(kind.files) for kind in load.METHODS if kind.sources)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.backbones.shortcut import Conv1x1
+from stylefeatureeditor.backbones.shortcut import projection, stem
 from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, ConfigError, check_sizes
 
 
@@ -76,10 +76,7 @@ class IRBlock(nn.Module):
         if in_channels == out_channels:
             self.shortcut = nn.Identity() if stride == 1 else nn.MaxPool2d(1, stride)  # subsampling
         else:
-            self.shortcut = nn.Sequential(
-                Conv1x1(in_channels, out_channels, stride),
-                nn.BatchNorm2d(out_channels),
-            )
+            self.shortcut = projection(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, S, S) -> (B, C', S / stride, S / stride)."""
@@ -94,11 +91,7 @@ class IRTrunk(nn.Module):
         super().__init__()
         self.config = config
         width = config.channels[0]
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, width, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.PReLU(width),
-        )
+        self.stem = stem(3, width)
         self.blocks = nn.ModuleList()
         for channels, depth in zip(config.channels, config.depths, strict=True):
             for index in range(depth):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from stylefeatureeditor.backbones.shortcut import Conv1x1
+from stylefeatureeditor.backbones.shortcut import projection, stem
 from stylefeatureeditor.errors import MOST_LAYERS, WIDEST, ConfigError, check_sizes
 
 
@@ -62,10 +62,7 @@ class IResNetLayer(nn.Module):
         self.branch = IResNetBranch(in_channels, out_channels, stride)
         self.skip: nn.Module = nn.Identity()
         if project or stride != 1 or in_channels != out_channels:
-            self.skip = nn.Sequential(
-                Conv1x1(in_channels, out_channels, stride),
-                nn.BatchNorm2d(out_channels),
-            )
+            self.skip = projection(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, S, S) -> (B, C', S / stride, S / stride)."""
@@ -78,11 +75,7 @@ class IResNetTrunk(nn.Module):
     def __init__(self, config: IResNetConfig) -> None:
         super().__init__()
         self.config = config
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, config.stem_channels, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(config.stem_channels),
-            nn.PReLU(config.stem_channels),
-        )
+        self.stem = stem(3, config.stem_channels)
         self.stages = nn.ModuleList()
         width = config.stem_channels
         for channels, depth, stride in zip(

@@ -1,4 +1,4 @@
-"""The strided shortcut of residual layers."""
+"""What residual networks begin with, and the strided shortcut of their layers."""
 
 from __future__ import annotations
 
@@ -28,3 +28,23 @@ class Conv1x1(nn.Conv2d):
         if step > 1 and self.in_channels % 8:
             return functional.conv2d(x[:, :, ::step, ::step], self.weight, self.bias)
         return super().forward(x)
+
+
+def stem(
+    in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1
+) -> nn.Sequential:
+    """Return PReLU(BN(conv(x))): (B, C, S, S) -> (B, O, S / stride, S / stride)."""
+    padding = kernel_size // 2
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.PReLU(out_channels),
+    )
+
+
+def projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    """Return BN(conv1x1(x)), the shortcut where sizes change."""
+    return nn.Sequential(
+        Conv1x1(in_channels, out_channels, stride),
+        nn.BatchNorm2d(out_channels),
+    )

@@ -196,7 +196,7 @@ def _check_convert(args: argparse.Namespace) -> None:
 def list_models(args: argparse.Namespace) -> int:
     """Run `sfe models list`."""
     from stylefeatureeditor.methods.folder import local_methods
-    from stylefeatureeditor.methods.methods import KINDS
+    from stylefeatureeditor.methods.load import KINDS
     from stylefeatureeditor.weights.local_models import local_models
 
     here, methods = local_models(), local_methods()
@@ -243,7 +243,7 @@ def _source_row(source: Source) -> dict[str, Any]:
 
 def pull_files(args: argparse.Namespace) -> int:
     """Run `sfe models pull`: nothing is fetched before the user has seen what and whence."""
-    from stylefeatureeditor.methods.methods import KINDS
+    from stylefeatureeditor.methods.load import KINDS
     from stylefeatureeditor.weights.download import fetch
     from stylefeatureeditor.weights.local_models import files_folder, local_models
 
@@ -288,7 +288,7 @@ def _install(name: str, pulled: tuple[Source, ...]) -> None:
         copy_directions,
         pulled_directions,
     )
-    from stylefeatureeditor.methods.methods import KINDS
+    from stylefeatureeditor.methods.load import KINDS
     from stylefeatureeditor.weights.local_models import files_folder, pulled_folder
 
     directions = pulled_directions()

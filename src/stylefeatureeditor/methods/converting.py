@@ -84,7 +84,7 @@ def convert_method(
 ) -> None:
     """Write the model folder of a compared method."""
     from stylefeatureeditor.methods.folder import save_method
-    from stylefeatureeditor.methods.methods import find_kind
+    from stylefeatureeditor.methods.load import find_kind
 
     kind = find_kind(word)
     if len(files) != len(kind.files):

@@ -15,8 +15,8 @@ import torch
 
 from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.files import member, whole
+from stylefeatureeditor.methods.load import KINDS, find_kind
 from stylefeatureeditor.methods.method import MethodConfig
-from stylefeatureeditor.methods.methods import KINDS, find_kind
 from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.runtimes.quick import quicken
 from stylefeatureeditor.weights.checkpoint import (

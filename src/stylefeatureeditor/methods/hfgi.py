@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.ir_se50 import IRBlock
+from stylefeatureeditor.backbones.shortcut import stem
 from stylefeatureeditor.editing.e4e import E4e, E4eConfig
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.generator.layers import activate, normal
@@ -66,7 +67,7 @@ class Aligner(nn.Module):
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
         self.down = nn.ModuleList(
-            [_stem(6, channels[0]), *(_stage(*pair, stride=2) for pair in pairwise(channels))]
+            [stem(6, channels[0]), *(_stage(*pair, stride=2) for pair in pairwise(channels))]
         )
         skips, outs = channels[-2::-1], (*channels[-3::-1], 3)
         widths = (channels[-1], *outs[:-1])
@@ -124,7 +125,7 @@ class Residue(nn.Module):
     def __init__(self, channels: tuple[int, ...], out_channels: int) -> None:
         super().__init__()
         self.down = nn.Sequential(
-            _stem(3, channels[0]), *(_stage(*pair, stride=2) for pair in pairwise(channels))
+            stem(3, channels[0]), *(_stage(*pair, stride=2) for pair in pairwise(channels))
         )
         self.scale = ConditionHead(channels[-1], out_channels)
         self.shift = ConditionHead(channels[-1], out_channels)
@@ -175,14 +176,6 @@ class Hfgi(Method):
         scale, shift = self.conditions(residual, picture)
         features = start.features * (1 + scale) + shift
         return self.generator.synthesize_from(features, codes, self.config.layer, start.rgb)
-
-
-def _stem(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.PReLU(out_channels),
-    )
 
 
 def _stage(in_channels: int, out_channels: int, *, stride: int) -> nn.Sequential:

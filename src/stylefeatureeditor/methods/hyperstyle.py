@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.backbones.shortcut import Conv1x1
+from stylefeatureeditor.backbones.shortcut import projection, stem
 from stylefeatureeditor.errors import ConfigError, check_shape, check_side
 from stylefeatureeditor.generator.layers import EqualizedLinear
 from stylefeatureeditor.inversion.record import Inversion
@@ -73,10 +73,7 @@ class BasicBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                Conv1x1(in_channels, out_channels, stride),
-                nn.BatchNorm2d(out_channels),
-            )
+            self.shortcut = projection(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, S, S) -> (B, C', S / stride, S / stride)."""
@@ -156,11 +153,7 @@ class HyperNetwork(nn.Module):
         super().__init__()
         self.config = config
         width = config.channels[0]
-        self.stem = nn.Sequential(
-            nn.Conv2d(6, width, kernel_size=7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(width),
-            nn.PReLU(width),
-        )
+        self.stem = stem(6, width, kernel_size=7, stride=2)
         blocks = []
         for stage, (channels, depth) in enumerate(zip(config.channels, config.depths, strict=True)):
             for index in range(depth):

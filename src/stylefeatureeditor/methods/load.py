@@ -1,4 +1,7 @@
-"""Published checkpoints to methods, in float32 on the CPU, ready to invert.
+"""The compared methods, a row each, and published checkpoints to them, in float32 on the CPU.
+
+`sfe models convert`, `edit`, `compare`, `evaluate` and the web page know a method from its row in
+`METHODS` and from the model folder that says its word; none of them has a line for one.
 
     pSp                 psp_ffhq_encode.pt: 'state_dict' {encoder, decoder}, 'latent_avg' (N, D)
     ReStyle             restyle_psp_ffhq_encode.pt, restyle_e4e_ffhq_encode.pt: the same
@@ -20,12 +23,13 @@ from __future__ import annotations
 import re
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.methods.feature_style import FeatureStyle, FeatureStyleConfig
 from stylefeatureeditor.methods.hfgi import Hfgi, HfgiConfig
 from stylefeatureeditor.methods.hyperinverter import HyperInverter, HyperInverterConfig
@@ -39,6 +43,7 @@ from stylefeatureeditor.methods.style_transformer import (
 )
 from stylefeatureeditor.methods.styleres import StyleRes, StyleResConfig
 from stylefeatureeditor.runtimes.quick import quicken
+from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.convert import Checkpoint, read_checkpoint, read_generator
 from stylefeatureeditor.weights.key_maps import KeyMap, joined, split, under, without_prefix
@@ -61,6 +66,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
+    from stylefeatureeditor.methods.method import Method, MethodConfig
     from stylefeatureeditor.weights.key_maps import State
 
 Network = TypeVar("Network", bound="nn.Module")
@@ -367,3 +373,57 @@ def _assigned(kind: Callable[[Any], Network], config: object, state: State, path
         network = kind(config).eval()
     assign_state(network, state, str(path))
     return quicken(network)
+
+
+@dataclass(frozen=True)
+class MethodKind:
+    """One compared method."""
+
+    word: str  # what users type, and what a model folder says
+    title: str  # row of the table
+    network: Callable[[Any], Method]  # its class; `network(config)` makes it
+    config: type[MethodConfig]  # the class of its sizes
+    load: Callable[..., Method]  # published files -> the network, one argument per entry of `files`
+    files: tuple[str, ...]  # what those files are, in this order
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Their names in the table of published files; empty if none is published."""
+        return sources.GROUPS.get(self.word, ())
+
+
+# fmt: off
+METHODS = (
+    MethodKind("psp", "pSp", Psp, PspConfig, load_psp, ("psp_ffhq_encode.pt",)),
+    MethodKind("feature-style", "Feature-Style", FeatureStyle, FeatureStyleConfig,
+               load_feature_style, ("143_enc.pth", "psp_ffhq_encode.pt")),
+    MethodKind("restyle-psp", "ReStyle (pSp)", ReStyle, ReStyleConfig, load_restyle_psp,
+               ("restyle_psp_ffhq_encode.pt",)),
+    MethodKind("restyle-e4e", "ReStyle (e4e)", ReStyle, ReStyleConfig, load_restyle_e4e,
+               ("restyle_e4e_ffhq_encode.pt",)),
+    MethodKind("styleres", "StyleRes", StyleRes, StyleResConfig, load_styleres,
+               ("styleres_ffhq.pth",)),
+    MethodKind("hyperstyle", "HyperStyle", HyperStyle, HyperStyleConfig, load_hyperstyle,
+               ("hyperstyle_ffhq.pt", "faces_w_encoder.pt")),
+    MethodKind("hfgi", "HFGI", Hfgi, HfgiConfig, load_hfgi, ("ckpt.pt",)),
+    MethodKind("hyperinverter", "HyperInverter", HyperInverter, HyperInverterConfig,
+               load_hyperinverter,
+               ("the light or the large checkpoint", "ffhq.pkl", "the W encoder's file")),
+    MethodKind("style-transformer", "Style Transformer", StyleTransformer, StyleTransformerConfig,
+               load_style_transformer, ("style_transformer_ffhq.pt",)),
+    MethodKind("padinv", "PadInv", PadInv, PadInvConfig, load_padinv,
+               ("a checkpoint of its training; none is published",)),
+)
+# fmt: on
+KINDS = {kind.word: kind for kind in METHODS}
+
+
+def find_kind(word: str) -> MethodKind:
+    """Return the method of a word.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if word not in KINDS:
+        raise ConfigError(f"there is no method {word!r}; there are {', '.join(KINDS)}")
+    return KINDS[word]

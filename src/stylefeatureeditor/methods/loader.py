@@ -21,7 +21,7 @@ from stylefeatureeditor.methods.folder import (
     local_methods,
     method_of,
 )
-from stylefeatureeditor.methods.methods import KINDS
+from stylefeatureeditor.methods.load import KINDS
 from stylefeatureeditor.methods.sfe import Sfe, SfeWithoutH
 from stylefeatureeditor.runtimes.choose import open_model
 from stylefeatureeditor.weights.hub import names_repository
