@@ -73,12 +73,10 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def set_arithmetic(device: torch.device, *, quick: bool) -> None:
-    """Set how CUDA computes in this process.
+    """Set how CUDA computes in this process; other devices have nothing to set.
 
-    Args:
-        device: of any kind; others have nothing to set.
-        quick: round the factors of float32 products to TF32 (10 bits), and try which convolution
-            is the fastest, which pays where shapes repeat: training. Else neither.
+    `quick` rounds the factors of float32 products to TF32 (10 bits), and tries which convolution is
+    the fastest, which pays where shapes repeat: training.
     """
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = quick

@@ -45,13 +45,10 @@ class Boundary:
 
 
 def fit_boundary(codes: Tensor, labels: Tensor, method: Method = "logistic") -> Boundary:
-    """Fit a linear boundary; both kinds weigh the same, however rare one is.
+    """Fit a linear boundary to codes (M, D); both kinds weigh the same, however rare one is.
 
-    Args:
-        codes: (M, D).
-        labels: (M,), above 0 with the attribute, below 0 without, 0 or NaN unknown.
-        method: logistic regression, a linear SVM through scikit-learn, or the difference of the
-            means, which a weak encoder or a few codes cannot lead astray.
+    Labels (M,) are above 0 with the attribute, below 0 without, 0 or NaN unknown. A "mean" is the
+    difference of the means, which a weak encoder or a few codes cannot lead astray.
 
     Raises:
         ShapeError: the shapes differ.

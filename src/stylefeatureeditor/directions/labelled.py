@@ -186,10 +186,7 @@ def draw_strip(
     useful: UsefulRange,
     folder: Path,
 ) -> Path:
-    """Write a row of pictures a face, from one end of the useful range to the other.
-
-    Returns:
-        Its file.
+    """Write a row of pictures a face, over the useful range, into a folder; return the file.
 
     Raises:
         PhotoError: it cannot be written.

@@ -133,12 +133,9 @@ class E4e(PyramidEncoder):
     """E of Eq. 5."""
 
     def forward(self, photos: Tensor, num_styles: int | None = None) -> Tensor:
-        """Return the offset of w_E from latent_avg, (B, N, D).
+        """Return the offset of w_E from latent_avg, (B, N, D), of photos (B, 3, S, S) in [-1, 1].
 
-        Args:
-            photos: (B, 3, S, S) in [-1, 1].
-            num_styles: styles that may differ from style 0; the rest repeat it (the progressive
-                stages of e4e's training). None means all.
+        From `num_styles` on, styles repeat style 0 (the progressive stages of e4e's training).
         """
         rows = added_to_first(self.styles(self.levels(photos), num_styles))
         rest = self.config.num_styles - rows.shape[1]

@@ -30,16 +30,9 @@ def direction_from_tensor(
     component: int | None = None,
     layers: tuple[int, int] | None = None,
 ) -> LinearDirection | PcaDirection:
-    """Return the direction that the content of a file describes.
+    """Return the direction that a file describes: a tensor, a table of one, or a GANSpace table.
 
-    Args:
-        content: a tensor or array, a table with one tensor in it, or a GANSpace table.
-        name: what messages and the catalogue call it.
-        num_styles: N of the generator.
-        style_dim: D of the generator.
-        scale: factor of a strength; 0.5 gives InterFaceGAN vectors their published scale.
-        component: which component of a GANSpace table.
-        layers: the style vectors to move, [start, end); None means all.
+    `scale` 0.5 gives InterFaceGAN vectors their published strength; `layers` are [start, end).
 
     Raises:
         DirectionError: the content is no direction, or one of another generator.

@@ -86,12 +86,7 @@ class StyleMapper(nn.Module):
 
     @staticmethod
     def from_released(checkpoint: Mapping[str, object], levels: Sequence[str]) -> StyleMapper:
-        """Build the mapper from a published checkpoint, read already.
-
-        Args:
-            checkpoint: {"state_dict": {"mapper.course_mapping.mapping.1.weight": ...}}, or the
-                inner table; weights of unused levels may be there or not.
-            levels: the levels that the mapper was trained with.
+        """Build the mapper from a published checkpoint, or its inner table; other levels stay out.
 
         Raises:
             WeightsError: a weight is missing or has another shape.
@@ -191,12 +186,8 @@ class StyleClipGlobal:
     ) -> StyleClipGlobal:
         """Build it from the published files: convolutions up to the first at 128 px are edited.
 
-        Args:
-            relevance: `delta_i_c`, (5376 or more, 512).
-            stds: the second half of `S_mean_std`: one tensor per modulated layer, RGB included.
-            layout: widths of the generator's modulation vectors.
-            templates: sentences with {} for the prompt.
-            encode: text encoder, if there is one.
+        `relevance` is `delta_i_c`, (5376 or more, 512); `stds` the second half of `S_mean_std`, a
+        tensor per modulated layer, RGB included.
 
         Raises:
             DirectionError: the files do not fit the generator.

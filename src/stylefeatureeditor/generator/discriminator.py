@@ -152,13 +152,10 @@ class EqualizedConv(nn.Module):
 
 
 def append_spread(x: Tensor, group_size: int) -> Tensor:
-    """Append one channel: how much a group of images differs (minibatch standard deviation).
+    """Append to (B, C, S, S) how much a group of images differs (minibatch standard deviation).
 
     Group g holds the images g, g + B/G, g + 2B/G, ...; G is `group_size`, or the largest number
     below it that divides B.
-
-    Returns:
-        (B, C + 1, S, S).
     """
     batch, _, side, _ = x.shape
     group = max(size for size in range(1, min(group_size, batch) + 1) if batch % size == 0)

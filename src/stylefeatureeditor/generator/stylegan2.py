@@ -147,12 +147,7 @@ class Generator(nn.Module):
         self.to_rgb = nn.ModuleList(ToRGB(channels, width) for channels, _ in shapes[1::2])
 
     def map(self, z: Tensor, *, truncation: float = 1.0) -> Codes:
-        """Return the codes of latent vectors.
-
-        Args:
-            z: (B, latent_dim), unit normal.
-            truncation: psi of w = latent_avg + psi (f(z) - latent_avg); 1 leaves w alone.
-        """
+        """Return the codes of z (B, latent_dim), latent_avg + truncation * (f(z) - latent_avg)."""
         check_shape("z", z, (None, self.config.latent_dim))
         w = self.mapping(z)
         w = torch.lerp(self.latent_avg.to(w.dtype).expand(len(z), -1), w, truncation)
@@ -208,10 +203,7 @@ class Generator(nn.Module):
     def run_to(self, codes: Codes, layer: int, padding: Padding | None = None) -> PartialImage:
         """Run the layers up to and including `layer`, and their RGB layers.
 
-        Args:
-            codes: w.
-            layer: k.
-            padding: what the first layers see instead of their constant and zeros; None is those.
+        The first layers see `padding`, if there is one, instead of their constant and zeros.
         """
         self._check_layer(layer)
         if padding is not None:

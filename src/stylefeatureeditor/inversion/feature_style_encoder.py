@@ -60,11 +60,7 @@ class FeatureStyleEncoder(nn.Module):
         )
 
     def forward(self, photos: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the offset of w from latent_avg, (B, N, D), and F_pred, (B, C, S_F, S_F).
-
-        Args:
-            photos: (B, 3, S, S) in [-1, 1].
-        """
+        """(B, 3, S, S) in [-1, 1] -> offset of w, (B, N, D), and F_pred, (B, C, S_F, S_F)."""
         check_shape("photos", photos, (None, 3, None, None))
         stages = self.trunk(photos)
         pooled = [average_pool(stage, POOLED_SIDE) for stage in stages]

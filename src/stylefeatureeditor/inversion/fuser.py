@@ -28,12 +28,7 @@ class Fuser(nn.Module):
         self.body = FeatureMerger(config)
 
     def forward(self, predicted: Tensor, generated: Tensor) -> Tensor:
-        """Return F_k, (B, C, S, S).
-
-        Args:
-            predicted: F_pred, (B, C, S, S).
-            generated: F_w, the same shape.
-        """
+        """F_pred and F_w, each (B, C, S, S) -> F_k, the same shape."""
         check_shape("predicted", predicted, (None, self.config.channels, None, None))
         check_shape("generated", generated, tuple(predicted.shape))
         return self.body(torch.cat([predicted, generated], dim=1))

@@ -58,14 +58,7 @@ class Inverter(nn.Module):
     def forward(
         self, photos: Tensor, generator: Generator, layer: int, codes: Codes | None = None
     ) -> InverterOutput:
-        """Invert photos at the encoder's size.
-
-        Args:
-            photos: (B, 3, S, S) in [-1, 1].
-            generator: G, for latent_avg and F_w.
-            layer: k.
-            codes: w, if it is known already; None lets I predict it.
-        """
+        """Invert photos (B, 3, S, S) in [-1, 1]; `codes` are w where it is known already."""
         offsets, predicted = self.encoder(photos)
         codes = Codes(generator.latent_avg + offsets) if codes is None else codes
         start = generator.run_to(codes, layer)

@@ -32,11 +32,7 @@ def background_mask(
 ) -> Tensor:
     """Return 1 where the parser is sure of the background, else 0: (B, 1, S, S).
 
-    Args:
-        logits: (B, K, S, S), before any softmax, already at the size wanted: logits are resized,
-            not masks.
-        background: index of the background class.
-        threshold: how sure the parser must be, between 0 and 1.
+    Logits (B, K, S, S) are at the size wanted already: logits are resized, not masks.
     """
     sure = torch.sigmoid(logits[:, background : background + 1]) >= threshold
     return sure.to(logits.dtype)

@@ -172,12 +172,7 @@ class HyperNetwork(nn.Module):
         self.shared = SharedHyperLayer(widest, config.latent)
 
     def forward(self, photos: Tensor, attempt: Tensor) -> tuple[Tensor, ...]:
-        """Return what to add to the delta of each layer, (B, C_out, C_in, 3 or 1, 3 or 1).
-
-        Args:
-            photos: (B, 3, S, S) in [-1, 1].
-            attempt: (B, 3, S, S), unclipped.
-        """
+        """Photos and unclipped attempts -> what to add to each layer's delta, a row a photo."""
         side = self.config.size
         check_shape("photos", photos, (None, 3, side, side))
         check_shape("attempt", attempt, (len(photos), 3, side, side))

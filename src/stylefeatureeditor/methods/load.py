@@ -334,12 +334,9 @@ def check_copies(hypernet: Mapping[str, Tensor]) -> None:
 
 
 def load_hyperinverter(path: Path, generator: Path, encoder: Path | None = None) -> HyperInverter:
-    """Return HyperInverter from its "light" or large checkpoint.
+    """Return HyperInverter from its "light" or large checkpoint, and NVIDIA's FFHQ .pkl.
 
-    Args:
-        path: the checkpoint; the discriminator of its training is left out.
-        generator: NVIDIA's FFHQ generator, a .pkl; its mean latent serves.
-        encoder: the W encoder's file; None takes the copy inside `path`.
+    Without the W encoder's file, the copy inside the checkpoint serves.
     """
     config, drawn = read_generator(generator)
     own = None if encoder is None else read_checkpoint(encoder).encoder()

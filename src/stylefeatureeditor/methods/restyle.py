@@ -63,12 +63,7 @@ class ReStyleEncoder(nn.Module):
         )
 
     def forward(self, photos: Tensor, attempt: Tensor) -> Tensor:
-        """Return what to add to the codes, (B, N, D).
-
-        Args:
-            photos: (B, 3, S, S) in [-1, 1].
-            attempt: (B or 1, 3, S, S), unclipped.
-        """
+        """Photos (B, 3, S, S) and unclipped attempts -> what to add to the codes, (B, N, D)."""
         side = self.config.size
         check_shape("photos", photos, (None, 3, side, side))
         check_shape("attempt", attempt, (None, 3, side, side))

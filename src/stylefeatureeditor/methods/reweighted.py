@@ -30,13 +30,7 @@ def reweighted(generator: Generator, weights: Weights) -> Generator:
 
 
 def draw_each(generator: Generator, codes: Codes, weights: Callable[[int], Weights]) -> Tensor:
-    """Draw every row of codes with its own weights, (B, 3, size, size).
-
-    Args:
-        generator: G as it is for everyone.
-        codes: B rows.
-        weights: number of a row -> its weights by name; one row's exist at a time.
-    """
+    """Draw rows of codes, each with its own weights by name, of which one row's exist at a time."""
     rows = range(len(codes))
     drawn = (
         reweighted(generator, weights(i)).synthesize(codes.rows(slice(i, i + 1))) for i in rows

@@ -154,13 +154,10 @@ def plan_crop(
 
 
 def padding_weight(plan: CropPlan, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return how much of the crop is padding at continuous photo positions: 0 none, 1 all blurred.
+    """Return how much of the crop is padding at photo positions x (W',), y (H',), (H', W'): 0 to 1.
 
     The blur starts inside the photo, a third of the padding's width from its edge, so a crop does
     not show the photo there as it is.
-
-    Returns:
-        (H', W') in [0, 1].
     """
     if not any(plan.pad):
         return np.zeros((len(y), len(x)), dtype=np.float32)

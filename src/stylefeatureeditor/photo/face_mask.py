@@ -28,13 +28,7 @@ FEATHER = 0.06  # width over which the mask fades outside the face, in sides of 
 
 
 def face_mask(landmarks: np.ndarray, quad: np.ndarray, size: int) -> Tensor:
-    """Return the face region of a crop, (1, 1, S, S): 1 on the face, hair and background 0.
-
-    Args:
-        landmarks: (68, 2) points in photo pixels.
-        quad: (4, 2) corners of the crop.
-        size: S.
-    """
+    """Return the face region of a crop, (1, 1, size, size): 1 on the face, else 0."""
     points = np.asarray(landmarks, dtype=np.float64)
     outline = _convex_hull(np.concatenate([points, _forehead(points)]))
     hull = torch.from_numpy(to_crop(outline + 0.5, quad)).float()
@@ -47,10 +41,7 @@ def face_mask(landmarks: np.ndarray, quad: np.ndarray, size: int) -> Tensor:
 def read_mask(
     source: str | Path | bytes | IO[bytes] | Image.Image | np.ndarray, *sizes: tuple[int, int]
 ) -> Tensor:
-    """Read a mask from a file or an image of any mode: white = may change, transparent = stays.
-
-    Returns:
-        (1, 1, H, W) in [0, 1].
+    """Read a mask of one of `sizes`, (1, 1, H, W): white = may change (1), transparent = stays (0).
 
     Raises:
         MaskError: the mask has another size, or cannot be read.

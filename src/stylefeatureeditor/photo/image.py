@@ -204,12 +204,9 @@ class _Picture(Image.Image):
 def to_picture(
     pixels: np.ndarray, like: Photo | None = None, alpha: np.ndarray | None = None
 ) -> Image.Image:
-    """Return pixels as a Pillow image whose `save` keeps what the photo `like` brought.
+    """Return (H, W, 3) uint8 pixels as a Pillow image whose `save` keeps what `like` brought.
 
-    Args:
-        pixels: (H, W, 3) uint8 RGB, in the photo's colour space.
-        like: brings profile, EXIF, resolution and XMP.
-        alpha: (H, W) uint8 of these pixels; the photo's own is not taken.
+    `alpha`, (H, W) uint8, belongs to these pixels; the photo's own is not taken.
     """
     _check_pixels(pixels)
     image = Image.fromarray(np.ascontiguousarray(pixels))

@@ -98,9 +98,7 @@ def find_faces(
 def face_in_box(pixels: np.ndarray, box: tuple[float, float, float, float]) -> Face:
     """Return the face that a person sees where the detector sees none.
 
-    Args:
-        pixels: (H, W, 3) uint8 RGB, upright.
-        box: left, top, right, bottom around brows, chin and cheeks, in photo pixels.
+    The box (left, top, right, bottom) goes around brows, chin and cheeks.
 
     Raises:
         FaceError: the box is smaller than LEAST_BOX pixels, or outside the photo.
@@ -120,9 +118,7 @@ def face_in_box(pixels: np.ndarray, box: tuple[float, float, float, float]) -> F
 def find_boxes(pixels: np.ndarray, longest: int) -> np.ndarray:
     """Return the boxes of a frame's upright faces, (n, 4), as `Face.box`: one quick look.
 
-    Args:
-        pixels: (H, W, 3) uint8 RGB.
-        longest: side of the copy that is searched; faces below a twelfth of it are passed over.
+    A copy with the longer side `longest` is searched; faces below a twelfth of it are passed over.
     """
     height, width = pixels.shape[:2]
     scale = min(1.0, longest / max(height, width))
@@ -135,11 +131,9 @@ def find_boxes(pixels: np.ndarray, longest: int) -> np.ndarray:
 
 
 def place_landmarks(pixels: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Return the 68 landmarks of the face in a box, (68, 2), without searching for faces.
+    """Return the 68 landmarks of the face in a box (4,), (68, 2), without searching for faces.
 
-    Args:
-        pixels: (H, W, 3) uint8 RGB.
-        box: (4,) as `Face.box`; what of it lies outside the picture is black.
+    What of the box lies outside the picture is black.
     """
     height, width = pixels.shape[:2]
     half = max(2, round((box[2] - box[0]) / 2) * 2)  # even, so that the box is the middle half

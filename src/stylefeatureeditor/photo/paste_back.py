@@ -230,10 +230,9 @@ def _soft_border(x: np.ndarray, y: np.ndarray, face: AlignedFace) -> np.ndarray:
 def _onto_photo(
     planes: Tensor, quad: np.ndarray, box: Box, *, smooth: bool
 ) -> Callable[[int, int], Tensor]:
-    """Bring crop planes (1, C, S, S) to the photo's grid.
+    """Bring crop planes (1, C, S, S) to the photo's grid: photo rows (start, stop) -> (C, h, w).
 
-    Returns:
-        A function of two photo rows (start, stop) that gives the planes between, (C, h, w).
+    `smooth` keeps to averages of the given values, as a mask must.
     """
     left, top, right, _ = box
     side = float(np.hypot(*(quad[3] - quad[0])))

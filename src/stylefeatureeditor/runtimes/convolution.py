@@ -91,11 +91,7 @@ def normalized(
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
     """Return the 3x3 convolution with zeros around, (B, O, S / stride, S / stride).
 
-    Args:
-        x: (B, C, S, S); channels last is the faster layout for large S.
-        weight: (O, C, 3, 3).
-        bias: (O,).
-        stride: 1 or 2.
+    Channels last is the faster layout for large S.
     """
     if stride == 1 and winograd_pays(x, weight):
         y = winograd(x, weight)
@@ -164,12 +160,8 @@ def winograd(
 ) -> Tensor:
     """Return after(conv(before(x))), (B, O, S, S), channels last; for what `winograd_pays` lets in.
 
-    Args:
-        x: (B, C, S, S).
-        weight: (O, C, 3, 3).
-        before: scale and shift of the input's channels, (B or 1, C) each; None is 1 and 0. The
-            zeros around are neither scaled nor shifted.
-        after: scale and shift of the output's channels, (B or 1, O) each.
+    `before` and `after` are scale and shift of the channels, (B or 1, C) each; the zeros around are
+    neither scaled nor shifted.
     """
     (batch, channels, height, width), out = x.shape, len(weight)
     columns, rows = width // TILE, max(1, TILES_AT_ONCE * TILE // width)

@@ -107,12 +107,9 @@ class QuickGenerator(Generator):
     def _draw_in_bands(self, up: int, start: PartialImage, codes: Codes) -> Tensor:
         """Run an upsampling layer, the one after it and their RGB layer, BAND rows at a time.
 
-        What stands between the layers then stays in the processor's cache, and only the image has
-        the picture's size (docs/LOG.md). A row needs one more row of the layer before on either
-        side, and the upsampling two rows of its input.
-
-        Returns:
-            the image, (B, 3, 2S, 2S).
+        What stands between the layers then stays in the processor's cache, and only the image,
+        (B, 3, 2S, 2S), has the picture's size (docs/LOG.md). A row needs one more row of the layer
+        before on either side, and the upsampling two rows of its input.
         """
         x, side = start.features, 2 * start.features.shape[2]
         to_rgb = self.to_rgb[up // 2 + 1]
