@@ -56,11 +56,6 @@ def test_each_stage_halves_the_side_and_its_last_block_is_put_out():
         assert out is seen[end]
 
 
-def test_the_default_is_the_trunk_of_fifty_layers():
-    assert IRConfig().stage_ends == (2, 6, 20, 23)
-    assert IRConfig(depths=(3, 13, 30, 3), squeeze=None).stage_ends == (2, 15, 45, 48)
-
-
 def test_without_squeeze_there_is_no_excitation():
     trunk = IRTrunk(IRConfig(channels=(4, 6, 8, 10), depths=(1, 1, 1, 1), squeeze=None))
     assert not [key for key in trunk.state_dict() if "excite" in key]

@@ -97,7 +97,7 @@ def test_an_inversion_is_the_decoded_reconstruction(sfe):
     assert inversion.anchor is None
     assert_close(inversion.codes.wplus, output.codes.wplus)
     assert_close(inversion.features, output.features)
-    features = model.feature_editor.reconstruct(output.features)
+    features = model.feature_editor(output.features, torch.zeros_like(output.features))
     expected = model.generator.synthesize_from(features, output.codes, FEATURE_LAYER)
     assert_close(sfe.reconstruct(inversion), expected)
 
@@ -196,7 +196,7 @@ def test_a_region_of_zeros_empties_delta_but_the_codes_still_move(sfe):
     inversion = sfe.invert(tiny_photos())
     kept = sfe.edit(inversion, {SMILE: 2.0}, torch.zeros(1, 1, SIZE, SIZE))
     model = sfe.model
-    features = model.feature_editor.reconstruct(inversion.features)
+    features = model.feature_editor(inversion.features, torch.zeros_like(inversion.features))
     moved = SMILE.apply(inversion.codes, 2.0)
     assert_close(kept, model.generator.synthesize_from(features, moved, FEATURE_LAYER))
     assert not torch.allclose(kept, sfe.reconstruct(inversion), atol=0.1)

@@ -10,6 +10,7 @@ Shapes: B batch, C channels, S side.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,15 +35,6 @@ class IRConfig:
         check_sizes(self, self.depths, MOST_LAYERS)
         if self.squeeze is not None and self.squeeze > min(self.channels):
             raise ConfigError(f"squeeze {self.squeeze} leaves no channel of {min(self.channels)}")
-
-    @property
-    def stage_ends(self) -> tuple[int, ...]:
-        """Index of the last block of each stage."""
-        ends, total = [], -1
-        for depth in self.depths:
-            total += depth
-            ends.append(total)
-        return tuple(ends)
 
 
 class SqueezeExcitation(nn.Module):
@@ -101,9 +93,9 @@ class IRTrunk(nn.Module):
 
     def forward(self, photos: Tensor) -> list[Tensor]:
         """(B, 3, S, S) -> the four stage outputs: sides S/2, S/4, S/8, S/16."""
-        x, outputs = self.stem(photos), []
-        for index, block in enumerate(self.blocks):
-            x = block(x)
-            if index in self.config.stage_ends:
-                outputs.append(x)
+        x, outputs, blocks = self.stem(photos), [], iter(self.blocks)
+        for depth in self.config.depths:
+            for block in islice(blocks, depth):
+                x = block(x)
+            outputs.append(x)
         return outputs

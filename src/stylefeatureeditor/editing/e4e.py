@@ -95,8 +95,8 @@ class FeaturePyramid(nn.Module):
         """(B, 3, S, S) in [-1, 1] -> the three levels, and c1."""
         check_shape("photos", photos, (None, 3, self.config.size, self.config.size))
         _, c1, c2, c3 = self.trunk(photos)
-        p2 = _upsample_to(c3, c2) + self.lateral_middle(c2)
-        p1 = _upsample_to(p2, c1) + self.lateral_fine(c1)
+        p2 = upsample_to(c3, c2) + self.lateral_middle(c2)
+        p1 = upsample_to(p2, c1) + self.lateral_fine(c1)
         return Levels(c3, p2, p1, c1)
 
 
@@ -149,5 +149,6 @@ def added_to_first(rows: Tensor) -> Tensor:
     return torch.cat([rows[:, :1], rows[:, :1] + rows[:, 1:]], dim=1)
 
 
-def _upsample_to(x: Tensor, like: Tensor) -> Tensor:
+def upsample_to(x: Tensor, like: Tensor) -> Tensor:
+    """Bring (B, C, S, S) to the side of another, bilinearly, corners aligned."""
     return functional.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=True)

@@ -27,7 +27,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.generator.layers import StyledLayer
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.methods.method import Method
 from stylefeatureeditor.methods.optimisation import rate_at, set_rate
@@ -117,7 +116,7 @@ def project(
     generator = copy.deepcopy(generator).requires_grad_(requires_grad=False)
     average, spread = average_code(generator, config)
     draw = torch.Generator().manual_seed(config.seed)
-    buffers = [layer.noise for layer in styled_layers(generator)]
+    buffers = [noise for name, noise in generator.named_buffers() if name.endswith(".noise")]
     for buffer in buffers:
         buffer.copy_(torch.randn(buffer.shape, generator=draw))
         buffer.requires_grad_()
@@ -166,11 +165,6 @@ def tune(
             (functional.mse_loss(drawn, photo) + distance).backward()
             optimiser.step()
     return generator.requires_grad_(requires_grad=False)
-
-
-def styled_layers(generator: Generator) -> list[StyledLayer]:
-    """Return the layers that add noise, in order."""
-    return [layer for layer in generator.layers if isinstance(layer, StyledLayer)]
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.backbones.shortcut import Conv1x1
-from stylefeatureeditor.editing.e4e import E4eConfig, PyramidEncoder, added_to_first
+from stylefeatureeditor.editing.e4e import E4eConfig, PyramidEncoder, added_to_first, upsample_to
 from stylefeatureeditor.generator.stylegan2 import GeneratorConfig
 from stylefeatureeditor.inversion.record import Inversion
 from stylefeatureeditor.methods.method import Method, MethodConfig
@@ -89,7 +89,7 @@ class Align(nn.Module):
             x = stage(x)
             skips.append(x)
         for stage, skip in zip(self.up, skips[-2::-1], strict=True):
-            x = stage(_upsample_to(x, skip) + skip)
+            x = stage(upsample_to(x, skip) + skip)
         return self.last(x)
 
 
@@ -156,7 +156,3 @@ class StyleRes(Method):
         delta, gate = self.gate(start.features, extracted)
         features = start.features + gate * delta
         return self.generator.synthesize_from(features, codes, self.config.layer, start.rgb)
-
-
-def _upsample_to(x: Tensor, like: Tensor) -> Tensor:
-    return functional.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=True)

@@ -183,7 +183,8 @@ def save_picture(picture: Image.Image, path: str | Path, note: str | None = None
         with atomic_path(path) as part, part.open("xb") as file:
             info = picture.info if note is None else {**picture.info, NOTE: note}
             options = {**_ENCODING[kind], **_carried(info, kind, path.name)}
-            Image.Image.save(_for_kind(picture, kind), file, kind, **options)
+            laid = on_white(picture) if kind == "JPEG" else picture
+            Image.Image.save(laid, file, kind, **options)
     except (OSError, ValueError, struct.error, OverflowError) as error:
         raise PhotoError(f"{path} cannot be written: {_reason(error)}") from error
     return path
@@ -198,7 +199,8 @@ class _Picture(Image.Image):
         suffix = Path(os.fsdecode(name)).suffix.lower()
         kind = (format or Image.registered_extensions().get(suffix, "")).upper()
         options = {**_carried(self.info, kind, "the picture"), **params}
-        Image.Image.save(_for_kind(self, kind), fp, format, **options)
+        laid = on_white(self) if kind == "JPEG" else self
+        Image.Image.save(laid, fp, format, **options)
 
 
 def to_picture(
@@ -475,10 +477,6 @@ def _read_xmp(image: Image.Image) -> bytes | None:
     xmp = image.info.get("xmp") or image.info.get(_XMP_KEY)
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     return _XMP_TURN.sub(rb"\g<1>1", xmp) if isinstance(xmp, bytes) else None
-
-
-def _for_kind(picture: Image.Image, kind: str) -> Image.Image:
-    return on_white(picture) if kind == "JPEG" else picture
 
 
 def _full_exif(carried: dict[str, Any], kind: str, name: str) -> Image.Exif:

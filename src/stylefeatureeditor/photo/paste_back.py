@@ -70,7 +70,7 @@ def paste_faces(
     """Return the photo with every edited crop in it, (H, W, 3) uint8.
 
     Beside the photo and the result, three planes of int16 and one of float32 are as large as the
-    photo, however many the faces; all else is as large as a crop.
+    photo, however many the faces, none with one face; all else is as large as a crop.
 
     Args:
         faces: B crops of one photo.
@@ -87,15 +87,16 @@ def paste_faces(
         FaceError: a quad lies outside the photo.
     """
     photo = faces[0].photo
-    depths = _depths(faces) if len(faces) > 1 else None
-    total = photo.astype(np.int16)
+    is_alone = len(faces) == 1
+    depths = None if is_alone else _depths(faces)
+    total = photo.copy() if is_alone else photo.astype(np.int16)
     over_photo = photo_masks or [None] * len(faces)
     for row, (face, mask, whole) in enumerate(zip(faces, masks, over_photo, strict=True)):
         one = slice(row, row + 1)
         drawn = None if inversions is None else inversions[one]
         for part, levels in _pasted(face, edited[one], drawn, blend, mask, whole, depths):
-            total[part] += levels.astype(np.int16) - photo[part]
-    return total.clip(0, 255, out=total).astype(np.uint8)
+            total[part] = levels if is_alone else total[part] + levels - photo[part]
+    return total if is_alone else total.clip(0, 255, out=total).astype(np.uint8)
 
 
 def _pasted(

@@ -95,7 +95,11 @@ def inference_graphs(model: Model) -> list[Graph]:
     config = model.config
     generator, layer = quicken(model.generator), config.feature_layer  # its preview is quick
     photo = {"photos": (3, config.encoder_size, config.encoder_size)}
-    codes = code_shapes(config)
+    layout = generator.config.style_layout()
+    codes = {
+        "codes": (generator.config.num_styles, generator.config.style_dim),
+        "styles": (sum(layout.conv) + sum(layout.rgb),),
+    }
     channels, side = generator.config.layer_shape(layer)
     features = (channels, side, side)
     rgb_side = side if layer % 2 else side // 2  # an even layer is the first of its side
@@ -136,15 +140,6 @@ def inference_graphs(model: Model) -> list[Graph]:
         graphs.append(Graph("generator_delta", fine, codes, ("drawn",)))
         graphs.append(Graph("delta_downsampler", model.delta_downsampler, delta, ("coarse",)))
     return graphs
-
-
-def code_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the inputs `codes` and `styles`."""
-    layout = config.generator.style_layout()
-    return {
-        "codes": (config.generator.num_styles, config.generator.style_dim),
-        "styles": (sum(layout.conv) + sum(layout.rgb),),
-    }
 
 
 def preview_size(config: ModelConfig) -> int | None:

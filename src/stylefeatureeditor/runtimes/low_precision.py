@@ -45,7 +45,9 @@ class PrecisionRunner(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs in float32."""
         ready = [
-            tensor if name in self.wide else self._lower(tensor)
+            tensor
+            if name in self.wide
+            else tensor.to(self.dtype, memory_format=torch.channels_last)
             for name, tensor in zip(self.names, inputs, strict=True)
         ]
         outputs = self.call(*ready)
@@ -55,9 +57,6 @@ class PrecisionRunner(nn.Module):
             output.to(torch.float32, memory_format=torch.contiguous_format, copy=self.compiled)
             for output in several
         )
-
-    def _lower(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.dtype, memory_format=torch.channels_last)
 
 
 def lowered(network: nn.Module, dtype: torch.dtype) -> nn.Module:
