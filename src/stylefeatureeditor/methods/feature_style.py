@@ -32,26 +32,15 @@ from stylefeatureeditor.methods.pixels import halve
 from stylefeatureeditor.records import Codes
 
 
-def _encoder_config() -> FeatureStyleEncoderConfig:
-    return FeatureStyleEncoderConfig(trunk=IResNetConfig(strides=(2, 2, 2, 2)))
-
-
 @dataclass(frozen=True, kw_only=True)
 class FeatureStyleConfig(MethodConfig):
     """Parts of the method; the defaults are the published face model."""
 
-    encoder: FeatureStyleEncoderConfig = field(default_factory=_encoder_config)
+    encoder: FeatureStyleEncoderConfig = field(
+        default_factory=lambda: FeatureStyleEncoderConfig(trunk=IResNetConfig(strides=(2, 2, 2, 2)))
+    )
     size: int = 256  # side of the photo as E sees it
     layer: int = 5  # the layer output that F replaces
-
-
-class CoarseFeatureStyleEncoder(FeatureStyleEncoder):
-    """The encoder whose F has half the side of the trunk's third stage."""
-
-    def __init__(self, config: FeatureStyleEncoderConfig) -> None:
-        super().__init__(config)
-        channels = config.feature_channels
-        self.content[4] = nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False)
 
 
 class FeatureStyle(Method):
@@ -61,7 +50,9 @@ class FeatureStyle(Method):
 
     def __init__(self, config: FeatureStyleConfig) -> None:
         super().__init__(config)
-        self.encoder = CoarseFeatureStyleEncoder(config.encoder)
+        self.encoder = FeatureStyleEncoder(config.encoder)
+        channels = config.encoder.feature_channels  # F has half the side of the third stage
+        self.encoder.content[4] = nn.Conv2d(channels, channels, 3, 2, padding=1, bias=False)
 
     def encode(self, photos: Tensor) -> Inversion:
         """(B, 3, S, S) in [-1, 1], S a power of two times the encoder's side."""
