@@ -184,12 +184,11 @@ class MethodLoader:
     def _open(self, named: str) -> Method:
         """What a model holds, loaded once."""
         if named not in self._opened:
-            folder = find_model(named)
+            folder, device = find_model(named), find_device(self.device)
             with self.progress(f"loading {named}"):
                 held = method_of(folder)
-                ours = held is None
-                method = Sfe(open_model(folder, self.device)) if ours else load_method(folder)
-            method.to(find_device(self.device))
+                method = Sfe(open_model(folder, device)) if held is None else load_method(folder)
+            method.to(device)
             method.folder = folder
             if folder.name != held:
                 method.name += _label(named, self.model)
