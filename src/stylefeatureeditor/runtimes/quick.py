@@ -170,7 +170,7 @@ class ChannelsLast(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         """Return what the network makes of x."""
-        return super().forward(cpu_layout(x))  # type: ignore[misc]
+        return super().forward(cpu_layout(x))
 
 
 class QuickIRTrunk(ChannelsLast, IRTrunk):
