@@ -11,6 +11,7 @@ import json
 import os
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +22,12 @@ from stylefeatureeditor.files import file_word
 from stylefeatureeditor.photo import NOTE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from stylefeatureeditor.records import Photo
 
-    MadeWith = Mapping[str, Any]  # what decides how an output looks but for the photo, for JSON
-    Outcome = tuple["Job", "str | SfeError"]  # what to tell the user, or why there is nothing
-
+MadeWith = Mapping[str, Any]  # what decides how an output looks but for the photo, for JSON
+Outcome = tuple["Job", "str | SfeError"]  # what to tell the user, or why there is nothing
 # What a folder is searched for. A file named by itself may have any suffix: its content counts.
 # fmt: off
 PHOTO_SUFFIXES = frozenset((
@@ -43,13 +43,7 @@ NAMED = 5  # of the files that are skipped
 
 @dataclass(frozen=True)
 class Job:
-    """One photo and the file that is made of it.
-
-    Attributes:
-        photo: its path.
-        output: the path of what is made of it.
-        content: the photo, if it has been read.
-    """
+    """One photo and the file that is made of it."""
 
     photo: Path
     output: Path
@@ -84,11 +78,7 @@ class PhotoJobs:
     skipped: tuple[str, ...] = ()
 
     def read_ahead(self, *, aligned: bool, all_faces: bool) -> PhotoJobs:
-        """Return the jobs with the photo, if it is but one; its faces are found meanwhile.
-
-        Raises:
-            PhotoError: it cannot be read.
-        """
+        """Return the jobs with the photo, if it is but one; its faces are found meanwhile."""
         from stylefeatureeditor.photo.image import read_photo, visible
         from stylefeatureeditor.photo.landmarks import find_ahead, get_ready
 
@@ -103,11 +93,7 @@ class PhotoJobs:
         return replace(self, jobs=(replace(self.jobs[0], content=photo),))
 
     def left(self, settings: MadeWith, *, overwrite: bool) -> list[Job]:
-        """Return the jobs that the same settings have not done to the same content before.
-
-        Raises:
-            PhotoError: an output of a batch is there that was made with other settings.
-        """
+        """Return the jobs that the same settings have not done to the same content before."""
         if overwrite or not self.several:
             return list(self.jobs)
         from stylefeatureeditor.photo.image import read_note
@@ -124,11 +110,7 @@ class PhotoJobs:
         return [job for job in self.jobs if notes.get(job) != note_of(settings, job.photo)]
 
     def report(self, outcomes: Iterable[Outcome], left: Sequence[Job]) -> int:
-        """Say what has become of the jobs that were left, as it comes; return the exit code.
-
-        Raises:
-            SfeError: the only photo failed.
-        """
+        """Say what has become of the jobs that were left, as it comes; return the exit code."""
         for sentence in self.skipped:
             say_error(sentence)
         failures: list[str] = []
@@ -171,9 +153,6 @@ def plan_jobs(
         suffixes: what an output may end in; the first is taken where none is given.
         with_inversions: folders give their inversion files too, where the photo is not beside.
         recursive: folders give what lies in folders below too, and `output` gets the same folders.
-
-    Raises:
-        PhotoError: nothing is there, two outputs would be one file, or nothing can be written.
     """
     named = [path for each in named for path in _matches(each)]
     several = len(named) > 1 or named[0].is_dir()
@@ -212,11 +191,7 @@ def plan_jobs(
 
 
 def check_jobs(jobs: Sequence[Job], suffixes: Sequence[str]) -> None:
-    """Refuse outputs that cannot be written, or that two jobs share.
-
-    Raises:
-        PhotoError: what is the matter with the first of them.
-    """
+    """Refuse outputs that cannot be written, or that two jobs share."""
     for job in jobs:
         _check(job, suffixes)
     twice = [path for path, count in Counter(job.output for job in jobs).items() if count > 1]

@@ -6,16 +6,11 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stylefeatureeditor import __version__
-from stylefeatureeditor.cli.options import add_command, add_json
+from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common
 from stylefeatureeditor.cli.output import print_json, print_table
-
-if TYPE_CHECKING:
-    import argparse
-
-    from stylefeatureeditor.cli.options import Commands
 
 REQUIRED = ("torch", "numpy", "pillow", "safetensors")
 # what for: (distributions, any of which will do; extra of ours that brings them)
@@ -40,10 +35,10 @@ def add_to(commands: Commands) -> None:
         text="show versions, device, models, and how to get what is missing",
         example="sfe doctor --json",
     )
-    add_json(parser)
+    add_common(parser, "--json")
 
 
-def examine(args: argparse.Namespace) -> int:
+def examine(args: Args) -> int:
     """Run `sfe doctor`."""
     content = _findings()
     if args.json:
