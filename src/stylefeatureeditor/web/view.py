@@ -38,13 +38,7 @@ MILLISECONDS = 120  # of a frame of the picture that moves
 
 
 def state(visit: Visit, drawing: Drawing | None, known: Collection[str]) -> dict[str, Any]:
-    """Return all that the page shows.
-
-    Args:
-        visit: whose page it is.
-        drawing: of the photo in hand; None leaves the pictures that are shown.
-        known: keys of what the page has.
-    """
+    """Return all that the page shows."""
     message: dict[str, Any] = {
         "models": [[name, model_label(name)] for name in visit.models.names()],
         "model": visit.model,
