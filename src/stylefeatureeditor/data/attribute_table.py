@@ -71,19 +71,11 @@ class AttributeTable:
         return tuple(name for name, is_so in zip(self.attributes, yes_no, strict=True) if is_so)
 
     def column(self, attribute: str) -> Tensor:
-        """Return the values of one attribute, (N,).
-
-        Raises:
-            ConfigError: it is not in the table.
-        """
+        """Return the values of one attribute, (N,)."""
         return self.select([attribute]).values[:, 0]
 
     def select(self, attributes: Sequence[str]) -> AttributeTable:
-        """Return the table of the named attributes, in that order.
-
-        Raises:
-            ConfigError: one is not in the table.
-        """
+        """Return the table of the named attributes, in that order."""
         place = {name: i for i, name in enumerate(self.attributes)}
         for name in attributes:
             if name not in place:

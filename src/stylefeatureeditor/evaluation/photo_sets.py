@@ -11,22 +11,19 @@ import hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Protocol
 
 from stylefeatureeditor.data.image_sources import open_sources
+from stylefeatureeditor.data.images import ImageSet
 from stylefeatureeditor.errors import ConfigError, PhotoError
 from stylefeatureeditor.photo.image import read_photo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    import numpy as np
     from torch import Tensor
-
-    from stylefeatureeditor.data.image_sources import ImageSource
 
 READERS = 4  # threads that read images
 
@@ -48,54 +45,11 @@ class PhotoSet(Protocol):
         """Return what an image is made from; raises PhotoError as `image` does."""
 
 
-class SomePhotos:
-    """Some images of a set, as a set of their own.
+class FolderOfResults(ImageSet):
+    """Images made elsewhere, in the order of the photos; made by `match_by_name`."""
 
-    Args:
-        photos: the set.
-        indices: which, in the order they shall have.
-    """
-
-    def __init__(self, photos: PhotoSet, indices: Sequence[int]) -> None:
-        self.size = photos.size
-        self.names = tuple(photos.names[index] for index in indices)
-        self._photos, self._indices = photos, tuple(indices)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def image(self, index: int) -> Tensor:
-        """Return one image, (3, size, size) uint8."""
-        return self._photos.image(self._indices[index])
-
-    def content(self, index: int) -> bytes:
-        """Return what one image is made from."""
-        return self._photos.content(self._indices[index])
-
-
-class FolderOfResults:
-    """Images made elsewhere, in the order of the photos; made by `match_by_name`.
-
-    Args:
-        places: the source of each photo's image, and its number there.
-        names: of the photos.
-        size: side that every image must have.
-    """
-
-    def __init__(
-        self, places: Sequence[tuple[ImageSource, int]], names: Sequence[str], size: int
-    ) -> None:
-        self.names, self.size, self._places = tuple(names), size, places
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def image(self, index: int) -> Tensor:
-        """Return one image, (3, size, size) uint8.
-
-        Raises:
-            PhotoError: it cannot be read, or has another size.
-        """
+    def _image(self, index: int) -> np.ndarray:
+        """One image, (3, size, size) uint8; PhotoError if it has another size."""
         pixels = self.pixels(index)
         height, width = pixels.shape[:2]
         if (height, width) != (self.size, self.size):
@@ -103,22 +57,11 @@ class FolderOfResults:
                 f"{self._places[index][0].path}: the image for {self.names[index]} is {width} x "
                 f"{height}, not {self.size} x {self.size}"
             )
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        return pixels.transpose(2, 0, 1)
 
     def pixels(self, index: int) -> np.ndarray:
-        """Return one image as it is, (H, W, 3) uint8; raises PhotoError if it cannot be read."""
+        """Return one image as it is, (H, W, 3) uint8."""
         return self._read(index, lambda content: read_photo(content).pixels)
-
-    def content(self, index: int) -> bytes:
-        """Return the file of one image; raises PhotoError if it cannot be read."""
-        return self._read(index, bytes)
-
-    def _read(self, index: int, decode: Callable[[bytes], Any]) -> Any:
-        source, number = self._places[index]
-        try:
-            return decode(source.read(number))
-        except Exception as error:  # readers of damaged archives and images raise almost anything
-            raise PhotoError(f"{source.path}: {self.names[index]}: {error}") from error
 
 
 def match_by_name(folder: str | Path, names: Sequence[str], size: int) -> FolderOfResults:
@@ -126,15 +69,6 @@ def match_by_name(folder: str | Path, names: Sequence[str], size: int) -> Folder
 
     A photo finds its image by its whole name, else by the last part, else by that without suffix;
     the latter two only where they mean one image. Images of no photo are left alone.
-
-    Args:
-        folder: the images.
-        names: of the photos.
-        size: side of the photos.
-
-    Raises:
-        ConfigError: there is no image for some photo, or the first one has another size.
-        PhotoError: an archive is damaged.
     """
     places = [(source, n) for source in open_sources(folder) for n in range(len(source.entries))]
     found = [source.entries[number].name for source, number in places]

@@ -89,14 +89,7 @@ class Processes:
 
     @staticmethod
     def of_accelerate(*, cpu: bool = False) -> Processes:
-        """Return what `accelerate launch` or `torchrun` started; one process without them.
-
-        Args:
-            cpu: leave GPUs alone; so it is where there is none.
-
-        Raises:
-            DependencyError: several processes were started, but accelerate is not installed.
-        """
+        """Return what `accelerate launch` or `torchrun` started; one process without them."""
         if int(os.environ.get("WORLD_SIZE", "1")) < 2:
             return Processes()
         try:
@@ -136,7 +129,7 @@ class Evaluation:
     processes: Processes = field(default_factory=Processes)
     seed: int = 0
     pictures: int = 4
-    progress: Callable[[str, int, int], None] | None = None
+    progress: Callable[[str, int, int], None] = lambda *_: None
 
     def check_size(self, name: str, size: int) -> None:
         """Raise ConfigError if a method takes photos of another side than these have."""
@@ -148,14 +141,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Pass:
-    """A finished way over some photos.
-
-    Attributes:
-        folder: where rows, features and pictures are.
-        photos: the set.
-        table: the values.
-        pictures: images that may be shown; None if none were kept.
-    """
+    """A finished way over some photos."""
 
     folder: Path
     photos: PhotoSet
@@ -187,11 +173,6 @@ def run_pass(
         indices: the photos that take part, ascending; None takes all.
         given: images made elsewhere, measured instead of the photos that the drawer gets.
         compared: measure each image against its photo; if not, only its features are taken.
-
-    Raises:
-        ConfigError: the folder holds another evaluation, or the batch size is not positive.
-        PhotoError: not one image could be measured.
-        ShapeError: the drawer drew images of another size.
     """
     if evaluation.batch_size < 1:
         raise ConfigError(f"the batch size must be at least 1, got {evaluation.batch_size}")
@@ -212,7 +193,11 @@ def run_pass(
     }
     _claim(folder, content)
     files = [(each, _features(folder, photos, each)) for each in suite.extractors]
-    keeper = _picture_keeper(evaluation, folder, columns, numbers)
+    keeper, count = None, evaluation.pictures
+    ranking = next((column for column in RANKING if column in columns), None)
+    if ranking is not None and count:
+        place = folder / "pictures"
+        keeper = PictureKeeper(place, ranking, numbers, count=count, seed=evaluation.seed)
     done = read_rows(folder)
     batches = np.split(numbers, range(evaluation.batch_size, len(numbers), evaluation.batch_size))
     own = batches[processes.rank :: processes.count]
@@ -237,8 +222,7 @@ def run_pass(
                 rows += good
             append_rows(folder / f"rows-{processes.rank}.jsonl", rows)
             finished += len(rows)
-            if evaluation.progress is not None:
-                evaluation.progress(name, finished, len(numbers))
+            evaluation.progress(name, finished, len(numbers))
     processes.wait()
     done = read_rows(folder)
     rows = [done[index] for index in numbers.tolist()]
@@ -263,16 +247,6 @@ def safe_name(name: str) -> str:
     """Return a name that every file system takes."""
     kept = "".join(c if c.isalnum() or c in "+-." else "_" for c in name).strip(".")
     return kept or "_"
-
-
-def _picture_keeper(
-    evaluation: Evaluation, folder: Path, columns: list[str], numbers: np.ndarray
-) -> PictureKeeper | None:
-    ranking = next((column for column in RANKING if column in columns), None)
-    if ranking is None or not evaluation.pictures:
-        return None
-    count, seed = evaluation.pictures, evaluation.seed
-    return PictureKeeper(folder / "pictures", ranking, numbers, count=count, seed=seed)
 
 
 def _features(
