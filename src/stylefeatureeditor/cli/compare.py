@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common, flag, positive
 from stylefeatureeditor.cli.output import Progress, print_json, warn
@@ -79,7 +79,10 @@ def compare_photo(args: Args) -> int:
     if args.face == ALL:
         raise FaceError("a comparison shows one face: choose it with --face 1, 2 and so on")
     loader = MethodLoader(args.model, args.device, steps=args.steps, progress=Progress)
-    words = list(dict.fromkeys(w for word in args.methods for w in _words(word, loader)))
+    named = [word for each in args.methods for word in (each.split(",") if "," in each else [each])]
+    words = list(
+        dict.fromkeys(w for word in named for w in (loader.everything() if word == ALL else [word]))
+    )
     if not words:
         raise ConfigError(
             "there is no method on this machine: `sfe models pull NAME` fetches one that `sfe "
@@ -104,14 +107,12 @@ def compare_photo(args: Args) -> int:
     picture = compare_in_picture(rows, differences=args.difference, tile=args.tile)
     save_photo(np.asarray(picture), output, like=replace(photo, alpha=None))
     if args.json:
-        print_json({"picture": str(output), "methods": [_seconds(row) for row in rows]})
+        keys = ("name", "invert_seconds", "edit_seconds")
+        methods = [{key: getattr(row, key) for key in keys} for row in rows]
+        print_json({"picture": str(output), "methods": methods})
     else:
         print(output)
     return 0
-
-
-def _words(word: str, loader: MethodLoader) -> list[str]:
-    return loader.everything() if word == ALL else word.split(",") if "," in word else [word]
 
 
 def _row(
@@ -170,8 +171,3 @@ def _cropper(photo: Photo, args: Args) -> Crop:
         return to_tensor(crop(pixels, quad, size))
 
     return cut
-
-
-def _seconds(row: DrawnPhoto) -> dict[str, Any]:
-    keys = ("name", "invert_seconds", "edit_seconds")
-    return {key: getattr(row, key) for key in keys}

@@ -20,8 +20,6 @@ from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    import argparse
-
     from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry
 
 STRIPS = "strips"  # folder of pictures in the model's
@@ -65,20 +63,15 @@ def add_to(commands: Commands) -> None:
         example="sfe directions import beard.npy --name beard --range=-10:10 --model my_model\n"
         "sfe directions import pca.pt --component 10 --layers 7:8 --name beard --model my_model",
     )
-    _add_import_options(importing)
-    _add_fit(group)
-
-
-def _add_import_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    importing.add_argument(
         "file",
         metavar="FILE",
         type=Path,
         help="one vector, one vector per style, or a GANSpace table",
     )
-    parser.add_argument("--name", required=True, help="what -e will call it")
-    parser.add_argument("--model", metavar="NAME|DIR", required=True, help="the model it is for")
-    parser.add_argument(
+    importing.add_argument("--name", required=True, help="what -e will call it")
+    importing.add_argument("--model", metavar="NAME|DIR", required=True, help="the model it is for")
+    importing.add_argument(
         "--scale",
         type=float,
         default=1.0,
@@ -86,11 +79,11 @@ def _add_import_options(parser: argparse.ArgumentParser) -> None:
         help="the vector is multiplied by it; 0.5 for InterFaceGAN's published strengths "
         "(%(default)s)",
     )
-    parser.add_argument(
+    importing.add_argument(
         "--component", type=int, metavar="N", help="which component of a GANSpace table, from 0"
     )
-    add_common(parser, "--layers")
-    parser.add_argument(
+    add_common(importing, "--layers")
+    importing.add_argument(
         "--range",
         type=reader(
             "two numbers as in -5:5", "([^:]*):([^:]*)", lambda *ends: (*map(float, ends),)
@@ -99,6 +92,7 @@ def _add_import_options(parser: argparse.ArgumentParser) -> None:
         metavar="LOW:HIGH",
         help="useful strengths, written --range=-3:3 (-5:5)",
     )
+    _add_fit(group)
 
 
 def list_directions(args: Args) -> int:

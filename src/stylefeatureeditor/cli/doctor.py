@@ -60,6 +60,7 @@ def _findings() -> dict[str, Any]:
     from stylefeatureeditor.weights.download import cache_dir
     from stylefeatureeditor.weights.local_models import local_models
 
+    device = best_device()
     versions: dict[str, str | None] = {
         "stylefeatureeditor": __version__,
         "python": platform.python_version(),
@@ -79,7 +80,7 @@ def _findings() -> dict[str, Any]:
         "machine": {
             "system": platform.platform(),
             "interpreter": sys.executable,
-            "device": _device_name(best_device()),
+            "device": f"cuda ({torch.cuda.get_device_name()})" if device == "cuda" else device,
             "threads": torch.get_num_threads(),
             "processors": os.cpu_count(),
             "cache": str(cache_dir()),
@@ -94,9 +95,3 @@ def _version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
-
-
-def _device_name(device: str) -> str:
-    import torch
-
-    return f"cuda ({torch.cuda.get_device_name()})" if device == "cuda" else device

@@ -89,71 +89,60 @@ def add_to(commands: Commands) -> None:
         "--size", type=int, metavar="PIXELS", help="side of the photos; a model's, or 1024"
     )
     for parser in (inversion, editing, compare):
-        _add_steps(parser)
+        parser.add_argument(
+            "--steps",
+            type=_steps,
+            action="append",
+            default=[],
+            metavar="[METHOD=]N",
+            help="of w+, and of both stages of pti, or of one as in pti=100; may be given several "
+            "times; their own schedules if left out",
+        )
         if parser is not inversion:
-            _add_edits(parser)
-        _add_common(parser)
-
-
-def _add_steps(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--steps",
-        type=_steps,
-        action="append",
-        default=[],
-        metavar="[METHOD=]N",
-        help="of w+, and of both stages of pti, or of one as in pti=100; may be given several "
-        "times; their own schedules if left out",
-    )
-
-
-def _add_edits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--attributes",
-        metavar="FILE",
-        help="a table of attributes: .csv, CelebA's .txt, or images that bring one; DATA if left "
-        "out",
-    )
-    add_common(
-        parser,
-        "--edit",
-        type=str,
-        metavar="NAME[:ATTRIBUTE]=STRENGTH",
-        help='a direction with a number or a sign, such as "smile=-"; may be given several times',
-    )
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    add_common(
-        parser,
-        "--where",
-        help="take only photos whose row of the table says so, such as split=test or "
-        '"black_frac=<=0.05"; may be given several times',
-    )
-    parser.add_argument("--limit", type=positive, metavar="N", help="take the first N photos")
-    parser.add_argument(
-        "--classifier", type=Path, metavar="FILE", help="an attribute classifier: judges edits"
-    )
-    add_common(
-        parser,
-        "--output",
-        type=Path,
-        default=DEFAULT_FOLDER,
-        metavar="DIR",
-        help="tables, values of each image as CSV (and Parquet, where pyarrow is installed), "
-        "pictures; a second run goes on from what is there (%(default)s)",
-    )
-    parser.add_argument(
-        "--paper",
-        choices=(*PAPER_TABLES, "none"),
-        default="faces",
-        help="the table of the paper whose rows stand beside those that are run (faces)",
-    )
-    add_common(parser, "--batch-size", default=8, help="photos at a time (8)")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of intervals, subsets and random choices (0)"
-    )
-    add_common(parser, "--model", "--device", "--json")
+            parser.add_argument(
+                "--attributes",
+                metavar="FILE",
+                help="a table of attributes: .csv, CelebA's .txt, or images that bring one; DATA "
+                "if left out",
+            )
+            add_common(
+                parser,
+                "--edit",
+                type=str,
+                metavar="NAME[:ATTRIBUTE]=STRENGTH",
+                help='a direction with a number or a sign, such as "smile=-"; may be given '
+                "several times",
+            )
+        add_common(
+            parser,
+            "--where",
+            help="take only photos whose row of the table says so, such as split=test or "
+            '"black_frac=<=0.05"; may be given several times',
+        )
+        parser.add_argument("--limit", type=positive, metavar="N", help="take the first N photos")
+        parser.add_argument(
+            "--classifier", type=Path, metavar="FILE", help="an attribute classifier: judges edits"
+        )
+        add_common(
+            parser,
+            "--output",
+            type=Path,
+            default=DEFAULT_FOLDER,
+            metavar="DIR",
+            help="tables, values of each image as CSV (and Parquet, where pyarrow is installed), "
+            "pictures; a second run goes on from what is there (%(default)s)",
+        )
+        parser.add_argument(
+            "--paper",
+            choices=(*PAPER_TABLES, "none"),
+            default="faces",
+            help="the table of the paper whose rows stand beside those that are run (faces)",
+        )
+        add_common(parser, "--batch-size", default=8, help="photos at a time (8)")
+        parser.add_argument(
+            "--seed", type=int, default=0, help="of intervals, subsets and random choices (0)"
+        )
+        add_common(parser, "--model", "--device", "--json")
 
 
 def evaluate(args: Args) -> int:

@@ -23,6 +23,7 @@ import math
 import re
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -193,6 +194,28 @@ def as_number(text: str) -> float:
 def forward(name: str) -> str:
     """Return a path as archives and other systems write it: Windows' separator becomes a slash."""
     return name.replace("\\", "/")
+
+
+def find_by_name(names: Sequence[str], known: Sequence[str]) -> list[int | None]:
+    """Return where each name is among `known`; None for one that is not there.
+
+    A name is found by itself, else by its last part, else by that without suffix; the latter two
+    only where they mean one.
+    """
+    found: list[int | None] = [None] * len(names)
+    paths = (
+        lambda name: PurePosixPath(forward(name)).name,
+        lambda n: PurePosixPath(forward(n)).stem,
+    )
+    for key in (forward, *paths):
+        keys = [key(name) for name in known]
+        times = Counter(keys)
+        places = {one: place for place, one in enumerate(keys) if times[one] == 1}
+        found = [
+            places.get(key(name)) if place is None else place
+            for name, place in zip(names, found, strict=True)
+        ]
+    return found
 
 
 class TableRow(Mapping[str, str]):

@@ -316,7 +316,10 @@ def open_images(
     if size < 1:
         raise ConfigError(f"expected a side of at least 1 pixel, got {size}")
     sources = open_sources(source)
-    keep = [_kept(each, where or {}) for each in sources]
+    keep = []
+    for each in sources:
+        fits = row_filter(where or {}, each.columns, str(each.path))
+        keep.append([i for i, entry in enumerate(each.entries) if fits(entry.row)])
     names = ", ".join(str(each.path) for each in sources[:3])
     if not any(each.entries for each in sources):
         raise ConfigError(f"expected images in {names}, but there is none")
@@ -410,11 +413,6 @@ def decode(data: bytes, size: int, fit: Fit) -> np.ndarray:
     if picture.size != (size, size):
         picture = picture.resize((size, size), Image.Resampling.LANCZOS)
     return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
-
-
-def _kept(source: ImageSource, where: Mapping[str, str | float]) -> list[int]:
-    fits = row_filter(where, source.columns, str(source.path))
-    return [i for i, entry in enumerate(source.entries) if fits(entry.row)]
 
 
 def _unique_names(places: Sequence[tuple[ImageSource, int]]) -> tuple[str, ...]:

@@ -258,10 +258,7 @@ def _face_network(path: Path, config: ArcFaceConfig) -> ArcFaceFeatures:
 
 
 def _at_paper_side(compare: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
-    def at_side(first: Tensor, second: Tensor) -> Tensor:
-        return compare(_shrunk(first), _shrunk(second))
-
-    return at_side
+    return lambda first, second: compare(_shrunk(first), _shrunk(second))
 
 
 def _shrunk(pixels: Tensor) -> Tensor:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
-from stylefeatureeditor.data.image_sources import open_sources
+from stylefeatureeditor.data.image_sources import find_by_name, open_sources
 from stylefeatureeditor.data.images import ImageSet
 from stylefeatureeditor.errors import ConfigError, PhotoError
 from stylefeatureeditor.photo.image import read_photo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -67,25 +65,19 @@ class FolderOfResults(ImageSet):
 def match_by_name(folder: str | Path, names: Sequence[str], size: int) -> FolderOfResults:
     """Open a folder, zip or tar of images and find the one of each photo.
 
-    A photo finds its image by its whole name, else by the last part, else by that without suffix;
-    the latter two only where they mean one image. Images of no photo are left alone.
+    Names are matched as by `find_by_name`. Images of no photo are left alone.
     """
     places = [(source, n) for source in open_sources(folder) for n in range(len(source.entries))]
     found = [source.entries[number].name for source, number in places]
-    keys = (str, lambda name: PurePosixPath(name).name, lambda name: PurePosixPath(name).stem)
-    lookups = [(key, _unique(map(key, found))) for key in keys]
-    matched = {
-        name: next((where[key(name)] for key, where in lookups if key(name) in where), None)
-        for name in names
-    }
-    missing = [name for name, place in matched.items() if place is None]
+    matched = find_by_name(names, found)
+    missing = [name for name, place in zip(names, matched, strict=True) if place is None]
     if missing:
         example = f"like {found[0]!r}" if found else "none at all"
         raise ConfigError(
             f"{folder} has no image for {len(missing)} of the {len(names)} photos, the first is "
             f"{missing[0]!r}; its images are named {example}, and names must agree"
         )
-    chosen = [places[place] for name in names if (place := matched[name]) is not None]
+    chosen = [places[place] for place in matched if place is not None]
     results = FolderOfResults(chosen, names, size)
     for index in range(len(results)):
         try:
@@ -117,10 +109,3 @@ def content_of(photos: PhotoSet) -> str:
         for each in pool.map(digest, range(len(photos))):
             whole.update(each)
     return whole.hexdigest()[:16]
-
-
-def _unique(keys: Iterable[str]) -> dict[str, int]:
-    """Keys that occur once, with their places."""
-    listed = list(keys)
-    times = Counter(listed)
-    return {key: place for place, key in enumerate(listed) if times[key] == 1}

@@ -300,7 +300,9 @@ class Session:
         if not name:
             raise DirectionError("choose an edit first")
         entry = self.editor.directions.find(name)
-        face = self._one_in_hand("a strip shows one face: choose it first")
+        if self.settings.face == "all" and self._open().count > 1:
+            raise FaceError("a strip shows one face: choose it first")
+        face = self.in_hand()[0] if self.in_hand() else 1
         done = self.settings.of(face)
         inversion = placed(self.inversion(face), self.photo, self._open().size)
         region = find_region(done.region(*self._open().size), inversion.faces, 1).crops
@@ -421,11 +423,6 @@ class Session:
         result = self._drawn[face][1]
         here = replace(here, pixels=inversion.pixels)
         return replace(result, inversion=here, photo_mask=region.photo)
-
-    def _one_in_hand(self, sentence: str) -> int:
-        if self.settings.face == "all" and self._open().count > 1:
-            raise FaceError(sentence)
-        return self.in_hand()[0] if self.in_hand() else 1
 
     def _open(self) -> Opened:
         if self.opened is None:

@@ -169,7 +169,11 @@ class Sessions:
             visit = self._visits.pop(key, None) or Visit(self.models, self.limits)
             self._visits[key] = visit
             visit.last_seen = time.monotonic()
-            while len(self._visits) > self.limits.sessions or self._oldest_is_gone():
+            gone = visit.last_seen - self.limits.idle_seconds
+            while (
+                len(self._visits) > self.limits.sessions
+                or next(iter(self._visits.values())).last_seen < gone
+            ):
                 self._visits.popitem(last=False)
             try:
                 yield visit
@@ -179,10 +183,6 @@ class Sessions:
     def bytes(self) -> int:
         """Return the memory that photos and inversions take."""
         return sum(visit.bytes() for visit in self._visits.values())
-
-    def _oldest_is_gone(self) -> bool:
-        oldest = next(iter(self._visits.values()))
-        return time.monotonic() - oldest.last_seen > self.limits.idle_seconds
 
     def _trim(self, current: Visit) -> None:
         """Let files for a zip, pixels and inversions go, then photos; the longest idle first."""
