@@ -208,15 +208,15 @@ def run_pass(
     watched = left and processes.rank == 0
     with record_peak_memory(folder, evaluation.device) if watched else contextlib.nullcontext():
         is_warm = torch.device(evaluation.device).type == "cpu"
-        for batch in _read_ahead(evaluation, given, left):
-            if not is_warm and batch.photos is not None:
+        for read, errors, sets in _read_ahead(evaluation, given, left):
+            if not is_warm and sets:
                 with torch.no_grad():  # a GPU's first pass is slow: its second is timed
-                    drawer.draw(batch.photos if batch.given is None else batch.given)
+                    drawer.draw(sets[-1])
                 is_warm = True
-            rows = [Row(i, photos.names[i], {}, reason) for i, reason in batch.errors.items()]
-            if batch.photos is not None:
-                images, values = _measure(drawer, measures, files, batch)
-                good = [Row(i, photos.names[i], v) for i, v in zip(batch.good, values, strict=True)]
+            rows = [Row(i, photos.names[i], {}, reason) for i, reason in errors.items()]
+            if sets:
+                images, values = _measure(drawer, measures, files, read, sets)
+                good = [Row(i, photos.names[i], v) for i, v in zip(read, values, strict=True)]
                 if keeper is not None:
                     keeper.offer(images, good)
                 rows += good
@@ -261,36 +261,30 @@ def _measure(
     drawer: Drawer,
     measures: Sequence[Measure],
     files: Sequence[tuple[FeatureExtractor, Features]],
-    batch: _Batch,
+    numbers: Sequence[int],
+    sets: Sequence[Tensor],
 ) -> tuple[Tensor, list[dict[str, float]]]:
     """Draw and measure one batch; return the images, as saved, and the numbers of each."""
-    assert batch.photos is not None
-    drawn, found = drawer.draw(batch.photos if batch.given is None else batch.given)
-    check_shape(f"images of {drawer.identity}", drawn, tuple(batch.photos.shape))
+    photos = sets[0]
+    drawn, found = drawer.draw(sets[-1])
+    check_shape(f"images of {drawer.identity}", drawn, tuple(photos.shape))
     images = as_saved(drawn)
-    found = {m.name: m.compare(batch.photos, images) for m in measures} | found
+    found = {m.name: m.compare(photos, images) for m in measures} | found
     for extractor, file in files:
-        file.write(batch.good, extractor.extract(images))
+        file.write(numbers, extractor.extract(images))
     columns = [column.cpu().double().tolist() for column in found.values()]  # MPS has no float64
     if not columns:
-        return images, [{} for _ in batch.good]
+        return images, [{} for _ in numbers]
     return images, [dict(zip(found, v, strict=True)) for v in zip(*columns, strict=True)]
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Photos that could be read, (B, 3, S, S), and the reason for each that could not."""
-
-    good: list[int]
-    errors: dict[int, str]
-    photos: Tensor | None
-    given: Tensor | None
 
 
 def _read_ahead(
     evaluation: Evaluation, given: PhotoSet | None, batches: list[np.ndarray]
-) -> Iterator[_Batch]:
-    """Yield batches with their pixels; the next one is decoded while one is worked on."""
+) -> Iterator[tuple[list[int], dict[int, str], list[Tensor]]]:
+    """Yield what could be read, the reason for what could not, and the pixels of each set.
+
+    The next batch is decoded while one is worked on.
+    """
 
     def load(index: int) -> list[Tensor] | str:
         try:
@@ -310,7 +304,7 @@ def _read_ahead(
                 to_photos(sent(torch.stack(images), torch.device(evaluation.device)))
                 for images in zip(*read.values(), strict=True)
             ]
-            yield _Batch(list(read), errors, *[*stacked, None, None][:2])
+            yield list(read), errors, stacked
 
 
 def _claim(folder: Path, content: dict[str, object]) -> None:

@@ -225,7 +225,7 @@ class Session:
         for face in self.in_hand() if self.opened else []:
             inversion = self.inversion(face)
             if inversion.pixels is None:
-                self.preview.edit(self.editor, inversion, {}, None, None)
+                self.preview.draw(self.editor, inversion, {})
             self.preview.prepare(self.editor, inversion)
         return self.preview.pace(self.editor)
 
@@ -316,7 +316,8 @@ class Session:
         entry = self.editor.directions.find(name)
         inversion = self.inversion(self.in_hand()[0])
         end = entry.useful_range[1] or entry.useful_range[0]
-        result = self.preview.draft(self.editor, inversion, {entry.name: end}, None, "none")
+        shown = {entry.name: end}
+        result = self.preview.draw(self.editor, inversion, shown, blend="none", draft=True)
         side = result.crop.width  # what stands around a face tells nothing of an edit
         face = result.crop.crop((side // 8, side // 6, side * 7 // 8, side * 11 // 12))
         return face.resize((FACE_SIDE, FACE_SIDE), Image.Resampling.LANCZOS)
@@ -417,9 +418,8 @@ class Session:
         region = self._regions[face][1]
         known = (settings.blend, tuple(done.edits.items()), drafts, *key)
         if face not in self._drawn or self._drawn[face][0] != known:
-            edit = self.preview.draft if drafts else self.preview.edit
-            result = edit(self.editor, inversion, done.edits, region.crops, settings.blend)
-            self._drawn[face] = known, result
+            how = done.edits, region.crops, settings.blend
+            self._drawn[face] = known, self.preview.draw(self.editor, inversion, *how, draft=drafts)
         result = self._drawn[face][1]
         here = replace(here, pixels=inversion.pixels)
         return replace(result, inversion=here, photo_mask=region.photo)
