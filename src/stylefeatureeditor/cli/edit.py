@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.photo.result import EditResult
     from stylefeatureeditor.records import Photo
 
-    Mutable = dict[str | EditDirection, float]
+    Strengths = dict[str | EditDirection, float]
 
 MAX_GRID = 25
 NEUTRAL = "a face"
@@ -203,7 +203,7 @@ def edit_photos(args: Args) -> int:
     """Run `sfe edit`: refuse what can be refused without torch, edit, write."""
     if any(path.suffix.lower() == SESSION_SUFFIX for path in args.photos):
         return edit_sessions(args)
-    by_face: dict[int | None, Mutable] = {None: {}}  # None: of the faces that --face chooses
+    by_face: dict[int | None, Strengths] = {None: {}}  # None: of the faces that --face chooses
     for face, name, by in args.edit:
         by_face.setdefault(face, {})[name] = by
     ends = [(args.grid.name, end) for end in (args.grid.low, args.grid.high)] if args.grid else []
@@ -271,6 +271,7 @@ def edit_photos(args: Args) -> int:
             job, editor.edit_faces(source, each, masks=masks, blend=args.blend), args, note
         )
 
+    outcomes: Iterator[Outcome]
     if args.grid or by_face:
         outcomes = ((job, job.attempt(strip if args.grid else faces)) for job in left)
     else:

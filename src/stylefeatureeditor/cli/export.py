@@ -71,6 +71,8 @@ def export_model(args: Args) -> int:
     from stylefeatureeditor.runtimes.export import MANIFEST, export_graphs
     from stylefeatureeditor.runtimes.graphs import inference_graphs
     from stylefeatureeditor.runtimes.quantize import quantizer, record
+    from stylefeatureeditor.weights.checkpoint import save_config
+    from stylefeatureeditor.weights.direction_files import save_directions
     from stylefeatureeditor.weights.local_models import find_model
 
     source = find_model(args.model)
@@ -96,7 +98,9 @@ def export_model(args: Args) -> int:
             done=lambda _name: bar.update(next(done)),
         )
     if target.resolve() != source.resolve():
-        _complete(target, editor)
+        config = editor.model.config  # with it the graphs are a model of their own
+        save_directions(editor.directions, config.catalog, editor.folder, target)
+        save_config(config, target)
     print(folder)
     return 0
 
@@ -124,13 +128,3 @@ def _edits(editor: Editor) -> list[tuple[EditDirection, float]]:
     if not edits:
         warn("the model knows no direction: int8 learns from photos that are not edited")
     return edits
-
-
-def _complete(target: Path, editor: Editor) -> None:
-    """Write config and directions beside the graphs, so that the folder is a model of its own."""
-    from stylefeatureeditor.weights.checkpoint import save_config
-    from stylefeatureeditor.weights.direction_files import save_directions
-
-    config = editor.model.config
-    save_directions(editor.directions, config.catalog, editor.folder, target)
-    save_config(config, target)

@@ -1,4 +1,4 @@
-"""Sets of images by number: the photos, some of them, or images made elsewhere.
+"""Images made elsewhere as a set beside the photos, and what tells one set from another.
 
 A folder of another tool's results takes part as it is: its images are matched with the photos by
 name, whatever their format, and must have the photos' size. Nothing is resized on the way.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from stylefeatureeditor.data.image_sources import find_by_name, open_sources
 from stylefeatureeditor.data.images import ImageSet
@@ -21,26 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
-    from torch import Tensor
 
 READERS = 4  # threads that read images
-
-
-class PhotoSet(Protocol):
-    """Images of one side, by number; `data.images.ImageSet` is one."""
-
-    size: int
-    names: tuple[str, ...]
-
-    def __len__(self) -> int: ...
-
-    def __hash__(self) -> int: ...
-
-    def image(self, index: int) -> Tensor:
-        """Return (3, size, size) uint8; raises PhotoError if the image cannot be had."""
-
-    def content(self, index: int) -> bytes:
-        """Return what an image is made from; raises PhotoError as `image` does."""
 
 
 class FolderOfResults(ImageSet):
@@ -95,7 +77,7 @@ def match_by_name(folder: str | Path, names: Sequence[str], size: int) -> Folder
 
 
 @functools.lru_cache(maxsize=8)
-def content_of(photos: PhotoSet) -> str:
+def content_of(photos: ImageSet) -> str:
     """Return 16 hex digits that change with every image of a set and its name."""
 
     def digest(index: int) -> bytes:

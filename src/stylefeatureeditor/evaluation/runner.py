@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylefeatureeditor.data.images import to_photos
+from stylefeatureeditor.data.images import ImageSet, to_photos
 from stylefeatureeditor.device import sent, synchronize
 from stylefeatureeditor.errors import ConfigError, DependencyError, PhotoError, check_shape
 from stylefeatureeditor.evaluation.measures import as_saved
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stylefeatureeditor.evaluation.measures import FeatureExtractor, Measure, Suite
-    from stylefeatureeditor.evaluation.photo_sets import PhotoSet
     from stylefeatureeditor.evaluation.rows import Table
 
 RUN_FILE = "run.json"
@@ -122,7 +121,7 @@ class Evaluation:
     """
 
     folder: Path
-    photos: PhotoSet
+    photos: ImageSet
     suite: Suite
     batch_size: int = 8
     device: torch.device | str = "cpu"
@@ -144,7 +143,7 @@ class Pass:
     """A finished way over some photos."""
 
     folder: Path
-    photos: PhotoSet
+    photos: ImageSet
     table: Table
     pictures: PictureKeeper | None
 
@@ -161,7 +160,7 @@ def run_pass(
     drawer: Drawer,
     *,
     indices: np.ndarray | None = None,
-    given: PhotoSet | None = None,
+    given: ImageSet | None = None,
     compared: bool = True,
 ) -> Pass:
     """Do what is left of one way over the photos.
@@ -193,11 +192,13 @@ def run_pass(
     }
     _claim(folder, content)
     files = [(each, _features(folder, photos, each)) for each in suite.extractors]
-    keeper, count = None, evaluation.pictures
+    keeper: PictureKeeper | None = None
     ranking = next((column for column in RANKING if column in columns), None)
-    if ranking is not None and count:
+    if ranking is not None and evaluation.pictures:
         place = folder / "pictures"
-        keeper = PictureKeeper(place, ranking, numbers, count=count, seed=evaluation.seed)
+        keeper = PictureKeeper(
+            place, ranking, numbers, count=evaluation.pictures, seed=evaluation.seed
+        )
     done = read_rows(folder)
     batches = np.split(numbers, range(evaluation.batch_size, len(numbers), evaluation.batch_size))
     own = batches[processes.rank :: processes.count]
@@ -250,7 +251,7 @@ def safe_name(name: str) -> str:
 
 
 def _features(
-    folder: Path, photos: PhotoSet, extractor: FeatureExtractor, some: np.ndarray | None = None
+    folder: Path, photos: ImageSet, extractor: FeatureExtractor, some: np.ndarray | None = None
 ) -> Features:
     path = folder / f"features-{extractor.name}.f32"
     return Features(path, len(photos), extractor.width, some)
@@ -279,7 +280,7 @@ def _measure(
 
 
 def _read_ahead(
-    evaluation: Evaluation, given: PhotoSet | None, batches: list[np.ndarray]
+    evaluation: Evaluation, given: ImageSet | None, batches: list[np.ndarray]
 ) -> Iterator[tuple[list[int], dict[int, str], list[Tensor]]]:
     """Yield what could be read, the reason for what could not, and the pixels of each set.
 

@@ -130,7 +130,7 @@ class Drawing:
 
     def _edited_faces(self, crops: Sequence[tuple[int, AlignedFace]]) -> list[_Face]:
         """Run the networks on the faces of some frames, at most `batch_size` at a time."""
-        faces = []
+        faces: list[_Face] = []
         for first in range(0, len(crops), self.batch_size):
             rows, aligned = zip(*crops[first : first + self.batch_size], strict=True)
             faces += self._batch(list(rows), aligned)

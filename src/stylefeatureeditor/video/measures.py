@@ -76,10 +76,11 @@ def measure(
     warps: list[float] = []
     vectors: tuple[list[Tensor], list[Tensor]] = [], []  # of source and edit
     similar: tuple[list[float], list[float]] = [], []
+    near: list[np.ndarray] = []  # differences of the latest frames
+    before: list[np.ndarray] | None = None
     for now, pair, crops in _faces(source, edited, tracks):
         if now != run:  # a cut or a gap lies between
-            near: list[np.ndarray] = []  # differences of the latest frames
-            run, before = now, None
+            run, near, before = now, [], None
         frames += 1
         near = [*near[-2:], crops[1].astype(np.float32) - crops[0]]
         if len(near) == 3:
