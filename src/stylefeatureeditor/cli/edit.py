@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.cli.batch import (
     CODE_SUFFIXES,
@@ -445,7 +445,7 @@ def inverted(
     """Return the inversion of what `read_source` finds; `face` stands in for --face."""
     from stylefeatureeditor.records import Photo
 
-    which = args.face if face is None else face
+    which: Any = args.face if face is None else face
     source = read_source(path, editor, which, content)
     if isinstance(source, (Path, Photo)):
         return editor.invert(source, face=which, aligned=args.aligned)
