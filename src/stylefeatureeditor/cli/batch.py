@@ -147,14 +147,13 @@ def plan_jobs(
     """Return what has to be made.
 
     Args:
-        named: photos, inversion files, folders, and patterns that the shell has left alone.
+        named: photos, inversion files and folders.
         output: --output: a file for one photo, a folder for several; None writes beside the photo.
         ending: added to a photo's stem to name its output where `output` does not.
         suffixes: what an output may end in; the first is taken where none is given.
         with_inversions: folders give their inversion files too, where the photo is not beside.
         recursive: folders give what lies in folders below too, and `output` gets the same folders.
     """
-    named = [path for each in named for path in _matches(each)]
     several = len(named) > 1 or named[0].is_dir()
     found: list[tuple[Path, Path]] = []  # a photo, and the folder it is named by
     skipped: list[str] = []
@@ -176,7 +175,7 @@ def plan_jobs(
             raise PhotoError(f"{file} cannot be written: there is no folder {file.parent}")
     else:
         if several and output is not None:
-            check_folder(output, suffixes)
+            _check_folder(output, suffixes)
         folders = [
             photo.parent if output is None else Path(output, photo.parent.relative_to(top))
             for photo, top in found
@@ -186,17 +185,12 @@ def plan_jobs(
         for photo, folder in zip(photos, folders, strict=True):
             name = _stem(photo) if stems[folder, _stem(photo)] == 1 else photo.name
             jobs.append(Job(photo, folder / f"{name}{ending}{suffixes[0]}"))
-    check_jobs(jobs, suffixes)
-    return PhotoJobs(tuple(jobs), several, tuple(skipped))
-
-
-def check_jobs(jobs: Sequence[Job], suffixes: Sequence[str]) -> None:
-    """Refuse outputs that cannot be written, or that two jobs share."""
     for job in jobs:
         _check(job, suffixes)
     twice = [path for path, count in Counter(job.output for job in jobs).items() if count > 1]
     if twice:
         raise PhotoError(f"two photos would be written to {twice[0]}: edit them one by one")
+    return PhotoJobs(tuple(jobs), several, tuple(skipped))
 
 
 def note_of(settings: MadeWith, photo: Path) -> str:
@@ -234,14 +228,18 @@ def _difference(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
     return f"was made with other settings ({'; '.join(changes)})"
 
 
-def _matches(path: Path) -> list[Path]:
-    """The files that a pattern means, as from a shell that does not expand it; else the path."""
-    if path.exists() or not glob.has_magic(str(path)):
-        return [path]
-    found = sorted(glob.glob(str(path)))  # noqa: PTH207 (the pattern may be absolute)
-    if not found:
-        raise PhotoError(f"no file is called like the pattern {path}")
-    return [Path(name) for name in found]
+def expanded(paths: Sequence[Path]) -> list[Path]:
+    """Return paths with the files that patterns mean, which some shells do not expand."""
+    found: list[Path] = []
+    for path in paths:
+        if path.exists() or not glob.has_magic(str(path)):
+            found.append(path)
+            continue
+        names = sorted(glob.glob(str(path)))  # noqa: PTH207 (the pattern may be absolute)
+        if not names:
+            raise PhotoError(f"no file is called like the pattern {path}")
+        found += [Path(name) for name in names]
+    return found
 
 
 def _photos_in(
@@ -322,7 +320,7 @@ def _stem(photo: Path) -> str:
     return photo.stem.removesuffix("_inverted")
 
 
-def check_folder(output: str, suffixes: Sequence[str]) -> None:
+def _check_folder(output: str, suffixes: Sequence[str]) -> None:
     """Raise PhotoError if the output of several photos looks like one file."""
     path = Path(output)
     if path.suffix.lower() in suffixes and not output.endswith("/") and not path.is_dir():

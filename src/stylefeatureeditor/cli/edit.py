@@ -12,9 +12,7 @@ from stylefeatureeditor.cli.batch import (
     Job,
     MadeWith,
     Outcome,
-    PhotoJobs,
-    check_folder,
-    check_jobs,
+    expanded,
     note_of,
     numbered,
     plan_jobs,
@@ -201,6 +199,7 @@ def add_to(commands: Commands) -> None:
 
 def edit_photos(args: Args) -> int:
     """Run `sfe edit`: refuse what can be refused without torch, edit, write."""
+    args.photos = expanded(args.photos)
     if any(path.suffix.lower() == SESSION_SUFFIX for path in args.photos):
         return edit_sessions(args)
     by_face: dict[int | None, Strengths] = {None: {}}  # None: of the faces that --face chooses
@@ -372,16 +371,11 @@ def edit_sessions(args: Args) -> int:
     ]
     if not edited:
         raise ConfigError("no photo of this session has an edit: there is nothing to do")
-    photos, output = {}, args.output
+    named = {}  # a job is called after its session, in which several photos are counted
     for path, number, photo in edited:
-        stem = path.stem if len(edited) == 1 else f"{path.stem}_{number}_{Path(photo.name).stem}"
-        folder = path.parent if output is None else Path(output)
-        photos[Job(path, folder / f"{stem}_edited{SUFFIXES[0]}")] = photo
-    if len(edited) > 1 and output is not None:
-        check_folder(output, SUFFIXES)
-    elif output is not None and not output.endswith("/") and not Path(output).is_dir():
-        photos = {Job(edited[0][0], Path(output)): edited[0][2]}
-    check_jobs(list(photos), SUFFIXES)
+        name = f"{path.stem}_{number}_{Path(photo.name).stem}{path.suffix}"
+        named[path if len(edited) == 1 else path.with_name(name)] = path, photo
+    plan = plan_jobs(list(named), args.output, ending="_edited", suffixes=SUFFIXES)
     models = {session.model for _, session in sessions}
     if args.model == DEFAULT_MODEL:
         if len(models) > 1 or not models <= local_models().keys():
@@ -393,11 +387,10 @@ def edit_sessions(args: Args) -> int:
     settings = {"session": True, "model": editor.method.fingerprint}
 
     def make(job: Job) -> str:
-        note = note_of(settings, job.photo)
-        return _save(job, editor.edit_saved(photos[job]), args, note)
+        path, photo = named[job.photo]
+        return _save(job, editor.edit_saved(photo), args, note_of(settings, path))
 
-    plan = PhotoJobs(tuple(photos), len(photos) > 1)
-    return plan.report(((job, job.attempt(make)) for job in photos), list(photos))
+    return plan.report(((job, job.attempt(make)) for job in plan.jobs), plan.jobs)
 
 
 def _save(job: Job, result: EditResult, args: Args, note: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, Job, note_of, plan_jobs
+from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, Job, expanded, note_of, plan_jobs
 from stylefeatureeditor.cli.edit import common_settings, open_editor, save_crops
 from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common, flag
 from stylefeatureeditor.errors import ConfigError
@@ -46,7 +46,11 @@ def invert_photos(args: Args) -> int:
     """Run `sfe invert`."""
     output = args.output.removesuffix(INVERSION_SUFFIX)
     plan = plan_jobs(
-        args.photos, output, ending="_inverted", suffixes=(".png",), recursive=args.recursive
+        expanded(args.photos),
+        output,
+        ending="_inverted",
+        suffixes=(".png",),
+        recursive=args.recursive,
     )
     find_model(args.model)  # refuses at once
     if args.from_codes and plan.several:
