@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stylefeatureeditor.data.images import open_images
+from stylefeatureeditor.data.image_sources import open_sources
+from stylefeatureeditor.data.images import ImageSet
 from stylefeatureeditor.evaluation.inversion import evaluate_images
 from stylefeatureeditor.evaluation.measures import FeatureExtractor, Networks, Suite, standard_suite
 from stylefeatureeditor.evaluation.peak_memory import read_peak_memory, record_peak_memory
-from stylefeatureeditor.evaluation.photo_sets import SomePhotos
 from stylefeatureeditor.evaluation.report import write_report
 from stylefeatureeditor.evaluation.report_tables import Report
 from stylefeatureeditor.evaluation.runner import Evaluation
@@ -49,11 +49,13 @@ def main() -> None:
     start, before = time.perf_counter(), _held_mib()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        images = open_images(given.data, given.size, memory_gib=0)
-        photos = SomePhotos(images, range(given.count))
+        places = [(one, i) for one in open_sources(given.data) for i in range(len(one.entries))]
+        places = places[: given.count]
+        names = [one.entries[i].name for one, i in places]
+        photos = ImageSet(places, names, given.size)
         evaluation = Evaluation(folder=folder, photos=photos, suite=suite)
         with record_peak_memory(folder, "cpu"):
-            others = SomePhotos(photos, range(given.count)[::-1])
+            others = ImageSet(places[::-1], names[::-1], given.size)
             result = evaluate_images("others", others, evaluation)
             write_report(Report("Memory", "benchmarks.evaluation", (result,)), folder)
         peaks = [read_peak_memory(path) or 0.0 for path in (folder, *folder.iterdir())]

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from stylefeatureeditor.cli.edit import Grid, edit, grid
+from stylefeatureeditor.cli.edit import Grid, grid
+from stylefeatureeditor.cli.options import strength
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.photo.contact_sheet import MIN_TILE
 from stylefeatureeditor.photo.image import read_photo
@@ -428,8 +429,8 @@ def test_what_is_erased_stays_erased(words, aligned, model, sfe, tmp_path):
 
 
 def test_reads_edits_and_grids():
-    assert edit("smile=-2.5") == ("smile", -2.5)
-    assert edit("blond hair=1") == ("blond hair", 1.0)
+    assert strength("smile=-2.5") == ("smile", -2.5)
+    assert strength("blond hair=1") == ("blond hair", 1.0)
     assert grid("age=-3:3:4") == Grid("age", -3.0, 3.0, 4)
     assert Grid("age", -3.0, 3.0, 4).strengths() == [-3.0, -1.0, 1.0, 3.0]
 

@@ -18,7 +18,7 @@ from stylefeatureeditor.web import handlers as page
 from stylefeatureeditor.web.handlers import ACTS, Handlers
 from stylefeatureeditor.web.opened import Limits
 from stylefeatureeditor.web.session import Session
-from stylefeatureeditor.web.sessions import Sessions
+from stylefeatureeditor.web.visit import Sessions
 
 ME = "0" * 32
 

@@ -15,8 +15,8 @@ from stylefeatureeditor.web.serve import (
     BUSY,
     LOOPBACK,
     STEP_BYTES,
-    Busy,
     Guard,
+    Refused,
     Work,
     page_app,
     serving,
@@ -142,7 +142,7 @@ def test_uploads_together_have_a_bound_and_leave_nothing():
         asyncio.run(upload(b"x" * 90, error=ConnectionError()))
     assert work._arriving == 0
     work._arriving = 200 + STEP_BYTES - 50
-    with pytest.raises(Busy):
+    with pytest.raises(Refused, match=BUSY):
         asyncio.run(upload(b"x" * 90))
     assert work._arriving == 150 + STEP_BYTES
 

@@ -8,15 +8,9 @@ import sys
 import threading
 import webbrowser
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.options import add_command, add_device, flag
+from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common, flag
 from stylefeatureeditor.cli.output import Progress, warn
-
-if TYPE_CHECKING:
-    import argparse
-
-    from stylefeatureeditor.cli.options import Commands
 
 HOST = "127.0.0.1"
 
@@ -31,9 +25,9 @@ def add_to(commands: Commands) -> None:
         "The page lives on this machine and asks no other for anything.",
         example="sfe app\nsfe app --port 8000 --model my_model --browser",
     )
-    parser.add_argument(
+    add_common(
+        parser,
         "--model",
-        metavar="NAME|DIR",
         action="append",
         default=[],
         help="a model to offer beside those on this machine; the first one is where the page "
@@ -44,10 +38,10 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--port", type=int, help="a free one from 7860 on if left out")
     flag(parser, "--browser", "open the page in the browser")
-    add_device(parser)
+    add_common(parser, "--device")
 
 
-def serve_page(args: argparse.Namespace) -> int:
+def serve_page(args: Args) -> int:
     """Run `sfe app` until it is interrupted or asked to end."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch asks Linux for large pages
     from stylefeatureeditor.photo.landmarks import get_ready

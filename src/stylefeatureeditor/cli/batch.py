@@ -11,6 +11,7 @@ import json
 import os
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +22,12 @@ from stylefeatureeditor.files import file_word
 from stylefeatureeditor.photo import NOTE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from stylefeatureeditor.records import Photo
 
-    MadeWith = Mapping[str, Any]  # what decides how an output looks but for the photo, for JSON
-    Outcome = tuple["Job", "str | SfeError"]  # what to tell the user, or why there is nothing
-
+MadeWith = Mapping[str, Any]  # what decides how an output looks but for the photo, for JSON
+Outcome = tuple["Job", "str | SfeError"]  # what to tell the user, or why there is nothing
 # What a folder is searched for. A file named by itself may have any suffix: its content counts.
 # fmt: off
 PHOTO_SUFFIXES = frozenset((
@@ -43,13 +43,7 @@ NAMED = 5  # of the files that are skipped
 
 @dataclass(frozen=True)
 class Job:
-    """One photo and the file that is made of it.
-
-    Attributes:
-        photo: its path.
-        output: the path of what is made of it.
-        content: the photo, if it has been read.
-    """
+    """One photo and the file that is made of it."""
 
     photo: Path
     output: Path
@@ -84,11 +78,7 @@ class PhotoJobs:
     skipped: tuple[str, ...] = ()
 
     def read_ahead(self, *, aligned: bool, all_faces: bool) -> PhotoJobs:
-        """Return the jobs with the photo, if it is but one; its faces are found meanwhile.
-
-        Raises:
-            PhotoError: it cannot be read.
-        """
+        """Return the jobs with the photo, if it is but one; its faces are found meanwhile."""
         from stylefeatureeditor.photo.image import read_photo, visible
         from stylefeatureeditor.photo.landmarks import find_ahead, get_ready
 
@@ -103,11 +93,7 @@ class PhotoJobs:
         return replace(self, jobs=(replace(self.jobs[0], content=photo),))
 
     def left(self, settings: MadeWith, *, overwrite: bool) -> list[Job]:
-        """Return the jobs that the same settings have not done to the same content before.
-
-        Raises:
-            PhotoError: an output of a batch is there that was made with other settings.
-        """
+        """Return the jobs that the same settings have not done to the same content before."""
         if overwrite or not self.several:
             return list(self.jobs)
         from stylefeatureeditor.photo.image import read_note
@@ -124,11 +110,7 @@ class PhotoJobs:
         return [job for job in self.jobs if notes.get(job) != note_of(settings, job.photo)]
 
     def report(self, outcomes: Iterable[Outcome], left: Sequence[Job]) -> int:
-        """Say what has become of the jobs that were left, as it comes; return the exit code.
-
-        Raises:
-            SfeError: the only photo failed.
-        """
+        """Say what has become of the jobs that were left, as it comes; return the exit code."""
         for sentence in self.skipped:
             say_error(sentence)
         failures: list[str] = []
@@ -165,17 +147,13 @@ def plan_jobs(
     """Return what has to be made.
 
     Args:
-        named: photos, inversion files, folders, and patterns that the shell has left alone.
+        named: photos, inversion files and folders.
         output: --output: a file for one photo, a folder for several; None writes beside the photo.
         ending: added to a photo's stem to name its output where `output` does not.
         suffixes: what an output may end in; the first is taken where none is given.
         with_inversions: folders give their inversion files too, where the photo is not beside.
         recursive: folders give what lies in folders below too, and `output` gets the same folders.
-
-    Raises:
-        PhotoError: nothing is there, two outputs would be one file, or nothing can be written.
     """
-    named = [path for each in named for path in _matches(each)]
     several = len(named) > 1 or named[0].is_dir()
     found: list[tuple[Path, Path]] = []  # a photo, and the folder it is named by
     skipped: list[str] = []
@@ -197,7 +175,7 @@ def plan_jobs(
             raise PhotoError(f"{file} cannot be written: there is no folder {file.parent}")
     else:
         if several and output is not None:
-            check_folder(output, suffixes)
+            _check_folder(output, suffixes)
         folders = [
             photo.parent if output is None else Path(output, photo.parent.relative_to(top))
             for photo, top in found
@@ -207,21 +185,12 @@ def plan_jobs(
         for photo, folder in zip(photos, folders, strict=True):
             name = _stem(photo) if stems[folder, _stem(photo)] == 1 else photo.name
             jobs.append(Job(photo, folder / f"{name}{ending}{suffixes[0]}"))
-    check_jobs(jobs, suffixes)
-    return PhotoJobs(tuple(jobs), several, tuple(skipped))
-
-
-def check_jobs(jobs: Sequence[Job], suffixes: Sequence[str]) -> None:
-    """Refuse outputs that cannot be written, or that two jobs share.
-
-    Raises:
-        PhotoError: what is the matter with the first of them.
-    """
     for job in jobs:
         _check(job, suffixes)
     twice = [path for path, count in Counter(job.output for job in jobs).items() if count > 1]
     if twice:
         raise PhotoError(f"two photos would be written to {twice[0]}: edit them one by one")
+    return PhotoJobs(tuple(jobs), several, tuple(skipped))
 
 
 def note_of(settings: MadeWith, photo: Path) -> str:
@@ -259,14 +228,18 @@ def _difference(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
     return f"was made with other settings ({'; '.join(changes)})"
 
 
-def _matches(path: Path) -> list[Path]:
-    """The files that a pattern means, as from a shell that does not expand it; else the path."""
-    if path.exists() or not glob.has_magic(str(path)):
-        return [path]
-    found = sorted(glob.glob(str(path)))  # noqa: PTH207 (the pattern may be absolute)
-    if not found:
-        raise PhotoError(f"no file is called like the pattern {path}")
-    return [Path(name) for name in found]
+def expanded(paths: Sequence[Path]) -> list[Path]:
+    """Return paths with the files that patterns mean, which some shells do not expand."""
+    found: list[Path] = []
+    for path in paths:
+        if path.exists() or not glob.has_magic(str(path)):
+            found.append(path)
+            continue
+        names = sorted(glob.glob(str(path)))  # noqa: PTH207 (the pattern may be absolute)
+        if not names:
+            raise PhotoError(f"no file is called like the pattern {path}")
+        found += [Path(name) for name in names]
+    return found
 
 
 def _photos_in(
@@ -347,7 +320,7 @@ def _stem(photo: Path) -> str:
     return photo.stem.removesuffix("_inverted")
 
 
-def check_folder(output: str, suffixes: Sequence[str]) -> None:
+def _check_folder(output: str, suffixes: Sequence[str]) -> None:
     """Raise PhotoError if the output of several photos looks like one file."""
     path = Path(output)
     if path.suffix.lower() in suffixes and not output.endswith("/") and not path.is_dir():

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.edit import add_edits, add_face_options
-from stylefeatureeditor.cli.options import (
-    add_command,
-    add_device,
-    add_json,
-    add_model,
-    positive,
-)
+from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common, flag, positive
 from stylefeatureeditor.cli.output import Progress, print_json, warn
 from stylefeatureeditor.editing.direction_names import check_sizes
 from stylefeatureeditor.errors import ConfigError, DirectionError, FaceError, SfeError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.evaluation.one_photo import DrawnPhoto
@@ -58,28 +49,23 @@ def add_to(commands: Commands) -> None:
         default=[ALL],
         help="rows, from the top (all)",
     )
-    add_edits(parser, "each given one is a column")
-    parser.add_argument(
-        "--difference",
-        action="store_true",
-        help="add maps of what each inversion misses and each edit changes",
+    add_common(
+        parser,
+        "--edit",
+        help="a direction and how far to move along it; each given one is a column",
     )
+    flag(parser, "--difference", "add maps of what each inversion misses and each edit changes")
     parser.add_argument(
         "--tile", type=positive, default=256, metavar="PIXELS", help="side of a picture (256)"
     )
     parser.add_argument(
         "--steps", type=positive, metavar="N", help="of w+, and of both stages of pti"
     )
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", type=Path, help="PHOTO_methods.png if left out"
-    )
-    add_model(parser)
-    add_face_options(parser)
-    add_device(parser)
-    add_json(parser)
+    add_common(parser, "--output", metavar="FILE", type=Path, help="PHOTO_methods.png if left out")
+    add_common(parser, "--model", "--aligned", "--face", "--device", "--json")
 
 
-def compare_photo(args: argparse.Namespace) -> int:
+def compare_photo(args: Args) -> int:
     """Run `sfe compare`."""
     for name, strength in args.edit:
         check_sizes(name, [strength])
@@ -93,7 +79,10 @@ def compare_photo(args: argparse.Namespace) -> int:
     if args.face == ALL:
         raise FaceError("a comparison shows one face: choose it with --face 1, 2 and so on")
     loader = MethodLoader(args.model, args.device, steps=args.steps, progress=Progress)
-    words = list(dict.fromkeys(w for word in args.methods for w in _words(word, loader)))
+    named = [word for each in args.methods for word in (each.split(",") if "," in each else [each])]
+    words = list(
+        dict.fromkeys(w for word in named for w in (loader.everything() if word == ALL else [word]))
+    )
     if not words:
         raise ConfigError(
             "there is no method on this machine: `sfe models pull NAME` fetches one that `sfe "
@@ -118,14 +107,12 @@ def compare_photo(args: argparse.Namespace) -> int:
     picture = compare_in_picture(rows, differences=args.difference, tile=args.tile)
     save_photo(np.asarray(picture), output, like=replace(photo, alpha=None))
     if args.json:
-        print_json({"picture": str(output), "methods": [_seconds(row) for row in rows]})
+        keys = ("name", "invert_seconds", "edit_seconds")
+        methods = [{key: getattr(row, key) for key in keys} for row in rows]
+        print_json({"picture": str(output), "methods": methods})
     else:
         print(output)
     return 0
-
-
-def _words(word: str, loader: MethodLoader) -> list[str]:
-    return loader.everything() if word == ALL else word.split(",") if "," in word else [word]
 
 
 def _row(
@@ -165,7 +152,7 @@ def _direction(name: str, editor: Editor, loader: MethodLoader) -> EditDirection
         return direction
 
 
-def _cropper(photo: Photo, args: argparse.Namespace) -> Crop:
+def _cropper(photo: Photo, args: Args) -> Crop:
     """Find the photo's face once; return how to cut it for a method."""
     from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
     from stylefeatureeditor.photo.image import to_tensor, visible
@@ -184,8 +171,3 @@ def _cropper(photo: Photo, args: argparse.Namespace) -> Crop:
         return to_tensor(crop(pixels, quad, size))
 
     return cut
-
-
-def _seconds(row: DrawnPhoto) -> dict[str, Any]:
-    keys = ("name", "invert_seconds", "edit_seconds")
-    return {key: getattr(row, key) for key in keys}

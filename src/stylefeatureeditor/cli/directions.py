@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.cli.options import (
+    Args,
+    Commands,
     add_command,
-    add_device,
-    add_json,
-    add_layers,
+    add_common,
+    add_group,
     flag,
     reader,
-    row_rule,
 )
 from stylefeatureeditor.cli.output import Progress, print_json, print_table, warn
 from stylefeatureeditor.directions.request import FitRequest
@@ -20,9 +20,6 @@ from stylefeatureeditor.errors import WeightsError
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    import argparse
-
-    from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry
 
 STRIPS = "strips"  # folder of pictures in the model's
@@ -32,10 +29,7 @@ WEAK = 0.3  # rise of the score from end to end that is no edit
 
 def add_to(commands: Commands) -> None:
     """Add `sfe directions` and its commands."""
-    group = commands.add_parser(
-        "directions", help="list edit directions, find and import more", allow_abbrev=False
-    ).add_subparsers(metavar="COMMAND", required=True, dest="directions_command")
-
+    group = add_group(commands, "directions", "list edit directions, find and import more")
     listing = add_command(
         group,
         "list",
@@ -52,13 +46,14 @@ def add_to(commands: Commands) -> None:
     )
     show.add_argument("name", metavar="NAME", help="a direction or one of its other names")
     for parser in (listing, show):
-        parser.add_argument(
+        add_common(
+            parser,
             "--model",
-            metavar="NAME|DIR",
+            default=None,
             help="whose directions; ffhq and cars also name those published for these photos. Left "
             f"out: the model {DEFAULT_MODEL} if there is one, else ffhq",
         )
-        add_json(parser)
+        add_common(parser, "--json")
 
     importing = add_command(
         group,
@@ -68,24 +63,15 @@ def add_to(commands: Commands) -> None:
         example="sfe directions import beard.npy --name beard --range=-10:10 --model my_model\n"
         "sfe directions import pca.pt --component 10 --layers 7:8 --name beard --model my_model",
     )
-    _add_import_options(importing)
-    _add_fit(group)
-
-
-def _ends(low: str, high: str) -> tuple[float, float]:
-    return float(low), float(high)
-
-
-def _add_import_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    importing.add_argument(
         "file",
         metavar="FILE",
         type=Path,
         help="one vector, one vector per style, or a GANSpace table",
     )
-    parser.add_argument("--name", required=True, help="what -e will call it")
-    parser.add_argument("--model", metavar="NAME|DIR", required=True, help="the model it is for")
-    parser.add_argument(
+    importing.add_argument("--name", required=True, help="what -e will call it")
+    importing.add_argument("--model", metavar="NAME|DIR", required=True, help="the model it is for")
+    importing.add_argument(
         "--scale",
         type=float,
         default=1.0,
@@ -93,20 +79,23 @@ def _add_import_options(parser: argparse.ArgumentParser) -> None:
         help="the vector is multiplied by it; 0.5 for InterFaceGAN's published strengths "
         "(%(default)s)",
     )
-    parser.add_argument(
+    importing.add_argument(
         "--component", type=int, metavar="N", help="which component of a GANSpace table, from 0"
     )
-    add_layers(parser)
-    parser.add_argument(
+    add_common(importing, "--layers")
+    importing.add_argument(
         "--range",
-        type=reader("two numbers as in -5:5", "([^:]*):([^:]*)", _ends),
+        type=reader(
+            "two numbers as in -5:5", "([^:]*):([^:]*)", lambda *ends: (*map(float, ends),)
+        ),
         default=(-5.0, 5.0),
         metavar="LOW:HIGH",
         help="useful strengths, written --range=-3:3 (-5:5)",
     )
+    _add_fit(group)
 
 
-def list_directions(args: argparse.Namespace) -> int:
+def list_directions(args: Args) -> int:
     """Run `sfe directions list`."""
     directions, folder = _directions_of(args.model)
     if args.json:
@@ -120,7 +109,7 @@ def list_directions(args: argparse.Namespace) -> int:
     return 0
 
 
-def show_direction(args: argparse.Namespace) -> int:
+def show_direction(args: Args) -> int:
     """Run `sfe directions show`."""
     directions, folder = _directions_of(args.model)
     entry = directions.find(args.name)
@@ -134,7 +123,7 @@ def show_direction(args: argparse.Namespace) -> int:
     return 0
 
 
-def import_direction(args: argparse.Namespace) -> int:
+def import_direction(args: Args) -> int:
     """Run `sfe directions import`."""
     from stylefeatureeditor.editing.import_file import direction_from_tensor, entry_for
     from stylefeatureeditor.methods.folder import load_any_config
@@ -224,12 +213,9 @@ def _add_fit(group: Commands) -> None:
         "--name", help="what -e will call it; for --mirror, --pca and --sefa what it begins with"
     )
     parser.add_argument("--data", nargs="+", metavar="SOURCE", help="photos to find it in")
-    parser.add_argument(
+    add_common(
+        parser,
         "--where",
-        type=row_rule,
-        action="append",
-        default=[],
-        metavar="COLUMN=RULE",
         help="which photos, as split=train or black_frac=<=0.05; may be given again",
     )
     parser.add_argument(
@@ -280,14 +266,14 @@ def _add_fit(group: Commands) -> None:
     )
     parser.add_argument("--pca", type=int, metavar="N", help="the N widest components of w")
     parser.add_argument("--sefa", type=int, metavar="N", help="the N that G's layers amplify most")
-    add_layers(parser)
+    add_common(parser, "--layers")
     parser.add_argument(
         "--samples", type=int, default=4000, metavar="N", help="generated codes (%(default)s)"
     )
-    add_device(parser)
+    add_common(parser, "--device")
 
 
-def fit_directions(args: argparse.Namespace) -> int:
+def fit_directions(args: Args) -> int:
     """Run `sfe directions fit`."""
     request = FitRequest.of(vars(args))
     from stylefeatureeditor.device import find_device

@@ -6,16 +6,11 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stylefeatureeditor import __version__
-from stylefeatureeditor.cli.options import add_command, add_json
+from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common
 from stylefeatureeditor.cli.output import print_json, print_table
-
-if TYPE_CHECKING:
-    import argparse
-
-    from stylefeatureeditor.cli.options import Commands
 
 REQUIRED = ("torch", "numpy", "pillow", "safetensors")
 # what for: (distributions, any of which will do; extra of ours that brings them)
@@ -40,10 +35,10 @@ def add_to(commands: Commands) -> None:
         text="show versions, device, models, and how to get what is missing",
         example="sfe doctor --json",
     )
-    add_json(parser)
+    add_common(parser, "--json")
 
 
-def examine(args: argparse.Namespace) -> int:
+def examine(args: Args) -> int:
     """Run `sfe doctor`."""
     content = _findings()
     if args.json:
@@ -65,6 +60,7 @@ def _findings() -> dict[str, Any]:
     from stylefeatureeditor.weights.download import cache_dir
     from stylefeatureeditor.weights.local_models import local_models
 
+    device = best_device()
     versions: dict[str, str | None] = {
         "stylefeatureeditor": __version__,
         "python": platform.python_version(),
@@ -84,7 +80,7 @@ def _findings() -> dict[str, Any]:
         "machine": {
             "system": platform.platform(),
             "interpreter": sys.executable,
-            "device": _device_name(best_device()),
+            "device": f"cuda ({torch.cuda.get_device_name()})" if device == "cuda" else device,
             "threads": torch.get_num_threads(),
             "processors": os.cpu_count(),
             "cache": str(cache_dir()),
@@ -99,9 +95,3 @@ def _version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
-
-
-def _device_name(device: str) -> str:
-    import torch
-
-    return f"cuda ({torch.cuda.get_device_name()})" if device == "cuda" else device

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from stylefeatureeditor.cli import evaluate_video
 from stylefeatureeditor.cli.options import (
+    Args,
+    Commands,
     add_command,
-    add_device,
-    add_json,
-    add_model,
+    add_common,
+    add_group,
     positive,
-    row_rule,
 )
 from stylefeatureeditor.cli.output import Progress, warn
 from stylefeatureeditor.errors import ConfigError
@@ -27,9 +27,7 @@ from stylefeatureeditor.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.editor import Editor
-    from stylefeatureeditor.evaluation.photo_sets import PhotoSet
     from stylefeatureeditor.evaluation.report_tables import Report
     from stylefeatureeditor.evaluation.results import MethodResult
     from stylefeatureeditor.evaluation.runner import Evaluation
@@ -43,10 +41,7 @@ TITLES = {"inversion": "Inversion", "editing": "Editing", "compare": "Comparison
 
 def add_to(commands: Commands) -> None:
     """Add `sfe evaluate` and its commands."""
-    group = commands.add_parser(
-        "evaluate", help="measure inversion and editing", allow_abbrev=False
-    ).add_subparsers(metavar="COMMAND", required=True, dest="evaluate_command")
-
+    group = add_group(commands, "evaluate", "measure inversion and editing")
     inversion = add_command(
         group,
         "inversion",
@@ -94,82 +89,63 @@ def add_to(commands: Commands) -> None:
         "--size", type=int, metavar="PIXELS", help="side of the photos; a model's, or 1024"
     )
     for parser in (inversion, editing, compare):
-        _add_steps(parser)
+        parser.add_argument(
+            "--steps",
+            type=_steps,
+            action="append",
+            default=[],
+            metavar="[METHOD=]N",
+            help="of w+, and of both stages of pti, or of one as in pti=100; may be given several "
+            "times; their own schedules if left out",
+        )
         if parser is not inversion:
-            _add_edits(parser)
-        _add_common(parser)
+            parser.add_argument(
+                "--attributes",
+                metavar="FILE",
+                help="a table of attributes: .csv, CelebA's .txt, or images that bring one; DATA "
+                "if left out",
+            )
+            add_common(
+                parser,
+                "--edit",
+                type=str,
+                metavar="NAME[:ATTRIBUTE]=STRENGTH",
+                help='a direction with a number or a sign, such as "smile=-"; may be given '
+                "several times",
+            )
+        add_common(
+            parser,
+            "--where",
+            help="take only photos whose row of the table says so, such as split=test or "
+            '"black_frac=<=0.05"; may be given several times',
+        )
+        parser.add_argument("--limit", type=positive, metavar="N", help="take the first N photos")
+        parser.add_argument(
+            "--classifier", type=Path, metavar="FILE", help="an attribute classifier: judges edits"
+        )
+        add_common(
+            parser,
+            "--output",
+            type=Path,
+            default=DEFAULT_FOLDER,
+            metavar="DIR",
+            help="tables, values of each image as CSV (and Parquet, where pyarrow is installed), "
+            "pictures; a second run goes on from what is there (%(default)s)",
+        )
+        parser.add_argument(
+            "--paper",
+            choices=(*PAPER_TABLES, "none"),
+            default="faces",
+            help="the table of the paper whose rows stand beside those that are run (faces)",
+        )
+        add_common(parser, "--batch-size", default=8, help="photos at a time (8)")
+        parser.add_argument(
+            "--seed", type=int, default=0, help="of intervals, subsets and random choices (0)"
+        )
+        add_common(parser, "--model", "--device", "--json")
 
 
-def _add_steps(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--steps",
-        type=_steps,
-        action="append",
-        default=[],
-        metavar="[METHOD=]N",
-        help="of w+, and of both stages of pti, or of one as in pti=100; may be given several "
-        "times; their own schedules if left out",
-    )
-
-
-def _add_edits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--attributes",
-        metavar="FILE",
-        help="a table of attributes: .csv, CelebA's .txt, or images that bring one; DATA if left "
-        "out",
-    )
-    parser.add_argument(
-        "-e",
-        "--edit",
-        metavar="NAME[:ATTRIBUTE]=STRENGTH",
-        action="append",
-        default=[],
-        help='a direction with a number or a sign, such as "smile=-"; may be given several times',
-    )
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--where",
-        metavar="COLUMN=RULE",
-        type=row_rule,
-        action="append",
-        default=[],
-        help="take only photos whose row of the table says so, such as split=test or "
-        '"black_frac=<=0.05"; may be given several times',
-    )
-    parser.add_argument("--limit", type=positive, metavar="N", help="take the first N photos")
-    parser.add_argument(
-        "--classifier", type=Path, metavar="FILE", help="an attribute classifier: judges edits"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=DEFAULT_FOLDER,
-        metavar="DIR",
-        help="tables, values of each image as CSV (and Parquet, where pyarrow is installed), "
-        "pictures; a second run goes on from what is there (%(default)s)",
-    )
-    parser.add_argument(
-        "--paper",
-        choices=(*PAPER_TABLES, "none"),
-        default="faces",
-        help="the table of the paper whose rows stand beside those that are run (faces)",
-    )
-    parser.add_argument(
-        "--batch-size", type=positive, default=8, metavar="N", help="photos at a time (8)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of intervals, subsets and random choices (0)"
-    )
-    add_model(parser)
-    add_device(parser)
-    add_json(parser)
-
-
-def evaluate(args: argparse.Namespace) -> int:
+def evaluate(args: Args) -> int:
     """Run the three commands of `sfe evaluate`."""
     from stylefeatureeditor.data.images import open_images
     from stylefeatureeditor.device import best_device
@@ -177,7 +153,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from stylefeatureeditor.evaluation.editing import evaluate_edit
     from stylefeatureeditor.evaluation.inversion import evaluate_images, evaluate_inversion
     from stylefeatureeditor.evaluation.measures import find_networks, standard_suite
-    from stylefeatureeditor.evaluation.photo_sets import SomePhotos, match_by_name
+    from stylefeatureeditor.evaluation.photo_sets import match_by_name
     from stylefeatureeditor.evaluation.report import make_report
     from stylefeatureeditor.evaluation.runner import Evaluation, Processes
     from stylefeatureeditor.methods.loader import MethodLoader
@@ -210,9 +186,7 @@ def evaluate(args: argparse.Namespace) -> int:
             "compared with the photos as they are: leave it out, or name a method"
         )
     size = args.size or _shared_size(loader)
-    photos: PhotoSet = open_images(args.data, size, dict(args.where), memory_gib=0)
-    if args.limit is not None and args.limit < len(photos):
-        photos = SomePhotos(photos, range(args.limit))
+    photos = open_images(args.data, size, dict(args.where), memory_gib=0, limit=args.limit)
     evaluation = Evaluation(
         folder=args.output,
         photos=photos,
@@ -255,9 +229,7 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _entries(
-    args: argparse.Namespace, loader: MethodLoader
-) -> tuple[list[Editor], list[tuple[str, Path]]]:
+def _entries(args: Args, loader: MethodLoader) -> tuple[list[Editor], list[tuple[str, Path]]]:
     """The editors of the methods, and the named folders, that the words of a user mean."""
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.weights.local_models import find_model
@@ -293,7 +265,7 @@ def _shared_size(loader: MethodLoader) -> int:
     return sizes[0] if sizes else 1024
 
 
-def _show(args: argparse.Namespace, report: Report) -> None:
+def _show(args: Args, report: Report) -> None:
     """Write the report, show its table, and say on stderr what is missing from it."""
     from stylefeatureeditor.evaluation.report import to_json, to_markdown, write_report
 

@@ -6,8 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.edit import add_edits, which_face
-from stylefeatureeditor.cli.options import add_command, add_device, add_json, add_model
+from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common
 from stylefeatureeditor.cli.output import Progress, print_json, print_table, warn
 from stylefeatureeditor.cli.refusals import check_directions
 from stylefeatureeditor.cli.video import check_video
@@ -15,12 +14,10 @@ from stylefeatureeditor.editing.direction_names import check_sizes
 from stylefeatureeditor.errors import FaceError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torch import Tensor
 
-    from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.video.measures import Steadiness
     from stylefeatureeditor.video.reading import Frame
@@ -43,20 +40,17 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("source", metavar="SOURCE", type=Path, help="the video before the edit")
     parser.add_argument("edited", metavar="EDITED", type=Path, nargs="+", help="edits of it")
-    add_edits(parser, "edits every frame by itself, for comparison")
-    parser.add_argument(
-        "--face",
-        metavar="largest|N",
-        type=which_face,
-        default="largest",
-        help="which face of each shot (%(default)s)",
+    add_common(
+        parser,
+        "--edit",
+        help="a direction and how far to move along it; edits every frame by itself, "
+        "for comparison",
     )
-    add_model(parser)
-    add_device(parser)
-    add_json(parser)
+    add_common(parser, "--face", metavar="largest|N", help="which face of each shot (%(default)s)")
+    add_common(parser, "--model", "--device", "--json")
 
 
-def measure_videos(args: argparse.Namespace) -> int:
+def measure_videos(args: Args) -> int:
     """Run `sfe evaluate video`."""
     _check(args)
     from stylefeatureeditor.editor import Editor
@@ -98,7 +92,7 @@ def measure_videos(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(args: Args) -> None:
     for path in (args.source, *args.edited):
         check_video(path)
     for name, strength in args.edit:

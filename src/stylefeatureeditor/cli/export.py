@@ -6,17 +6,15 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.options import add_command, flag
+from stylefeatureeditor.cli.options import MODEL, Args, Commands, add_command, add_common, flag
 from stylefeatureeditor.cli.output import Progress, warn
 from stylefeatureeditor.errors import ConfigError, DirectionError, WeightsError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.editor import Editor
 
@@ -33,9 +31,7 @@ def add_to(commands: Commands) -> None:
         example="sfe export my_model --format onnx\n"
         "sfe export my_model --format openvino --precision int8 --photos crops/",
     )
-    parser.add_argument(
-        "model", metavar="NAME|DIR", help="a name that `sfe models list` shows, or a model folder"
-    )
+    parser.add_argument("model", metavar="NAME|DIR", help=MODEL)
     parser.add_argument(
         "--format", choices=("onnx", "openvino", "pt2"), required=True, help="of the files"
     )
@@ -53,8 +49,8 @@ def add_to(commands: Commands) -> None:
         default=[],
         help="aligned square photos that int8 learns its ranges from, or folders of them",
     )
-    parser.add_argument(
-        "-o",
+    add_common(
+        parser,
         "--output",
         metavar="DIR",
         type=Path,
@@ -63,7 +59,7 @@ def add_to(commands: Commands) -> None:
     flag(parser, "--overwrite", "replace an earlier export")
 
 
-def export_model(args: argparse.Namespace) -> int:
+def export_model(args: Args) -> int:
     """Run `sfe export`."""
     if args.precision == "int8" and args.format != "openvino":
         raise ConfigError("int8 is made for openvino: add --format openvino")
@@ -75,6 +71,8 @@ def export_model(args: argparse.Namespace) -> int:
     from stylefeatureeditor.runtimes.export import MANIFEST, export_graphs
     from stylefeatureeditor.runtimes.graphs import inference_graphs
     from stylefeatureeditor.runtimes.quantize import quantizer, record
+    from stylefeatureeditor.weights.checkpoint import save_config
+    from stylefeatureeditor.weights.direction_files import save_directions
     from stylefeatureeditor.weights.local_models import find_model
 
     source = find_model(args.model)
@@ -100,7 +98,9 @@ def export_model(args: argparse.Namespace) -> int:
             done=lambda _name: bar.update(next(done)),
         )
     if target.resolve() != source.resolve():
-        _complete(target, editor)
+        config = editor.model.config  # with it the graphs are a model of their own
+        save_directions(editor.directions, config.catalog, editor.folder, target)
+        save_config(config, target)
     print(folder)
     return 0
 
@@ -128,13 +128,3 @@ def _edits(editor: Editor) -> list[tuple[EditDirection, float]]:
     if not edits:
         warn("the model knows no direction: int8 learns from photos that are not edited")
     return edits
-
-
-def _complete(target: Path, editor: Editor) -> None:
-    """Write config and directions beside the graphs, so that the folder is a model of its own."""
-    from stylefeatureeditor.weights.checkpoint import save_config
-    from stylefeatureeditor.weights.direction_files import save_directions
-
-    config = editor.model.config
-    save_directions(editor.directions, config.catalog, editor.folder, target)
-    save_config(config, target)

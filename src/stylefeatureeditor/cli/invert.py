@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, note_of, plan_jobs
-from stylefeatureeditor.cli.edit import (
-    add_batch_flags,
-    add_face_options,
-    common_settings,
-    open_editor,
-    save_crops,
-)
-from stylefeatureeditor.cli.options import (
-    add_backend,
-    add_command,
-    add_device,
-    add_method,
-    add_model,
-    flag,
-)
+from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, Job, expanded, note_of, plan_jobs
+from stylefeatureeditor.cli.edit import common_settings, open_editor, save_crops
+from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common, flag
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.files import file_word
 from stylefeatureeditor.weights.local_models import find_model
-
-if TYPE_CHECKING:
-    import argparse
-
-    from stylefeatureeditor.cli.batch import Job
-    from stylefeatureeditor.cli.options import Commands
 
 
 def add_to(commands: Commands) -> None:
@@ -48,12 +28,8 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "photos", metavar="PHOTO|DIR", nargs="+", type=Path, help="a photo or a folder of photos"
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        required=True,
-        help="a .png file for one photo, a folder for several",
+    add_common(
+        parser, "--output", required=True, help="a .png file for one photo, a folder for several"
     )
     flag(parser, "--codes", "write OUT.npy too: the W+ codes, (faces, styles, width)")
     parser.add_argument(
@@ -62,19 +38,19 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="codes of another tool for this photo (.pt, .npy, .npz), to which F_k is fitted",
     )
-    add_model(parser)
-    add_method(parser)
-    add_face_options(parser)
-    add_batch_flags(parser)
-    add_device(parser)
-    add_backend(parser)
+    add_common(parser, "--model", "--method", "--aligned", "--face", "--recursive", "--overwrite")
+    add_common(parser, "--device", "--backend", "--precision")
 
 
-def invert_photos(args: argparse.Namespace) -> int:
+def invert_photos(args: Args) -> int:
     """Run `sfe invert`."""
     output = args.output.removesuffix(INVERSION_SUFFIX)
     plan = plan_jobs(
-        args.photos, output, ending="_inverted", suffixes=(".png",), recursive=args.recursive
+        expanded(args.photos),
+        output,
+        ending="_inverted",
+        suffixes=(".png",),
+        recursive=args.recursive,
     )
     find_model(args.model)  # refuses at once
     if args.from_codes and plan.several:

@@ -59,11 +59,7 @@ def build_parser() -> Parser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code.
-
-    Args:
-        argv: the words after `sfe`; None takes them from the command line.
-    """
+    """Run one command and return its exit code."""
     words = sys.argv[1:] if argv is None else argv
     if logging.lastResort is not None:  # where a command sets up no log, warnings look like ours
         logging.lastResort.setFormatter(logging.Formatter("sfe: warning: %(message)s"))

@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.edit import add_face_options, open_editor, read_source
-from stylefeatureeditor.cli.options import (
-    add_backend,
-    add_command,
-    add_device,
-    add_layers,
-    add_method,
-    add_model,
-    positive,
-)
-from stylefeatureeditor.cli.refusals import check_directions
+from stylefeatureeditor.cli.edit import inverted, open_editor
+from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common, positive
+from stylefeatureeditor.cli.refusals import check_model
 from stylefeatureeditor.errors import ConfigError, PhotoError
-from stylefeatureeditor.weights.local_models import find_model
-from stylefeatureeditor.weights.sources import DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    import argparse
-
-    from PIL import Image
-    from torch import Tensor
-
-    from stylefeatureeditor.cli.options import Commands
-    from stylefeatureeditor.editor import Editor
-    from stylefeatureeditor.inversion.record import Inversion
 
 STILLS, FRAMES = 5, 25
 
@@ -49,11 +28,9 @@ def add_to(commands: Commands) -> None:
     )
     for letter, text in (("A", "a photo or an inversion file"), ("B", "another")):
         parser.add_argument(f"photo_{letter.lower()}", metavar=letter, type=Path, help=text)
-    parser.add_argument(
-        "-o", "--output", metavar="OUT", type=Path, required=True, help="the picture to write"
-    )
+    add_common(parser, "--output", type=Path, required=True, help="the picture to write")
     what = parser.add_mutually_exclusive_group()
-    add_layers(what)
+    add_common(what, "--layers")
     what.add_argument(
         "--like",
         metavar="NAME",
@@ -65,31 +42,27 @@ def add_to(commands: Commands) -> None:
         type=positive,
         help=f"pictures on the way, both ends included ({STILLS}; {FRAMES} of an animation)",
     )
-    add_model(parser)
-    add_method(parser)
-    add_face_options(parser)
-    add_device(parser)
-    add_backend(parser)
+    add_common(parser, "--model", "--method", "--aligned", "--face")
+    add_common(parser, "--device", "--backend", "--precision")
 
 
-def mix(args: argparse.Namespace) -> int:
+def mix(args: Args) -> int:
     """Run `sfe mix`."""
-    if args.method is None or args.model != DEFAULT_MODEL:  # a method may bring its own model
-        find_model(args.model)
     for path in (args.photo_a, args.photo_b):
         if not path.is_file():
             raise PhotoError(f"there is no photo {path}")
     if args.face == "all":
         raise ConfigError("two photos are mixed a face at a time: --face largest, or a number")
-    if args.like and (args.method is None or args.model != DEFAULT_MODEL):
-        check_directions(args.model, [args.like])
+    check_model(args, [args.like] if args.like else [])
     editor = open_editor(args)
     from stylefeatureeditor.directions.mix import between, strength_like, toward
     from stylefeatureeditor.photo.animation import ANIMATIONS, save_animation
     from stylefeatureeditor.photo.contact_sheet import draw_strip
     from stylefeatureeditor.photo.image import save_picture
+    from stylefeatureeditor.photo.result import EditResult
 
-    a, b = (_inverted(path, editor, args) for path in (args.photo_a, args.photo_b))
+    found = [inverted(path, editor, args) for path in (args.photo_a, args.photo_b)]
+    a, b = (one if len(one) == 1 else one[0] for one in found)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     if args.like or args.layers:
         move = editor.direction(args.like) if args.like else toward(a, b, args.layers)
@@ -99,7 +72,8 @@ def mix(args: argparse.Namespace) -> int:
     is_animation = args.output.suffix.lower() in ANIMATIONS
     steps = max(2, args.steps or (FRAMES if is_animation else STILLS))
     shares = [number / (steps - 1) for number in range(steps)]
-    pictures = [_picture(pixels, a) for pixels in between(editor, a, b, shares)]
+    way = between(editor, a, b, shares)
+    pictures = [EditResult(pixels, a, blend="none").crop for pixels in way]
     if is_animation:
         print(save_animation([*pictures, *pictures[-2:0:-1]], args.output))
     else:
@@ -107,18 +81,3 @@ def mix(args: argparse.Namespace) -> int:
         strip = draw_strip(list(zip(labels, pictures, strict=True)))
         print(save_picture(strip, args.output))
     return 0
-
-
-def _inverted(path: Path, editor: Editor, args: argparse.Namespace) -> Inversion:
-    from stylefeatureeditor.records import Photo
-
-    source = read_source(path, editor, args)
-    if isinstance(source, (Path, Photo)):
-        return editor.invert(source, face=args.face, aligned=args.aligned)
-    return source if len(source) == 1 else source[0]
-
-
-def _picture(pixels: Tensor, a: Inversion) -> Image.Image:
-    from stylefeatureeditor.photo.result import EditResult
-
-    return EditResult(pixels, a, blend="none").crop

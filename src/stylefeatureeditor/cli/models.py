@@ -7,28 +7,31 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylefeatureeditor.cli.options import add_command, add_json, flag, whole
+from stylefeatureeditor.cli.options import (
+    MODEL,
+    Args,
+    Commands,
+    add_command,
+    add_common,
+    add_group,
+    flag,
+    whole,
+)
 from stylefeatureeditor.cli.output import Progress, print_json, print_table
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import member, readable_size, sha256_file
+from stylefeatureeditor.files import CONFIG_FILE, member, readable_size, sha256_file
 from stylefeatureeditor.weights import sources
 from stylefeatureeditor.weights.sources import GROUP_MODELS, find_sources
 
 if TYPE_CHECKING:
-    import argparse
-
     from torch import nn
 
-    from stylefeatureeditor.cli.options import Commands
     from stylefeatureeditor.weights.sources import Source
 
 
 def add_to(commands: Commands) -> None:
     """Add `sfe models` and its commands."""
-    group = commands.add_parser(
-        "models", help="list, fetch and convert models", allow_abbrev=False
-    ).add_subparsers(metavar="COMMAND", required=True, dest="models_command")
-
+    group = add_group(commands, "models", "list, fetch and convert models")
     listing = add_command(
         group,
         "list",
@@ -36,7 +39,7 @@ def add_to(commands: Commands) -> None:
         text="show the models on this machine and the files that are published",
         example="sfe models list",
     )
-    add_json(listing)
+    add_common(listing, "--json")
 
     pull = add_command(
         group,
@@ -72,7 +75,42 @@ def add_to(commands: Commands) -> None:
         metavar="NAME",
         help="a method that the paper compares with, as `sfe models list` calls it, such as psp",
     )
-    _add_convert_options(convert)
+    convert.add_argument("--sfe", metavar="FILE", type=Path, help="StyleFeatureEditor, phase 2")
+    convert.add_argument(
+        "--generator",
+        metavar="FILE",
+        type=Path,
+        help="StyleGAN2, .pt or NVIDIA's .pkl; left out, the copy in a full --sfe file is taken",
+    )
+    convert.add_argument("--e4e", metavar="FILE", type=Path, help="e4e encoder; left out, likewise")
+    convert.add_argument(
+        "--directions",
+        metavar="FOLDER",
+        type=Path,
+        help="released direction files, such as the release's editings/: those in it and in its "
+        "folders are copied into the model folder",
+    )
+    convert.add_argument("--name", help="what the model is called; the folder's name if left out")
+    convert.add_argument(
+        "--catalog",
+        choices=("auto", "ffhq", "cars", "none"),
+        default="auto",
+        help="published directions that fit the generator; auto takes ffhq for one of 1024 px and "
+        "18 styles, and none for any other (%(default)s)",
+    )
+    convert.add_argument(
+        "--class",
+        dest="label",
+        type=whole,
+        metavar="N",
+        help="the class to draw, of a conditional generator, from 0",
+    )
+    flag(convert, "--draw-noise", "draw noise buffers that the generator's file lacks, seeded")
+    flag(convert, "--half", "store float16: half the size, results move by 1e-3")
+    add_common(
+        convert, "--output", metavar="DIR", type=Path, required=True, help="the folder to make"
+    )
+    flag(convert, "--overwrite", "replace the model that DIR holds already")
 
     info = add_command(
         group,
@@ -81,81 +119,23 @@ def add_to(commands: Commands) -> None:
         text="show a model's sizes, parameters, origin and SHA-256",
         example="sfe models info my_model",
     )
-    info.add_argument(
-        "model", metavar="NAME|DIR", help="a name that `sfe models list` shows, or a model folder"
-    )
-    add_json(info)
+    info.add_argument("model", metavar="NAME|DIR", help=MODEL)
+    add_common(info, "--json")
 
 
-def _add_convert_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--sfe", metavar="FILE", type=Path, help="StyleFeatureEditor, phase 2")
-    parser.add_argument(
-        "--generator",
-        metavar="FILE",
-        type=Path,
-        help="StyleGAN2, .pt or NVIDIA's .pkl; left out, the copy in a full --sfe file is taken",
-    )
-    parser.add_argument("--e4e", metavar="FILE", type=Path, help="e4e encoder; left out, likewise")
-    parser.add_argument(
-        "--directions",
-        metavar="FOLDER",
-        type=Path,
-        help="released direction files, such as the release's editings/: those in it and in its "
-        "folders are copied into the model folder",
-    )
-    parser.add_argument("--name", help="what the model is called; the folder's name if left out")
-    parser.add_argument(
-        "--catalog",
-        choices=("auto", "ffhq", "cars", "none"),
-        default="auto",
-        help="published directions that fit the generator; auto takes ffhq for one of 1024 px and "
-        "18 styles, and none for any other (%(default)s)",
-    )
-    parser.add_argument(
-        "--class",
-        dest="label",
-        type=whole,
-        metavar="N",
-        help="the class to draw, of a conditional generator, from 0",
-    )
-    flag(parser, "--draw-noise", "draw noise buffers that the generator's file lacks, seeded")
-    flag(parser, "--half", "store float16: half the size, results move by 1e-3")
-    parser.add_argument(
-        "-o", "--output", metavar="DIR", type=Path, required=True, help="the folder to make"
-    )
-    flag(parser, "--overwrite", "replace the model that DIR holds already")
-
-
-def convert_files(args: argparse.Namespace) -> int:
+def convert_files(args: Args) -> int:
     """Run `sfe models convert`."""
-    with Progress(f"converting to {args.output}"):
-        paths = _convert(args)
-    print(*paths, sep="\n")
-    return 0
-
-
-def _convert(args: argparse.Namespace) -> list[Path]:
     from stylefeatureeditor.methods.converting import (
         convert_generator_alone,
         convert_method,
         convert_to_folder,
         find_directions,
     )
-    from stylefeatureeditor.weights.checkpoint import CONFIG_FILE
     from stylefeatureeditor.weights.convert import ReleasedFiles
 
     _check_convert(args)
-    if args.sfe is None and args.method is None:
-        path = convert_generator_alone(
-            args.generator,
-            args.output,
-            half=args.half,
-            overwrite=args.overwrite,
-            draw_noise=args.draw_noise,
-            label=args.label,
-        )
-        return [path]
-    if (args.output / CONFIG_FILE).exists() and not args.overwrite:
+    alone = args.sfe is None and args.method is None
+    if not alone and (args.output / CONFIG_FILE).exists() and not args.overwrite:
         raise WeightsError(
             f"{args.output} holds a model already; name another folder, or pass --overwrite"
         )
@@ -165,16 +145,22 @@ def _convert(args: argparse.Namespace) -> list[Path]:
         "directions": find_directions(args.directions) if args.directions else (),
         "half": args.half,
     }
-    if args.method is not None:
-        convert_method(args.method, args.files, args.output, **about)
-    else:
-        files = ReleasedFiles(args.sfe, args.generator, args.e4e)
-        noise, label = args.draw_noise, args.label
-        convert_to_folder(files, args.output, draw_noise=noise, label=label, **about)
-    return [args.output]
+    drawn = {"draw_noise": args.draw_noise, "label": args.label}
+    made = args.output
+    with Progress(f"converting to {args.output}"):
+        if alone:
+            how = {"half": args.half, "overwrite": args.overwrite, **drawn}
+            made = convert_generator_alone(args.generator, args.output, **how)
+        elif args.method is not None:
+            convert_method(args.method, args.files, args.output, **about)
+        else:
+            files = ReleasedFiles(args.sfe, args.generator, args.e4e)
+            convert_to_folder(files, args.output, **drawn, **about)
+    print(made)
+    return 0
 
 
-def _check_convert(args: argparse.Namespace) -> None:
+def _check_convert(args: Args) -> None:
     """Raise WeightsError for options that do not go together."""
     if args.method is None and args.files:
         raise WeightsError(f"say what {args.files[0]} is: --method NAME, or --sfe FILE and others")
@@ -193,7 +179,7 @@ def _check_convert(args: argparse.Namespace) -> None:
         )
 
 
-def list_models(args: argparse.Namespace) -> int:
+def list_models(args: Args) -> int:
     """Run `sfe models list`."""
     from stylefeatureeditor.methods.folder import local_methods
     from stylefeatureeditor.methods.load import KINDS
@@ -237,11 +223,7 @@ def _print_sources(files: list[Source], indent: str = "  ") -> None:
     )
 
 
-def _source_row(source: Source) -> dict[str, Any]:
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(source).items()}
-
-
-def pull_files(args: argparse.Namespace) -> int:
+def pull_files(args: Args) -> int:
     """Run `sfe models pull`: nothing is fetched before the user has seen what and whence."""
     from stylefeatureeditor.methods.load import KINDS
     from stylefeatureeditor.weights.download import fetch
@@ -306,7 +288,7 @@ def _install(name: str, pulled: tuple[Source, ...]) -> None:
                 copy_directions(directions, folder)
 
 
-def show_info(args: argparse.Namespace) -> int:
+def show_info(args: Args) -> int:
     """Run `sfe models info`."""
     from stylefeatureeditor.methods.converting import CONVERTED_FROM
     from stylefeatureeditor.methods.folder import MethodConfig, load_any_config
@@ -376,7 +358,7 @@ def _provenance(text: str | None) -> list[dict[str, Any]]:
     try:
         rows = json.loads(text or "[]")
     except ValueError:
-        return []
+        rows = None
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
@@ -401,10 +383,16 @@ def _print_info(content: dict[str, Any]) -> None:
     ]
     print_table(rows, "  ")
     print("networks")
-    networks = []
-    for name, item in content["networks"].items():
-        count, size = f"{item['parameters']:,} parameters", readable_size(item["bytes"])
-        networks.append((name, count, item["stored_as"], size, item["sha256"]))
+    networks = [
+        (
+            name,
+            f"{item['parameters']:,} parameters",
+            item["stored_as"],
+            readable_size(item["bytes"]),
+            item["sha256"],
+        )
+        for name, item in content["networks"].items()
+    ]
     print_table(networks, "  ")
     if content["converted_from"]:
         print("converted from")

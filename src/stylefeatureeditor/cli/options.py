@@ -1,11 +1,11 @@
-"""What the commands share on the command line: the parser, common options, the model they name."""
+"""What the commands share on the command line: the parser and the options that several have."""
 
 from __future__ import annotations
 
 import argparse
 import re
 from math import isfinite
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
@@ -13,10 +13,10 @@ from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-    Run = Callable[[argparse.Namespace], int]
-
 Value = TypeVar("Value")
+Args = argparse.Namespace
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+NAMED = r"(.*\S.*)="  # how an edit begins
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,19 +27,22 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see `{self.prog} --help`")
 
 
-def add_command(
-    commands: Commands, name: str, run: Run, *, text: str, example: str, add_help: bool = True
-) -> argparse.ArgumentParser:
-    """Return the parser of a new command.
+def add_group(commands: Commands, name: str, text: str, metavar: str = "COMMAND") -> Commands:
+    """Return what the commands of a group, such as `sfe models`, are added to."""
+    group = commands.add_parser(name, help=text, allow_abbrev=False)
+    return group.add_subparsers(metavar=metavar, required=True, dest=f"{name}_command")
 
-    Args:
-        commands: what it is added to.
-        name: what the user types.
-        run: does the work and returns the exit code.
-        text: what it does, one line; more lines only show in its own help.
-        example: one or several command lines for the end of its help.
-        add_help: False for a command that makes its own --help.
-    """
+
+def add_command(
+    commands: Commands,
+    name: str,
+    run: Callable[[Args], int],
+    *,
+    text: str,
+    example: str,
+    add_help: bool = True,
+) -> argparse.ArgumentParser:
+    """Return the parser of a new command."""
     lines = "\n".join(f"  {line}" for line in example.splitlines())
     parser = commands.add_parser(
         name,
@@ -94,72 +97,85 @@ finite_number = reader("a number", "(.*)", finite)
 positive = reader("a whole number of at least 1", r"(0*[1-9]\d*)", int)
 whole = reader("a whole number", r"(\d+)", int)
 layer_range = reader("two whole numbers as in 0:7", r"(\d+):(\d+)", _layers)
+strength = reader(
+    "NAME=STRENGTH as in smile=2", NAMED + "([^=]*)", lambda name, by: (name.strip(), finite(by))
+)
+which_face: Callable[[str], str | int] = reader(
+    "largest, all or a number",
+    r"(largest|all|\d+)",
+    lambda word: int(word) if word.isdecimal() else word,
+)
 row_rule = reader("COLUMN=RULE as in split=test", r"([^=]+)=(.+)", lambda *words: words)
+
+
+MODEL = "a name that `sfe models list` shows, or a model folder"
+COMMON: dict[str, dict[str, Any]] = {
+    "--model": {
+        "metavar": "NAME|DIR",
+        "default": DEFAULT_MODEL,
+        "help": "a name that `sfe models list` shows, a model folder, or ORG/NAME[@REVISION] of "
+        "the Hugging Face Hub (%(default)s)",
+    },
+    "--method": {
+        "metavar": "NAME",
+        "help": "another method: sfe-without-h, e4e, w+ or pti on the networks of --model, or one "
+        "that `sfe models list` shows, such as psp; left out, the one that --model holds",
+    },
+    "--device": {
+        "type": device,
+        "default": "auto",
+        "metavar": "auto|cpu|cuda|mps",
+        "help": "where the networks run; auto takes the fastest there is (%(default)s)",
+    },
+    "--backend": {
+        "choices": ("torch", "onnx", "openvino"),
+        "default": "torch",
+        "help": "what runs the networks; onnx and openvino need `sfe export` first (%(default)s)",
+    },
+    "--precision": {
+        "choices": ("float32", "bfloat16", "float16", "int8"),
+        "default": "float32",
+        "help": "of the networks' convolutions; the others are faster and less exact (%(default)s)",
+    },
+    "--layers": {
+        "type": layer_range,
+        "metavar": "FROM:TO",
+        "help": "style vectors it moves, TO not included; all if left out",
+    },
+    "--json": {"action": "store_true", "help": "write JSON"},
+    "--edit": {"metavar": "NAME=STRENGTH", "type": strength, "action": "append", "default": []},
+    "--output": {"metavar": "OUT"},
+    "--aligned": {
+        "action": "store_true",
+        "help": "the photo is a square aligned crop already",
+    },
+    "--face": {
+        "metavar": "largest|all|N",
+        "type": which_face,
+        "default": "largest",
+        "help": "which face of the photo; 1 is the largest (%(default)s)",
+    },
+    "--mask": {"metavar": "face|FILE|none", "default": "none"},
+    "--where": {"metavar": "COLUMN=RULE", "type": row_rule, "action": "append", "default": []},
+    "--batch-size": {"type": positive, "default": 4, "metavar": "N"},
+    "--recursive": {
+        "action": "store_true",
+        "help": "of a folder: the photos in folders below it too",
+    },
+    "--overwrite": {
+        "action": "store_true",
+        "help": "in a batch, do photos again whose output is there already",
+    },
+}
+SHORT = {"--edit": ("-e",), "--output": ("-o",)}
+
+
+def add_common(parser: argparse._ActionsContainer, *names: str, **changed: Any) -> None:
+    """Add options of `COMMON`; `changed` says what differs here."""
+    for name in names:
+        parser.add_argument(*SHORT.get(name, ()), name, **{**COMMON[name], **changed})
 
 
 def flag(parser: argparse._ActionsContainer, name: str, text: str) -> None:
     """Add an option that is on or off; `text` says what it does."""
     parser.add_argument(name, action="store_true", help=text)
-
-
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add --model."""
-    parser.add_argument(
-        "--model",
-        metavar="NAME|DIR",
-        default=DEFAULT_MODEL,
-        help="a name that `sfe models list` shows, a model folder, or ORG/NAME[@REVISION] of the "
-        "Hugging Face Hub (%(default)s)",
-    )
-
-
-def add_method(parser: argparse.ArgumentParser) -> None:
-    """Add --method."""
-    parser.add_argument(
-        "--method",
-        metavar="NAME",
-        help="another method: sfe-without-h, e4e, w+ or pti on the networks of --model, or one "
-        "that `sfe models list` shows, such as psp; left out, the one that --model holds",
-    )
-
-
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add --device."""
-    parser.add_argument(
-        "--device",
-        type=device,
-        default="auto",
-        metavar="auto|cpu|cuda|mps",
-        help="where the networks run; auto takes the fastest there is (%(default)s)",
-    )
-
-
-def add_backend(parser: argparse.ArgumentParser) -> None:
-    """Add --backend and --precision."""
-    parser.add_argument(
-        "--backend",
-        choices=("torch", "onnx", "openvino"),
-        default="torch",
-        help="what runs the networks; onnx and openvino need `sfe export` first (%(default)s)",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "bfloat16", "float16", "int8"),
-        default="float32",
-        help="of the networks' convolutions; the others are faster and less exact (%(default)s)",
-    )
-
-
-def add_layers(parser: argparse._ActionsContainer) -> None:
-    """Add --layers."""
-    parser.add_argument(
-        "--layers",
-        type=layer_range,
-        metavar="FROM:TO",
-        help="style vectors it moves, TO not included; all if left out",
-    )
-
-
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add --json."""
-    flag(parser, "--json", "write JSON")

@@ -11,20 +11,54 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylefeatureeditor.editing.direction_names import find_name, published_rows, spelling
-from stylefeatureeditor.errors import DependencyError, MaskError, SfeError, WeightsError
+from stylefeatureeditor.editing.direction_names import (
+    check_sizes,
+    find_name,
+    published_rows,
+    spelling,
+)
+from stylefeatureeditor.errors import (
+    ConfigError,
+    DependencyError,
+    MaskError,
+    SfeError,
+    WeightsError,
+)
 from stylefeatureeditor.files import CONFIG_FILE, member
 from stylefeatureeditor.masks.labels import CELEBAMASK_HQ, LAPA, NO_PARSER, foreground_threshold
 from stylefeatureeditor.weights.local_models import files_folder, find_model
-from stylefeatureeditor.weights.sources import find_sources
+from stylefeatureeditor.weights.sources import DEFAULT_MODEL, find_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import argparse
+    from collections.abc import Iterable, Sequence
 
 PARSERS = {"farl-lapa": LAPA, "bisenet": CELEBAMASK_HQ}  # in the order in which they serve
 TEXT_FILES = (*(source.file_name for source in find_sources("styleclip")), "clip-vit-base-patch32")
 DELTA_FILES = ("templates.txt", "clip-vit-base-patch32", "delta_mapper.pt", "fs3.npy")
 TEXT_SIZE = 1024  # px of the models for which the channel tables were made
+
+
+def check_edits(edits: Sequence[tuple[Any, str, Iterable[float]]], once: str) -> None:
+    """Refuse no edits, one that is given twice, and strengths that are too large.
+
+    Args:
+        edits: whose it is, the direction, its strengths.
+        once: what a direction may have once.
+    """
+    if not edits:
+        raise ConfigError("nothing to edit: give -e NAME=STRENGTH; `sfe directions list` has names")
+    keys = [(whose, name) for whose, name, _ in edits]
+    for whose, name, strengths in edits:
+        if keys.count((whose, name)) > 1:
+            raise ConfigError(f"{name} is given twice; {once}")
+        check_sizes(name, strengths)
+
+
+def check_model(args: argparse.Namespace, names: Iterable[str]) -> None:
+    """As `check_directions` for --model, unless --method may bring a model of its own."""
+    if args.method is None or args.model != DEFAULT_MODEL:
+        check_directions(args.model, names)
 
 
 def check_directions(model: str, names: Iterable[str]) -> None:
@@ -44,11 +78,7 @@ def check_directions(model: str, names: Iterable[str]) -> None:
 
 
 def check_mask(mask: str) -> None:
-    """Raise MaskError if a mask is no file, needs a parser that is not here, or no parser knows it.
-
-    Args:
-        mask: what --mask says.
-    """
+    """Raise MaskError for a mask that is no file, or that no face parser here knows."""
     if mask in ("none", "face"):
         return
     is_foreground = foreground_threshold(mask) is not None
@@ -64,12 +94,7 @@ def check_mask(mask: str) -> None:
 
 
 def check_text(model: str, by: str = "styleclip") -> None:
-    """Raise one error that names all that --text lacks: the package, files, a model of 1024 px.
-
-    Args:
-        model: what --model says.
-        by: what --text-by says.
-    """
+    """Raise one error that names all that --text lacks: the package, files, a model of 1024 px."""
     folder = find_model(model)
     places = (folder / "directions", files_folder())
     files = TEXT_FILES if by == "styleclip" else DELTA_FILES

@@ -15,14 +15,12 @@ from io import StringIO
 from pathlib import Path  # noqa: TC003 (fields' types are read)
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_hints
 
-from stylefeatureeditor.cli.options import add_command
+from stylefeatureeditor.cli.options import Args, Commands, add_command, add_group
 from stylefeatureeditor.errors import ConfigError, DependencyError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Sequence
 
-    from stylefeatureeditor.cli.options import Commands
 
 STOPPED = 130  # as after Ctrl-C: the run is saved, but not done
 LAUNCH = "accelerate launch --num_processes 4 -m stylefeatureeditor train"
@@ -56,15 +54,13 @@ COMMANDS = {  # what each does, and an example
 
 def add_to(commands: Commands) -> None:
     """Add `sfe train` and its commands; their words are for tyro, which `train` calls."""
-    group = commands.add_parser(
-        "train", help="train every part on your own images", allow_abbrev=False
-    ).add_subparsers(metavar="PHASE", required=True, dest="train_command")
+    group = add_group(commands, "train", "train every part on your own images", metavar="PHASE")
     for phase, (text, example) in COMMANDS.items():
         parser = add_command(group, phase, train, text=text, example=example, add_help=False)
         parser.set_defaults(takes_settings=True)
 
 
-def train(args: argparse.Namespace) -> int:
+def train(args: Args) -> int:
     """Run `sfe train PHASE`."""
     phase, first = args.train_command, int(os.environ.get("RANK", "0")) == 0
     asked = options(phase, args.settings)
@@ -122,9 +118,6 @@ def options(phase: str, args: Sequence[str]) -> tuple[Any, Any] | None:
 
     The preset depends on the model that the run starts from, and so on some of the words: they are
     read first, then all of them once more over the preset and the file.
-
-    Raises:
-        SfeError: a word or a file does not fit, or the networks to start from cannot be read.
     """
     from stylefeatureeditor.training.loop import LoopConfig
     from stylefeatureeditor.weights.configs import changed, read_mapping
@@ -282,11 +275,7 @@ def reading() -> dict[str, Any]:
 
 
 def _parse(kind: Any, args: Sequence[str], phase: str, **more: Any) -> Any:
-    """Return what tyro makes of words, or None after it has printed the help.
-
-    Raises:
-        ConfigError: a word does not fit; the text of tyro's box as a sentence.
-    """
+    """Return what tyro makes of words, or None after it has printed the help."""
     told = StringIO()
     text, example = COMMANDS[phase]
     try:

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.edit import NAMED, open_editor, which_face
+from stylefeatureeditor.cli.edit import open_editor, warn_of_ranges
 from stylefeatureeditor.cli.options import (
-    add_backend,
+    NAMED,
+    Args,
+    Commands,
     add_command,
-    add_device,
-    add_method,
-    add_model,
+    add_common,
     finite,
     positive,
     reader,
 )
-from stylefeatureeditor.cli.output import Progress, warn
-from stylefeatureeditor.cli.refusals import check_directions, check_mask
-from stylefeatureeditor.editing.direction_names import check_sizes
-from stylefeatureeditor.errors import ConfigError, DependencyError, VideoError
-from stylefeatureeditor.weights.sources import DEFAULT_MODEL
+from stylefeatureeditor.cli.output import Progress
+from stylefeatureeditor.cli.refusals import check_edits, check_mask, check_model
+from stylefeatureeditor.errors import DependencyError, VideoError
 
-if TYPE_CHECKING:
-    import argparse
-
-    from stylefeatureeditor.cli.options import Commands
-
-    Course = tuple[tuple[float, float], ...]  # (second, strength)
+Course = tuple[tuple[float, float], ...]  # (second, strength)
 
 
 def _course(name: str, text: str) -> tuple[str, Course]:
@@ -78,20 +70,17 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "video", metavar="VIDEO", type=Path, help="a film, a GIF or WebP, or a folder of frames"
     )
-    parser.add_argument(
-        "-e",
+    add_common(
+        parser,
         "--edit",
         metavar="NAME=STRENGTH[@SECOND,...]",
         type=course,
-        action="append",
-        default=[],
         help="a direction and how far to move along it; with times, straight lines between them; "
         "may be given several times",
     )
-    parser.add_argument(
-        "-o",
+    add_common(
+        parser,
         "--output",
-        metavar="OUT",
         type=Path,
         help=".mp4, .mov, .mkv, .webm, .gif, .webp, or a folder for PNG frames; "
         "VIDEO_edited.mp4 if left out",
@@ -102,21 +91,9 @@ def add_to(commands: Commands) -> None:
         metavar="N",
         help="edit N frames only, into one picture, OUT.png: the crops before and after",
     )
-    add_model(parser)
-    add_method(parser)
-    parser.add_argument(
-        "--face",
-        metavar="largest|all|N",
-        type=which_face,
-        default="largest",
-        help="which face of each shot; 1 is the largest (%(default)s)",
-    )
-    parser.add_argument(
-        "--mask",
-        metavar="face|FILE|none",
-        default="none",
-        help="as for `sfe edit`, smoothed over time (%(default)s)",
-    )
+    add_common(parser, "--model", "--method")
+    add_common(parser, "--face", help="which face of each shot; 1 is the largest (%(default)s)")
+    add_common(parser, "--mask", help="as for `sfe edit`, smoothed over time (%(default)s)")
     parser.add_argument(
         "--blend",
         choices=("feather", "residual"),
@@ -145,26 +122,15 @@ def add_to(commands: Commands) -> None:
         help="of the codec: smaller is better, and larger files; 17 for h264",
     )
     parser.add_argument("--rate", type=rate, metavar="FPS", help="frames a second of a folder (25)")
-    parser.add_argument(
-        "--batch-size",
-        type=positive,
-        default=4,
-        metavar="N",
-        help="frames in the networks at a time (%(default)s)",
-    )
-    add_device(parser)
-    add_backend(parser)
+    add_common(parser, "--batch-size", help="frames in the networks at a time (%(default)s)")
+    add_common(parser, "--device", "--backend", "--precision")
 
 
-def edit_a_video(args: argparse.Namespace) -> int:
+def edit_a_video(args: Args) -> int:
     """Run `sfe video`: refuse what can be refused without torch, edit, write."""
     output = _check(args)
-    args.aligned = False
     editor = open_editor(args)
-    for name, points in args.edit:
-        said = [s for _, strength in points for s in editor.warnings({name: strength})]
-        for sentence in dict.fromkeys(said):
-            warn(sentence)
+    warn_of_ranges(editor, *({name: by} for name, points in args.edit for _, by in points))
     from stylefeatureeditor.video.editing import edit_video
 
     with Progress(args.video.name, pace="frames") as bar:
@@ -205,20 +171,13 @@ def check_video(path: Path, *, needs_pyav: bool = True) -> None:
         raise DependencyError('video needs PyAV, run `pip install "stylefeatureeditor[video]"`')
 
 
-def _check(args: argparse.Namespace) -> Path:
+def _check(args: Args) -> Path:
     """Refuse what can be refused without torch; return what is written."""
-    names = [name for name, _ in args.edit]
-    if not names:
-        raise ConfigError("nothing to edit: give -e NAME=STRENGTH; `sfe directions list` has names")
-    if len(set(names)) < len(names):
-        name = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(f"{name} is given twice; one course of strengths per direction")
-    for name, points in args.edit:
-        check_sizes(name, [strength for _, strength in points])
+    edits = [(None, name, [by for _, by in points]) for name, points in args.edit]
+    check_edits(edits, "one course of strengths per direction")
     is_film = not args.video.is_dir() and args.video.suffix.lower() not in (".gif", ".webp")
     check_video(args.video, needs_pyav=is_film or not args.preview)
-    if args.method is None or args.model != DEFAULT_MODEL:
-        check_directions(args.model, names)
+    check_model(args, [name for name, _ in args.edit])
     check_mask(args.mask)
     ending = "_preview.png" if args.preview else "_edited.mp4"
     output = args.output or args.video.with_name(args.video.stem + ending)

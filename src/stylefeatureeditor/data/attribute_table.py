@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,7 +29,7 @@ from torch import Tensor
 from stylefeatureeditor.data.image_sources import (
     TableRow,
     as_number,
-    forward,
+    find_by_name,
     name_column,
     open_sources,
     parse_csv,
@@ -71,19 +71,11 @@ class AttributeTable:
         return tuple(name for name, is_so in zip(self.attributes, yes_no, strict=True) if is_so)
 
     def column(self, attribute: str) -> Tensor:
-        """Return the values of one attribute, (N,).
-
-        Raises:
-            ConfigError: it is not in the table.
-        """
+        """Return the values of one attribute, (N,)."""
         return self.select([attribute]).values[:, 0]
 
     def select(self, attributes: Sequence[str]) -> AttributeTable:
-        """Return the table of the named attributes, in that order.
-
-        Raises:
-            ConfigError: one is not in the table.
-        """
+        """Return the table of the named attributes, in that order."""
         place = {name: i for i, name in enumerate(self.attributes)}
         for name in attributes:
             if name not in place:
@@ -96,20 +88,10 @@ class AttributeTable:
     def align(self, names: Sequence[str]) -> AttributeTable:
         """Return the table in the order of `names`; images without a row are unknown throughout.
 
-        A name finds its row by itself, else by its last part, else by that without suffix; the
-        latter two only where they mean one row.
-
         Raises:
             ConfigError: no name has a row, or a name is there twice.
         """
-        found: list[int | None] = [None] * len(names)
-        for key in (forward, _base, _stem):
-            times = Counter(map(key, self.names))
-            rows = {key(name): i for i, name in enumerate(self.names) if times[key(name)] == 1}
-            found = [
-                rows.get(key(name)) if row is None else row
-                for name, row in zip(names, found, strict=True)
-            ]
+        found = find_by_name(names, self.names)
         if not names or not self.names:
             raise ConfigError(f"{len(names)} images cannot be matched with {len(self.names)} rows")
         if all(row is None for row in found):
@@ -237,11 +219,3 @@ def _parse_celeba(path: Path) -> tuple[list[str], list[dict[str, str]]]:
             )
     rows = [dict(zip(header, line[1:], strict=True)) for line in lines[2:]]
     return [line[0] for line in lines[2:]], rows
-
-
-def _base(name: str) -> str:
-    return PurePosixPath(forward(name)).name
-
-
-def _stem(name: str) -> str:
-    return PurePosixPath(forward(name)).stem

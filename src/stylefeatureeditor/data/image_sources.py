@@ -23,7 +23,7 @@ import math
 import re
 import tarfile
 import zipfile
-from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -33,7 +33,7 @@ from stylefeatureeditor.errors import ConfigError, PhotoError
 from stylefeatureeditor.files import DAMAGED_ZIP, regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -62,16 +62,19 @@ class Entry:
     row: Mapping[str, str] = field(default_factory=dict)
 
 
-class ImageSource(ABC):
-    """A file or folder of images: `entries` in a fixed order, `read` by their number."""
+@dataclass(frozen=True, eq=False)
+class ImageSource:
+    """A file or folder of images.
 
-    def __init__(self, path: Path, entries: Iterable[Entry]) -> None:
-        self.path = path
-        self.entries = tuple(entries)
+    Attributes:
+        path: of it.
+        entries: its images, in a fixed order.
+        read: returns the file of `entries[index]`, still encoded; safe to call from threads.
+    """
 
-    @abstractmethod
-    def read(self, index: int) -> bytes:
-        """Return the file of `entries[index]`, still encoded. Safe to call from threads."""
+    path: Path
+    entries: tuple[Entry, ...]
+    read: Callable[[int], bytes]
 
     @property
     def columns(self) -> set[str]:
@@ -79,93 +82,84 @@ class ImageSource(ABC):
         return set(itertools.chain.from_iterable(entry.row for entry in self.entries))
 
 
-class FolderSource(ImageSource):
+def _open_folder(path: Path) -> ImageSource:
     """Every image below a folder, by name."""
-
-    def __init__(self, path: Path) -> None:
-        tables = [path / name for name in TABLE_NAMES if (path / name).is_file()]
-        rows = {}
-        if tables:
-            rows = parse_table(tables[0].name, _read(tables[0], MAX_TABLE_BYTES), tables[0])
-        names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*"))
-        super().__init__(path, (Entry(n, rows.get(n, {})) for n in names if is_image(n)))
-
-    def read(self, index: int) -> bytes:
-        """Return one file's bytes."""
-        return _read(self.path / self.entries[index].name, MAX_IMAGE_BYTES)
+    tables = [path / name for name in TABLE_NAMES if (path / name).is_file()]
+    rows = {}
+    if tables:
+        rows = parse_table(tables[0].name, _read(tables[0], MAX_TABLE_BYTES), tables[0])
+    names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*"))
+    entries = tuple(Entry(name, rows.get(name, {})) for name in names if is_image(name))
+    return ImageSource(path, entries, lambda i: _read(path / entries[i].name, MAX_IMAGE_BYTES))
 
 
-class ZipSource(ImageSource):
+def _open_zip(path: Path) -> ImageSource:
     """The images of one zip file, in the order of their names."""
+    try:
+        archive = zipfile.ZipFile(regular(path))
+    except (OSError, *DAMAGED_ZIP) as error:
+        raise PhotoError(f"{path} is not a zip file that can be read: {error}") from error
 
-    def __init__(self, path: Path) -> None:
+    def read(name: str, most: int, where: str) -> bytes:
+        member = archive.getinfo(name)
+        _check_size(member.file_size, most, where)
+        return archive.read(member)  # checks the CRC
+
+    members = sorted(set(archive.namelist()))  # of one name, the last is what is read
+    places = [(PurePosixPath(forward(member)), member) for member in members]
+    tables = [
+        (len(place.parts), TABLE_NAMES.index(place.name), member)
+        for place, member in places
+        if place.name in TABLE_NAMES
+    ]
+    rows: dict[str, Mapping[str, str]] = {}
+    if tables:
+        table = min(tables)[2]
         try:
-            self._zip = zipfile.ZipFile(regular(path))
+            content = read(table, MAX_TABLE_BYTES, f"{table} of {path}")
         except (OSError, *DAMAGED_ZIP) as error:
-            raise PhotoError(f"{path} is not a zip file that can be read: {error}") from error
-        members = sorted(set(self._zip.namelist()))  # of one name, the last is what is read
-        tables = sorted(
-            (forward(m).count("/"), TABLE_NAMES.index(PurePosixPath(forward(m)).name), m)
-            for m in members
-            if PurePosixPath(forward(m)).name in TABLE_NAMES
-        )
-        rows = parse_table(tables[0][2], self._table(tables[0][2]), path) if tables else {}
-        super().__init__(path, (Entry(m, rows.get(forward(m), {})) for m in members if is_image(m)))
-
-    def _table(self, member: str) -> bytes:
-        where = f"{member} of {self._zip.filename}"
-        _check_size(self._zip.getinfo(member).file_size, MAX_TABLE_BYTES, where)
-        try:
-            return self._zip.read(member)
-        except (OSError, *DAMAGED_ZIP) as error:
-            raise PhotoError(f"{where} is damaged: {error}") from error
-
-    def read(self, index: int) -> bytes:
-        """Return one file's bytes."""
-        member = self._zip.getinfo(self.entries[index].name)
-        _check_size(member.file_size, MAX_IMAGE_BYTES, member.filename)
-        return self._zip.read(member)  # checks the CRC
+            raise PhotoError(f"{table} of {path} is damaged: {error}") from error
+        rows = parse_table(table, content, path)
+    entries = tuple(Entry(name, rows.get(forward(name), {})) for name in members if is_image(name))
+    return ImageSource(
+        path, entries, lambda i: read(entries[i].name, MAX_IMAGE_BYTES, entries[i].name)
+    )
 
 
-class TarSource(ImageSource):
+def _open_tar(path: Path) -> ImageSource:
     """The samples of one WebDataset shard: an index of offsets, then plain reads."""
+    samples: dict[str, dict[str, str]] = {}
+    images: dict[str, tuple[str, int, int]] = {}
+    try:  # no compression: members are found by offset
+        with tarfile.open(regular(path), "r:") as shard:
+            for member in shard:
+                if not member.isfile() or _is_hidden(member.name):
+                    continue
+                key, suffix = _split_key(member.name)
+                if is_image(member.name):
+                    images.setdefault(key, (member.name, member.offset_data, member.size))
+                elif suffix in ("json", "cls") and member.size <= MAX_ROW_BYTES:
+                    file = shard.extractfile(member)
+                    row = _sample_row(suffix, file.read() if file else b"", member.name, path)
+                    samples.setdefault(key, {}).update(row)
+    except (OSError, tarfile.TarError) as error:
+        if not images:
+            raise PhotoError(
+                f"{path} is not a plain tar shard that can be read ({error}); "
+                "unpack a compressed shard to .tar first"
+            ) from error
+        log.warning("%s breaks off after %d images: %s", path, len(images), error)
+    places = [(offset, size) for _, offset, size in images.values()]
 
-    def __init__(self, path: Path) -> None:
-        samples: dict[str, dict[str, str]] = {}
-        images: dict[str, tuple[str, int, int]] = {}
-        try:
-            with tarfile.open(
-                regular(path), "r:"
-            ) as shard:  # no compression: members are found by offset
-                for member in shard:
-                    if not member.isfile() or _is_hidden(member.name):
-                        continue
-                    key, suffix = _split_key(member.name)
-                    if is_image(member.name):
-                        images.setdefault(key, (member.name, member.offset_data, member.size))
-                    elif suffix in ("json", "cls") and member.size <= MAX_ROW_BYTES:
-                        file = shard.extractfile(member)
-                        row = _sample_row(suffix, file.read() if file else b"", member.name, path)
-                        samples.setdefault(key, {}).update(row)
-        except (OSError, tarfile.TarError) as error:
-            if not images:
-                raise PhotoError(
-                    f"{path} is not a plain tar shard that can be read ({error}); "
-                    "unpack a compressed shard to .tar first"
-                ) from error
-            log.warning("%s breaks off after %d images: %s", path, len(images), error)
-        self._places = [(offset, size) for _, offset, size in images.values()]
-        super().__init__(
-            path, (Entry(name, samples.get(key, {})) for key, (name, _, _) in images.items())
-        )
-
-    def read(self, index: int) -> bytes:
-        """Return one file's bytes."""
-        offset, size = self._places[index]
-        _check_size(size, MAX_IMAGE_BYTES, str(self.path))
-        with self.path.open("rb") as shard:
+    def read(index: int) -> bytes:
+        offset, size = places[index]
+        _check_size(size, MAX_IMAGE_BYTES, str(path))
+        with path.open("rb") as shard:
             shard.seek(offset)
             return shard.read(size)
+
+    entries = (Entry(name, samples.get(key, {})) for key, (name, _, _) in images.items())
+    return ImageSource(path, tuple(entries), read)
 
 
 def open_sources(where: str | Path | Sequence[str | Path]) -> list[ImageSource]:
@@ -190,11 +184,7 @@ def is_image(name: str) -> bool:
 
 
 def as_number(text: str) -> float:
-    """Return a number as tables write it: Python's own `inf`, `nan` and `1_0` are words.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Return a number as tables write it: Python's own `inf`, `nan` and `1_0` are words."""
     value = float(text)
     if not math.isfinite(value) or "_" in text:
         raise ValueError(f"{text!r} is no number")
@@ -204,6 +194,28 @@ def as_number(text: str) -> float:
 def forward(name: str) -> str:
     """Return a path as archives and other systems write it: Windows' separator becomes a slash."""
     return name.replace("\\", "/")
+
+
+def find_by_name(names: Sequence[str], known: Sequence[str]) -> list[int | None]:
+    """Return where each name is among `known`; None for one that is not there.
+
+    A name is found by itself, else by its last part, else by that without suffix; the latter two
+    only where they mean one.
+    """
+    found: list[int | None] = [None] * len(names)
+    paths = (
+        lambda name: PurePosixPath(forward(name)).name,
+        lambda n: PurePosixPath(forward(n)).stem,
+    )
+    for key in (forward, *paths):
+        keys = [key(name) for name in known]
+        times = Counter(keys)
+        places = {one: place for place, one in enumerate(keys) if times[one] == 1}
+        found = [
+            places.get(key(name)) if place is None else place
+            for name, place in zip(names, found, strict=True)
+        ]
+    return found
 
 
 class TableRow(Mapping[str, str]):
@@ -378,9 +390,9 @@ def _expand(pattern: str) -> list[Path]:
 
 def _open(path: Path) -> ImageSource:
     if path.is_dir():
-        return FolderSource(path)
+        return _open_folder(path)
     if path.suffix.lower() == ".zip":
-        return ZipSource(path)
+        return _open_zip(path)
     if path.suffix.lower() == ".tar":
-        return TarSource(path)
+        return _open_tar(path)
     raise ConfigError(f"expected a folder, a .zip or .tar shards of images, got {path}")

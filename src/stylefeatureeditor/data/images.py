@@ -121,15 +121,17 @@ class ImageSet:
     """
 
     def __init__(
-        self, sources: Sequence[ImageSource], keep: Sequence[Sequence[int]], size: int, fit: Fit
+        self,
+        places: Sequence[tuple[ImageSource, int]],
+        names: Sequence[str],
+        size: int,
+        fit: Fit = "crop",
+        shards: Sequence[int] = (),
     ) -> None:
-        self.size = size
-        self.fit: Fit = fit
+        self.names, self.size, self.fit, self.shards = tuple(names), size, fit, tuple(shards)
+        self.rows = tuple(source.entries[i].row for source, i in places)
         self.skipped: list[str] = []
-        self._places = [(s, i) for s, kept in zip(sources, keep, strict=True) for i in kept]
-        self.rows = tuple(source.entries[i].row for source, i in self._places)
-        self.names = _unique_names(self._places)
-        self.shards = tuple(len(kept) for kept in keep if kept)
+        self._places = places
         self._pixels: np.ndarray | None = None
         self._bad: set[int] = set()
         self._lock = threading.Lock()
@@ -143,19 +145,11 @@ class ImageSet:
         return self._pixels is not None
 
     def image(self, index: int) -> Tensor:
-        """Return one image, (3, S, S) uint8.
-
-        Raises:
-            PhotoError: it cannot be decoded (only when images are read in place).
-        """
+        """Return one image, (3, S, S) uint8."""
         return torch.from_numpy(self._image(index).copy())
 
     def content(self, index: int) -> bytes:
-        """Return the file of one image, or its pixels where they are in memory.
-
-        Raises:
-            PhotoError: it cannot be read.
-        """
+        """Return the file of one image, or its pixels where they are in memory."""
         if self._pixels is not None:
             return self._pixels[index].tobytes()
         return self._read(index, bytes)
@@ -194,11 +188,7 @@ class ImageSet:
         return wait
 
     def decode_all(self, workers: int = 0) -> None:
-        """Bring every image into memory and drop those that cannot be decoded.
-
-        Raises:
-            PhotoError: none can.
-        """
+        """Bring every image into memory and drop those that cannot be decoded."""
         log.info("decoding %d images", len(self))
         pixels = np.empty((len(self), 3, self.size, self.size), dtype=np.uint8)
 
@@ -306,6 +296,7 @@ def open_images(
     fit: Fit = "crop",
     memory_gib: float = 4.0,
     workers: int = 0,
+    limit: int | None = None,
 ) -> ImageSet:
     """Open images of one or several sources at side `size`, and decode them if they fit memory.
 
@@ -316,6 +307,7 @@ def open_images(
         fit: "crop" cuts a picture to its middle square, "pad" makes it square with black.
         memory_gib: the budget for decoded pixels.
         workers: decoding threads; 0 takes one per CPU core, 8 at most.
+        limit: take no more than the first so many.
 
     Raises:
         ConfigError: a source is missing or no image meets `where`.
@@ -324,13 +316,18 @@ def open_images(
     if size < 1:
         raise ConfigError(f"expected a side of at least 1 pixel, got {size}")
     sources = open_sources(source)
-    keep = [_kept(each, where or {}) for each in sources]
+    keep = []
+    for each in sources:
+        fits = row_filter(where or {}, each.columns, str(each.path))
+        keep.append([i for i, entry in enumerate(each.entries) if fits(entry.row)])
     names = ", ".join(str(each.path) for each in sources[:3])
     if not any(each.entries for each in sources):
         raise ConfigError(f"expected images in {names}, but there is none")
     if not any(keep):
         raise ConfigError(f"no image of {names} meets {dict(where or {})}; check the rule")
-    images = ImageSet(sources, keep, size, fit)
+    places = [(one, i) for one, kept in zip(sources, keep, strict=True) for i in kept][:limit]
+    shards = [len(list(group)) for _, group in itertools.groupby(id(one) for one, _ in places)]
+    images = ImageSet(places, _unique_names(places), size, fit, shards)
     if len(images) * 3 * size * size <= memory_gib * 2**30:
         images.decode_all(workers)
     return images
@@ -396,9 +393,6 @@ def decode(data: bytes, size: int, fit: Fit) -> np.ndarray:
     """Turn the bytes of an image file into (3, size, size) uint8 RGB, upright.
 
     What is transparent comes out on black.
-
-    Raises:
-        PhotoError: the bytes are no picture, damaged, or too large.
     """
     photo = read_photo(data, least=2 * size)  # LANCZOS looks no further
     picture = Image.fromarray(photo.pixels)
@@ -419,11 +413,6 @@ def decode(data: bytes, size: int, fit: Fit) -> np.ndarray:
     if picture.size != (size, size):
         picture = picture.resize((size, size), Image.Resampling.LANCZOS)
     return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
-
-
-def _kept(source: ImageSource, where: Mapping[str, str | float]) -> list[int]:
-    fits = row_filter(where, source.columns, str(source.path))
-    return [i for i, entry in enumerate(source.entries) if fits(entry.row)]
 
 
 def _unique_names(places: Sequence[tuple[ImageSource, int]]) -> tuple[str, ...]:

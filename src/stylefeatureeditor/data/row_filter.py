@@ -28,17 +28,7 @@ _NUMERIC: tuple[tuple[str, Callable[[float, float], bool]], ...] = (
 def row_filter(
     where: Mapping[str, str | float], columns: Iterable[str], source: str
 ) -> Callable[[Mapping[str, str]], bool]:
-    """Return a function that tells whether a row meets every rule of `where`.
-
-    Args:
-        where: rule by column.
-        columns: the columns there are.
-        source: what to call their table in errors.
-
-    Raises:
-        ConfigError: a column is unknown, or a comparison meets a cell that is no number (when the
-            returned function sees it).
-    """
+    """Return a function that tells whether a row meets every rule of `where`."""
     known = sorted(columns)
     for column in where:
         if column not in known:

@@ -32,11 +32,6 @@ def bootstrap_mean(values: np.ndarray, *, seed: int = 0, resamples: int = RESAMP
     """Return the mean of the finite values and its interval; None if there is no such value.
 
     Infinite values are left out too: PSNR is infinite for equal images.
-
-    Args:
-        values: (n,).
-        seed: of the resampling; the same values and seed give the same interval.
-        resamples: how often n values are drawn with replacement.
     """
     known = np.asarray(values, dtype=np.float64)
     known = known[np.isfinite(known)]

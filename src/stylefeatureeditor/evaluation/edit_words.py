@@ -74,11 +74,7 @@ class EditWords:
 
 
 def parse_edit(text: str) -> EditWords:
-    """Read "smile=-", "age=3", "beard:-No_Beard=5".
-
-    Raises:
-        ConfigError: it is nothing of the kind.
-    """
+    """Read "smile=-", "age=3", "beard:-No_Beard=5"."""
     what, equals, amount = text.rpartition("=")
     direction, colon, attribute = what.partition(":")
     polarity = -1 if attribute.startswith("-") else 1
@@ -95,17 +91,7 @@ def parse_edit(text: str) -> EditWords:
 
 
 def resolve_edit(words: EditWords, editor: Editor, attributes: Sequence[str]) -> EditTask:
-    """Return the task of an edit.
-
-    Args:
-        words: what was typed.
-        editor: knows the directions.
-        attributes: that the table of photos has.
-
-    Raises:
-        ConfigError: no attribute belongs to the direction, or the table lacks it.
-        DirectionError: there is no such direction.
-    """
+    """Return the task of an edit."""
     direction = editor.direction(words.direction)
     entry = editor.directions.find(words.direction)
     strength = words.strength
@@ -153,19 +139,7 @@ def edit_tasks(
     attributes: str | Path | None,
     names: Sequence[str],
 ) -> list[tuple[Method, EditTask, Tensor | None]]:
-    """Return every edit of every method, with the attribute that its photos are split by.
-
-    Args:
-        words: the edits.
-        editors: of the methods; they know their directions.
-        data: the photos, which may bring a table of attributes.
-        attributes: another table; None takes that of `data` where one is needed.
-        names: of the photos.
-
-    Raises:
-        ConfigError: an attribute is missing, or too few photos have it or lack it.
-        DirectionError: there is no such direction.
-    """
+    """Return every edit of every method, with the attribute that its photos are split by."""
     table = None
     needed = any(w.attribute or w.direction not in RANDOM_HALVES for w in words)
     if words and (attributes is not None or needed):

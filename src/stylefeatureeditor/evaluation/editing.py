@@ -65,13 +65,7 @@ class EditTask:
 
 
 def edited_photos(method: Method, task: EditTask, judge: AttributeClassifier | None) -> Drawer:
-    """Return what draws X' and takes the time of an inversion with its edit, and of the edit alone.
-
-    Args:
-        method: edits.
-        task: the edit.
-        judge: adds flip and leakage, if it knows the attribute.
-    """
+    """Return what draws X' and takes the times; `judge` adds flip and leakage."""
     column = None
     if judge is not None and task.attribute in judge.config.attributes:
         column = judge.column(task.attribute)
@@ -131,9 +125,6 @@ def split_by_attribute(task: EditTask, values: Tensor) -> tuple[np.ndarray, np.n
     Args:
         task: the edit.
         values: its attribute for each photo, (n,): -1, 0 (unknown) or 1.
-
-    Raises:
-        ConfigError: one of them is empty.
     """
     sides = []
     for what, value in (("with", task.target), ("without", -task.target)):
@@ -149,11 +140,7 @@ def split_by_attribute(task: EditTask, values: Tensor) -> tuple[np.ndarray, np.n
 
 
 def random_halves(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Deal `count` photos into two halves, both ascending; the first has the odd one.
-
-    Raises:
-        ConfigError: there are fewer than four.
-    """
+    """Deal `count` photos into two halves, both ascending; the first has the odd one."""
     if count < 4:
         raise ConfigError(f"two random halves need at least four photos, got {count}")
     order = np.random.default_rng(seed).permutation(count)
@@ -168,18 +155,7 @@ def evaluate_edit(
     values: Tensor | None = None,
     judge: AttributeClassifier | None = None,
 ) -> MethodResult:
-    """Return a method's numbers for one edit; columns but the times begin with the edit's name.
-
-    Args:
-        method: edits.
-        task: the edit.
-        evaluation: the settings.
-        values: the attribute of each photo, (n,): -1, 0 (unknown) or 1; None for random halves.
-        judge: adds flip and leakage, if it knows the attribute.
-
-    Raises:
-        ConfigError: a split is empty, or the sides of photos and method differ.
-    """
+    """Return a method's numbers for one edit; columns but the times begin with the edit's name."""
     evaluation.check_size(method.name, method.size)
     if values is None:
         real, edited = random_halves(len(evaluation.photos), evaluation.seed)

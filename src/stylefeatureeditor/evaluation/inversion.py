@@ -17,7 +17,7 @@ from stylefeatureeditor.evaluation.runner import NOTHING_DRAWN, Drawer, run_pass
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stylefeatureeditor.evaluation.photo_sets import PhotoSet
+    from stylefeatureeditor.data.images import ImageSet
     from stylefeatureeditor.evaluation.runner import Evaluation
     from stylefeatureeditor.methods.method import Method
 
@@ -52,7 +52,7 @@ def evaluate_inversion(method: Method, evaluation: Evaluation) -> MethodResult:
     return _evaluate(method.name, reconstruction(method), evaluation)
 
 
-def evaluate_images(name: str, images: PhotoSet, evaluation: Evaluation) -> MethodResult:
+def evaluate_images(name: str, images: ImageSet, evaluation: Evaluation) -> MethodResult:
     """Return the row of images made elsewhere, one for each photo and in their order.
 
     Raises:
@@ -69,7 +69,7 @@ def evaluate_images(name: str, images: PhotoSet, evaluation: Evaluation) -> Meth
 
 
 def _evaluate(
-    name: str, drawer: Drawer, evaluation: Evaluation, given: PhotoSet | None = None
+    name: str, drawer: Drawer, evaluation: Evaluation, given: ImageSet | None = None
 ) -> MethodResult:
     done = run_pass(evaluation, name, drawer, given=given)
     values = done.table.means(evaluation.seed) | distances_to_photos(evaluation, done)

@@ -104,16 +104,7 @@ class FeatureExtractor:
 
 @dataclass(frozen=True)
 class Networks:
-    """Pretrained networks for measuring; None where the file is not on disk.
-
-    Attributes:
-        lpips: AlexNet.
-        lpips_vgg: VGG16.
-        inception: of FID.
-        identity: CurricularFace.
-        arcface: ArcFace.
-        missing: a sentence for each network that is not there.
-    """
+    """Pretrained networks for measuring; None where the file is not on disk."""
 
     lpips: Lpips | None = None
     lpips_vgg: Lpips | None = None
@@ -237,11 +228,7 @@ def as_saved(pixels: Tensor) -> Tensor:
 
 
 def protocol_notes(fewest: int | None) -> tuple[str, ...]:
-    """Return the sentences that belong under every table.
-
-    Args:
-        fewest: images of the smallest set that a distance was taken of; None if there was none.
-    """
+    """Return the sentences that belong under every table."""
     notes = [
         "Images are rounded to 8 bits and measured as lossless files would be; JPEG is not used.",
         "Intervals are 95 % percentile bootstraps over images.",
@@ -271,10 +258,7 @@ def _face_network(path: Path, config: ArcFaceConfig) -> ArcFaceFeatures:
 
 
 def _at_paper_side(compare: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
-    def at_side(first: Tensor, second: Tensor) -> Tensor:
-        return compare(_shrunk(first), _shrunk(second))
-
-    return at_side
+    return lambda first, second: compare(_shrunk(first), _shrunk(second))
 
 
 def _shrunk(pixels: Tensor) -> Tensor:

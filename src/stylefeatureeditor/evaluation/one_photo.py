@@ -57,13 +57,7 @@ def draw_photo(
     photo: Tensor,
     edits: Mapping[str, tuple[EditDirection, float]],
 ) -> DrawnPhoto:
-    """Invert a photo and edit it, and take the time of both.
-
-    Args:
-        method: on its device.
-        photo: (1, 3, S, S) in [-1, 1].
-        edits: label -> direction and strength, each by itself.
-    """
+    """Invert a photo and edit it, and take the time of both."""
     started = timed(photo.device)
     inversion = method.invert(photo)
     redrawn, device = method.reconstruct(inversion), method.device
@@ -86,16 +80,7 @@ def draw_photo(
 def compare_in_picture(
     drawn: Sequence[DrawnPhoto], *, differences: bool = False, tile: int = 256
 ) -> Image.Image:
-    """Return one picture with a row per method.
-
-    Args:
-        drawn: by each method, all with the same edits.
-        differences: add maps of what the inversion misses and of what each edit changes.
-        tile: side of a picture in it, in pixels.
-
-    Raises:
-        ConfigError: there is nothing to draw, or the tiles are too small for labels.
-    """
+    """Return one picture with a row per method."""
     if not drawn or tile < SMALLEST_TILE:
         raise ConfigError(
             f"expected rows and tiles of at least {SMALLEST_TILE} px, got {len(drawn)} of {tile}"

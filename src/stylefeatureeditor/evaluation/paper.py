@@ -14,12 +14,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Reported:
-    """One row of a table of the paper.
-
-    Attributes:
-        method: its name there.
-        values: number by column.
-    """
+    """One row of a table of the paper."""
 
     method: str
     values: dict[str, float]

@@ -70,16 +70,7 @@ def make_report(
     notes: Sequence[str],
     table: str,
 ) -> Report:
-    """Return the report of an evaluation.
-
-    Args:
-        title: its first words.
-        command: what made it.
-        results: of methods; those of one method become one row.
-        evaluation: the settings.
-        notes: further sentences.
-        table: of the paper, one of PAPER_TABLES; "none" leaves the paper away.
-    """
+    """Return the report of an evaluation."""
     photos, device = evaluation.photos, torch.device(evaluation.device)
     rows, left_out = merge(results), evaluation.suite.left_out
     sets = [m.count for row in rows for name, m in row.values.items() if is_set_distance(name)]
@@ -101,10 +92,6 @@ def beside_paper(report: Report, table: str) -> Report:
     """Return a report with a table of the paper beside it, and the sentence that it was not run.
 
     Without a column of quality that both have, the paper's rows would say nothing: they stay away.
-
-    Args:
-        report: what was run.
-        table: one of PAPER_TABLES.
     """
     known, measured_on = PAPER_TABLES[table]
     rows = tuple(
@@ -201,18 +188,7 @@ def to_json(report: Report) -> str:
 
 
 def write_report(report: Report, folder: Path) -> dict[str, Path]:
-    """Write the report; each file is whole or not there.
-
-    Args:
-        report: what there is to say.
-        folder: made if missing.
-
-    Returns:
-        The path of each form: "md", "tex", "json", "html".
-
-    Raises:
-        PhotoError: a file cannot be written.
-    """
+    """Write the report; each file is whole or not there."""
     forms = {"md": to_markdown, "tex": to_latex, "json": to_json, "html": to_html}
     written = {}
     try:

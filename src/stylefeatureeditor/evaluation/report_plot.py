@@ -41,11 +41,7 @@ def marker_radius(seconds: float, fastest: float) -> float:
 
 
 def plot_svg(report: Report) -> str | None:
-    """Return the figure; None if no method has both a reconstruction and an edit.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
+    """Return the figure; None if no method has both a reconstruction and an edit."""
     axes = axes_of(report)
     if axes is None:
         return None

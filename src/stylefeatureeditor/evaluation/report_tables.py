@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,47 +99,6 @@ class Report:
         return max(values) if measure_of(column) in HIGHER else min(values)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A number as it is printed: "0.123" and " [0.120, 0.126]"; "-" for none."""
-
-    value: str = NOTHING
-    interval: str = ""
-    best: bool = False
-
-    @property
-    def markdown(self) -> str:
-        """The number with its interval; the best of a column is bold."""
-        bold = "**" if self.best else ""
-        return f"{bold}{self.value}{self.interval}{bold}"
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A row of a printed table.
-
-    Attributes:
-        method: its name.
-        source: HERE or PAPER.
-        cells: one per column.
-        images: that were measured; "" if not known.
-        measured: the most that a number of these columns has behind it.
-        first_reported: whether it is the first of the paper's.
-    """
-
-    method: str
-    source: str
-    cells: tuple[Cell, ...]
-    images: int | str = ""
-    measured: int | str = ""
-    first_reported: bool = False
-
-    @property
-    def known(self) -> bool:
-        """Whether it has any number."""
-        return any(cell.value != NOTHING for cell in self.cells)
-
-
 def edit_of(column: str) -> str:
     """Return the edit a column belongs to: "smile- fid" -> "smile-"; "" for none."""
     return column.rpartition(" ")[0]
@@ -170,22 +129,29 @@ def number(column: str, value: float) -> str:
     return f"{value:.{decimals}f}"
 
 
-def table_rows(report: Report, columns: Sequence[str]) -> Iterator[TableRow]:
+def table_rows(report: Report, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table with some columns: those that were run, then the paper's."""
     for result in report.results:
         known = {column: result.cells[column] for column in columns if column in result.cells}
-        cells = tuple(_cell(column, known.get(column), report.best(column)) for column in columns)
-        measured = max((mean.count for mean in known.values()), default=0) or result.count
-        yield TableRow(result.method, HERE, cells, result.count, measured)
-    for place, row in enumerate(report.reported):  # as printed there: no zeros it never stated
+        yield {
+            "method": result.method,
+            "source": HERE,
+            "images": result.count,
+            "measured": max((mean.count for mean in known.values()), default=0) or result.count,
+            "cells": [_cell(name, known.get(name), report.best(name)) for name in columns],
+        }
+    for row in report.reported:  # as printed there: no zeros it never stated
         texts = (f"{row.values[c]:g}" if c in row.values else NOTHING for c in columns)
-        yield TableRow(row.method, PAPER, tuple(map(Cell, texts)), first_reported=place == 0)
+        cells = [{"value": text} for text in texts]
+        yield {"method": row.method, "source": PAPER, "cells": cells}
 
 
-def _cell(column: str, mean: Mean | None, best: float | None) -> Cell:
+def _cell(column: str, mean: Mean | None, best: float | None) -> dict[str, Any]:
+    """A number as it is printed: "0.123" and " [0.120, 0.126]"; the best of a column is bold."""
     if mean is None:
-        return Cell()
+        return {"value": NOTHING}
     interval = ""
     if mean.low is not None and mean.high is not None:
         interval = f" [{number(column, mean.low)}, {number(column, mean.high)}]"
-    return Cell(number(column, mean.value), interval, mean.value == best)
+    value = number(column, mean.value)
+    return {"value": value, "interval": interval, "best": mean.value == best}

@@ -74,14 +74,7 @@ class MethodResult:
         values: dict[str, Mean],
         kinds: tuple[str, ...] = ("worst", "best", "random"),
     ) -> MethodResult:
-        """Return the row of a pass.
-
-        Args:
-            method: its name.
-            done: the pass.
-            values: number by column.
-            kinds: three headings: images farthest from their photos, the nearest, and the lot.
-        """
+        """Return the row of a pass."""
         table, shown = done.table, []
         if done.pictures is not None:
             place = {int(index): at for at, index in enumerate(table.indices)}
@@ -104,13 +97,7 @@ class MethodResult:
 def distances_to_photos(
     evaluation: Evaluation, done: Pass, indices: np.ndarray | None = None
 ) -> dict[str, Mean]:
-    """Return FID and KID between a pass's images and photos; nothing where a set is too small.
-
-    Args:
-        evaluation: its photos are described once for all methods.
-        done: the pass.
-        indices: the photos; None takes all.
-    """
+    """Return FID and KID between a pass's images and photos; nothing where a set is too small."""
     if not evaluation.suite.extractors:
         return {}
     photos = run_pass(evaluation, "photos", NOTHING_DRAWN, compared=False)

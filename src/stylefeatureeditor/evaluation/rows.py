@@ -31,14 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one image.
-
-    Attributes:
-        index: its number in the set.
-        name: its name there.
-        values: number by column; empty if there is an error.
-        error: why it could not be measured; "" if it was.
-    """
+    """What is known of one image."""
 
     index: int
     name: str

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylefeatureeditor.data.images import to_photos
+from stylefeatureeditor.data.images import ImageSet, to_photos
 from stylefeatureeditor.device import sent, synchronize
 from stylefeatureeditor.errors import ConfigError, DependencyError, PhotoError, check_shape
 from stylefeatureeditor.evaluation.measures import as_saved
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stylefeatureeditor.evaluation.measures import FeatureExtractor, Measure, Suite
-    from stylefeatureeditor.evaluation.photo_sets import PhotoSet
     from stylefeatureeditor.evaluation.rows import Table
 
 RUN_FILE = "run.json"
@@ -89,14 +88,7 @@ class Processes:
 
     @staticmethod
     def of_accelerate(*, cpu: bool = False) -> Processes:
-        """Return what `accelerate launch` or `torchrun` started; one process without them.
-
-        Args:
-            cpu: leave GPUs alone; so it is where there is none.
-
-        Raises:
-            DependencyError: several processes were started, but accelerate is not installed.
-        """
+        """Return what `accelerate launch` or `torchrun` started; one process without them."""
         if int(os.environ.get("WORLD_SIZE", "1")) < 2:
             return Processes()
         try:
@@ -129,14 +121,14 @@ class Evaluation:
     """
 
     folder: Path
-    photos: PhotoSet
+    photos: ImageSet
     suite: Suite
     batch_size: int = 8
     device: torch.device | str = "cpu"
     processes: Processes = field(default_factory=Processes)
     seed: int = 0
     pictures: int = 4
-    progress: Callable[[str, int, int], None] | None = None
+    progress: Callable[[str, int, int], None] = lambda *_: None
 
     def check_size(self, name: str, size: int) -> None:
         """Raise ConfigError if a method takes photos of another side than these have."""
@@ -148,17 +140,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Pass:
-    """A finished way over some photos.
-
-    Attributes:
-        folder: where rows, features and pictures are.
-        photos: the set.
-        table: the values.
-        pictures: images that may be shown; None if none were kept.
-    """
+    """A finished way over some photos."""
 
     folder: Path
-    photos: PhotoSet
+    photos: ImageSet
     table: Table
     pictures: PictureKeeper | None
 
@@ -175,7 +160,7 @@ def run_pass(
     drawer: Drawer,
     *,
     indices: np.ndarray | None = None,
-    given: PhotoSet | None = None,
+    given: ImageSet | None = None,
     compared: bool = True,
 ) -> Pass:
     """Do what is left of one way over the photos.
@@ -187,11 +172,6 @@ def run_pass(
         indices: the photos that take part, ascending; None takes all.
         given: images made elsewhere, measured instead of the photos that the drawer gets.
         compared: measure each image against its photo; if not, only its features are taken.
-
-    Raises:
-        ConfigError: the folder holds another evaluation, or the batch size is not positive.
-        PhotoError: not one image could be measured.
-        ShapeError: the drawer drew images of another size.
     """
     if evaluation.batch_size < 1:
         raise ConfigError(f"the batch size must be at least 1, got {evaluation.batch_size}")
@@ -212,7 +192,13 @@ def run_pass(
     }
     _claim(folder, content)
     files = [(each, _features(folder, photos, each)) for each in suite.extractors]
-    keeper = _picture_keeper(evaluation, folder, columns, numbers)
+    keeper: PictureKeeper | None = None
+    ranking = next((column for column in RANKING if column in columns), None)
+    if ranking is not None and evaluation.pictures:
+        place = folder / "pictures"
+        keeper = PictureKeeper(
+            place, ranking, numbers, count=evaluation.pictures, seed=evaluation.seed
+        )
     done = read_rows(folder)
     batches = np.split(numbers, range(evaluation.batch_size, len(numbers), evaluation.batch_size))
     own = batches[processes.rank :: processes.count]
@@ -223,22 +209,21 @@ def run_pass(
     watched = left and processes.rank == 0
     with record_peak_memory(folder, evaluation.device) if watched else contextlib.nullcontext():
         is_warm = torch.device(evaluation.device).type == "cpu"
-        for batch in _read_ahead(evaluation, given, left):
-            if not is_warm and batch.photos is not None:
+        for read, errors, sets in _read_ahead(evaluation, given, left):
+            if not is_warm and sets:
                 with torch.no_grad():  # a GPU's first pass is slow: its second is timed
-                    drawer.draw(batch.photos if batch.given is None else batch.given)
+                    drawer.draw(sets[-1])
                 is_warm = True
-            rows = [Row(i, photos.names[i], {}, reason) for i, reason in batch.errors.items()]
-            if batch.photos is not None:
-                images, values = _measure(drawer, measures, files, batch)
-                good = [Row(i, photos.names[i], v) for i, v in zip(batch.good, values, strict=True)]
+            rows = [Row(i, photos.names[i], {}, reason) for i, reason in errors.items()]
+            if sets:
+                images, values = _measure(drawer, measures, files, read, sets)
+                good = [Row(i, photos.names[i], v) for i, v in zip(read, values, strict=True)]
                 if keeper is not None:
                     keeper.offer(images, good)
                 rows += good
             append_rows(folder / f"rows-{processes.rank}.jsonl", rows)
             finished += len(rows)
-            if evaluation.progress is not None:
-                evaluation.progress(name, finished, len(numbers))
+            evaluation.progress(name, finished, len(numbers))
     processes.wait()
     done = read_rows(folder)
     rows = [done[index] for index in numbers.tolist()]
@@ -265,18 +250,8 @@ def safe_name(name: str) -> str:
     return kept or "_"
 
 
-def _picture_keeper(
-    evaluation: Evaluation, folder: Path, columns: list[str], numbers: np.ndarray
-) -> PictureKeeper | None:
-    ranking = next((column for column in RANKING if column in columns), None)
-    if ranking is None or not evaluation.pictures:
-        return None
-    count, seed = evaluation.pictures, evaluation.seed
-    return PictureKeeper(folder / "pictures", ranking, numbers, count=count, seed=seed)
-
-
 def _features(
-    folder: Path, photos: PhotoSet, extractor: FeatureExtractor, some: np.ndarray | None = None
+    folder: Path, photos: ImageSet, extractor: FeatureExtractor, some: np.ndarray | None = None
 ) -> Features:
     path = folder / f"features-{extractor.name}.f32"
     return Features(path, len(photos), extractor.width, some)
@@ -287,36 +262,30 @@ def _measure(
     drawer: Drawer,
     measures: Sequence[Measure],
     files: Sequence[tuple[FeatureExtractor, Features]],
-    batch: _Batch,
+    numbers: Sequence[int],
+    sets: Sequence[Tensor],
 ) -> tuple[Tensor, list[dict[str, float]]]:
     """Draw and measure one batch; return the images, as saved, and the numbers of each."""
-    assert batch.photos is not None
-    drawn, found = drawer.draw(batch.photos if batch.given is None else batch.given)
-    check_shape(f"images of {drawer.identity}", drawn, tuple(batch.photos.shape))
+    photos = sets[0]
+    drawn, found = drawer.draw(sets[-1])
+    check_shape(f"images of {drawer.identity}", drawn, tuple(photos.shape))
     images = as_saved(drawn)
-    found = {m.name: m.compare(batch.photos, images) for m in measures} | found
+    found = {m.name: m.compare(photos, images) for m in measures} | found
     for extractor, file in files:
-        file.write(batch.good, extractor.extract(images))
+        file.write(numbers, extractor.extract(images))
     columns = [column.cpu().double().tolist() for column in found.values()]  # MPS has no float64
     if not columns:
-        return images, [{} for _ in batch.good]
+        return images, [{} for _ in numbers]
     return images, [dict(zip(found, v, strict=True)) for v in zip(*columns, strict=True)]
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Photos that could be read, (B, 3, S, S), and the reason for each that could not."""
-
-    good: list[int]
-    errors: dict[int, str]
-    photos: Tensor | None
-    given: Tensor | None
-
-
 def _read_ahead(
-    evaluation: Evaluation, given: PhotoSet | None, batches: list[np.ndarray]
-) -> Iterator[_Batch]:
-    """Yield batches with their pixels; the next one is decoded while one is worked on."""
+    evaluation: Evaluation, given: ImageSet | None, batches: list[np.ndarray]
+) -> Iterator[tuple[list[int], dict[int, str], list[Tensor]]]:
+    """Yield what could be read, the reason for what could not, and the pixels of each set.
+
+    The next batch is decoded while one is worked on.
+    """
 
     def load(index: int) -> list[Tensor] | str:
         try:
@@ -336,7 +305,7 @@ def _read_ahead(
                 to_photos(sent(torch.stack(images), torch.device(evaluation.device)))
                 for images in zip(*read.values(), strict=True)
             ]
-            yield _Batch(list(read), errors, *[*stacked, None, None][:2])
+            yield list(read), errors, stacked
 
 
 def _claim(folder: Path, content: dict[str, object]) -> None:

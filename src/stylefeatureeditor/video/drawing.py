@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,41 +89,33 @@ class Drawing:
         Args:
             frames: from the first that is needed.
             start: number of the first frame to be drawn.
-
-        Raises:
-            MaskError: the mask does not fit.
         """
-        group: list[Frame] = []
         waiting: deque[tuple[Frame, list[_Face]]] = deque()  # edited, and not pasted back yet
         window: deque[_Change] = deque()  # what is under the Gaussian, by frame
-        for frame in frames:
-            group.append(frame)
-            if (frame.number + 1) % self.batch_size == 0:
-                self._edit(group, waiting, window)
-                group = []
-            while waiting and waiting[0][0].number + self.reach <= waiting[-1][0].number:
-                yield from self._next(waiting, window, start)
-        self._edit(group, waiting, window)
-        while waiting:
-            yield from self._next(waiting, window, start)
 
-    def _edit(
-        self,
-        group: Sequence[Frame],
-        waiting: deque[tuple[Frame, list[_Face]]],
-        window: deque[_Change],
-    ) -> None:
-        """Edit the faces of some frames, at most `batch_size` faces at a time."""
-        crops = [self._crops(frame) for frame in group]
-        rows = [row for found in crops for row, _ in found]
-        aligned = [face for found in crops for _, face in found]
-        faces: list[_Face] = []
-        for first in range(0, len(rows), self.batch_size):
-            part = slice(first, first + self.batch_size)
-            faces += self._edited_faces(rows[part], aligned[part])
-        window += [face.change for face in faces]
-        for frame in group:
-            waiting.append((frame, [f for f in faces if f.change.frame == frame.number]))
+        def paste(until: float) -> Iterator[Frame]:
+            while waiting and waiting[0][0].number <= until:
+                frame, faces = waiting.popleft()
+                if frame.number >= start:
+                    pixels = self._pasted(frame, faces, window) if faces else frame.pixels
+                    yield replace(frame, pixels=pixels)
+                while window and window[0].frame < frame.number + 1 - self.reach:
+                    window.popleft()
+
+        for frame, faces in self._drawn(frames):
+            waiting.append((frame, faces))
+            window += [face.change for face in faces]
+            yield from paste(frame.number - self.reach)
+        yield from paste(np.inf)
+
+    def _drawn(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[_Face]]]:
+        """Yield frames with their edited faces, which pass the networks `batch_size` at a time."""
+        for _, found in groupby(frames, lambda frame: frame.number // self.batch_size):
+            group = list(found)
+            faces = self._edited_faces([pair for frame in group for pair in self._crops(frame)])
+            while group:
+                frame = group.pop(0)
+                yield frame, [face for face in faces if face.change.frame == frame.number]
 
     def _crops(self, frame: Frame) -> list[tuple[int, AlignedFace]]:
         """The faces of a frame with their rows; one on its way out of the picture is left."""
@@ -135,7 +128,15 @@ class Drawing:
                 found.append((row, face))
         return found
 
-    def _edited_faces(self, rows: Sequence[int], aligned: Sequence[AlignedFace]) -> Iterator[_Face]:
+    def _edited_faces(self, crops: Sequence[tuple[int, AlignedFace]]) -> list[_Face]:
+        """Run the networks on the faces of some frames, at most `batch_size` at a time."""
+        faces: list[_Face] = []
+        for first in range(0, len(crops), self.batch_size):
+            rows, aligned = zip(*crops[first : first + self.batch_size], strict=True)
+            faces += self._batch(list(rows), aligned)
+        return faces
+
+    def _batch(self, rows: list[int], aligned: Sequence[AlignedFace]) -> Iterator[_Face]:
         """Run the networks on B faces."""
         inversion = self.method.invert(torch.cat([face.pixels for face in aligned]))
         tracks = self.tracks
@@ -155,19 +156,6 @@ class Drawing:
             )
             weight = float(tracks.weight[row])
             yield _Face(face, inversion.codes.rows(one), drawn[one], change, region.photo, weight)
-
-    def _next(
-        self,
-        waiting: deque[tuple[Frame, list[_Face]]],
-        window: deque[_Change],
-        start: int,
-    ) -> Iterator[Frame]:
-        """Paste the faces of the next frame back; one before `start` is only let go."""
-        frame, faces = waiting.popleft()
-        if frame.number >= start:
-            yield replace(frame, pixels=self._pasted(frame, faces, window)) if faces else frame
-        while window and window[0].frame < frame.number + 1 - self.reach:
-            window.popleft()
 
     def _pasted(
         self, frame: Frame, faces: Sequence[_Face], window: Iterable[_Change]

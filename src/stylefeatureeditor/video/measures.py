@@ -13,7 +13,7 @@ et al. 2018, "Learning Blind Video Temporal Consistency", with OpenCV's DIS for 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from stylefeatureeditor.photo.align import crop
 from stylefeatureeditor.photo.image import to_tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor
 
@@ -70,104 +70,61 @@ def measure(
         edited: as many, of the same size.
         tracks: one face.
         identity: (1, 3, S, S) in [-1, 1] to unit vectors (1, D).
-
-    Raises:
-        VideoError: the videos do not belong together, or no three frames in a row show the face.
     """
-    known = _Known()
-    for first, second in zip_longest(source, edited):
-        if first is None or second is None:
-            raise VideoError("the videos have different numbers of frames")
-        height, width = first.pixels.shape[:2]
-        other = second.pixels.shape[:2]
-        if max(abs(other[0] - height), abs(other[1] - width)) > 1:  # odd sides were made even
-            raise VideoError("the videos differ in size: measure an edit of the same frames")
-        pair = first.pixels[: other[0], : other[1]], second.pixels[:height, :width]
-        rows = tracks.rows(first.number)
-        run = int(tracks.run[rows[0]]) if rows else None
-        if run != known.run:
-            known.begin(run)
-        if rows:
-            with suppress(FaceError):
-                known.add(pair, [crop(p, tracks.quad[rows[0]], CROP) for p in pair], identity)
-    if not known.flicker:
+    frames, run = 0, -1
+    flicker: list[float] = []
+    warps: list[float] = []
+    vectors: tuple[list[Tensor], list[Tensor]] = [], []  # of source and edit
+    similar: tuple[list[float], list[float]] = [], []
+    near: list[np.ndarray] = []  # differences of the latest frames
+    before: list[np.ndarray] | None = None
+    for now, pair, crops in _faces(source, edited, tracks):
+        if now != run:  # a cut or a gap lies between
+            run, near, before = now, [], None
+        frames += 1
+        near = [*near[-2:], crops[1].astype(np.float32) - crops[0]]
+        if len(near) == 3:
+            flicker.append(float(np.abs(near[2] - 2 * near[1] + near[0]).mean()))
+        if identity is not None:
+            for known, alike, pixels in zip(vectors, similar, crops, strict=True):
+                known.append(identity(to_tensor(pixels)))
+                if len(near) > 1:
+                    alike.append(float((known[-1] * known[-2]).sum()))
+        if find_spec("cv2") is not None:
+            small = [_small(pixels) for pixels in pair]
+            warps += [] if before is None else [_warp_error(before, small)]
+            before = small
+    if not flicker:
         raise VideoError("no three frames in a row show the face: there is nothing to measure")
-    before, after = known.faces
     return Steadiness(
-        frames=known.frames,
-        tl_id=None if identity is None else after.neighbours / before.neighbours,
-        tg_id=None if identity is None else after.pairs / before.pairs,
-        warp=1000 * float(np.mean(known.warps)) if known.warps else None,
-        flicker=float(np.mean(known.flicker)),
+        frames=frames,
+        tl_id=None if identity is None else float(np.mean(similar[1]) / np.mean(similar[0])),
+        tg_id=None if identity is None else _pairs(vectors[1]) / _pairs(vectors[0]),
+        warp=1000 * float(np.mean(warps)) if warps else None,
+        flicker=float(np.mean(flicker)),
     )
 
 
-class _Known:
-    """What has been measured up to a frame, and what of the frames before it is still needed."""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self.faces = _Identities(), _Identities()  # of source and edit
-        self.flicker: list[float] = []
-        self.warps: list[float] = []
-        self.begin(None)
-
-    def begin(self, run: int | None) -> None:
-        """Forget the frames before: a cut or a gap lies between."""
-        self.run = run
-        self.differences: list[np.ndarray] = []
-        self.before: list[np.ndarray] = []
-        for face in self.faces:
-            face.latest = None
-
-    def add(
-        self,
-        pair: tuple[np.ndarray, np.ndarray],
-        crops: list[np.ndarray],
-        identity: Callable[[Tensor], Tensor] | None,
-    ) -> None:
-        """Measure a frame of source and edit, and its crops."""
-        self.frames += 1
-        self.differences = [*self.differences[-2:], crops[1].astype(np.float32) - crops[0]]
-        if len(self.differences) == 3:
-            last, middle, now = self.differences
-            self.flicker.append(float(np.abs(now - 2 * middle + last).mean()))
-        if identity is not None:
-            for face, pixels in zip(self.faces, crops, strict=True):
-                face.add(identity(to_tensor(pixels)))
-        if find_spec("cv2") is not None:
-            small = [_small(pixels) for pixels in pair]
-            if self.before:
-                self.warps.append(_warp_error(self.before, small))
-            self.before = small
+def _faces(
+    source: Iterable[Frame], edited: Iterable[Frame], tracks: Tracks
+) -> Iterator[tuple[int, list[np.ndarray], list[np.ndarray]]]:
+    """Yield the run, both frames and both crops wherever the face is."""
+    for first, second in zip_longest(source, edited):
+        if first is None or second is None:
+            raise VideoError("the videos have different numbers of frames")
+        (height, width), other = first.pixels.shape[:2], second.pixels.shape[:2]
+        if max(abs(other[0] - height), abs(other[1] - width)) > 1:  # odd sides were made even
+            raise VideoError("the videos differ in size: measure an edit of the same frames")
+        pair = [first.pixels[: other[0], : other[1]], second.pixels[:height, :width]]
+        for row in tracks.rows(first.number)[:1]:
+            with suppress(FaceError):
+                yield int(tracks.run[row]), pair, [crop(p, tracks.quad[row], CROP) for p in pair]
 
 
-@dataclass
-class _Identities:
-    """Mean similarities of unit vectors that come one after another."""
-
-    latest: Tensor | None = None
-    total: Tensor | None = None
-    count: int = 0
-    similar: list[float] = field(default_factory=list)
-
-    def add(self, vector: Tensor) -> None:
-        if self.latest is not None:
-            self.similar.append(float((vector * self.latest).sum()))
-        self.latest = vector
-        self.total = vector.clone() if self.total is None else self.total + vector
-        self.count += 1
-
-    @property
-    def neighbours(self) -> float:
-        return float(np.mean(self.similar))
-
-    @property
-    def pairs(self) -> float:
-        """|sum of n unit vectors|^2 is n and twice the sum over pairs."""
-        assert self.total is not None
-        n = self.count
-        return (float(self.total.square().sum()) - n) / (n * (n - 1))
+def _pairs(vectors: list[Tensor]) -> float:
+    """Mean similarity of all pairs: |sum of n unit vectors|^2 is n and twice the sum over pairs."""
+    n = len(vectors)
+    return (float(sum(vectors).square().sum()) - n) / (n * (n - 1))  # type: ignore[union-attr]
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:

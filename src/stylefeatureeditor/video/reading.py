@@ -116,11 +116,7 @@ class Clip:
     files: tuple[Path, ...] = ()
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the frames in the order of their times; what is damaged is passed over.
-
-        Raises:
-            VideoError: there is no frame, the size changes, or nothing more can be read.
-        """
+        """Yield the frames in the order of their times; what is damaged is passed over."""
         if self.files:
             found = _folder_frames(self)
         else:
@@ -165,10 +161,6 @@ def open_clip(path: str | Path, rate: Fraction | None = None) -> Clip:
     Args:
         path: a film, an animated GIF or WebP, or a folder of pictures of one size.
         rate: frames a second of a folder; None is 25.
-
-    Raises:
-        VideoError: there is none, it cannot be read, or it is HDR.
-        DependencyError: PyAV is not installed.
     """
     path = Path(path)
     if path.is_dir():
@@ -208,11 +200,7 @@ def check_frame(path: Path, width: int, height: int) -> None:
 
 
 def pyav() -> Any:
-    """Return the package `av`.
-
-    Raises:
-        DependencyError: it is not installed.
-    """
+    """Return the package `av`."""
     if find_spec("av") is None:
         raise DependencyError(
             'video needs PyAV, run `pip install "stylefeatureeditor[video]"`; GIF, WebP and '
@@ -225,11 +213,7 @@ def pyav() -> Any:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Give the block an open film, as `av.open` does.
-
-    Raises:
-        VideoError: FFmpeg cannot open it, or breaks while it is read.
-    """
+    """Give the block an open film, as `av.open` does."""
     av = pyav()
     try:
         # without a scheme: "a:b.mp4" would be an address

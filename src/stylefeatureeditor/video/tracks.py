@@ -70,11 +70,7 @@ class Tracks:
     times: np.ndarray
 
     def of(self, which: Literal["largest", "all"] | int) -> Tracks:
-        """Return the rows of the faces asked for.
-
-        Raises:
-            FaceError: no shot has such a face.
-        """
+        """Return the rows of the faces asked for."""
         if which == "all":
             return self
         number = 1 if which == "largest" else which
@@ -147,11 +143,7 @@ class Scan:
     cuts: np.ndarray
 
     def save(self, path: Path) -> None:
-        """Write the side file, whole or not at all.
-
-        Raises:
-            VideoError: it cannot be written.
-        """
+        """Write the side file, whole or not at all."""
         try:
             with atomic_path(path) as part, part.open("wb") as file:
                 np.savez(file, allow_pickle=False, **vars(self))
@@ -160,11 +152,7 @@ class Scan:
 
     @staticmethod
     def load(path: Path) -> Scan:
-        """Read the side file.
-
-        Raises:
-            VideoError: it is damaged.
-        """
+        """Read the side file."""
         try:
             tables = read_arrays(path)
         except WeightsError as error:
@@ -210,18 +198,7 @@ def scan(
     every: int = EVERY,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Scan:
-    """Return where faces are in a video.
-
-    Args:
-        frames: all of them, in their order.
-        rate: frames a second.
-        every: frames from one search for faces to the next.
-        progress: is told how many frames are done.
-
-    Raises:
-        VideoError: there is no face in it.
-        DependencyError: dlib is not installed.
-    """
+    """Return where faces are in a video."""
     patience = rate * LONGEST_GAP
     followed: list[_Track] = []
     ended: list[_Track] = []
@@ -255,13 +232,7 @@ def scan(
 
 
 def smooth(scan: Scan, rate: float, framing: Framing) -> Tracks:
-    """Return the crops of a scan, ready to be edited.
-
-    Args:
-        scan: from the first pass.
-        rate: frames a second.
-        framing: how the model's crops differ from FFHQ's.
-    """
+    """Return the crops of a scan, ready to be edited."""
     scale, rows, run = rate / USUAL_RATE, [], 0
     faces = _ranks(scan)
     starts = {*scan.cuts.tolist(), len(scan.times)}

@@ -65,12 +65,7 @@ class Target:
         return self.path.suffix.lower() in FILMS
 
     def check(self) -> None:
-        """Refuse what cannot be written, before any work.
-
-        Raises:
-            VideoError: the suffix is not known, or there is no such encoder.
-            ConfigError: codec or quality is unknown, or does not fit the file.
-        """
+        """Refuse what cannot be written, before any work."""
         suffix = self.path.suffix.lower()
         if suffix and suffix not in (*FILMS, *ANIMATIONS):
             raise VideoError(
@@ -114,11 +109,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def write_segment(path: Path, frames: Iterable[Frame], clip: Clip, target: Target) -> None:
-    """Encode frames as one segment.
-
-    Raises:
-        VideoError: it cannot be written.
-    """
+    """Encode frames as one segment."""
     av = pyav()
     name, pixel_format, options = target._encoder()
     frames = iter(frames)
@@ -176,18 +167,7 @@ def _describe(context: Any, clip: Clip, *, is_film: bool) -> None:
 def finish(
     segments: Sequence[Path], clip: Clip, target: Target, times: np.ndarray, last_length: int
 ) -> None:
-    """Make the video of its segments.
-
-    Args:
-        segments: in their order.
-        clip: the source; a film's sound, subtitles, chapters and turn are copied.
-        target: what is made.
-        times: ticks of all frames.
-        last_length: ticks for which the last one is shown.
-
-    Raises:
-        VideoError: it cannot be written.
-    """
+    """Make the video of its segments."""
     if not target.path.suffix:
         with _writing(target.path):
             _write_folder(segments, clip, target.path)

@@ -45,8 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stylefeatureeditor.web.session import Session
-    from stylefeatureeditor.web.sessions import Sessions
-    from stylefeatureeditor.web.visit import Visit
+    from stylefeatureeditor.web.visit import Sessions, Visit
 
     Sent = dict[str, Any]  # anything, as far as we know
     Act = Callable[[Visit, Sent], object]
@@ -71,11 +70,6 @@ def _point(visit: Visit, sent: Sent) -> None:
     visit.photo.point_at((box[0], box[1], box[2], box[3]))
 
 
-def _steps(sent: Sent) -> int:
-    steps = sent.get("steps")
-    return max(-1000, min(1000, steps)) if isinstance(steps, int) else 0
-
-
 def _is_part(edge: object) -> bool:
     return isinstance(edge, (int, float)) and 0 <= edge <= 1
 
@@ -98,7 +92,7 @@ ACTS: dict[str, Act] = {
     "mask": lambda visit, sent: visit.photo.change(mask=sent.get("mask")),
     "paint": _paint,
     "blend": lambda visit, sent: visit.photo.change(blend=sent.get("blend") or None),
-    "go": lambda visit, sent: visit.photo.go(_steps(sent)),
+    "go": lambda visit, sent: visit.photo.go(sent.get("steps")),
     "turn": lambda visit, _: visit.photo.turn(),
     "point": _point,
     "model": lambda visit, sent: visit.choose_model(str(sent.get("model"))),
@@ -106,12 +100,7 @@ ACTS: dict[str, Act] = {
 
 
 class Handlers:
-    """The page's reactions; `visitor` is the secret that a page made up.
-
-    Args:
-        sessions: the visitors.
-        may_download: whether published models can be fetched from the page.
-    """
+    """The page's reactions; `visitor` is the secret that a page made up."""
 
     def __init__(self, sessions: Sessions, *, may_download: bool) -> None:
         self.sessions, self.may_download = sessions, may_download
@@ -132,29 +121,20 @@ class Handlers:
 
     def draft(self, visitor: str, sent: Sent) -> Sent:
         """Draw while a slider moves; the step is not remembered."""
-
-        def work(visit: Visit) -> Sent:
-            return draft(visit.photo, visit.photo.draw(DRAFT_SIDE, _edits(sent)))
-
-        return self._answer(visitor, work)
+        edits = _edits(sent)
+        return self._answer(visitor, lambda v: draft(v.photo, v.photo.draw(DRAFT_SIDE, edits)))
 
     def prepare(self, visitor: str, _: Sent) -> Sent:
         """Get ready for the first moving slider, now that the visitor sees the photo."""
-
-        def work(visit: Visit) -> Sent:
-            visit.photo.prepare()
-            return {"pace": visit.photo.preview.pace(visit.photo.editor)}
-
-        return self._answer(visitor, work)
+        return self._answer(visitor, lambda visit: {"pace": visit.photo.prepare()})
 
     def picture(self, visitor: str, sent: Sent) -> Sent:
         """Return the small picture of what a direction does to the face in hand."""
-
-        def work(visit: Visit) -> Sent:
-            shown = visit.photo.show_direction(str(sent.get("name")))
-            return {"picture": data_url(shown, DRAFT_QUALITY)}
-
-        return self._answer(visitor, work)
+        name = str(sent.get("name"))
+        return self._answer(
+            visitor,
+            lambda v: {"picture": data_url(v.photo.show_direction(name), DRAFT_QUALITY)},
+        )
 
     def strip(self, visitor: str, sent: Sent) -> Sent:
         """Return a direction in steps."""
@@ -248,11 +228,7 @@ class Handlers:
 
 
 def read_painted(url: str) -> bytes:
-    """Return the PNG of a data URL as the brush sends it; empty for none.
-
-    Raises:
-        MaskError: it is something else, or too large.
-    """
+    """Return the PNG of a data URL as the brush sends it; empty for none."""
     start = "data:image/png;base64,"
     if not url:
         return b""
@@ -274,16 +250,14 @@ def _unknown(_visit: Visit, sent: Sent) -> None:
 
 def _set_back(visit: Visit) -> Callable[[], None]:
     """What makes the photos that are open, and the model, what they are now."""
-    model = visit.model
-    kept = [(one, one.opened, one.small, one.model, one.settings) for one in visit.photos]
-    steps = [([*one.past], [*one.future]) for one in visit.photos]
+    model, names = visit.model, ("opened", "small", "model", "settings", "past", "future")
+    kept = [(one, {name: getattr(one, name) for name in names}) for one in visit.photos]
 
     def set_back() -> None:
-        for (one, opened, small, name, settings), (past, future) in zip(kept, steps, strict=True):
-            if one.opened is not opened or one.model != name:
+        for one, before in kept:
+            if one.opened is not before["opened"] or one.model != before["model"]:
                 one.forget_pixels()
-            one.opened, one.small, one.model, one.settings = opened, small, name, settings
-            one.past, one.future = past, future
+            vars(one).update(before)
         if kept:  # a session that opens alone brings its model
             visit.model = model
 

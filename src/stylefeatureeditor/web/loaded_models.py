@@ -25,15 +25,7 @@ LOADED = 2  # models kept in memory
 
 
 class Models:
-    """Names of models, and their editors.
-
-    Args:
-        chosen: names or folders given on the command line; the first is where the page starts.
-        device: as `sfe edit --device`.
-
-    Raises:
-        WeightsError: a chosen one does not exist.
-    """
+    """Names of models, and their editors."""
 
     def __init__(self, chosen: Sequence[str] = (), device: str = "auto") -> None:
         for name in chosen:
@@ -53,12 +45,7 @@ class Models:
         return names[0] if names else ""
 
     def editor(self, name: str) -> Editor:
-        """Return the editor of one of `names()`, loading it if need be.
-
-        Raises:
-            WeightsError: it is none of them, or its files are damaged.
-            ConfigError: the device is not there.
-        """
+        """Return the editor of one of `names()`, loading it if need be."""
         if name not in self.names():
             raise WeightsError(
                 "there is no model on this machine yet: get a published one below, or start the "
@@ -103,16 +90,7 @@ def published_models() -> dict[str, str]:
 
 
 def pull_model(name: str, report: Report) -> None:
-    """Download the files of a published model and convert them to a model of that name.
-
-    Args:
-        name: one of `published_models()`.
-        report: called while files come in.
-
-    Raises:
-        WeightsError: there is no such model, or its files are not what they should be.
-        DownloadError: a file could not be fetched.
-    """
+    """Download the files of a published model and convert them to a model of that name."""
     from stylefeatureeditor.methods.converting import convert_pulled
 
     if name not in GROUP_MODELS:

@@ -139,9 +139,6 @@ class Opened:
         Args:
             box: left, top, right, bottom in parts of the photo's width and height.
             limits: faces of a photo.
-
-        Raises:
-            FaceError: the box is too small, or there are as many faces as a photo may have.
         """
         if self.inversion is not None or self.aligned:
             raise FaceError("this file holds its faces already")
@@ -156,19 +153,7 @@ class Opened:
 def open_photo(
     content: bytes, name: str, limits: Limits, *, aligned: bool = False
 ) -> tuple[Opened, Photo]:
-    """Read a photo and find its faces; there may be none.
-
-    Args:
-        content: of a file.
-        name: as the visitor knows the file; it is what sentences call it.
-        limits: pixels and faces.
-        aligned: the photo is an aligned crop: no face is searched.
-
-    Raises:
-        PhotoError: it cannot be read, or is too large.
-        FaceError: an aligned crop is not square.
-        DependencyError: the extra `faces` is not installed.
-    """
+    """Read a photo and find its faces; there may be none."""
     photo = _read(content, name, limits)
     height, width = photo.pixels.shape[:2]
     if aligned:
@@ -178,12 +163,7 @@ def open_photo(
 
 
 def open_saved(saved: SavedPhoto, limits: Limits) -> tuple[Opened, Photo]:
-    """Read a photo of a session, its faces where they were.
-
-    Raises:
-        PhotoError: it cannot be read, or is too large.
-        FaceError: its crops are.
-    """
+    """Read a photo of a session, its faces where they were."""
     photo = turned(_read(saved.content, saved.name, limits), saved.turns)
     height, width = photo.pixels.shape[:2]
     opened = Opened(
@@ -196,12 +176,7 @@ def open_saved(saved: SavedPhoto, limits: Limits) -> tuple[Opened, Photo]:
 
 
 def open_inversion(content: bytes, name: str, limits: Limits) -> tuple[Opened, Photo]:
-    """Read an inversion file.
-
-    Raises:
-        WeightsError: it is damaged, no inversion, or holds no photo.
-        PhotoError: its photo, or the crops of its faces together, are too large.
-    """
+    """Read an inversion file."""
     with tempfile.TemporaryDirectory(prefix="sfe-") as folder:
         path = Path(folder, "a.safetensors")
         path.write_bytes(content)
@@ -255,11 +230,7 @@ def has_sample() -> bool:
 
 
 def sample() -> bytes:
-    """Return the sample, a PNG of 512 x 512.
-
-    Raises:
-        DependencyError: scikit-image is not installed.
-    """
+    """Return the sample, a PNG of 512 x 512."""
     try:
         from skimage.data import astronaut
     except ImportError as error:

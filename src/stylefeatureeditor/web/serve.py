@@ -17,11 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from stylefeatureeditor.errors import ConfigError, DependencyError
 from stylefeatureeditor.web.opened import Limits, has_sample
-from stylefeatureeditor.web.sessions import Sessions
+from stylefeatureeditor.web.visit import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
@@ -100,23 +100,11 @@ def _is_foreign(headers: dict[str, str], host: str) -> bool:
         is_link = headers.get("sec-fetch-mode") == "navigate"
         return headers["sec-fetch-site"] not in ("same-origin", "none") and not is_link
     origin = headers.get("origin")
-    return origin is not None and _address(origin) != host
-
-
-def _address(origin: str) -> str:
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return ""
+    return origin is not None and origin.partition("://")[2] != host
 
 
 class Work:
-    """The queue to the machine: one thread, so many steps waiting, so many bytes arriving.
-
-    Args:
-        handlers: what does the steps.
-        limits: the bounds.
-    """
+    """The queue to the machine: one thread, so many steps waiting, so many bytes arriving."""
 
     def __init__(self, handlers: Handlers, limits: Limits) -> None:
         self.handlers, self.limits = handlers, limits
@@ -127,79 +115,72 @@ class Work:
         """Do what a page asks by POST."""
         from starlette.responses import JSONResponse, Response
 
-        visitor = request.headers.get("x-visitor", "")
-        if not SECRET.fullmatch(visitor):
-            return JSONResponse({"sentence": "this request does not come from our page"}, 400)
-        what = request.url.path.strip("/")
-        limit = self.limits.upload_bytes if what == "open" else STEP_BYTES
         try:
-            body = await self._body(request, limit)
-            sent = dict(request.query_params) if what == "open" else json.loads(body)
-            if not isinstance(sent, dict):
-                raise ValueError
-        except TooLarge as error:
-            return JSONResponse({"sentence": str(error)}, 413)
-        except Busy:
-            return JSONResponse({"sentence": BUSY, "again": True}, 503)
-        except (ValueError, RecursionError):
-            return JSONResponse({"sentence": "the page sent something that is no step"}, 400)
-        if self._waiting >= self.limits.waiting:
-            return JSONResponse({"sentence": BUSY, "again": True}, 503)
-        step = getattr(self.handlers, what)
-        words = (visitor, body, sent) if what == "open" else (visitor, sent)
-        self._waiting += 1
-        try:
-            made = await get_running_loop().run_in_executor(self._thread, step, *words)
-        finally:
-            self._waiting -= 1
+            made = await self._made(request)
+        except Refused as error:
+            again = {"again": True} if error.status == 503 else {}
+            return JSONResponse({"sentence": str(error), **again}, error.status)
         if isinstance(made, dict):
             return JSONResponse(made)
         name, content = made
         named = {"x-name": quote(name), "cache-control": "no-store"}
         return Response(content, media_type="application/octet-stream", headers=named)
 
+    async def _made(self, request: Request) -> Any:
+        visitor, what = request.headers.get("x-visitor", ""), request.url.path.strip("/")
+        if not SECRET.fullmatch(visitor):
+            raise Refused(400, "this request does not come from our page")
+        upload = what == "open"
+        body = await self._body(request, self.limits.upload_bytes if upload else STEP_BYTES)
+        try:
+            sent = dict(request.query_params) if upload else json.loads(body)
+        except (ValueError, RecursionError):
+            sent = None
+        if not isinstance(sent, dict):
+            raise Refused(400, "the page sent something that is no step")
+        if self._waiting >= self.limits.waiting:
+            raise Refused(503, BUSY)
+        words = (visitor, body, sent) if upload else (visitor, sent)
+        step = getattr(self.handlers, what)
+        self._waiting += 1
+        try:
+            return await get_running_loop().run_in_executor(self._thread, step, *words)
+        finally:
+            self._waiting -= 1
+
     async def _body(self, request: Request, limit: int) -> bytes:
         """What is sent, in memory; what is cut off leaves nothing behind."""
         told = request.headers.get("content-length", "0")
+        too_large = f"the file is larger than {limit / 1e6:g} MB: make it smaller first"
         if told.isascii() and told.isdecimal() and int(told[:20]) > limit:
-            raise TooLarge(limit)
+            raise Refused(413, too_large)
         parts, size = [], 0
         try:
             async for part in request.stream():
                 size += len(part)
                 self._arriving += len(part)
                 if size > limit:
-                    raise TooLarge(limit)
+                    raise Refused(413, too_large)
                 if self._arriving > 2 * self.limits.upload_bytes + STEP_BYTES:
-                    raise Busy
+                    raise Refused(503, BUSY)
                 parts.append(part)
         finally:
             self._arriving -= size
         return b"".join(parts)
 
 
-class TooLarge(Exception):  # noqa: N818
-    """More bytes than a request may have."""
+class Refused(Exception):  # noqa: N818
+    """Why a request is not done: a status of HTTP, and a sentence."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"the file is larger than {limit / 1e6:g} MB: make it smaller first")
-
-
-class Busy(Exception):  # noqa: N818
-    """More bytes are arriving at a time than may."""
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 def page_app(
     models: Models, limits: Limits, hosts: Sequence[str] = (), *, may_download: bool = False
 ) -> Starlette:
-    """Return the page as an ASGI application.
-
-    Args:
-        models: what can be chosen.
-        limits: bounds.
-        hosts: as `Guard`.
-        may_download: as `Handlers`.
-    """
+    """Return the page as an ASGI application."""
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.requests import ClientDisconnect
@@ -236,18 +217,7 @@ def serving(
     port: int | None = None,
     limits: Limits | None = None,
 ) -> Iterator[str]:
-    """Serve the page while the block runs; give it the address.
-
-    Args:
-        models: what can be chosen.
-        host: address to listen on.
-        port: None takes a free one from 7860 on.
-        limits: bounds; None takes the defaults.
-
-    Raises:
-        DependencyError: the extra `app` is not installed.
-        ConfigError: the address cannot be listened on.
-    """
+    """Serve the page while the block runs; give it the address."""
     try:
         import uvicorn
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.records import Photo
     from stylefeatureeditor.web.loaded_models import Models
     from stylefeatureeditor.web.opened import Limits, Opened
+    from stylefeatureeditor.web.slider_preview import Pace
 
 SMALL_SIDE = 160  # px of a photo in the film strip
 STRIP = 7  # strengths of a strip, at most
@@ -66,14 +67,7 @@ class Drawing:
 
 
 class Session:
-    """One photo of a visitor.
-
-    Args:
-        models: where editors come from.
-        limits: what the page may take.
-        model: name of the model; None takes the first.
-        number: tells the page this photo from every other.
-    """
+    """One photo of a visitor."""
 
     def __init__(
         self, models: Models, limits: Limits, model: str | None = None, number: int = 1
@@ -115,11 +109,7 @@ class Session:
         return self._photo
 
     def open(self, content: bytes, name: str, *, aligned: bool = False) -> None:
-        """Open a photo or an inversion file; on an error the one before stays.
-
-        Raises:
-            PhotoError, FaceError, WeightsError, ShapeError, DependencyError: it cannot be used.
-        """
+        """Open a photo or an inversion file; on an error the one before stays."""
         if name.lower().endswith(INVERSION_SUFFIX):
             opened, photo = open_inversion(content, name, self.limits)
             assert opened.inversion is not None
@@ -135,11 +125,7 @@ class Session:
         self._take(opened, photo, Settings())
 
     def open_saved(self, saved: SavedPhoto) -> None:
-        """Open a photo as it was saved.
-
-        Raises:
-            PhotoError, FaceError, MaskError: it cannot be used.
-        """
+        """Open a photo as it was saved."""
         for done in saved.faces.values():
             if done.painted:
                 painted_at(done.painted, 8, 8)
@@ -148,11 +134,7 @@ class Session:
         self.settings = self.checked(settings, forget_unknown=True)
 
     def saved(self) -> SavedPhoto:
-        """Return what `open_saved` takes.
-
-        Raises:
-            PhotoError: it came as an inversion file.
-        """
+        """Return what `open_saved` takes."""
         opened, settings = self._open(), self.settings
         if opened.inversion is not None:
             raise PhotoError(f"{opened.name} is a saved file already: open its photo to save more")
@@ -178,12 +160,7 @@ class Session:
         self.settings = replace(settings, face=opened.count)
 
     def choose_model(self, name: str) -> None:
-        """Take another model; the photo stays, edits that it does not know go.
-
-        Raises:
-            WeightsError: there is no such model.
-            PhotoError: an inversion file is of one model.
-        """
+        """Take another model; the photo stays, edits that it does not know go."""
         self.models.editor(name)
         if self.is_inversion and name != self.model:
             raise PhotoError(f"{self.name} belongs to model {self.model}: close it first")
@@ -193,11 +170,7 @@ class Session:
         self.settings = self.checked(self.settings, forget_unknown=True)
 
     def pick(self, face: Any) -> None:
-        """Take a face in hand, or "all"; no step of its own.
-
-        Raises:
-            FaceError: there is no such face.
-        """
+        """Take a face in hand, or "all"; no step of its own."""
         self.settings = self.checked(replace(self.settings, face=face))
 
     def change(self, **values: Any) -> None:
@@ -213,12 +186,12 @@ class Session:
             self.future = []
             self.settings = settings
 
-    def go(self, steps: int) -> None:
+    def go(self, steps: Any) -> None:
         """Undo steps, or take that back where the number is above 0; as far as there are any."""
-        back, forth = (self.past, self.future) if steps < 0 else (self.future, self.past)
-        for _ in range(min(abs(steps), len(back))):
-            forth.append(self.settings)
-            self.settings = back.pop()
+        line = [*self.past, self.settings, *reversed(self.future)]
+        place = len(self.past) + (steps if isinstance(steps, int) else 0)
+        place = max(0, min(place, len(line) - 1))
+        self.past, self.settings, self.future = line[:place], line[place], line[:place:-1]
 
     def in_hand(self, settings: Settings | None = None) -> list[int]:
         """Return the faces that sliders act on."""
@@ -227,16 +200,7 @@ class Session:
         return list(range(1, count + 1)) if face == "all" else [face][:count]
 
     def checked(self, settings: Settings, *, forget_unknown: bool = False) -> Settings:
-        """Return settings that came from outside, without edits of strength 0.
-
-        Args:
-            settings: any.
-            forget_unknown: leave out edits that the model does not know, instead of refusing.
-
-        Raises:
-            DirectionError: an edit is unknown, or no number of sensible size.
-            FaceError: there is no such face.
-        """
+        """Return settings that came from outside, without edits of strength 0."""
         count = self.opened.count if self.opened else 1
         known = {entry.name for entry in self.editor.directions.entries}
         if settings.face != "all" and not (
@@ -256,13 +220,14 @@ class Session:
                 faces[face] = replace(done, edits=edits)
         return replace(settings, faces=faces)
 
-    def prepare(self) -> None:
-        """Do what the first moving slider would wait for."""
+    def prepare(self) -> Pace:
+        """Do what the first moving slider would wait for; return how the picture will follow it."""
         for face in self.in_hand() if self.opened else []:
             inversion = self.inversion(face)
             if inversion.pixels is None:
-                self.preview.edit(self.editor, inversion, {}, None, None)
+                self.preview.draw(self.editor, inversion, {})
             self.preview.prepare(self.editor, inversion)
+        return self.preview.pace(self.editor)
 
     def draw(self, side: int, moved: Mapping[str, float] | None = None) -> Drawing:
         """Return the pictures of the settings.
@@ -271,10 +236,6 @@ class Session:
             side: longest side of the pictures, in pixels.
             moved: a slider that is moving, and its strength; of a slow model the faces in hand
                 are previews.
-
-        Raises:
-            PhotoError: no photo is open.
-            DirectionError, MaskError: as `Editor.edit`.
         """
         start = time.perf_counter()
         settings = self.settings if moved is None else self._changed({"moved": moved})
@@ -314,11 +275,7 @@ class Session:
         return to_picture(self.photo.pixels, self.photo, self.photo.alpha)
 
     def growing(self, side: int, frames: int) -> list[Image.Image]:
-        """Return the photo as all its edits grow from nothing, at most `side` pixels long.
-
-        Raises:
-            DirectionError: nothing is edited.
-        """
+        """Return the photo as all its edits grow from nothing, at most `side` pixels long."""
         if not self.settings.edited:
             raise DirectionError("move a slider first: there is nothing that could grow")
         kept, pictures = self.settings, []
@@ -339,17 +296,13 @@ class Session:
         return pictures
 
     def strip(self, name: str | None) -> Image.Image:
-        """Return the face with a direction from one end of its useful range to the other.
-
-        Raises:
-            PhotoError: no photo is open.
-            DirectionError: there is no such direction, or none was chosen.
-            FaceError: all faces are edited at once.
-        """
+        """Return the face with a direction from one end of its useful range to the other."""
         if not name:
             raise DirectionError("choose an edit first")
         entry = self.editor.directions.find(name)
-        face = self._one_in_hand("a strip shows one face: choose it first")
+        if self.settings.face == "all" and self._open().count > 1:
+            raise FaceError("a strip shows one face: choose it first")
+        face = self.in_hand()[0] if self.in_hand() else 1
         done = self.settings.of(face)
         inversion = placed(self.inversion(face), self.photo, self._open().size)
         region = find_region(done.region(*self._open().size), inversion.faces, 1).crops
@@ -363,7 +316,8 @@ class Session:
         entry = self.editor.directions.find(name)
         inversion = self.inversion(self.in_hand()[0])
         end = entry.useful_range[1] or entry.useful_range[0]
-        result = self.preview.draft(self.editor, inversion, {entry.name: end}, None, "none")
+        shown = {entry.name: end}
+        result = self.preview.draw(self.editor, inversion, shown, blend="none", draft=True)
         side = result.crop.width  # what stands around a face tells nothing of an edit
         face = result.crop.crop((side // 8, side // 6, side * 7 // 8, side * 11 // 12))
         return face.resize((FACE_SIDE, FACE_SIDE), Image.Resampling.LANCZOS)
@@ -381,12 +335,7 @@ class Session:
         return pictures
 
     def inversion(self, face: int) -> Inversion:
-        """Return the inversion of a face, computing it if it is not known; without its photo.
-
-        Raises:
-            PhotoError: no photo is open.
-            FaceError: there is no such face.
-        """
+        """Return the inversion of a face, computing it if it is not known; without its photo."""
         opened, editor = self._open(), self.editor
         if not 1 <= face <= opened.count:
             raise FaceError(f"there is no face {face} in this photo, it has {opened.count}")
@@ -469,17 +418,11 @@ class Session:
         region = self._regions[face][1]
         known = (settings.blend, tuple(done.edits.items()), drafts, *key)
         if face not in self._drawn or self._drawn[face][0] != known:
-            edit = self.preview.draft if drafts else self.preview.edit
-            result = edit(self.editor, inversion, done.edits, region.crops, settings.blend)
-            self._drawn[face] = known, result
+            how = done.edits, region.crops, settings.blend
+            self._drawn[face] = known, self.preview.draw(self.editor, inversion, *how, draft=drafts)
         result = self._drawn[face][1]
         here = replace(here, pixels=inversion.pixels)
         return replace(result, inversion=here, photo_mask=region.photo)
-
-    def _one_in_hand(self, sentence: str) -> int:
-        if self.settings.face == "all" and self._open().count > 1:
-            raise FaceError(sentence)
-        return self.in_hand()[0] if self.in_hand() else 1
 
     def _open(self) -> Opened:
         if self.opened is None:

@@ -50,13 +50,7 @@ class Settings:
 
 
 def difference(before: Settings, after: Settings, labels: Mapping[str, str]) -> str:
-    """Return what a step did, in a few words.
-
-    Args:
-        before: it.
-        after: it.
-        labels: direction -> what the page calls it.
-    """
+    """Return what a step did, in a few words."""
     if before.blend != after.blend:
         return "How the face is put back"
     faces = [n for n in {**before.faces, **after.faces} if before.of(n) != after.of(n)]

@@ -81,36 +81,29 @@ class SliderPreview:
             self._previews[id(inversion)] = Preview(editor, inversion, dtype=dtype)
         return self._previews[id(inversion)]
 
-    def edit(
+    def draw(
         self,
         editor: Editor,
         inversion: Inversion,
         edits: Mapping[str, float],
-        mask: Tensor | None,
-        blend: Blend | None,
+        mask: Tensor | None = None,
+        blend: Blend | None = None,
+        *,
+        draft: bool = False,
     ) -> EditResult:
-        """Return the finished edit, and note how long it took; arguments as `Editor.edit`."""
-        draws = bool(edits) or inversion.pixels is None
+        """Return an edit, and note how long it took; a draft may be a preview of it.
+
+        The other arguments are those of `Editor.edit`.
+        """
+        preview = self.prepare(editor, inversion) if draft else None
+        if preview is not None and edits:
+            pixels = preview.pixels(edits, mask=mask)
+            return EditResult(pixels, inversion, mask, blend or editor.model.config.blend)
+        draws = not draft and (bool(edits) or inversion.pixels is None)
         start = time.perf_counter()
         result = editor.edit(inversion, edits, mask=mask, blend=blend)
-        if draws:
-            self.seconds = time.perf_counter() - start
+        self.seconds = time.perf_counter() - start if draws else self.seconds
         return result
-
-    def draft(
-        self,
-        editor: Editor,
-        inversion: Inversion,
-        edits: Mapping[str, float],
-        mask: Tensor | None,
-        blend: Blend | None,
-    ) -> EditResult:
-        """Return the edit as a moving slider shows it; arguments as `Editor.edit`."""
-        preview = self.prepare(editor, inversion)
-        if preview is None or not edits:
-            return editor.edit(inversion, edits, mask=mask, blend=blend)
-        pixels = preview.pixels(edits, mask=mask)
-        return EditResult(pixels, inversion, mask, blend or editor.model.config.blend)
 
     def bytes(self) -> int:
         """Return the memory that previews take beside their inversions."""

@@ -38,13 +38,7 @@ MILLISECONDS = 120  # of a frame of the picture that moves
 
 
 def state(visit: Visit, drawing: Drawing | None, known: Collection[str]) -> dict[str, Any]:
-    """Return all that the page shows.
-
-    Args:
-        visit: whose page it is.
-        drawing: of the photo in hand; None leaves the pictures that are shown.
-        known: keys of what the page has.
-    """
+    """Return all that the page shows."""
     message: dict[str, Any] = {
         "models": [[name, model_label(name)] for name in visit.models.names()],
         "model": visit.model,
@@ -110,7 +104,8 @@ def _photo(
     visit: Visit, session: Session, drawing: Drawing | None, known: Collection[str]
 ) -> dict[str, Any]:
     """The photo in hand, and where its controls stand."""
-    settings, opened, labels = session.settings, session.opened, _labels(session)
+    settings, opened = session.settings, session.opened
+    labels = {entry.name: _label(entry) for entry in session.editor.directions.entries}
     assert opened is not None
     in_hand = [settings.of(face) for face in session.in_hand()] or [UNTOUCHED]
     names = {name for done in in_hand for name in done.edits}
@@ -154,7 +149,7 @@ def _photo(
     parts: list[Any] = [session.number, opened.turns, opened.count, session.model]
     if drawing.is_crop:
         parts.append(settings.face)
-    key = ".".join(map(str, parts))
+    key, painted = ".".join(map(str, parts)), in_hand[0].painted
     message["photo"] = {
         "number": session.number,
         "key": key,
@@ -164,7 +159,7 @@ def _photo(
         "sentence": opened.sentence,
         "aligned": opened.aligned,
         "after": "" if drawing.after is drawing.before else data_url(drawing.after),
-        "painted": _png_url(in_hand[0].painted),
+        "painted": "data:image/png;base64," + base64.b64encode(painted).decode() if painted else "",
         "status": f"{drawing.seconds:.2f} s on {session.editor.method.device}, model "
         f"{model_label(session.model)}, {opened.size[0]} x {opened.size[1]} pixels",
     }
@@ -182,16 +177,8 @@ def _pace(session: Session) -> str:
     return session.preview.pace(session.editor)
 
 
-def _labels(session: Session) -> dict[str, str]:
-    return {entry.name: _label(entry) for entry in session.editor.directions.entries}
-
-
 def _label(entry: CatalogEntry) -> str:
     return entry.label or entry.name.replace("_", " ").capitalize()
-
-
-def _png_url(content: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(content).decode() if content else ""
 
 
 def _in_strip(session: Session, known: Collection[str]) -> dict[str, Any]:

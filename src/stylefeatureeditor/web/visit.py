@@ -1,10 +1,15 @@
-"""One visitor: the photos of the film strip, the one in hand, and the model."""
+"""The visitors of the page: the photos of each, the one in hand, the model; all in its limits."""
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import threading
 import time
+from collections import OrderedDict
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.errors import DirectionError, PhotoError
@@ -14,6 +19,8 @@ from stylefeatureeditor.web.session import Session
 from stylefeatureeditor.web.settings import session_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from stylefeatureeditor.web.loaded_models import Models
     from stylefeatureeditor.web.opened import Limits
 
@@ -22,12 +29,7 @@ _numbers = itertools.count(time.time_ns() // 1_000_000)
 
 
 class Visit:
-    """One visitor's page.
-
-    Args:
-        models: where editors come from.
-        limits: what the page may take.
-    """
+    """One visitor's page."""
 
     def __init__(self, models: Models, limits: Limits) -> None:
         self.models, self.limits, self.model = models, limits, models.first()
@@ -39,28 +41,13 @@ class Visit:
 
     @property
     def photo(self) -> Session:
-        """The photo in hand.
-
-        Raises:
-            PhotoError: there is none.
-        """
+        """The photo in hand."""
         if self.current is None:
             raise PhotoError("open a photo first")
         return self.current
 
     def open(self, content: bytes, name: str, *, aligned: bool = False, take: bool = False) -> None:
-        """Add a photo, an inversion file, or all photos of a saved session.
-
-        Args:
-            content: of the file.
-            name: as the visitor knows it.
-            aligned: the photo is an aligned crop.
-            take: take it in hand, also where another is.
-
-        Raises:
-            PhotoError: it cannot be read, or the visitor has too many.
-            FaceError, WeightsError, ShapeError, DependencyError: as `Session.open`.
-        """
+        """Add a photo, an inversion file, or all photos of a saved session."""
         if name.lower().endswith(SESSION_SUFFIX):
             sessions = self._of_session(content, name)
         else:
@@ -122,23 +109,14 @@ class Visit:
             self.current = self.photos[min(place, len(self.photos) - 1)] if self.photos else None
 
     def choose_model(self, name: str) -> None:
-        """Take another model for all photos; edits that it does not know go.
-
-        Raises:
-            WeightsError: there is no such model.
-            PhotoError: an inversion file belongs to the one before.
-        """
+        """Take another model for all photos; edits that it does not know go."""
         self.models.editor(name)
         for session in sorted(self.photos, key=lambda one: not one.is_inversion):
             session.choose_model(name)
         self.model = name
 
     def copy_look(self) -> None:
-        """Do to every face of every photo what is done to the first face in hand.
-
-        Raises:
-            DirectionError: nothing is done to it.
-        """
+        """Do to every face of every photo what is done to the first face in hand."""
         done = self.photo.settings.of(self.photo.in_hand()[0])
         if not done.edits:
             raise DirectionError("move a slider first: then all photos can have the same edits")
@@ -168,3 +146,60 @@ class Visit:
             if session.number == number:
                 return session
         raise PhotoError("this photo is not open any more")
+
+
+class Sessions:
+    """The visitors by the secret that their page made up; one of them works at a time."""
+
+    def __init__(self, models: Models, limits: Limits) -> None:
+        self.models, self.limits = models, limits
+        self._visits: OrderedDict[str, Visit] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._visits)
+
+    @contextmanager
+    def use(self, key: str) -> Iterator[Visit]:
+        """Give the block one visitor's photos, made if they are not there, and the machine alone.
+
+        Afterwards memory is within the limits again.
+        """
+        with self._lock:
+            visit = self._visits.pop(key, None) or Visit(self.models, self.limits)
+            self._visits[key] = visit
+            visit.last_seen = time.monotonic()
+            gone = visit.last_seen - self.limits.idle_seconds
+            while (
+                len(self._visits) > self.limits.sessions
+                or next(iter(self._visits.values())).last_seen < gone
+            ):
+                self._visits.popitem(last=False)
+            try:
+                yield visit
+            finally:
+                self._trim(visit)
+
+    def bytes(self) -> int:
+        """Return the memory that photos and inversions take."""
+        return sum(visit.bytes() for visit in self._visits.values())
+
+    def _trim(self, current: Visit) -> None:
+        """Let files for a zip, pixels and inversions go, then photos; the longest idle first."""
+        idle = {key: visit for key, visit in self._visits.items() if visit is not current}
+        steps: list[Callable[[], object]] = [visit.made.clear for visit in idle.values()]
+        steps += [visit.forget_pixels for visit in idle.values()]
+        steps.append(partial(current.forget_pixels, but_current=True))
+        steps += [partial(self._visits.pop, key) for key in idle]
+        steps.append(current.forget_pixels)
+        for step in steps:
+            if self.bytes() <= self.limits.memory_bytes:
+                return
+            step()
+            give_back_memory()
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system; glibc keeps what lies between what is still used."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
