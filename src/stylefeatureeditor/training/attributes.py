@@ -191,10 +191,6 @@ class AttributePhase(Phase):
         """See `Phase`."""
         return {"classifier": self.classifier}
 
-    def set_training(self) -> None:
-        """See `Phase`."""
-        self.classifier.train()
-
 
 def train_attributes(config: AttributesRun, out: Path, *, resume: bool = False) -> RunResult:
     """Train the attribute classifier.

@@ -25,6 +25,7 @@ from stylefeatureeditor.generator.discriminator import Discriminator, Discrimina
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.model import Model, ModelConfig
 from stylefeatureeditor.training.loop import Run, RunResult
+from stylefeatureeditor.training.loss_networks import load_loss_networks
 from stylefeatureeditor.weights.checkpoint import assign_state, load_config, load_model
 from stylefeatureeditor.weights.configs import from_plain, to_plain
 from stylefeatureeditor.weights.convert import read_discriminator, read_encoder, read_generator
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from stylefeatureeditor.data.images import DataConfig, ImageSet
+    from stylefeatureeditor.training.image_losses import ImageLossConfig, LossNetworks
 
 GENERATOR, DISCRIMINATOR = "generator.safetensors", "discriminator.safetensors"
 PUBLISHED_SUFFIXES = (".pt", ".pth", ".pkl")  # stylegan2-pytorch's, NVIDIA's
@@ -76,6 +78,29 @@ class ModelRun(Run):
 
 
 @dataclass(frozen=True)
+class SetUp:
+    """What a run of E, I or H trains with; see `set_up`.
+
+    Attributes:
+        start: what it starts from.
+        model: with fresh parts where none are kept.
+        networks: that its image losses look through.
+        discriminator: D, if there is one that has learnt.
+        images: what it trains on.
+        held_out: what it is judged on.
+        tuned: the whole network that trains goes on from a trained one.
+    """
+
+    start: Start
+    model: Model
+    networks: LossNetworks
+    discriminator: Discriminator | None
+    images: ImageSet
+    held_out: Excerpt
+    tuned: bool
+
+
+@dataclass(frozen=True)
 class Start:
     """What a phase starts from.
 
@@ -101,37 +126,61 @@ class Start:
         Raises:
             ConfigError: the config changes the sizes of a kept part.
         """
-        kept = ("generator", *(part for part in keep if part in self.trained))
-        if self.model is None:
-            if config.generator != self.generator.config:
-                raise ConfigError("the sizes of the generator cannot change: it is trained already")
-            fresh = Model(config)
-            fresh.generator.load_state_dict(self.generator.state_dict())
-            return fresh
-        for name in kept:
-            if getattr(self.model.config, name) != getattr(config, name):
-                raise ConfigError(
-                    f"the sizes of the {name} cannot change: it is kept from the model"
-                )
+        kept: dict[str, Any] = {"generator": self.generator}
+        if self.model is not None:
+            kept |= {part: getattr(self.model, part) for part in keep if part in self.trained}
+        for name, network in kept.items():
+            if network.config != getattr(config, name):
+                raise ConfigError(f"the sizes of the {name} cannot change: it is trained already")
         fresh = Model(config)
-        for name in kept:
-            getattr(fresh, name).load_state_dict(getattr(self.model, name).state_dict())
+        for name, network in kept.items():
+            getattr(fresh, name).load_state_dict(network.state_dict())
         return fresh
 
-    def discriminator(self, path: Path | None, *, needed: bool) -> Discriminator | None:
-        """Return D as `find_discriminator` does.
 
-        Raises:
-            WeightsError: there is none, but a loss looks through it.
-        """
-        found = find_discriminator(path, self.folder, self.generator.config.size)
-        if found is None and needed:
-            raise WeightsError(
-                "the loss looks through a trained D, but there is no discriminator.safetensors in "
-                f"{self.folder}: pass --discriminator, or set discriminator_features and realism "
-                "to 0"
-            )
-        return found
+def set_up(
+    config: ModelRun,
+    part: str,
+    losses: tuple[ImageLossConfig, ...],
+    *,
+    keep: Sequence[str],
+    needs: Sequence[str] = (),
+    asks_classifier: bool = False,
+    asks_discriminator: bool = False,
+) -> SetUp:
+    """Read all that a run of E, I or H needs.
+
+    Args:
+        config: of the run.
+        part: the network it trains.
+        losses: whose networks are read.
+        keep: parts that stay as the start has them, where it has them trained.
+        needs: parts that must be trained.
+        asks_classifier: the phase itself asks the attribute classifier.
+        asks_discriminator: the phase itself needs a D that has learnt.
+
+    Raises:
+        WeightsError: a loss looks through a trained D, and there is none.
+        SfeError: see `open_start`, `load_loss_networks`, `open_data` and `take_weights`.
+    """
+    inputs = config.inputs
+    torch.manual_seed(config.loop.seed)
+    start = open_start(inputs.model, inputs.generator)
+    start.need(*needs)
+    model = start.build(config.model, keep)
+    networks = load_loss_networks(losses, inputs.attributes, asks_classifier=asks_classifier)
+    size = model.config.generator.size
+    discriminator = find_discriminator(inputs.discriminator, start.folder, size)
+    needed = asks_discriminator or any(loss.discriminator_features for loss in losses)
+    if discriminator is None and needed:
+        raise WeightsError(
+            "the loss looks through a trained D, but there is no discriminator.safetensors in "
+            f"{start.folder}: pass --discriminator, or set discriminator_features and realism to 0"
+        )
+    images = open_data(config.data, size)
+    tuned = inputs.tune_from is not None and take_weights(model, part, inputs.tune_from)
+    held_out = held_out_photos(config.data, images)
+    return SetUp(start, model, networks, discriminator, images, held_out, tuned)
 
 
 def open_start(model: Path | None, generator: Path | None) -> Start:
