@@ -182,11 +182,9 @@ class E4eForward(nn.Module):
         self.encoder_size = model.config.encoder_size
 
     def forward(self, photos: Tensor, num_styles: int) -> tuple[Tensor, Tensor]:
-        """Return X^, (B, 3, S, S), and w_E, (B, N, D).
+        """Return X^, (B, 3, S, S), and w_E, (B, N, D), of photos (B, 3, S, S) in [-1, 1].
 
-        Args:
-            photos: X, (B, 3, S, S) in [-1, 1].
-            num_styles: styles that may differ.
+        `num_styles` may differ.
         """
         offsets = self.e4e(resize(photos, self.encoder_size), num_styles)
         wplus = self.generator.latent_avg + offsets
@@ -194,14 +192,9 @@ class E4eForward(nn.Module):
 
 
 class E4ePhase(ModelPhase):
-    """Trains `model.e4e`, and D_w against it.
+    """Trains `model.e4e`, and D_w against it; G is trained already, all but E stays as it is.
 
-    Args:
-        config: losses and rates.
-        model: G is trained already; everything but E stays as it is.
-        networks: what the image loss needs.
-        discriminator: D, if `image.discriminator_features` is used.
-        held_out: see `Phase`.
+    D is needed if `image.discriminator_features` is used. For `held_out` see `Phase`.
     """
 
     trains = ("e4e",)
@@ -240,12 +233,7 @@ class E4ePhase(ModelPhase):
         return [forward, self.wrapped_latent]
 
     def train_step(self, photos: Tensor, step: int) -> Metrics:
-        """Train D_w on the codes as they are, then E.
-
-        Args:
-            photos: X, (B, 3, S, S) in [-1, 1].
-            step: counted from 0.
-        """
+        """Train D_w on the codes as they are, then E, on photos (B, 3, S, S) in [-1, 1]."""
         config = self.config
         self.active = config.active_styles(step, self.model.config.generator.num_styles)
         drawn, wplus = self.forward(photos, self.active)

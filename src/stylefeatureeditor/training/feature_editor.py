@@ -163,11 +163,8 @@ class EditorForward(nn.Module):
     def forward(self, features: Tensor, delta: Tensor | None, codes: Codes, rgb: Tensor) -> Tensor:
         """Return G(H(F_k, Delta), w_{k+1:N}), (B, 3, S, S); Delta None is zero.
 
-        Args:
-            features: F_k, (B, C, S_F, S_F).
-            delta: at the model's delta layer.
-            codes: w, or w' of an edit.
-            rgb: what the codes draw up to layer k.
+        F_k is (B, C, S_F, S_F), Delta at the model's delta layer; `rgb` is what the codes, w or w'
+        of an edit, draw up to layer k.
         """
         if delta is None:
             delta = torch.zeros_like(features)
@@ -180,13 +177,8 @@ class EditorForward(nn.Module):
 class EditorPhase(ModelPhase):
     """Trains `model.feature_editor`, with it `model.delta_downsampler` if there is one, and D.
 
-    Args:
-        config: losses and rates.
-        model: G, E and I are trained already and stay as they are.
-        directions: what to edit.
-        discriminator: D, best the one of phase 1.
-        networks: what the image losses need.
-        held_out: see `Phase`.
+    G, E and I are trained already and stay as they are; D is best the one of phase 1. For
+    `held_out` see `Phase`.
 
     Raises:
         ConfigError: there is no direction.
@@ -227,12 +219,7 @@ class EditorPhase(ModelPhase):
         return [self.prepare_model(accelerator, EditorForward), self.adversary.prepare(accelerator)]
 
     def train_step(self, photos: Tensor, step: int) -> Metrics:
-        """Train H on the photos themselves and on an edit of drawn images, then D.
-
-        Args:
-            photos: X, (B, 3, S, S) in [-1, 1].
-            step: counted from 0.
-        """
+        """Train H on photos (B, 3, S, S) in [-1, 1] and on an edit of drawn images, then D."""
         config = self.config
         metrics: Metrics = {}
         fakes: list[Tensor] = []  # for D

@@ -107,9 +107,7 @@ class InverterForward(nn.Module):
     def forward(self, photos: Tensor, blend: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return X^ and X^_w, (B, 3, S, S) each, and F_k and F_w, (B, C, S_F, S_F) each.
 
-        Args:
-            photos: X, (B, 3, S, S) in [-1, 1].
-            blend: s.
+        Photos are (B, 3, S, S) in [-1, 1]; `blend` is s.
         """
         found = self.inverter(resize(photos, self.encoder_size), self.generator, self.layer)
         start, features = found.start, found.features
@@ -121,14 +119,9 @@ class InverterForward(nn.Module):
 
 
 class InverterPhase(ModelPhase):
-    """Trains `model.inverter`, and D against it.
+    """Trains `model.inverter`, and D against it; G is trained already, all but I stays as it is.
 
-    Args:
-        config: losses and rates.
-        model: G is trained already; everything but I stays as it is.
-        discriminator: D, best the one that G was trained with.
-        networks: what the image loss needs.
-        held_out: see `Phase`.
+    D is best the one that G was trained with. For `held_out` see `Phase`.
     """
 
     trains = ("inverter",)
@@ -156,12 +149,7 @@ class InverterPhase(ModelPhase):
         ]
 
     def train_step(self, photos: Tensor, step: int) -> Metrics:
-        """Train I, then D, on one batch; both see the same drawn images.
-
-        Args:
-            photos: X, (B, 3, S, S) in [-1, 1].
-            step: counted from 0.
-        """
+        """Train I, then D, on photos (B, 3, S, S) in [-1, 1]; both see the same drawn images."""
         config = self.config
         share = 1.0 if config.pair == "sum" else 0.5
         blend = config.blend(step)

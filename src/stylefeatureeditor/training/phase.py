@@ -82,10 +82,8 @@ class Phase(ABC):
         The order that accumulation needs is `accelerator.backward(loss)`, `optimizer.step()`,
         `optimizer.zero_grad()`; an average of weights moves only if `accelerator.sync_gradients`.
 
-        Args:
-            *args: photos (B, 3, S, S) in [-1, 1], this rank's part of the batch; the step, counted
-                from 0; and the photos' rows of `labels`, if there are any.
-            **kwargs: none.
+        Arguments are photos (B, 3, S, S) in [-1, 1], this rank's part of the batch; the step,
+        counted from 0; and the photos' rows of `labels`, if there are any.
 
         Returns:
             Means over the photos, with the same names on all ranks; scalars without a graph stay
@@ -192,8 +190,13 @@ class ModelPhase(Phase):
         """Return the forward that trains, `forward` of the model, with Ranger as its optimiser."""
         self.accelerator = accelerator
         freeze(self.model)
+        # BatchNorm sees the batch of all processes where torch can: on CUDA. Elsewhere each process
+        # has its own part, and the statistics of the first are saved.
+        several = accelerator.num_processes > 1 and accelerator.device.type == "cuda"
         for name, network in self.trained().items():
-            setattr(self.model, name, synchronised(network, accelerator).requires_grad_())
+            if several:
+                network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            setattr(self.model, name, network.requires_grad_())
         self.set_training()
         self.model.to(accelerator.device)
         for loss in self.losses.values():
@@ -256,17 +259,6 @@ def set_training(network: nn.Module, batch_norm: BatchNormMode) -> None:
         for module in network.modules():
             if isinstance(module, NORMS):
                 module.eval()
-
-
-def synchronised(network: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """Let BatchNorm see the batch of all processes, where torch can: on CUDA.
-
-    Elsewhere every process normalises by its own part, and the statistics of the first are saved;
-    "frozen" BatchNorm makes several processes equal one.
-    """
-    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    return network
 
 
 def likeness(drawn: Tensor, photos: Tensor, of: str = "") -> Rows:

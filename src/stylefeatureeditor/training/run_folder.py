@@ -242,11 +242,7 @@ def load_generator(file: Path) -> Generator:
 
 
 def save_discriminator(discriminator: Discriminator, folder: Path) -> None:
-    """Write D beside the other networks.
-
-    Raises:
-        WeightsError: the file cannot be written.
-    """
+    """Write D beside the other networks."""
     header = {"config": json.dumps(to_plain(discriminator.config))}
     save_tensors(folder / DISCRIMINATOR, discriminator.state_dict(), header)
 
@@ -353,11 +349,7 @@ def finish_run(
 
 
 def open_data(data: DataConfig, size: int) -> ImageSet:
-    """Open the training images.
-
-    Raises:
-        ConfigError: no source is named, or nothing is in it.
-    """
+    """Open the training images; ConfigError if no source is named, or nothing is in it."""
     if not data.source:
         raise ConfigError("say which images to train on: --data FOLDER|ZIP|TAR")
     return data.open(size, data.where)

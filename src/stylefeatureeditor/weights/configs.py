@@ -128,7 +128,6 @@ def to_toml(values: Mapping[str, Any], path: str = "") -> str:
 
 
 def _dataclass(kind: Any, now: Any, content: object, where: str, *, loose: bool) -> Any:
-    """Return `now`, or the defaults of `kind`, changed by content."""
     if not isinstance(content, Mapping):
         raise ConfigError(f"{where} must be an object, got {type(content).__name__}")
     hints = typing.get_type_hints(kind)
@@ -152,7 +151,6 @@ def _dataclass(kind: Any, now: Any, content: object, where: str, *, loose: bool)
 
 
 def _value(hint: Any, now: Any, value: Any, where: str, *, loose: bool) -> Any:
-    """Return a value as the type `hint`; `now` is what the field holds so far."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         (arm,) = (one for one in inner if one is not types.NoneType)

@@ -173,14 +173,9 @@ def _codes_to_tensors(name: str, codes: Codes) -> dict[str, Tensor]:
 
 
 def _from_tensors(model: str, tensors: Mapping[str, Tensor]) -> Inversion:
-    inversion = Inversion(
-        codes=_read_codes("codes", tensors),
-        features=tensors["features"],
-        rgb=tensors["rgb"],
-        encoder_pixels=tensors["encoder_pixels"],
-        model=model,
-        pixels=tensors.get("pixels"),
-    )
+    maps = {name: tensors[name] for name in _REQUIRED[1:]}
+    codes = _read_codes("codes", tensors)
+    inversion = Inversion(codes=codes, model=model, pixels=tensors.get("pixels"), **maps)
     if "anchor.codes" in tensors:
         inversion.anchor = Anchor(_read_codes("anchor.codes", tensors), tensors["anchor.features"])
     if "photo" not in tensors:
@@ -196,14 +191,8 @@ def _from_tensors(model: str, tensors: Mapping[str, Tensor]) -> Inversion:
     faces = []
     for row, quad in enumerate(tensors["faces.quad"].numpy()):
         points = tensors.get(f"faces.landmarks.{row}")
-        faces.append(
-            AlignedFace(
-                tensors["faces.pixels"][row : row + 1],
-                source.pixels,
-                quad,
-                None if points is None else points.numpy(),
-            )
-        )
+        landmarks, crop = points if points is None else points.numpy(), tensors["faces.pixels"][row]
+        faces.append(AlignedFace(crop[None], source.pixels, quad, landmarks))
     return replace(inversion, faces=tuple(faces), source=source)
 
 
@@ -220,8 +209,7 @@ def _style_keys(prefix: str, tensors: Mapping[str, Tensor]) -> list[str]:
     return [f"{prefix}{layer}" for layer in range(count)]
 
 
-def _problem(tensors: Mapping[str, Tensor]) -> str | None:
-    """What does not fit together; None if nothing."""
+def _problem(tensors: Mapping[str, Tensor]) -> str | None:  # what does not fit together
     missing = sorted(_needed(tensors) - tensors.keys())
     if missing:
         return f"{missing[0]} is missing"
@@ -250,7 +238,6 @@ def _is_square(quad: np.ndarray) -> bool:
 
 
 def _needed(tensors: Mapping[str, Tensor]) -> set[str]:
-    """The names that must be there, given those that are."""
     needed = set(_REQUIRED)
     for start, names in _TOGETHER.items():
         if any(key.startswith(start) for key in tensors):
