@@ -159,7 +159,7 @@ def load_efficientnet_lite() -> EfficientNetLite:
 
 
 def folded(published: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return our state from the published one: BatchNorm's scale and shift go into W and a bias."""
+    """Return our state, BatchNorm folded into W and a bias; WeightsError if a tensor is missing."""
     names = {"stem": ("_conv_stem", "_bn0")}
     expansions = [expansion for count, expansion, *_ in STAGES for _ in range(count)]
     parts = [("expand", "_bn0"), ("depthwise", "_bn1"), ("project", "_bn2")]

@@ -176,7 +176,8 @@ class AttributePhase(Phase):
         self.classifier.save(folder / FILE)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        weights = torch.where(labels > 0, *self.answers) * (labels != 0)
+        yes, no = self.answers
+        weights = torch.where(labels > 0, yes, no) * (labels != 0)
         each = functional.binary_cross_entropy_with_logits(
             logits, (labels > 0).to(logits), weights, reduction="sum"
         )

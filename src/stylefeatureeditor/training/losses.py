@@ -105,15 +105,10 @@ def path_lengths(images: Tensor, codes: Tensor) -> Tensor:
 def path_length_penalty(
     lengths: Tensor, mean_length: Tensor, decay: float
 ) -> tuple[Tensor, Tensor]:
-    """Path length regulariser of G (Karras et al. 2020, Sec. 3.2).
+    """Path length regulariser of G (Karras et al. 2020, Sec. 3.2); lengths as of `path_lengths`.
 
-    Args:
-        lengths: see `path_lengths`.
-        mean_length: a, the running mean of the lengths; a scalar.
-        decay: share of the newest mean length in a.
-
-    Returns:
-        The penalty, mean of (length - a)^2 with the new a; and the new a, detached.
+    `mean_length` is a, their running mean, and `decay` the share of the newest in it. Return mean
+    of (length - a)^2 with the new a; and the new a, detached.
     """
     mean_length = mean_length.lerp(lengths.mean(), decay)
     return (lengths - mean_length).square().mean(), mean_length.detach()

@@ -249,10 +249,8 @@ def freeze(network: nn.Module) -> None:
 def set_training(network: nn.Module, batch_norm: BatchNormMode) -> None:
     """Put a network in training mode.
 
-    Args:
-        network: what trains.
-        batch_norm: "batch" normalises by the batch at hand and moves the running statistics;
-            "frozen" uses the running statistics and leaves them.
+    BatchNorm "batch" normalises by the batch at hand and moves the running statistics; "frozen"
+    uses the running statistics and leaves them.
     """
     network.train()
     if batch_norm == "frozen":

@@ -148,7 +148,7 @@ def set_up(
     asks_classifier: bool = False,
     asks_discriminator: bool = False,
 ) -> SetUp:
-    """Read all that a run of E, I or H needs.
+    """Read all that a run which trains `part`, E, I or H, needs.
 
     Args:
         config: of the run.
@@ -160,8 +160,8 @@ def set_up(
         asks_discriminator: the phase itself needs a D that has learnt.
 
     Raises:
-        WeightsError: a loss looks through a trained D, and there is none.
-        SfeError: see `open_start`, `load_loss_networks`, `open_data` and `take_weights`.
+        SfeError: a loss looks through a trained D, and there is none; and see `open_start`,
+            `load_loss_networks`, `open_data` and `take_weights`.
     """
     inputs = config.inputs
     torch.manual_seed(config.loop.seed)
@@ -184,12 +184,7 @@ def set_up(
 
 
 def open_start(model: Path | None, generator: Path | None) -> Start:
-    """Read what --model or --generator names; one of them, not both.
-
-    Raises:
-        ConfigError: neither or both are given.
-        WeightsError: a file is missing or damaged.
-    """
+    """Read what --model or --generator names; ConfigError unless it is one of them."""
     if (model is None) == (generator is None):
         raise ConfigError("give either --model DIR or --generator DIR_OR_FILE to start from")
     if model is not None:
@@ -203,11 +198,7 @@ def open_start(model: Path | None, generator: Path | None) -> Start:
 
 
 def model_folder(path: Path) -> Path:
-    """Return the model folder that a path means: itself, `model` in a run's folder, or by name.
-
-    Raises:
-        WeightsError: there is none.
-    """
+    """Return the model folder of a path: itself, a run's `model`, or by name; else WeightsError."""
     if folder := model_at(path):
         return folder
     if not path.exists() and path.name == str(path):
@@ -242,19 +233,16 @@ def load_generator(file: Path) -> Generator:
 
 
 def save_discriminator(discriminator: Discriminator, folder: Path) -> None:
-    """Write D beside the other networks."""
+    """Write D beside the other networks; WeightsError if it cannot be written."""
     header = {"config": json.dumps(to_plain(discriminator.config))}
     save_tensors(folder / DISCRIMINATOR, discriminator.state_dict(), header)
 
 
 def take_weights(model: Model, part: str, path: Path) -> bool:
-    """Let a network of `model` start from a trained one; return whether all of it does.
+    """Let `part` of a model start from a trained one; return whether all of it does.
 
-    Args:
-        model: where it is.
-        part: "e4e", "inverter" or "feature_editor".
-        path: folder of the model or the run; for E and the Inverter also a published .pt or .pth,
-            of them or of ArcFace, which fills the trunk alone.
+    A path is a model's or a run's folder; for E and the Inverter also a published .pt or .pth, of
+    them or of ArcFace, which fills the trunk alone.
 
     Raises:
         ConfigError: it is not trained there, or has other sizes.
@@ -319,12 +307,7 @@ def finish_model(
 ) -> None:
     """Complete the model folder of a finished run: D, the directions, and last the record.
 
-    Args:
-        folder: what the phase has written.
-        start: what it started from; None if from nothing.
-        part: the network it has trained.
-        steps: how long.
-        discriminator: D as it is now.
+    `start` is what it started from, None if from nothing; `part` has trained for so many steps.
     """
     if discriminator is not None:
         save_discriminator(discriminator, folder)
@@ -381,7 +364,6 @@ def own_strengths(folder: Path) -> dict[str, tuple[float, ...]]:
 
 
 def _file(path: Path, name: str) -> Path:
-    """Return the file that a path means: itself, `name` in it, or in the model of a run in it."""
     for file in (path, path / name, path / "model" / name):
         if file.is_file():
             return file

@@ -69,7 +69,7 @@ def save_model(
 
 
 def save_config(config: ModelConfig, folder: Path) -> None:
-    """Write config.json, which makes a folder a model."""
+    """Write config.json, which makes a folder a model; WeightsError if it cannot be written."""
     write_json(folder / CONFIG_FILE, {"format": FORMAT, "model": to_plain(config)})
 
 

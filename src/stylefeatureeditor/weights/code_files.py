@@ -67,7 +67,7 @@ def _content(path: Path) -> Any:
 
 
 def save_codes(codes: Tensor, path: Path) -> Path:
-    """Write W+ codes, (B, N, D), as .npy or .pt, whole or not at all; return the path."""
+    """Write W+ codes, (B, N, D), as .npy or .pt, whole, else WeightsError; return the path."""
     codes = codes.detach().float().cpu()
     if path.suffix.lower() not in (".npy", ".pt"):
         raise WeightsError(f"{path.name}: codes are written as .npy or .pt")

@@ -49,12 +49,9 @@ def to_plain(config: Any) -> Any:
 
 
 def from_plain(kind: type[Config], content: object, where: str = "config") -> Config:
-    """Build a config from what `to_plain` gave; a missing field takes its default.
+    """Build a dataclass `kind` from what `to_plain` gave; a missing field takes its default.
 
-    Args:
-        kind: the dataclass; its fields say what to expect.
-        content: a dict.
-        where: how errors call the place.
+    Errors call the place `where`.
 
     Raises:
         WeightsError: a field is unknown, or its value is of another type or out of range.

@@ -82,7 +82,7 @@ def add_own_direction(entry: CatalogEntry, folder: Path, family: str | None) -> 
 
 
 def save_own_directions(catalog: Catalog, folder: Path) -> None:
-    """Write a model's own directions, all or nothing; none leave no file of earlier ones."""
+    """Write a model's own directions, all or nothing, else WeightsError; none leave no old file."""
     tensors = catalog.tensors()
     try:
         if catalog.entries:
@@ -100,7 +100,7 @@ def save_own_directions(catalog: Catalog, folder: Path) -> None:
 
 
 def copy_published_files(source: Path, target: Path) -> None:
-    """Copy the published direction files of one model folder into another that lacks them."""
+    """Copy the published direction files of one model folder into another; see `copy_files`."""
     here = sorted((source / PUBLISHED).iterdir()) if (source / PUBLISHED).is_dir() else []
     copy_files((member(source, f"{PUBLISHED}/{file.name}") for file in here), target)
 

@@ -312,7 +312,7 @@ def _of_one_class(state: Mapping[str, Tensor], label: int | None) -> Mapping[str
 
 
 def hammer_generator_state(state: Mapping[str, Tensor]) -> tuple[GeneratorConfig, State]:
-    """Return config and state of a StyleGAN2 generator in Hammer's layout (also GenForce's)."""
+    """Return config and state of a StyleGAN2 of Hammer or GenForce; else WeightsError."""
     ours = _HAMMER(state)
     return _checked(ours, "of layer {}"), ours
 
@@ -415,7 +415,7 @@ def ada_discriminator_state(
 def rosinality_discriminator_state(
     state: Mapping[str, Tensor],
 ) -> tuple[DiscriminatorConfig, State]:
-    """Return config and state of a rosinality discriminator."""
+    """Return config and state of a rosinality discriminator; WeightsError if it is none."""
     ours = _ROSINALITY_CRITIC(state)
     _see_rgb(ours)
     blocks = sum(key.endswith(".skip.weight") for key in ours)
@@ -456,7 +456,7 @@ def _critic_config(ours: State, size: int, clamp: float | None) -> Discriminator
 
 
 def lpips_state(trunk: Mapping[str, Tensor], lin: Mapping[str, Tensor]) -> State:
-    """Return an Lpips state of torchvision's trunk and the file of the lpips package for it."""
+    """Return an Lpips state of the files of torchvision and of lpips; else WeightsError."""
     weights = {key: value.flatten() for key, value in _LPIPS_WEIGHTS(lin).items()}
     return {**_LPIPS_TRUNK(trunk), **weights}
 
@@ -464,6 +464,6 @@ def lpips_state(trunk: Mapping[str, Tensor], lin: Mapping[str, Tensor]) -> State
 def moco_state(state: Mapping[str, Tensor]) -> State:
     """Return a MocoFeatures state from a MoCo checkpoint's state or the release's sequence.
 
-    The projection head and the momentum encoder are left out.
+    The projection head and the momentum encoder are left out; WeightsError if of another layout.
     """
     return _MOCO(without_prefix(state, MOCO_PREFIX) or state)

@@ -104,7 +104,7 @@ def read_nvidia_pickle(path: Path) -> dict[str, NvidiaModule]:
 
 
 def read_numpy_pickle(path: Path) -> Any:
-    """Return the lists, tuples, dictionaries, numbers and numpy arrays of a small pickle."""
+    """Return the plain data and numpy arrays of a small pickle; WeightsError if it holds more."""
     content = _read_pickle(path)
     if not isinstance(content, list | tuple | dict | np.ndarray):
         raise WeightsError(f"{path} holds a {type(content).__name__}, not arrays of numbers.")
