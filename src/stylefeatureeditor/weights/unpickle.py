@@ -114,7 +114,7 @@ def read_numpy_pickle(path: Path) -> Any:
 
 def read_array(path: Path) -> np.ndarray:
     """Return the numbers of a .npy file; WeightsError if it is anything else."""
-    with _no_numbers(path, ".npy"):
+    with _named(path, "not a complete .npy"):
         array = np.load(regular(path), allow_pickle=False)
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufc":
         raise WeightsError(f"{path} is not one array of numbers: expected a .npy file.")
@@ -127,7 +127,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         WeightsError: it unfolds to more than MOST_UNFOLDED times its size, or holds anything else.
     """
-    with _no_numbers(path, ".npz"):
+    with _named(path, "no readable .npz"):
         with zipfile.ZipFile(regular(path)) as archive:
             unfolded = sum(member.file_size for member in archive.infolist())
         if unfolded > MOST_UNFOLDED * path.stat().st_size:
@@ -140,15 +140,16 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 @contextmanager
-def _no_numbers(path: Path, suffix: str) -> Iterator[None]:
+def _named(path: Path, damaged: str) -> Iterator[None]:
+    """Say of a file that is missing or damaged which it is."""
     try:
         yield
     except WeightsError:
         raise
     except FileNotFoundError as error:
-        raise WeightsError(f"{path} does not exist: expected a {suffix} file.") from error
+        raise WeightsError(f"{path} does not exist: expected a {damaged[-4:]} file.") from error
     except Exception as error:  # whatever a damaged file makes of numpy
-        raise WeightsError(f"{path} is no readable {suffix} file of numbers.") from error
+        raise WeightsError(f"{path} is {damaged} file of numbers.") from error
 
 
 @contextmanager
