@@ -72,6 +72,9 @@ class ToyPhase(Phase):
         self.optimizer.zero_grad()
         return {"loss": loss.detach(), "brightness": means.mean()}
 
+    def parts(self) -> dict[str, Any]:
+        return {}  # states of its own
+
     def validate(self) -> dict[str, float]:
         return {"weight": self._plain().weight.norm().item()}
 

@@ -12,10 +12,11 @@ from PIL import Image
 
 from stylefeatureeditor.errors import ShapeError, WeightsError
 from stylefeatureeditor.metrics.inception import (
+    MIXED_A,
+    MIXED_E,
     SIDE,
     Inception,
-    MixedA,
-    MixedE,
+    Mixed,
     clean_fid_input,
     fid_input,
     load_inception,
@@ -62,7 +63,7 @@ def test_means_leave_the_padding_out():
 
 def test_the_last_block_pools_by_maximum():
     torch.manual_seed(0)
-    mean, last = MixedE(8, last=False).eval(), MixedE(8, last=True).eval()
+    mean, last = (Mixed(8, MIXED_E.format(pool)).eval() for pool in ("mean", "max"))
     last.load_state_dict(mean.state_dict())
     x = torch.randn(1, 8, 5, 5)
     assert torch.equal(mean(x)[:, :-192], last(x)[:, :-192])
@@ -70,7 +71,7 @@ def test_the_last_block_pools_by_maximum():
 
 
 def test_branches_stand_in_the_published_order():
-    block = MixedA(4, 6).eval()
+    block = Mixed(4, MIXED_A.format(6)).eval()
     x = torch.randn(1, 4, 5, 5)
     assert block(x).shape == (1, 230, 5, 5)
     assert torch.equal(block(x)[:, :64], block.branch1x1(x))

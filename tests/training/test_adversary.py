@@ -15,7 +15,7 @@ def test_it_takes_part_from_its_step_on_unless_it_weighs_nothing():
     config = AdversarialConfig(start=3)
     adversary = Adversary(config, tiny_discriminator())
     assert [adversary.active(step) for step in (0, 2, 3, 4)] == [False, False, True, True]
-    assert not replace(config, weight=0.0).active(9)
+    assert not Adversary(replace(config, weight=0.0), tiny_discriminator()).active(9)
 
 
 def test_it_is_asked_without_learning_and_learns_to_tell_drawn_from_photo():

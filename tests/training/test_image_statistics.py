@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from stylefeatureeditor.training.image_statistics import detail, thumbnail_distance, thumbnails
+from stylefeatureeditor.training.generator import detail, thumbnail_distance, thumbnails
 
 
 def test_equal_sets_are_at_distance_zero_and_a_shift_counts_squared():

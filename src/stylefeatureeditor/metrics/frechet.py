@@ -101,14 +101,9 @@ def kernel_inception_distance(
     subsets: int = KID_SUBSETS,
     subset_size: int = KID_SUBSET_SIZE,
 ) -> float:
-    """Return KID of two sets, the mean over seeded subsets of both.
+    """Return KID of two sets of vectors, the mean over seeded subsets of both.
 
-    Args:
-        first: n vectors of D.
-        second: m vectors of D.
-        seed: of the subsets.
-        subsets: how many are drawn.
-        subset_size: images of each side in a subset, fewer if a set has fewer.
+    A subset has `subset_size` images of each side, or all of the smaller set.
 
     Raises:
         ConfigError: a set has fewer than two images.

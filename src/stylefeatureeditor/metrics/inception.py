@@ -37,35 +37,21 @@ SIDE = 299
 WIDTH = 2048
 NORM_EPS = 1e-3
 
-Kernel = int | tuple[int, int]
-
 
 class ConvUnit(nn.Module):
-    """relu(BN(conv(x))); without a stride of 2 or `valid` the side stays."""
+    """relu(BN(conv(x))) with a kernel "3" or "1x7"; "3v" does not pad, nor "3s" of stride 2."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        kernel: Kernel,
-        stride: int = 1,
-        *,
-        valid: bool = True,
-    ) -> None:
+    def __init__(self, in_channels: int, channels: int, kernel: str) -> None:
         super().__init__()
-        sides = (kernel, kernel) if isinstance(kernel, int) else kernel
-        padding = (0, 0) if valid else (sides[0] // 2, sides[1] // 2)
-        self.conv = nn.Conv2d(in_channels, channels, sides, stride, padding, bias=False)
+        height, width = (int(side.rstrip("vs")) for side in (kernel.split("x") * 2)[:2])
+        padding = (0, 0) if kernel[-1] in "vs" else (height // 2, width // 2)
+        stride = 2 if kernel.endswith("s") else 1
+        self.conv = nn.Conv2d(in_channels, channels, (height, width), stride, padding, bias=False)
         self.bn = nn.BatchNorm2d(channels, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, S, S) -> (B, channels, S', S')."""
         return functional.relu(self.bn(self.conv(x)))
-
-
-def same(in_channels: int, channels: int, kernel: Kernel) -> ConvUnit:
-    """Return a unit that keeps the side."""
-    return ConvUnit(in_channels, channels, kernel, valid=False)
 
 
 def mean3(x: Tensor) -> Tensor:
@@ -78,115 +64,82 @@ def max3(x: Tensor) -> Tensor:
     return functional.max_pool2d(x, 3, stride=1, padding=1)
 
 
-class MixedA(nn.Module):
-    """35 x 35: 1x1, 5x5, two 3x3, pooled."""
+class Mixed(nn.Module):
+    """A block: its branches side by side, their channels joined.
 
-    def __init__(self, in_channels: int, pooled: int) -> None:
+    Args:
+        in_channels: C.
+        table: lines "name input channels kernel". An input is an earlier name, x, or the "mean" or
+            "max" of x's 3 x 3 cells. What no line takes leaves the block.
+        pooled: x's maxima of 3 x 3 cells with a stride of 2 leave it too.
+    """
+
+    def __init__(self, in_channels: int, table: str, *, pooled: bool = False) -> None:
         super().__init__()
-        self.branch1x1 = same(in_channels, 64, 1)
-        self.branch5x5_1 = same(in_channels, 48, 1)
-        self.branch5x5_2 = same(48, 64, 5)
-        self.branch3x3dbl_1 = same(in_channels, 64, 1)
-        self.branch3x3dbl_2 = same(64, 96, 3)
-        self.branch3x3dbl_3 = same(96, 96, 3)
-        self.branch_pool = same(in_channels, pooled, 1)
+        self.pooled, self.inputs, widths = pooled, dict[str, str](), dict[str, int]()
+        for line in table.strip().splitlines():
+            name, source, channels, kernel = line.split()
+            unit = ConvUnit(widths.get(source, in_channels), int(channels), kernel)
+            self.add_module(f"branch{name}", unit)
+            self.inputs[name], widths[name] = source, int(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, S, S) -> (B, 224 + pooled, S, S)."""
-        five = self.branch5x5_2(self.branch5x5_1(x))
-        three = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
-        return torch.cat([self.branch1x1(x), five, three, self.branch_pool(mean3(x))], 1)
+        """(B, C, S, S) -> (B, C', S', S')."""
+        known = {"x": x}
+        for name, source in self.inputs.items():
+            if source not in known:
+                known[source] = mean3(x) if source == "mean" else max3(x)
+            known[name] = self.get_submodule(f"branch{name}")(known[source])
+        ends = [known[name] for name in self.inputs if name not in self.inputs.values()]
+        return torch.cat([*ends, functional.max_pool2d(x, 3, 2)] if self.pooled else ends, 1)
 
 
-class MixedB(nn.Module):
-    """35 x 35 -> 17 x 17."""
-
-    def __init__(self, in_channels: int) -> None:
-        super().__init__()
-        self.branch3x3 = ConvUnit(in_channels, 384, 3, 2)
-        self.branch3x3dbl_1 = same(in_channels, 64, 1)
-        self.branch3x3dbl_2 = same(64, 96, 3)
-        self.branch3x3dbl_3 = ConvUnit(96, 96, 3, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, S, S) -> (B, 480 + C, S / 2, S / 2)."""
-        double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
-        return torch.cat([self.branch3x3(x), double, functional.max_pool2d(x, 3, 2)], 1)
-
-
-class MixedC(nn.Module):
-    """17 x 17: 7x7 as 1x7 and 7x1, once and twice."""
-
-    def __init__(self, in_channels: int, inner: int) -> None:
-        super().__init__()
-        self.branch1x1 = same(in_channels, 192, 1)
-        self.branch7x7_1 = same(in_channels, inner, 1)
-        self.branch7x7_2 = same(inner, inner, (1, 7))
-        self.branch7x7_3 = same(inner, 192, (7, 1))
-        self.branch7x7dbl_1 = same(in_channels, inner, 1)
-        self.branch7x7dbl_2 = same(inner, inner, (7, 1))
-        self.branch7x7dbl_3 = same(inner, inner, (1, 7))
-        self.branch7x7dbl_4 = same(inner, inner, (7, 1))
-        self.branch7x7dbl_5 = same(inner, 192, (1, 7))
-        self.branch_pool = same(in_channels, 192, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, S, S) -> (B, 768, S, S)."""
-        once = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
-        twice = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
-        twice = self.branch7x7dbl_5(self.branch7x7dbl_4(twice))
-        return torch.cat([self.branch1x1(x), once, twice, self.branch_pool(mean3(x))], 1)
-
-
-class MixedD(nn.Module):
-    """17 x 17 -> 8 x 8."""
-
-    def __init__(self, in_channels: int) -> None:
-        super().__init__()
-        self.branch3x3_1 = same(in_channels, 192, 1)
-        self.branch3x3_2 = ConvUnit(192, 320, 3, 2)
-        self.branch7x7x3_1 = same(in_channels, 192, 1)
-        self.branch7x7x3_2 = same(192, 192, (1, 7))
-        self.branch7x7x3_3 = same(192, 192, (7, 1))
-        self.branch7x7x3_4 = ConvUnit(192, 192, 3, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, S, S) -> (B, 512 + C, S / 2, S / 2)."""
-        three = self.branch3x3_2(self.branch3x3_1(x))
-        seven = self.branch7x7x3_3(self.branch7x7x3_2(self.branch7x7x3_1(x)))
-        pooled = functional.max_pool2d(x, 3, 2)
-        return torch.cat([three, self.branch7x7x3_4(seven), pooled], 1)
-
-
-class MixedE(nn.Module):
-    """8 x 8: 3x3 split into 1x3 beside 3x1; the network's last block pools by maximum."""
-
-    def __init__(self, in_channels: int, *, last: bool) -> None:
-        super().__init__()
-        self.last = last
-        self.branch1x1 = same(in_channels, 320, 1)
-        self.branch3x3_1 = same(in_channels, 384, 1)
-        self.branch3x3_2a = same(384, 384, (1, 3))
-        self.branch3x3_2b = same(384, 384, (3, 1))
-        self.branch3x3dbl_1 = same(in_channels, 448, 1)
-        self.branch3x3dbl_2 = same(448, 384, 3)
-        self.branch3x3dbl_3a = same(384, 384, (1, 3))
-        self.branch3x3dbl_3b = same(384, 384, (3, 1))
-        self.branch_pool = same(in_channels, 192, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, S, S) -> (B, 2048, S, S)."""
-        one = self.branch3x3_1(x)
-        two = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
-        parts = [
-            self.branch1x1(x),
-            self.branch3x3_2a(one),
-            self.branch3x3_2b(one),
-            self.branch3x3dbl_3a(two),
-            self.branch3x3dbl_3b(two),
-            self.branch_pool(max3(x) if self.last else mean3(x)),
-        ]
-        return torch.cat(parts, 1)
+MIXED_A = """
+1x1       x         64  1
+5x5_1     x         48  1
+5x5_2     5x5_1     64  5
+3x3dbl_1  x         64  1
+3x3dbl_2  3x3dbl_1  96  3
+3x3dbl_3  3x3dbl_2  96  3
+_pool     mean      {}  1
+"""
+MIXED_B = """
+3x3       x         384  3s
+3x3dbl_1  x         64   1
+3x3dbl_2  3x3dbl_1  96   3
+3x3dbl_3  3x3dbl_2  96   3s
+"""
+MIXED_C = """
+1x1       x         192  1
+7x7_1     x         {0}  1
+7x7_2     7x7_1     {0}  1x7
+7x7_3     7x7_2     192  7x1
+7x7dbl_1  x         {0}  1
+7x7dbl_2  7x7dbl_1  {0}  7x1
+7x7dbl_3  7x7dbl_2  {0}  1x7
+7x7dbl_4  7x7dbl_3  {0}  7x1
+7x7dbl_5  7x7dbl_4  192  1x7
+_pool     mean      192  1
+"""
+MIXED_D = """
+3x3_1    x        192  1
+3x3_2    3x3_1    320  3s
+7x7x3_1  x        192  1
+7x7x3_2  7x7x3_1  192  1x7
+7x7x3_3  7x7x3_2  192  7x1
+7x7x3_4  7x7x3_3  192  3s
+"""
+MIXED_E = """
+1x1        x         320  1
+3x3_1      x         384  1
+3x3_2a     3x3_1     384  1x3
+3x3_2b     3x3_1     384  3x1
+3x3dbl_1   x         448  1
+3x3dbl_2   3x3dbl_1  384  3
+3x3dbl_3a  3x3dbl_2  384  1x3
+3x3dbl_3b  3x3dbl_2  384  3x1
+_pool      {}        192  1
+"""
 
 
 class Inception(Frozen):
@@ -194,22 +147,22 @@ class Inception(Frozen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.Conv2d_1a_3x3 = ConvUnit(3, 32, 3, 2)
-        self.Conv2d_2a_3x3 = ConvUnit(32, 32, 3)
-        self.Conv2d_2b_3x3 = same(32, 64, 3)
-        self.Conv2d_3b_1x1 = ConvUnit(64, 80, 1)
-        self.Conv2d_4a_3x3 = ConvUnit(80, 192, 3)
-        self.Mixed_5b = MixedA(192, 32)
-        self.Mixed_5c = MixedA(256, 64)
-        self.Mixed_5d = MixedA(288, 64)
-        self.Mixed_6a = MixedB(288)
-        self.Mixed_6b = MixedC(768, 128)
-        self.Mixed_6c = MixedC(768, 160)
-        self.Mixed_6d = MixedC(768, 160)
-        self.Mixed_6e = MixedC(768, 192)
-        self.Mixed_7a = MixedD(768)
-        self.Mixed_7b = MixedE(1280, last=False)
-        self.Mixed_7c = MixedE(2048, last=True)
+        self.Conv2d_1a_3x3 = ConvUnit(3, 32, "3s")
+        self.Conv2d_2a_3x3 = ConvUnit(32, 32, "3v")
+        self.Conv2d_2b_3x3 = ConvUnit(32, 64, "3")
+        self.Conv2d_3b_1x1 = ConvUnit(64, 80, "1")
+        self.Conv2d_4a_3x3 = ConvUnit(80, 192, "3v")
+        self.Mixed_5b = Mixed(192, MIXED_A.format(32))
+        self.Mixed_5c = Mixed(256, MIXED_A.format(64))
+        self.Mixed_5d = Mixed(288, MIXED_A.format(64))
+        self.Mixed_6a = Mixed(288, MIXED_B, pooled=True)
+        self.Mixed_6b = Mixed(768, MIXED_C.format(128))
+        self.Mixed_6c = Mixed(768, MIXED_C.format(160))
+        self.Mixed_6d = Mixed(768, MIXED_C.format(160))
+        self.Mixed_6e = Mixed(768, MIXED_C.format(192))
+        self.Mixed_7a = Mixed(768, MIXED_D, pooled=True)
+        self.Mixed_7b = Mixed(1280, MIXED_E.format("mean"))
+        self.Mixed_7c = Mixed(2048, MIXED_E.format("max"))
         self.freeze()
 
     @torch.no_grad()
@@ -227,11 +180,7 @@ class Inception(Frozen):
 
 
 def load_inception(path: Path) -> Inception:
-    """Return the network with pytorch-fid's weights.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or of another layout.
-    """
+    """Return the network with pytorch-fid's weights; WeightsError without a sound file."""
     if not path.is_file():
         raise WeightsError(f"there is no {path}; `sfe models pull inception` fetches it")
     state = read_torch(path)
@@ -246,21 +195,14 @@ def load_inception(path: Path) -> Inception:
 
 
 def fid_input(pixels: Tensor) -> Tensor:
-    """Prepare images as pytorch-fid does, (B, 3, 299, 299) in [-1, 1].
-
-    Args:
-        pixels: (B, 3, H, W) in [-1, 1].
-    """
+    """Prepare images (B, 3, H, W) in [-1, 1] as pytorch-fid does: (B, 3, 299, 299) in [-1, 1]."""
     return functional.interpolate(pixels, (SIDE, SIDE), mode="bilinear", align_corners=False)
 
 
 def clean_fid_input(pixels: Tensor) -> Tensor:
-    """Prepare images as clean-fid does, (B, 3, 299, 299) in [-1, 0.993].
+    """Prepare images (B, 3, H, W) in [-1, 1] as clean-fid does: (B, 3, 299, 299) in [-1, 0.993].
 
-    Every pixel counts when an image shrinks, and nothing is rounded after the resize.
-
-    Args:
-        pixels: (B, 3, H, W) in [-1, 1]; rounded to 8 bits first.
+    They are rounded to 8 bits before the resize, and not after it.
     """
     resized = np.stack([_bicubic(picture) for picture in to_uint8(pixels)])  # (B, 3, 299, 299)
     return torch.from_numpy((resized - 128) / 128).to(pixels.device)

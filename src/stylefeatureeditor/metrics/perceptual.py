@@ -6,19 +6,14 @@
 LPIPS: Zhang et al. 2018, with the activations of AlexNet (metric of the paper) or VGG16 (its loss).
 ID: f is ArcFace (loss) or CurricularFace (the paper's metric) on faces, MoCo's ResNet50 on cars.
 Architectures: Krizhevsky 2014, Simonyan and Zisserman 2015, Deng et al. 2019, He et al. 2016; Huang
-et al. 2020 trained Deng's trunk with another loss. The published weights are read by the key maps
-of `weights/perceptual_keys.py`. Here nothing learns: networks are frozen and stay in eval mode.
-
-| measure              | range        | better                                     |
-|----------------------|--------------|--------------------------------------------|
-| Lpips                | [0, oo)      | lower; the paper's protocol is 256 pixels  |
-| similarity           | [-1, 1]      | higher                                     |
+et al. 2020 trained Deng's trunk with another loss. Here nothing learns.
 
 Shapes: B batch, C channels, S side, R pixels of the image, D width of a feature vector.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -82,16 +77,12 @@ class Lpips(Frozen):
         convolutions = {i: m for i, m in enumerate(self.trunk) if isinstance(m, nn.Conv2d)}
         widths = [convolutions[tap - 1].out_channels for tap in self.taps]
         self.weights = nn.ParameterList(torch.ones(width) for width in widths)  # a_l
-        self.register_buffer("shift", _per_channel(LPIPS_SHIFT), persistent=False)
-        self.register_buffer("scale", _per_channel(LPIPS_SCALE), persistent=False)
+        self.register_buffer("shift", torch.tensor(LPIPS_SHIFT)[:, None, None], persistent=False)
+        self.register_buffer("scale", torch.tensor(LPIPS_SCALE)[:, None, None], persistent=False)
         self.freeze()
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the distance per image, (B,), lower is closer.
-
-        Args:
-            first: (B, 3, R, R') in [-1, 1].
-            second: same shape.
+        """Return the distance per pair of images (B, 3, R, R') in [-1, 1], (B,); lower is closer.
 
         Raises:
             ShapeError: the shapes differ, or the images are too small for the trunk.
@@ -123,11 +114,7 @@ class Lpips(Frozen):
 
 
 def load_lpips(folder: Path, net: Literal["alex", "vgg"]) -> Lpips:
-    """Return LPIPS of the published files in a folder.
-
-    Raises:
-        WeightsError: a file is missing, damaged or of another layout.
-    """
+    """Return LPIPS of the published files in a folder; WeightsError without sound ones."""
     trunk, lin = {"alex": ("alexnet", "lpips-alex-lin"), "vgg": ("vgg16", "lpips-vgg-lin")}[net]
     paths = [folder / SOURCES[name].file_name for name in (trunk, lin)]
     network = Lpips(net)
@@ -170,15 +157,12 @@ def vgg16_trunk() -> tuple[nn.Sequential, tuple[int, ...]]:
     return nn.Sequential(*layers), tuple(taps)
 
 
-class FeatureNetwork(Frozen):
-    """A network that turns an image into one unit vector, and images of one subject into near ones.
+class FeatureNetwork(Frozen, ABC):
+    """Turns images into unit vectors, those of one subject into near ones."""
 
-    An image is compared by the cosine of the angle between vectors.
-    """
-
+    @abstractmethod
     def features(self, pixels: Tensor) -> Tensor:
         """Return unit vectors, (B, D), of `pixels`, (B, 3, R, R) in [-1, 1]; R is free."""
-        raise NotImplementedError
 
     def similarity(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the cosine per pair of images, (B,), in [-1, 1]; higher is more alike."""
@@ -186,12 +170,7 @@ class FeatureNetwork(Frozen):
         return (self.features(first) * self.features(second)).sum(dim=1)
 
     def loss(self, pixels: Tensor, reference: Tensor) -> Tensor:
-        """Return mean(1 - cos), a scalar in [0, 2]; `reference` gets no gradient.
-
-        Args:
-            pixels: drawn images, (B, 3, R, R) in [-1, 1].
-            reference: the photos they should resemble, same shape.
-        """
+        """Return mean(1 - cos), a scalar in [0, 2]; `reference` gets no gradient."""
         return (1 - self.similarity(pixels, reference.detach())).mean()
 
 
@@ -236,11 +215,7 @@ class ArcFaceFeatures(FeatureNetwork):
         self.freeze()
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Return the identity as unit vectors, (B, D).
-
-        Args:
-            pixels: faces in the FFHQ crop, (B, 3, R, R) in [-1, 1].
-        """
+        """Return the identity as unit vectors, (B, D), of faces in the FFHQ crop, (B, 3, R, R)."""
         check_shape("pixels", pixels, (None, 3, None, None))
         if tuple(pixels.shape[2:]) != (ARCFACE_CANVAS, ARCFACE_CANVAS):
             pixels = average_pool(pixels, ARCFACE_CANVAS)
@@ -289,11 +264,9 @@ class MocoFeatures(FeatureNetwork):
         self.freeze()
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Return unit vectors, (B, 32 * width).
+        """Return unit vectors, (B, 32 * width), of `pixels`, (B, 3, R, R) in [-1, 1].
 
-        Args:
-            pixels: (B, 3, R, R) in [-1, 1]. The nearest pixel is taken for each of 224 x 224, and
-                no ImageNet statistics are applied, as in the release.
+        The nearest pixel is taken, and no ImageNet statistics are applied, as in the release.
         """
         check_shape("pixels", pixels, (None, 3, None, None))
         x = functional.interpolate(pixels, size=(MOCO_SIDE, MOCO_SIDE), mode="nearest")
@@ -327,8 +300,3 @@ class Bottleneck(nn.Module):
         y = functional.relu(self.norm1(self.conv1(x)))
         y = functional.relu(self.norm2(self.conv2(y)))
         return functional.relu(self.norm3(self.conv3(y)) + self.skip(x))
-
-
-def _per_channel(values: tuple[float, ...]) -> Tensor:
-    """(3,) -> (1, 3, 1, 1)."""
-    return torch.tensor(values)[None, :, None, None]

@@ -88,14 +88,7 @@ def frechet_distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -
     The trace of the root is the sum of the singular values of sqrt(cov1) sqrt(cov2), which stays
     real and needs no regularisation when a covariance is singular. In float64.
 
-    Args:
-        mean1: (D,).
-        cov1: (D, D), symmetric.
-        mean2: (D,).
-        cov2: (D, D), symmetric.
-
-    Returns:
-        A float64 scalar.
+    Means are (D,), covariances (D, D) and symmetric; the result is a float64 scalar.
 
     Raises:
         ShapeError: the four shapes do not fit together.

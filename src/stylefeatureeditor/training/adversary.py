@@ -50,18 +50,9 @@ class AdversarialConfig:
         if self.weight < 0 or self.start < 0 or self.lr <= 0:
             raise ConfigError(f"weight and start cannot be negative, lr must be positive: {self}")
 
-    def active(self, step: int) -> bool:
-        """Whether D and its loss take part in a step."""
-        return self.weight > 0 and step >= self.start
-
 
 class Adversary:
-    """D and its optimiser.
-
-    Args:
-        config: when it takes part, and how it learns.
-        discriminator: D, best one that knows such images already.
-    """
+    """D, best one that knows such images already, and its optimiser."""
 
     def __init__(self, config: AdversarialConfig, discriminator: Discriminator) -> None:
         self.config = config
@@ -82,28 +73,24 @@ class Adversary:
 
     def active(self, step: int) -> bool:
         """Whether D takes part in a step."""
-        return self.config.active(step)
+        return self.config.weight > 0 and step >= self.config.start
 
     def ask(self, drawn: Tensor) -> Tensor:
         """Return softplus(-D), a scalar, for drawn images (B, 3, S, S); D gets no gradient."""
         return generator_loss(self.discriminator(drawn))
 
     def train(self, photos: Tensor, fakes: Tensor, step: int) -> dict[str, Tensor]:
-        """Train D for a step; return its loss and scores.
+        """Train D for a step on photos and drawn images without a graph, (B, 3, S, S) in [-1, 1].
 
-        Args:
-            photos: (B, 3, S, S) in [-1, 1].
-            fakes: drawn images, any number of them, without a graph.
-            step: counted from 0.
+        Return its loss and scores.
         """
         self.discriminator.requires_grad_()
         real_scores = self.wrapped(photos)
         fake_scores = self.wrapped(fakes)
         loss = discriminator_loss(real_scores, fake_scores)
-        total = loss
-        if self.config.r1 is not None:
-            total = loss + lazy_r1(self.wrapped, photos, step, self.config.r1)
-        self.accelerator.backward(total)
+        r1 = self.config.r1
+        penalty = 0.0 if r1 is None else lazy_r1(self.wrapped, photos, step, r1)
+        self.accelerator.backward(loss + penalty)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.discriminator.requires_grad_(requires_grad=False)

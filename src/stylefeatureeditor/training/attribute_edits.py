@@ -62,12 +62,7 @@ class AttributeEditConfig:
 
 
 class AttributeEditLoss(nn.Module):
-    """L_attr.
-
-    Args:
-        config: its weights.
-        classifier: A, which stays as it is.
-    """
+    """L_attr by a classifier A, which stays as it is."""
 
     def __init__(self, config: AttributeEditConfig, classifier: AttributeClassifier) -> None:
         super().__init__()
@@ -84,9 +79,6 @@ class AttributeEditLoss(nn.Module):
             photos: X, the same shape.
             attribute: that positive strengths bring; "-Young" is taken away.
             share: of the range that the edit goes, in [-1, 1].
-
-        Raises:
-            ConfigError: A does not know the attribute.
         """
         config = self.config
         column, sign = find_attribute(self.classifier, attribute)
@@ -116,14 +108,10 @@ def find_attribute(classifier: AttributeClassifier, attribute: str) -> tuple[int
 
 
 def others_moved(after: Tensor, before: Tensor, column: int) -> Tensor:
-    """Return how far the scores of other attributes moved, mean square.
+    """Return how far the scores of other attributes than `column` moved, mean square.
 
-    Those that go with the attribute in these images, as lipstick with make-up, count less.
-
-    Args:
-        after: logits (B, J) of the edited images.
-        before: logits (B, J) of the images.
-        column: of the attribute itself, which does not count.
+    Logits are (B, J). Attributes that go with that one in these images, as lipstick with make-up,
+    count less.
     """
     scores = before.detach() - before.detach().mean(dim=0)
     along = scores[:, column]
@@ -149,8 +137,7 @@ def inside(images: Tensor) -> Tensor:
 def varied(*versions: Tensor) -> list[Tensor]:
     """Return V(X): mirrored, shifted, greyer, of another light, grainy; by torch's own draw.
 
-    Args:
-        versions: of the same images, (B, 3, S, S) each; they are varied alike.
+    All versions of the same images, (B, 3, S, S) each, are varied alike.
     """
     images = versions[0]
     mirrored = bool(torch.rand(()) < 0.5)

@@ -89,11 +89,7 @@ class AttributesRun(Run):
 class AttributePhase(Phase):
     """Trains `classifier`.
 
-    Args:
-        config: sizes and rates.
-        table: of the training images, in their order (`AttributeTable.align`).
-        held_out: see `Phase`.
-        held_out_table: their rows.
+    Tables are those of the training and of the held-out images, in their order.
 
     Raises:
         ConfigError: the tables lack an attribute, or one of them is no yes-or-no column.
@@ -120,14 +116,13 @@ class AttributePhase(Phase):
             self.held_out_labels = held_out_table.select(names).values
             check_shape("held_out_table", self.held_out_labels, (len(held_out), len(names)))
         self.classifier = AttributeClassifier(self.config.network)
-        self.yes_weight, self.no_weight = answer_weights(self.labels, config.balance)
+        self.answers = list(answer_weights(self.labels, config.balance))  # b(yes), b(no)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
         """Let the classifier train."""
         self.accelerator = accelerator
         self.classifier.train()
-        both = (self.yes_weight, self.no_weight)
-        self.yes_weight, self.no_weight = (each.to(accelerator.device) for each in both)
+        self.answers = [weights.to(accelerator.device) for weights in self.answers]
         self.optimizer: Any = torch.optim.AdamW(
             self.classifier.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay
         )
@@ -181,7 +176,8 @@ class AttributePhase(Phase):
         self.classifier.save(folder / FILE)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        weights = torch.where(labels > 0, self.yes_weight, self.no_weight) * (labels != 0)
+        yes, no = self.answers
+        weights = torch.where(labels > 0, yes, no) * (labels != 0)
         each = functional.binary_cross_entropy_with_logits(
             logits, (labels > 0).to(logits), weights, reduction="sum"
         )
@@ -191,18 +187,9 @@ class AttributePhase(Phase):
         """See `Phase`."""
         return {"classifier": self.classifier}
 
-    def set_training(self) -> None:
-        """See `Phase`."""
-        self.classifier.train()
-
 
 def train_attributes(config: AttributesRun, out: Path, *, resume: bool = False) -> RunResult:
-    """Train the attribute classifier.
-
-    Args:
-        config: of the run.
-        out: its folder.
-        resume: go on from its last checkpoint.
+    """Train the attribute classifier; `out` is the run's folder, `resume` goes on.
 
     Raises:
         SfeError: see `open_data`, `AttributePhase` and `fit`.

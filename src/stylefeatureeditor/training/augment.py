@@ -183,11 +183,9 @@ def geometry_map(draws: Draws, size: int) -> Tensor:
 
 
 def resample(images: Tensor, maps: Tensor) -> Tensor:
-    """Return images read at mapped places, bilinear, mirrored beyond the border.
+    """Return images (B, 3, S, S) read at mapped places, bilinear, mirrored beyond the border.
 
-    Args:
-        images: (B, 3, S, S).
-        maps: (B, 2, 3), from places in the result to places in `images`.
+    Maps, (B, 2, 3), lead from places in the result to places in the images.
     """
     grid = functional.affine_grid(maps.to(images.dtype), list(images.shape), align_corners=False)
     read = grid_sample(images, grid, "reflection")

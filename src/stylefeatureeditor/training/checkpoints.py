@@ -138,10 +138,7 @@ def _sums(path: Path) -> list[str]:
 def flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """Move the tensors of a state into `tensors`; return the rest as JSON can hold it.
 
-    Args:
-        value: as the module describes.
-        path: name of the value; those of its tensors begin with it.
-        tensors: where they are put.
+    Their names begin with `path`.
     """
     if isinstance(value, Tensor):
         while path in tensors:  # {"a.b": x, "a": {"b": y}}

@@ -32,35 +32,19 @@ from stylefeatureeditor.errors import MOST_LAYERS, ConfigError, check_sizes
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig, LossNetworks
 from stylefeatureeditor.training.loop import RunResult, fit
-from stylefeatureeditor.training.loss_networks import load_loss_networks
 from stylefeatureeditor.training.losses import R1Config, generator_loss, lazy_r1
-from stylefeatureeditor.training.phase import (
-    BatchNormMode,
-    HeldOut,
-    Metrics,
-    ModelPhase,
-    likeness,
-    means,
-    picture,
-)
+from stylefeatureeditor.training.phase import BatchNormMode, HeldOut, Metrics, ModelPhase, likeness
 from stylefeatureeditor.training.ranger import RangerConfig
-from stylefeatureeditor.training.run_folder import (
-    ModelRun,
-    finish_run,
-    held_out_photos,
-    open_data,
-    open_start,
-    take_weights,
-)
+from stylefeatureeditor.training.run_folder import ModelRun, finish_run, set_up
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from accelerate import Accelerator
 
     from stylefeatureeditor.generator.discriminator import Discriminator
     from stylefeatureeditor.model import Model
+    from stylefeatureeditor.training.phase import Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,11 +182,9 @@ class E4eForward(nn.Module):
         self.encoder_size = model.config.encoder_size
 
     def forward(self, photos: Tensor, num_styles: int) -> tuple[Tensor, Tensor]:
-        """Return X^, (B, 3, S, S), and w_E, (B, N, D).
+        """Return X^, (B, 3, S, S), and w_E, (B, N, D), of photos (B, 3, S, S) in [-1, 1].
 
-        Args:
-            photos: X, (B, 3, S, S) in [-1, 1].
-            num_styles: styles that may differ.
+        `num_styles` may differ.
         """
         offsets = self.e4e(resize(photos, self.encoder_size), num_styles)
         wplus = self.generator.latent_avg + offsets
@@ -210,14 +192,9 @@ class E4eForward(nn.Module):
 
 
 class E4ePhase(ModelPhase):
-    """Trains `model.e4e`, and D_w against it.
+    """Trains `model.e4e`, and D_w against it; G is trained already, all but E stays as it is.
 
-    Args:
-        config: losses and rates.
-        model: G is trained already; everything but E stays as it is.
-        networks: what the image loss needs.
-        discriminator: D, if `image.discriminator_features` is used.
-        held_out: see `Phase`.
+    D is needed if `image.discriminator_features` is used. For `held_out` see `Phase`.
     """
 
     trains = ("e4e",)
@@ -256,12 +233,7 @@ class E4ePhase(ModelPhase):
         return [forward, self.wrapped_latent]
 
     def train_step(self, photos: Tensor, step: int) -> Metrics:
-        """Train D_w on the codes as they are, then E.
-
-        Args:
-            photos: X, (B, 3, S, S) in [-1, 1].
-            step: counted from 0.
-        """
+        """Train D_w on the codes as they are, then E, on photos (B, 3, S, S) in [-1, 1]."""
         config = self.config
         self.active = config.active_styles(step, self.model.config.generator.num_styles)
         drawn, wplus = self.forward(photos, self.active)
@@ -309,29 +281,14 @@ class E4ePhase(ModelPhase):
         """Return the styles that may differ, (B * active, D)."""
         return wplus[:, : self.active].flatten(0, 1)
 
-    def validate(self) -> dict[str, float]:
-        """Return L2 and SSIM of X^ on the held-out photos, and their mean style spread."""
-        if self.held_out is None:
-            return {}
+    def judge(self, photos: Tensor) -> Rows:
+        """Return L2 and SSIM of X^, and the spread of the styles."""
+        drawn, wplus = self._encode(photos)
+        return likeness(drawn, photos) | {"style_spread": style_spread(wplus)}
 
-        def judge(places: Sequence[int]) -> dict[str, Tensor]:
-            photos = self.photos(places)
-            drawn, wplus = self._encode(photos)
-            return likeness(drawn, photos) | {"style_spread": style_spread(wplus)}
-
-        return means(self.judged(judge))
-
-    def samples(self) -> Tensor | None:
-        """Return two rows: X, X^."""
-        if self.held_out is None:
-            return None
-
-        def show(places: Sequence[int]) -> dict[str, Tensor]:
-            photos = self.photos(places)
-            return {"photos": photos, "drawn": self._encode(photos)[0]}
-
-        count = min(self.config.samples, len(self.held_out))
-        return picture(self.rows(show, range(count)).values())
+    def show(self, photos: Tensor) -> Rows:
+        """Return X, X^."""
+        return {"photos": photos, "drawn": self._encode(photos)[0]}
 
     def parts(self) -> dict[str, Any]:
         """See `Phase`."""
@@ -351,22 +308,14 @@ def train_e4e(config: E4eRun, out: Path, *, resume: bool = False) -> RunResult:
     """Train E and leave a model folder; `out` is the run's folder, `resume` goes on.
 
     Raises:
-        SfeError: see `open_start`, `load_loss_networks`, `open_data` and `fit`.
+        SfeError: see `set_up` and `fit`.
     """
-    training, inputs = config.training, config.inputs
-    torch.manual_seed(config.loop.seed)
-    start = open_start(inputs.model, inputs.generator)
-    model = start.build(config.model, keep=("inverter", "feature_editor"))
-    networks = load_loss_networks((training.image,), inputs.attributes)
-    needed = training.image.discriminator_features > 0
-    discriminator = start.discriminator(inputs.discriminator, needed=needed)
-    images = open_data(config.data, model.config.generator.size)
-    if inputs.tune_from and take_weights(model, "e4e", inputs.tune_from):
-        training = replace(training, zero_heads=False)
-    held_out = held_out_photos(config.data, images)
-    phase = E4ePhase(training, model, networks, discriminator, held_out)
-    result = fit(phase, images, config, out, resume=resume)
-    return finish_run(result, start, "e4e", discriminator)
+    training = config.training
+    given = set_up(config, "e4e", (training.image,), keep=("inverter", "feature_editor"))
+    training = replace(training, zero_heads=training.zero_heads and not given.tuned)
+    phase = E4ePhase(training, given.model, given.networks, given.discriminator, given.held_out)
+    result = fit(phase, given.images, config, out, resume=resume)
+    return finish_run(result, given.start, "e4e", given.discriminator)
 
 
 def style_spread(wplus: Tensor) -> Tensor:

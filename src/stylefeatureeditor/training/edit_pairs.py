@@ -11,7 +11,7 @@ Shapes: B photos, S side of the model, C and S_F channels and side of F_k.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -52,7 +52,8 @@ class TrainingDirection:
         return strength / max(ends, default=1.0)
 
 
-class EditStart(NamedTuple):
+@dataclass(frozen=True)
+class EditStart:
     """What I knows of images before an edit, and where the edit leads the codes.
 
     Attributes:
@@ -67,36 +68,25 @@ class EditStart(NamedTuple):
 
 
 @dataclass(frozen=True)
-class EditPair:
-    """An edit that the generator itself has made, and what I knows before it.
+class EditPair(EditStart):
+    """An edit that the generator itself has made, and what I knows of X_E before it.
 
     Attributes:
         target: X_E', (B, 3, S, S).
-        features: F_k of X_E, (B, C, S_F, S_F).
         delta: F_{w_E} - F_{w_E'} at the model's delta layer.
-        codes: w'.
-        rgb: the image that w' draws up to layer k, (B, 3, S_F, S_F).
     """
 
     target: Tensor
-    features: Tensor
     delta: Tensor
-    codes: Codes
-    rgb: Tensor
 
 
 @torch.no_grad()
 def make_edit(
     model: Model, photos: Tensor, direction: EditDirection, strength: float, source: CodeSource
 ) -> EditPair:
-    """Let G make an edit of the pictures it draws for `photos`.
+    """Let G make an edit of the pictures it draws for photos X, (B, 3, S, S) in [-1, 1].
 
-    Args:
-        model: G, E and I, in eval mode.
-        photos: X, (B, 3, S, S) in [-1, 1].
-        direction: what to edit.
-        strength: how far.
-        source: where w_E comes from, E or I (the ablation "without E").
+    The model is in eval mode. `source` is where w_E comes from: E, or I ("without E").
     """
     config, generator = model.config, model.generator
     before = edit_codes(model, photos, source)
@@ -107,7 +97,7 @@ def make_edit(
     drawn, target = images.to(photos.dtype).chunk(2)  # X_E, X_E'
     old, new = start.features.chunk(2)
     begun = begin_edit(model, drawn, direction, strength)
-    return EditPair(target, begun.features, old - new, begun.codes, begun.rgb)
+    return EditPair(begun.features, begun.codes, begun.rgb, target, old - new)
 
 
 @torch.no_grad()

@@ -50,7 +50,6 @@ from stylefeatureeditor.training.edit_pairs import (
 )
 from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig, LossNetworks
 from stylefeatureeditor.training.loop import RunResult, fit, shared_generator
-from stylefeatureeditor.training.loss_networks import load_loss_networks
 from stylefeatureeditor.training.losses import R1Config
 from stylefeatureeditor.training.phase import (
     BatchNormMode,
@@ -59,17 +58,13 @@ from stylefeatureeditor.training.phase import (
     ModelPhase,
     likeness,
     means,
-    picture,
 )
 from stylefeatureeditor.training.ranger import RangerConfig
 from stylefeatureeditor.training.run_folder import (
     ModelRun,
     finish_run,
     fresh_discriminator,
-    held_out_photos,
-    open_data,
-    open_start,
-    take_weights,
+    set_up,
 )
 from stylefeatureeditor.weights.direction_files import (
     PUBLISHED,
@@ -88,6 +83,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.generator.discriminator import Discriminator
     from stylefeatureeditor.model import Model, ModelConfig
     from stylefeatureeditor.records import Codes
+    from stylefeatureeditor.training.phase import Rows
 
 
 JUDGED_EDITS = 16  # held-out photos that every edit is judged on
@@ -167,11 +163,8 @@ class EditorForward(nn.Module):
     def forward(self, features: Tensor, delta: Tensor | None, codes: Codes, rgb: Tensor) -> Tensor:
         """Return G(H(F_k, Delta), w_{k+1:N}), (B, 3, S, S); Delta None is zero.
 
-        Args:
-            features: F_k, (B, C, S_F, S_F).
-            delta: at the model's delta layer.
-            codes: w, or w' of an edit.
-            rgb: what the codes draw up to layer k.
+        F_k is (B, C, S_F, S_F), Delta at the model's delta layer; `rgb` is what the codes, w or w'
+        of an edit, draw up to layer k.
         """
         if delta is None:
             delta = torch.zeros_like(features)
@@ -184,13 +177,8 @@ class EditorForward(nn.Module):
 class EditorPhase(ModelPhase):
     """Trains `model.feature_editor`, with it `model.delta_downsampler` if there is one, and D.
 
-    Args:
-        config: losses and rates.
-        model: G, E and I are trained already and stay as they are.
-        directions: what to edit.
-        discriminator: D, best the one of phase 1.
-        networks: what the image losses need.
-        held_out: see `Phase`.
+    G, E and I are trained already and stay as they are; D is best the one of phase 1. For
+    `held_out` see `Phase`.
 
     Raises:
         ConfigError: there is no direction.
@@ -231,12 +219,7 @@ class EditorPhase(ModelPhase):
         return [self.prepare_model(accelerator, EditorForward), self.adversary.prepare(accelerator)]
 
     def train_step(self, photos: Tensor, step: int) -> Metrics:
-        """Train H on the photos themselves and on an edit of drawn images, then D.
-
-        Args:
-            photos: X, (B, 3, S, S) in [-1, 1].
-            step: counted from 0.
-        """
+        """Train H on photos (B, 3, S, S) in [-1, 1] and on an edit of drawn images, then D."""
         config = self.config
         metrics: Metrics = {}
         fakes: list[Tensor] = []  # for D
@@ -313,47 +296,34 @@ class EditorPhase(ModelPhase):
         place = int(torch.randint(len(chosen.strengths), (), generator=draw))
         return chosen, chosen.strengths[place]
 
-    def validate(self) -> dict[str, float]:
-        """Return L2 and SSIM on the held-out photos.
+    def judge(self, photos: Tensor) -> Rows:
+        """Return L2 and SSIM of X^, and of G(w_E), which the method starts from."""
+        drawn, plain = self._redraw(photos)
+        return likeness(drawn, photos) | likeness(plain, photos, "_e4e")
 
-        Of X^ against the photos; of G(w_E) against them, the reconstruction that the method starts
-        from; and of X' against X_E', over all directions at their first and last strength.
-        """
+    def validate(self) -> dict[str, float]:
+        """Return also L2 and SSIM of X' against X_E', over all directions at both ends."""
         if self.held_out is None:
             return {}
-
         edits = [
             (chosen.direction, strength)
             for chosen in self.directions
             for strength in {chosen.strengths[0], chosen.strengths[-1]}
         ]
 
-        def judge(places: Sequence[int]) -> dict[str, Tensor]:
-            photos = self.photos(places)
-            drawn, plain = self._redraw(photos)
-            return likeness(drawn, photos) | likeness(plain, photos, "_e4e")
-
-        def judge_edits(places: Sequence[int]) -> dict[str, Tensor]:
+        def judge_edits(places: Sequence[int]) -> Rows:
             photos = self.photos(places)
             found = [likeness(*self._edit(photos, *edit), of="_edit") for edit in edits]
             return {name: torch.stack([f[name] for f in found], 1) for name in found[0]}
 
-        return means(self.judged(judge)) | means(self.judged(judge_edits, JUDGED_EDITS))
+        return super().validate() | means(self.judged(judge_edits, JUDGED_EDITS))
 
-    def samples(self) -> Tensor | None:
-        """Return rows X, X^, then X_E' and X' of the first direction at its last strength."""
-        if self.held_out is None:
-            return None
+    def show(self, photos: Tensor) -> Rows:
+        """Return X, X^, then X_E' and X' of the first direction at its last strength."""
         chosen = self.directions[0]
-
-        def show(places: Sequence[int]) -> dict[str, Tensor]:
-            photos = self.photos(places)
-            drawn, _ = self._redraw(photos)
-            edited, target = self._edit(photos, chosen.direction, chosen.strengths[-1])
-            return {"photos": photos, "drawn": drawn, "target": target, "edited": edited}
-
-        count = min(self.config.samples, len(self.held_out))
-        return picture(self.rows(show, range(count)).values())
+        drawn, _ = self._redraw(photos)
+        edited, target = self._edit(photos, chosen.direction, chosen.strengths[-1])
+        return {"photos": photos, "drawn": drawn, "target": target, "edited": edited}
 
     def _attribute_loss(self, networks: LossNetworks) -> AttributeEditLoss | None:
         if not self.config.attributes.weight:
@@ -426,24 +396,23 @@ def train_editor(config: EditorRun, out: Path, *, resume: bool = False) -> RunRe
     """Train H and leave a model folder; `out` is the run's folder, `resume` goes on.
 
     Raises:
-        SfeError: see `open_start`, `load_loss_networks`, `open_data` and `fit`.
+        SfeError: see `set_up`, `training_directions` and `fit`.
     """
-    training, inputs = config.training, config.inputs
-    torch.manual_seed(config.loop.seed)
-    start = open_start(inputs.model, inputs.generator)
-    start.need("inverter", *(("e4e",) if training.edit_codes == "e4e" else ()))
-    model = start.build(config.model, keep=("e4e", "inverter"))
-    directions = training_directions(start.folder, model.config, config.directions)
-    losses, asked = (training.edit, training.inversion), training.attributes
-    networks = load_loss_networks(losses, inputs.attributes, asks_classifier=asked.weight > 0)
-    needed = asked.realism > 0 or any(loss.discriminator_features for loss in losses)
-    discriminator = start.discriminator(inputs.discriminator, needed=needed)
+    training, asked = config.training, config.training.attributes
+    given = set_up(
+        config,
+        "feature_editor",
+        (training.edit, training.inversion),
+        keep=("e4e", "inverter"),
+        needs=("inverter", *(("e4e",) if training.edit_codes == "e4e" else ())),
+        asks_classifier=asked.weight > 0,
+        asks_discriminator=asked.realism > 0,
+    )
+    model, discriminator = given.model, given.discriminator
     discriminator = discriminator or fresh_discriminator(model.config.generator)
-    images = open_data(config.data, model.config.generator.size)
-    if inputs.tune_from:
-        take_weights(model, "feature_editor", inputs.tune_from)
+    directions = training_directions(given.start.folder, model.config, config.directions)
+    if given.tuned:
         training = replace(training, begin="random")
-    held_out = held_out_photos(config.data, images)
-    phase = EditorPhase(training, model, directions, discriminator, networks, held_out)
-    result = fit(phase, images, config, out, resume=resume)
-    return finish_run(result, start, "feature_editor", discriminator)
+    phase = EditorPhase(training, model, directions, discriminator, given.networks, given.held_out)
+    result = fit(phase, given.images, config, out, resume=resume)
+    return finish_run(result, given.start, "feature_editor", discriminator)

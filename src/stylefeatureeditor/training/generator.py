@@ -33,14 +33,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.device import sent
+from stylefeatureeditor.device import average_pool, sent
 from stylefeatureeditor.errors import ConfigError, TrainingError, WeightsError
 from stylefeatureeditor.generator.discriminator import Discriminator, DiscriminatorConfig
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
+from stylefeatureeditor.metrics.pixel import frechet_distance
 from stylefeatureeditor.records import Codes
 from stylefeatureeditor.training.augment import AdaptiveAugment, AugmentConfig, diff_augment
 from stylefeatureeditor.training.checkpoints import load_checkpoint
-from stylefeatureeditor.training.image_statistics import detail, thumbnail_distance, thumbnails
 from stylefeatureeditor.training.loop import Run, RunResult, fit
 from stylefeatureeditor.training.losses import (
     generator_loss,
@@ -164,11 +164,13 @@ class GeneratorForward(nn.Module):
     def forward(self, z: Tensor, late: Tensor, *, lengths: bool = False) -> tuple[Tensor, Tensor]:
         """Return images (B, 3, S, S) and their codes w (B, N, D), or their path lengths (B,).
 
+        Lengths are taken here since what leaves the wrapper of several processes may be a copy, and
+        images have no derivative by a copy of their codes.
+
         Args:
             z: two latent vectors per image, (2, B, D).
             late: the styles to take from the second one, (B, N) bool.
-            lengths: take path lengths. They are taken here since what leaves the wrapper of several
-                processes may be a copy, and images have no derivative by a copy of their codes.
+            lengths: take path lengths.
         """
         with torch.autocast(z.device.type, enabled=False):
             first, second = self.generator.map(z.flatten(0, 1)).wplus.chunk(2)
@@ -178,12 +180,7 @@ class GeneratorForward(nn.Module):
 
 
 class GeneratorPhase(Phase):
-    """Trains G against D; `average` is the generator to keep.
-
-    Args:
-        config: sizes and rates.
-        held_out: see `Phase`.
-    """
+    """Trains G against D; `average` is the generator to keep. For `held_out` see `Phase`."""
 
     counters = ("path_mean", "last_r1", "images_seen")
 
@@ -216,25 +213,16 @@ class GeneratorPhase(Phase):
                 part.to(device)
         self.path_mean = self.path_mean.to(device)
         forward = GeneratorForward(self.generator, random_noise=self.config.noise)
-        self.generator_optimizer = _adam(forward, self.config.lr_generator)
-        self.discriminator_optimizer = _adam(self.discriminator, self.config.lr_discriminator)
-        (
-            self.forward,
-            self.wrapped_discriminator,
-            self.generator_optimizer,
-            self.discriminator_optimizer,
-        ) = accelerator.prepare(
-            forward, self.discriminator, self.generator_optimizer, self.discriminator_optimizer
+        critic, config = self.discriminator, self.config
+        adams: Any = [_adam(forward, config.lr_generator), _adam(critic, config.lr_discriminator)]
+        self.forward, self.wrapped_discriminator, *adams = accelerator.prepare(
+            forward, critic, *adams
         )
+        self.generator_optimizer, self.discriminator_optimizer = adams
         return [self.forward, self.wrapped_discriminator]
 
     def train_step(self, photos: Tensor, step: int) -> Metrics:
-        """Train D, then G, on one batch; both see the same drawn images.
-
-        Args:
-            photos: X, (B, 3, S, S) in [-1, 1].
-            step: counted from 0.
-        """
+        """Train D, then G, on photos (B, 3, S, S) in [-1, 1]; both see the same drawn images."""
         trains_generator = step >= self.config.generator_start
         with torch.set_grad_enabled(trains_generator):
             fakes, codes = self._draw(len(photos))
@@ -303,7 +291,7 @@ class GeneratorPhase(Phase):
         return metrics
 
     def validate(self) -> dict[str, float]:
-        """Compare drawn images with the held-out photos, as in `image_statistics.py`."""
+        """Compare drawn images with held-out photos by numbers that tell early if G goes astray."""
         if self.held_out is None:
             return {}
         draw = torch.Generator().manual_seed(1)
@@ -396,6 +384,7 @@ class GeneratorPhase(Phase):
             copied.copy_(last)
 
 
+THUMBNAIL = 8  # side in pixels
 NOTHING_TO_FREEZE = (
     "freeze_d keeps layers of a discriminator that has learnt: start from a file that holds one of "
     "the same size"
@@ -406,6 +395,27 @@ def _adam(network: nn.Module, lr: float) -> torch.optim.Adam:
     return torch.optim.Adam(network.parameters(), lr=lr, betas=(0.0, 0.99), eps=1e-8)
 
 
+def thumbnails(images: Tensor) -> Tensor:
+    """Return images (n, 3, S, S) averaged down to 8 x 8 pixels, (n, 192)."""
+    return average_pool(images, THUMBNAIL).flatten(1)
+
+
+def thumbnail_distance(drawn: Tensor, photos: Tensor) -> float:
+    """Return the Frechet distance of thumbnails, (n, 192) and (m, 192); lower is better.
+
+    It sees colour, pose and loss of variety, not detail. More images bring the floor down that
+    photos of the same kind reach.
+    """
+    statistics = [(rows.mean(dim=0), rows.T.cov()) for rows in (drawn, photos)]
+    return frechet_distance(*statistics[0], *statistics[1]).item()
+
+
+def detail(images: Tensor) -> Tensor:
+    """Return the mean square difference of neighbouring pixels of images (n, 3, S, S): (n,)."""
+    steps = [images.diff(dim=dim).square().flatten(1).mean(dim=1) for dim in (-1, -2)]
+    return steps[0] + steps[1]
+
+
 def begin_from(
     state: Mapping[str, Any], config: GeneratorTrainingConfig, held_out: HeldOut | None = None
 ) -> GeneratorPhase:
@@ -413,13 +423,8 @@ def begin_from(
 
     Widths depend on the side alone, so all layers of the smaller ones carry over. G's new RGB layer
     starts at zero: its first images are those of S / 2, upsampled. D's new block starts at random;
-    let D find its feet for some steps with `generator_start`. Optimisers start afresh.
-
-    Args:
-        state: state dicts "average" and perhaps "generator" and "discriminator", whose networks
-            differ from `config` in size alone.
-        config: of the new phase.
-        held_out: as for `GeneratorPhase`.
+    let D find its feet for some steps with `generator_start`. Optimisers start afresh. `state` has
+    state dicts "average" and perhaps "generator" and "discriminator".
 
     Raises:
         ConfigError: a layer is missing or has another shape, or `freeze_d` has no D to keep.
@@ -469,16 +474,10 @@ def _discriminator_layers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def train_generator(config: GeneratorRun, out: Path, *, resume: bool = False) -> RunResult:
-    """Train G and leave it with D.
-
-    Args:
-        config: of the run.
-        out: its folder.
-        resume: go on from its last checkpoint.
+    """Train G and leave it with D; `out` is the run's folder, `resume` goes on.
 
     Raises:
-        TrainingError: `grow_from` holds no checkpoint.
-        SfeError: see `begin_from`, `open_data` and `fit`.
+        SfeError: `grow_from` holds no checkpoint; and see `begin_from`, `open_data` and `fit`.
     """
     size = config.training.network.size
     torch.manual_seed(config.loop.seed)
@@ -511,10 +510,9 @@ def train_generator(config: GeneratorRun, out: Path, *, resume: bool = False) ->
 def read_networks(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Return state dicts of networks to start from, and the sizes that the file tells.
 
-    Args:
-        file: our tensors `average.*` and `discriminator.*`; a model folder or its generator, with
-            the discriminator beside it; NVIDIA's .pkl; stylegan2-pytorch's .pt. Without a D, a new
-            one is trained.
+    A file is our tensors `average.*` and `discriminator.*`; a model folder or its generator, with
+    the discriminator beside it; NVIDIA's .pkl; stylegan2-pytorch's .pt. Without a D, a new one is
+    trained.
 
     Returns:
         ({"average": ..., "discriminator": ...}, {"network": config, "discriminator": config}).

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ from stylefeatureeditor.metrics.pixel import SSIM_SIDE, ssim
 from stylefeatureeditor.training.losses import l2_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from stylefeatureeditor.generator.discriminator import Discriminator
     from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
@@ -104,12 +104,7 @@ class LossNetworks:
 
 @dataclass(frozen=True)
 class ImageLossValue:
-    """What `ImageLoss` found.
-
-    Attributes:
-        total: the weighted sum, a scalar with a graph.
-        terms: each unweighted term that took part, a scalar without one.
-    """
+    """The weighted sum, with a graph, and each unweighted term that took part, without one."""
 
     total: Tensor
     terms: dict[str, Tensor]
@@ -120,12 +115,7 @@ class ImageLossValue:
 
 
 class ImageLoss:
-    """The weighted sum of a config.
-
-    Args:
-        config: weights.
-        networks: those that its weights need.
-        discriminator: D, if `discriminator_features` is used.
+    """The weighted sum of a config; D is needed if `discriminator_features` is used.
 
     Raises:
         ConfigError: a term has a weight and no network.
@@ -156,55 +146,37 @@ class ImageLoss:
             self.discriminator.to(device)
 
     def __call__(self, drawn: Tensor, photos: Tensor) -> ImageLossValue:
-        """Compare drawn images with the photos they should resemble.
-
-        Args:
-            drawn: (B, 3, S, S), nominally in [-1, 1].
-            photos: the same shape; they get no gradient.
+        """Compare drawn images (B, 3, S, S), nominally in [-1, 1], with photos (no gradient).
 
         Raises:
             ShapeError: the shapes differ.
         """
         check_shape("photos", photos, tuple(drawn.shape))
-        whole_drawn, whole_photos = _precise(drawn), _precise(photos.detach())
-        pair = self._pooled(whole_drawn), self._pooled(whole_photos)
-        config, networks, terms = self.config, self.networks, {}
-        if config.l2:
-            terms["l2"] = l2_loss(*pair)
-        if config.lpips:
-            assert networks.perceptual is not None
-            terms["lpips"] = networks.perceptual(*pair).mean()
-        if config.identity:
-            assert networks.identity is not None
-            terms["identity"] = networks.identity.loss(*pair)
-        if config.l1:
-            terms["l1"] = (pair[0] - pair[1]).abs().mean()
-        if config.pyramid:
-            terms["pyramid"] = pyramid_loss(*pair, config.pyramid_levels)
-        if config.structure:
-            terms["structure"] = 1 - ssim(*pair).mean()
-        if config.efficientnet_lite:
-            assert networks.lite is not None
-            terms["efficientnet_lite"] = networks.lite(*pair).mean()
-        if config.discriminator_features:
-            assert self.discriminator is not None  # D knows one size only: the whole images
-            layers = [
-                discriminator_layers(self.discriminator, x) for x in (whole_drawn, whole_photos)
-            ]
-            terms["discriminator_features"] = layer_distance(*layers)
-        if config.attribute_features:
-            assert networks.attributes is not None
-            stages = [networks.attributes.features(x) for x in pair]
-            terms["attribute_features"] = layer_distance(*stages)
-        weighted = [getattr(config, name) * term for name, term in terms.items()]
-        found = {name: term.detach() for name, term in terms.items()}
-        return ImageLossValue(torch.stack(weighted).sum(), found)
-
-    def _pooled(self, pixels: Tensor) -> Tensor:
-        side = self.config.side
-        if side is None or pixels.shape[-1] <= side:
-            return pixels
-        return average_pool(pixels, side)
+        # half precision as float32
+        kind, side = torch.promote_types(drawn.dtype, torch.float32), self.config.side
+        pair = whole = drawn.to(kind), photos.detach().to(kind)
+        if side is not None and drawn.shape[-1] > side:
+            pair = average_pool(whole[0], side), average_pool(whole[1], side)
+        config = self.config
+        networks: Any = self.networks  # what a weight needs is there
+        terms: dict[str, Callable[[], Tensor]] = {
+            "l2": lambda: l2_loss(*pair),
+            "lpips": lambda: networks.perceptual(*pair).mean(),
+            "identity": lambda: networks.identity.loss(*pair),
+            "l1": lambda: (pair[0] - pair[1]).abs().mean(),
+            "pyramid": lambda: pyramid_loss(*pair, config.pyramid_levels),
+            "structure": lambda: 1 - ssim(*pair).mean(),
+            "efficientnet_lite": lambda: networks.lite(*pair).mean(),
+            # D knows one size only: the whole images
+            "discriminator_features": lambda: layer_distance(
+                *(discriminator_layers(self.discriminator, x) for x in whole)
+            ),
+            "attribute_features": lambda: layer_distance(*map(networks.attributes.features, pair)),
+        }
+        found = {name: term() for name, term in terms.items() if getattr(config, name)}
+        weighted = [getattr(config, name) * term for name, term in found.items()]
+        plain = {name: term.detach() for name, term in found.items()}
+        return ImageLossValue(torch.stack(weighted).sum(), plain)
 
     def _check_networks(self) -> None:
         needs = {
@@ -214,17 +186,11 @@ class ImageLoss:
             "discriminator_features": (self.discriminator, "give the discriminator"),
             "attribute_features": (self.networks.attributes, "run `sfe train attributes`"),
         }
-        for name, (network, help_) in needs.items():
-            weight = getattr(self.config, name)
-            if weight and network is None:
+        for name, (network, way) in needs.items():
+            if (weight := getattr(self.config, name)) and network is None:
                 raise ConfigError(
-                    f"the loss has {name} = {weight} but no network for it: {help_}, or set it to 0"
+                    f"the loss has {name} = {weight} but no network for it: {way}, or set it to 0"
                 )
-
-
-def _precise(pixels: Tensor) -> Tensor:
-    """Return half-precision pixels as float32, others as they are."""
-    return pixels.to(torch.promote_types(pixels.dtype, torch.float32))
 
 
 def pyramid_loss(drawn: Tensor, photos: Tensor, levels: int) -> Tensor:
@@ -236,7 +202,7 @@ def pyramid_loss(drawn: Tensor, photos: Tensor, levels: int) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def discriminator_layers(discriminator: Discriminator, pixels: Tensor) -> list[Tensor]:
+def discriminator_layers(discriminator: Any, pixels: Tensor) -> list[Tensor]:
     """Return the outputs of D's blocks, (B, C, S_l, S_l) with S_l = S/2 down to 4.
 
     They do not depend on which images share the batch.

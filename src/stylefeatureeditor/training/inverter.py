@@ -28,36 +28,24 @@ from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.training.adversary import AdversarialConfig, Adversary
 from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig, LossNetworks
 from stylefeatureeditor.training.loop import RunResult, fit
-from stylefeatureeditor.training.loss_networks import load_loss_networks
 from stylefeatureeditor.training.losses import R1Config, feature_distance, feature_norm
-from stylefeatureeditor.training.phase import (
-    BatchNormMode,
-    HeldOut,
-    Metrics,
-    ModelPhase,
-    likeness,
-    means,
-    picture,
-)
+from stylefeatureeditor.training.phase import BatchNormMode, HeldOut, Metrics, ModelPhase, likeness
 from stylefeatureeditor.training.ranger import RangerConfig
 from stylefeatureeditor.training.run_folder import (
     ModelRun,
     finish_run,
     fresh_discriminator,
-    held_out_photos,
-    open_data,
-    open_start,
-    take_weights,
+    set_up,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from accelerate import Accelerator
 
     from stylefeatureeditor.generator.discriminator import Discriminator
     from stylefeatureeditor.model import Model
+    from stylefeatureeditor.training.phase import Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +107,7 @@ class InverterForward(nn.Module):
     def forward(self, photos: Tensor, blend: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return X^ and X^_w, (B, 3, S, S) each, and F_k and F_w, (B, C, S_F, S_F) each.
 
-        Args:
-            photos: X, (B, 3, S, S) in [-1, 1].
-            blend: s.
+        Photos are (B, 3, S, S) in [-1, 1]; `blend` is s.
         """
         found = self.inverter(resize(photos, self.encoder_size), self.generator, self.layer)
         start, features = found.start, found.features
@@ -133,14 +119,9 @@ class InverterForward(nn.Module):
 
 
 class InverterPhase(ModelPhase):
-    """Trains `model.inverter`, and D against it.
+    """Trains `model.inverter`, and D against it; G is trained already, all but I stays as it is.
 
-    Args:
-        config: losses and rates.
-        model: G is trained already; everything but I stays as it is.
-        discriminator: D, best the one that G was trained with.
-        networks: what the image loss needs.
-        held_out: see `Phase`.
+    D is best the one that G was trained with. For `held_out` see `Phase`.
     """
 
     trains = ("inverter",)
@@ -168,12 +149,7 @@ class InverterPhase(ModelPhase):
         ]
 
     def train_step(self, photos: Tensor, step: int) -> Metrics:
-        """Train I, then D, on one batch; both see the same drawn images.
-
-        Args:
-            photos: X, (B, 3, S, S) in [-1, 1].
-            step: counted from 0.
-        """
+        """Train I, then D, on photos (B, 3, S, S) in [-1, 1]; both see the same drawn images."""
         config = self.config
         share = 1.0 if config.pair == "sum" else 0.5
         blend = config.blend(step)
@@ -203,30 +179,15 @@ class InverterPhase(ModelPhase):
             metrics |= self.adversary.train(photos, fakes, step)
         return metrics
 
-    def validate(self) -> dict[str, float]:
-        """Return L2 and SSIM of X^ and X^_w on the held-out photos, without blending."""
-        if self.held_out is None:
-            return {}
+    def judge(self, photos: Tensor) -> Rows:
+        """Return L2 and SSIM of X^ and X^_w, without blending."""
+        drawn, from_codes = self._redraw(photos)
+        return likeness(drawn, photos) | likeness(from_codes, photos, "_codes")
 
-        def judge(places: Sequence[int]) -> dict[str, Tensor]:
-            photos = self.photos(places)
-            drawn, from_codes = self._redraw(photos)
-            return likeness(drawn, photos) | likeness(from_codes, photos, "_codes")
-
-        return means(self.judged(judge))
-
-    def samples(self) -> Tensor | None:
-        """Return three rows: X, X^_w, X^."""
-        if self.held_out is None:
-            return None
-
-        def show(places: Sequence[int]) -> dict[str, Tensor]:
-            photos = self.photos(places)
-            drawn, from_codes = self._redraw(photos)
-            return {"photos": photos, "from_codes": from_codes, "drawn": drawn}
-
-        count = min(self.config.samples, len(self.held_out))
-        return picture(self.rows(show, range(count)).values())
+    def show(self, photos: Tensor) -> Rows:
+        """Return X, X^_w, X^."""
+        drawn, from_codes = self._redraw(photos)
+        return {"photos": photos, "from_codes": from_codes, "drawn": drawn}
 
     def parts(self) -> dict[str, Any]:
         """See `Phase`."""
@@ -241,20 +202,12 @@ def train_inverter(config: InverterRun, out: Path, *, resume: bool = False) -> R
     """Train I and leave a model folder; `out` is the run's folder, `resume` goes on.
 
     Raises:
-        SfeError: see `open_start`, `load_loss_networks`, `open_data` and `fit`.
+        SfeError: see `set_up` and `fit`.
     """
-    training, inputs = config.training, config.inputs
-    torch.manual_seed(config.loop.seed)
-    start = open_start(inputs.model, inputs.generator)
-    model = start.build(config.model, keep=("e4e",))
-    networks = load_loss_networks((training.image,), inputs.attributes)
-    needed = training.image.discriminator_features > 0
-    discriminator = start.discriminator(inputs.discriminator, needed=needed)
-    discriminator = discriminator or fresh_discriminator(model.config.generator)
-    images = open_data(config.data, model.config.generator.size)
-    if inputs.tune_from:
-        take_weights(model, "inverter", inputs.tune_from)
-    held_out = held_out_photos(config.data, images)
-    phase = InverterPhase(training, model, discriminator, networks, held_out)
-    result = fit(phase, images, config, out, resume=resume)
-    return finish_run(result, start, "inverter", discriminator)
+    given = set_up(config, "inverter", (config.training.image,), keep=("e4e",))
+    discriminator = given.discriminator or fresh_discriminator(given.model.config.generator)
+    phase = InverterPhase(
+        config.training, given.model, discriminator, given.networks, given.held_out
+    )
+    result = fit(phase, given.images, config, out, resume=resume)
+    return finish_run(result, given.start, "inverter", discriminator)

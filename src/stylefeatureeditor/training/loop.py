@@ -194,7 +194,6 @@ def _train(  # noqa: C901 (one loop, read from top to bottom)
     modules: list[nn.Module],
     start: int,
 ) -> RunResult:
-    """Take the steps of a run after `start`."""
     loop, data, checkpoints = config.loop, config.data, folder / "checkpoints"
     world, rank = accelerator.num_processes, accelerator.process_index
     is_main, device = accelerator.is_main_process, accelerator.device
@@ -312,7 +311,6 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
 
 
 def _with_precision(loop: LoopConfig, folder: Path) -> LoopConfig:
-    """Settle precision="auto", the same on all ranks."""
     if loop.precision != "auto":
         return loop
     accelerate, path = _accelerate(), folder / "config.toml"
@@ -375,10 +373,7 @@ def _resume(phase: Phase, accelerator: Accelerator, config: Run, folder: Path) -
         if accelerator.scaler is not None and state["scaler"]:
             accelerator.scaler.load_state_dict(state["scaler"])
         log.info("resuming %s after step %d", folder, start)
-    steps = {start}
-    if accelerator.num_processes > 1:
-        here = torch.tensor([start], device=accelerator.device)
-        steps = set(accelerator.gather(here).tolist())
+    steps = set(accelerator.gather(torch.tensor([start], device=accelerator.device)).tolist())
     if len(steps) > 1:
         raise TrainingError(
             f"the processes found checkpoints of different steps, {sorted(steps)}; "
@@ -388,7 +383,6 @@ def _resume(phase: Phase, accelerator: Accelerator, config: Run, folder: Path) -
 
 
 def _changed_settings(config: Run, folder: Path) -> list[str]:
-    """Return which settings differ from those that the run in a folder was last started with."""
     path = folder / "config.toml"
     return changed_keys(read_mapping(path), to_plain(config)) if path.is_file() else []
 

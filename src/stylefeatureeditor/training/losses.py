@@ -75,9 +75,7 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def r1_penalty(real_logits: Tensor, photos: Tensor) -> Tensor:
     """Mean over the batch of ||dD / dX||^2 at the photos (Mescheder et al., 2018).
 
-    Args:
-        real_logits: D(X), (B, 1).
-        photos: X, (B, 3, R, R), with requires_grad set before D saw them.
+    D(X) is (B, 1); X, (B, 3, R, R), must have had requires_grad set before D saw them.
     """
     (gradient,) = torch.autograd.grad(real_logits.sum(), photos, create_graph=True)
     return gradient.square().flatten(1).sum(dim=1).mean()
@@ -86,11 +84,7 @@ def r1_penalty(real_logits: Tensor, photos: Tensor) -> Tensor:
 def lazy_r1(discriminator: nn.Module, photos: Tensor, step: int, config: R1Config) -> Tensor:
     """R1 term of D's loss: gamma / 2 * every * penalty on every `every`-th step, else zero.
 
-    Args:
-        discriminator: D.
-        photos: X, (B, 3, R, R) in [-1, 1].
-        step: counted from 0.
-        config: gamma and every.
+    Photos are (B, 3, R, R) in [-1, 1]; steps count from 0.
     """
     if step % config.every or config.weight == 0:
         return photos.new_zeros(())
@@ -101,9 +95,7 @@ def lazy_r1(discriminator: nn.Module, photos: Tensor, step: int, config: R1Confi
 def path_lengths(images: Tensor, codes: Tensor) -> Tensor:
     """Return ||J_w^T y||_2, y unit noise, divided by sqrt(N) and by the image's side, (B,).
 
-    Args:
-        images: G(w), (B, 3, R, R), drawn from `codes` with the graph kept.
-        codes: w, (B, N, D).
+    Images G(w), (B, 3, R, R), are drawn from the codes w, (B, N, D), with the graph kept.
     """
     noise = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
     (gradient,) = torch.autograd.grad((images * noise).sum(), codes, create_graph=True)
@@ -113,15 +105,10 @@ def path_lengths(images: Tensor, codes: Tensor) -> Tensor:
 def path_length_penalty(
     lengths: Tensor, mean_length: Tensor, decay: float
 ) -> tuple[Tensor, Tensor]:
-    """Path length regulariser of G (Karras et al. 2020, Sec. 3.2).
+    """Path length regulariser of G (Karras et al. 2020, Sec. 3.2); lengths as of `path_lengths`.
 
-    Args:
-        lengths: see `path_lengths`.
-        mean_length: a, the running mean of the lengths; a scalar.
-        decay: share of the newest mean length in a.
-
-    Returns:
-        The penalty, mean of (length - a)^2 with the new a; and the new a, detached.
+    `mean_length` is a, their running mean, and `decay` the share of the newest in it. Return mean
+    of (length - a)^2 with the new a; and the new a, detached.
     """
     mean_length = mean_length.lerp(lengths.mean(), decay)
     return (lengths - mean_length).square().mean(), mean_length.detach()

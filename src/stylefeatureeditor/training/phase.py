@@ -13,6 +13,7 @@ Shapes: B images of this rank and part of the batch, S side of the model.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 BatchNormMode = Literal["batch", "frozen"]
 NORMS = (nn.BatchNorm2d, nn.BatchNorm1d, nn.SyncBatchNorm)
 Metrics = dict[str, "Tensor | float"]
+Rows = dict[str, Tensor]  # (n, ...) by name, of n photos
 
 
 class HeldOut(Protocol):
@@ -46,7 +48,7 @@ class HeldOut(Protocol):
     def __getitem__(self, places: list[int], /) -> Tensor: ...
 
 
-class Phase:
+class Phase(ABC):
     """A phase, but for what each has of its own: `prepare`, `train_step` and `parts`.
 
     Attributes:
@@ -65,34 +67,32 @@ class Phase:
     held_out: HeldOut | None = None
     batch: int = 16
 
+    @abstractmethod
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
         """Move to the device, pass what trains through `accelerator.prepare`, return those modules.
 
         Called once, before any state is loaded. Modules must start equal on all ranks, and train
         through their `forward`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def train_step(self, *args: Any, **kwargs: Any) -> Metrics:
         """Take one optimiser step, or one part of it when gradients accumulate.
 
         The order that accumulation needs is `accelerator.backward(loss)`, `optimizer.step()`,
         `optimizer.zero_grad()`; an average of weights moves only if `accelerator.sync_gradients`.
 
-        Args:
-            *args: photos (B, 3, S, S) in [-1, 1], this rank's part of the batch; the step, counted
-                from 0; and the photos' rows of `labels`, if there are any.
-            **kwargs: none.
+        Arguments are photos (B, 3, S, S) in [-1, 1], this rank's part of the batch; the step,
+        counted from 0; and the photos' rows of `labels`, if there are any.
 
         Returns:
             Means over the photos, with the same names on all ranks; scalars without a graph stay
             where they are, so that no step waits for the GPU. All must be finite.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def parts(self) -> dict[str, Any]:
         """Return what a step changes, by the names of a checkpoint: each has a `state_dict`."""
-        raise NotImplementedError
 
     def validate(self) -> dict[str, float]:
         """Return metrics on held-out images; runs without gradients."""
@@ -108,6 +108,8 @@ class Phase:
 
     def set_training(self) -> None:
         """Put what trains into training mode."""
+        for network in self.trained().values():
+            network.train()
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -123,25 +125,16 @@ class Phase:
         return sent(self.held_out[list(places)], self.accelerator.device)
 
     @torch.no_grad()
-    def rows(
-        self, judge: Callable[[Sequence[int]], dict[str, Tensor]], places: Sequence[int]
-    ) -> dict[str, Tensor]:
+    def rows(self, judge: Callable[[Sequence[int]], Rows], places: Sequence[int]) -> Rows:
         """Return what `judge` finds at places of the held-out photos, `batch` of them at a time.
 
-        Args:
-            judge: from b places to rows (b, ...) by name.
-            places: n of them.
-
-        Returns:
-            Rows (n, ...) by name, float32, on the device.
+        The rows are float32, on the device.
         """
         with self.shown():
             found = [judge(places[i : i + self.batch]) for i in range(0, len(places), self.batch)]
         return {name: torch.cat([part[name].float() for part in found]) for name in found[0]}
 
-    def judged(
-        self, judge: Callable[[Sequence[int]], dict[str, Tensor]], most: int | None = None
-    ) -> dict[str, Tensor]:
+    def judged(self, judge: Callable[[Sequence[int]], Rows], most: int | None = None) -> Rows:
         """Return `rows` of all held-out photos, or of the first few, on the CPU.
 
         Each rank does its share, and gets all.
@@ -197,8 +190,13 @@ class ModelPhase(Phase):
         """Return the forward that trains, `forward` of the model, with Ranger as its optimiser."""
         self.accelerator = accelerator
         freeze(self.model)
+        # BatchNorm sees the batch of all processes where torch can: on CUDA. Elsewhere each process
+        # has its own part, and the statistics of the first are saved.
+        several = accelerator.num_processes > 1 and accelerator.device.type == "cuda"
         for name, network in self.trained().items():
-            setattr(self.model, name, synchronised(network, accelerator).requires_grad_())
+            if several:
+                network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            setattr(self.model, name, network.requires_grad_())
         self.set_training()
         self.model.to(accelerator.device)
         for loss in self.losses.values():
@@ -207,6 +205,28 @@ class ModelPhase(Phase):
         ranger = Ranger(parameters, self.config.ranger)
         self.forward, self.optimizer = accelerator.prepare(forward(self.model), ranger)
         return self.forward
+
+    @abstractmethod
+    def judge(self, photos: Tensor) -> Rows:
+        """Return measures of held-out photos (n, 3, S, S)."""
+
+    @abstractmethod
+    def show(self, photos: Tensor) -> Rows:
+        """Return the rows of a sample picture, (n, 3, S, S) each, from the top."""
+
+    def validate(self) -> dict[str, float]:
+        """Return the means of `judge` over the held-out photos."""
+        if self.held_out is None:
+            return {}
+        return means(self.judged(lambda places: self.judge(self.photos(places))))
+
+    def samples(self) -> Tensor | None:
+        """Return the rows of `show` of the first held-out photos."""
+        if self.held_out is None:
+            return None
+        count = min(self.config.samples, len(self.held_out))
+        rows = self.rows(lambda places: self.show(self.photos(places)), range(count))
+        return picture(rows.values())
 
     def set_training(self) -> None:
         """See `Phase`."""
@@ -229,10 +249,8 @@ def freeze(network: nn.Module) -> None:
 def set_training(network: nn.Module, batch_norm: BatchNormMode) -> None:
     """Put a network in training mode.
 
-    Args:
-        network: what trains.
-        batch_norm: "batch" normalises by the batch at hand and moves the running statistics;
-            "frozen" uses the running statistics and leaves them.
+    BatchNorm "batch" normalises by the batch at hand and moves the running statistics; "frozen"
+    uses the running statistics and leaves them.
     """
     network.train()
     if batch_norm == "frozen":
@@ -241,24 +259,10 @@ def set_training(network: nn.Module, batch_norm: BatchNormMode) -> None:
                 module.eval()
 
 
-def synchronised(network: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """Let BatchNorm see the batch of all processes, where torch can: on CUDA.
-
-    Elsewhere every process normalises by its own part, and the statistics of the first are saved;
-    "frozen" BatchNorm makes several processes equal one.
-    """
-    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    return network
-
-
-def likeness(drawn: Tensor, photos: Tensor, of: str = "") -> dict[str, Tensor]:
+def likeness(drawn: Tensor, photos: Tensor, of: str = "") -> Rows:
     """Return L2 and, if the images are large enough, SSIM of pairs (n, 3, S, S): (n,) each.
 
-    Args:
-        drawn: what is judged.
-        photos: what it should be.
-        of: word that the names end in.
+    The names end in `of`.
     """
     drawn = drawn.to(photos.dtype).clamp(-1, 1)
     found = {f"l2{of}": l2(drawn, photos)}
@@ -267,12 +271,12 @@ def likeness(drawn: Tensor, photos: Tensor, of: str = "") -> dict[str, Tensor]:
     return found
 
 
-def means(rows: dict[str, Tensor]) -> dict[str, float]:
+def means(rows: Rows) -> dict[str, float]:
     """Return the mean of each column."""
     return {name: row.mean().item() for name, row in rows.items()}
 
 
 def picture(rows: Iterable[Tensor]) -> Tensor:
     """Join rows of images, (n, 3, S, S) each, to one picture (3, rows * S, n * S) in [-1, 1]."""
-    lines = [torch.cat(list(row.float().cpu()), dim=2) for row in rows]
+    lines = [torch.cat(list(row.cpu()), dim=2) for row in rows]
     return torch.cat(lines, dim=1).clamp(-1, 1)

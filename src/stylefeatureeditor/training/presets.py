@@ -39,7 +39,7 @@ from stylefeatureeditor.training.e4e import E4eRun
 from stylefeatureeditor.training.feature_editor import EditorRun
 from stylefeatureeditor.training.generator import GeneratorRun
 from stylefeatureeditor.training.inverter import InverterRun
-from stylefeatureeditor.weights.configs import changed
+from stylefeatureeditor.weights.configs import changed, to_plain
 
 if TYPE_CHECKING:
     from stylefeatureeditor.training.image_losses import Identity
@@ -160,15 +160,10 @@ def default_preset(phase: str, size: int) -> str:
 
 
 def generator_run(name: str, size: int, batch: int | None = None) -> GeneratorRun:
-    """Return a run that trains G.
+    """Return a run that trains G on images of `size`, B of them a step; None is the preset's own B.
 
     "standard" is NVIDIA's heuristic for one GPU (stylegan2-ada, `auto`): gamma = 0.0002 size^2 / B,
     half the channels below 512 px, an average over 10 / 32 thousand images per image of B.
-
-    Args:
-        name: of the preset.
-        size: side of its images.
-        batch: B; None is the preset's own.
 
     Raises:
         ConfigError: the size is no power of two, or "standard" has none of that size.
@@ -375,11 +370,8 @@ def model_config(
 ) -> ModelConfig:
     """Return the sizes of the other networks for a trained generator.
 
-    Args:
-        name: of the preset.
-        generator: G's sizes.
-        start: of the model that the run starts from, whose sizes stay; only the layer of Delta
-            and what follows from it is the cars presets'. None is a generator alone.
+    Those of `start`, the model that the run starts from, stay; only the layer of Delta and what
+    follows from it is the cars presets'. None is a generator alone.
 
     Raises:
         ConfigError: the preset does not fit the generator.
@@ -422,26 +414,22 @@ def sized(config: ModelConfig, generator: GeneratorConfig) -> ModelConfig:
             f"generator ends at {generator.num_layers}: use --preset small"
         )
     channels, _ = generator.layer_shape(config.feature_layer)
-    inverter = config.inverter
-    encoder = replace(
-        inverter.encoder, num_styles=styles, style_dim=width, feature_channels=channels
-    )
-    fuser = inverter.fuser and replace(inverter.fuser, channels=channels)
-    return replace(
-        config,
-        generator=generator,
-        e4e=replace(config.e4e, num_styles=styles, style_dim=width),
-        inverter=replace(inverter, encoder=encoder, fuser=fuser),
-        feature_editor=replace(config.feature_editor, channels=channels),
-    )
+    codes = {"num_styles": styles, "style_dim": width}
+    changes = _fitted(config, channels, codes)
+    return changed(config, {**changes, "generator": to_plain(generator), "e4e": codes})
+
+
+def _fitted(model: ModelConfig, channels: int, encoder: Changes) -> Changes:
+    """Return what changes in I and H with the channels of F_k, and what else of I's encoder."""
+    fuser: Changes = {"fuser": {"channels": channels}} if model.inverter.fuser else {}
+    encoder = {"feature_channels": channels, **encoder}
+    return {"inverter": {"encoder": encoder, **fuser}, "feature_editor": {"channels": channels}}
 
 
 def cars_model(model: ModelConfig | None = None, *, delta_layer: int = 11) -> ModelConfig:
     """Return a 512 px model that takes Delta at `delta_layer`; 9 is the release's, without a layer.
 
-    Args:
-        model: the model to start from; None is the paper's, with the published cars' directions.
-        delta_layer: where Delta is taken.
+    `model` None is the paper's, with the published cars' directions.
 
     Raises:
         ConfigError: the layer is coarser than k.
@@ -475,18 +463,9 @@ def at_layer(model: ModelConfig, layer: int) -> ModelConfig:
     if stage2_side % side:
         raise ConfigError(f"layer {layer} is {side} cells wide, the trunk has {stage2_side} there")
     strides = (*trunk.strides[:2], stage2_side // side, trunk.strides[3])
-    encoder = replace(
-        model.inverter.encoder, feature_channels=channels, trunk=replace(trunk, strides=strides)
-    )
-    fuser = model.inverter.fuser and replace(model.inverter.fuser, channels=channels)
-    return replace(
-        model,
-        feature_layer=layer,
-        delta_layer=layer,
-        delta_downsampler=None,
-        inverter=replace(model.inverter, encoder=encoder, fuser=fuser),
-        feature_editor=replace(model.feature_editor, channels=channels),
-    )
+    layers = {"feature_layer": layer, "delta_layer": layer, "delta_downsampler": None}
+    fitted = _fitted(model, channels, {"trunk": {"strides": strides}})
+    return changed(model, layers | fitted)
 
 
 def small_model(
@@ -498,7 +477,7 @@ def small_model(
     depths: tuple[int, int, int, int] = (1, 2, 2, 1),
     residual_layers: int = 3,
 ) -> ModelConfig:
-    """Return a model whose encoders see photos at the generator's own size.
+    """Return a model of layer k = `layer` whose encoders see photos at the generator's own size.
 
     Args:
         name: of the model.

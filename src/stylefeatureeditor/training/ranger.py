@@ -151,10 +151,7 @@ def centralised(gradient: Tensor, *, above: int | None) -> Tensor:
 def rectification(step: int, beta2: float, *, above: float) -> float | None:
     """Return r_t sqrt(1 - beta2^t) of RAdam, or None while the variance is not tractable.
 
-    Args:
-        step: t, from 1.
-        beta2: decay of the second moment.
-        above: the rectification is used when the average is longer than this, in samples.
+    `step` is t, from 1; the average must be longer than `above` samples.
     """
     longest = 2 / (1 - beta2) - 1
     decay = beta2**step

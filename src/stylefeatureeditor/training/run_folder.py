@@ -25,6 +25,7 @@ from stylefeatureeditor.generator.discriminator import Discriminator, Discrimina
 from stylefeatureeditor.generator.stylegan2 import Generator, GeneratorConfig
 from stylefeatureeditor.model import Model, ModelConfig
 from stylefeatureeditor.training.loop import Run, RunResult
+from stylefeatureeditor.training.loss_networks import load_loss_networks
 from stylefeatureeditor.weights.checkpoint import assign_state, load_config, load_model
 from stylefeatureeditor.weights.configs import from_plain, to_plain
 from stylefeatureeditor.weights.convert import read_discriminator, read_encoder, read_generator
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from stylefeatureeditor.data.images import DataConfig, ImageSet
+    from stylefeatureeditor.training.image_losses import ImageLossConfig, LossNetworks
 
 GENERATOR, DISCRIMINATOR = "generator.safetensors", "discriminator.safetensors"
 PUBLISHED_SUFFIXES = (".pt", ".pth", ".pkl")  # stylegan2-pytorch's, NVIDIA's
@@ -76,6 +78,29 @@ class ModelRun(Run):
 
 
 @dataclass(frozen=True)
+class SetUp:
+    """What a run of E, I or H trains with; see `set_up`.
+
+    Attributes:
+        start: what it starts from.
+        model: with fresh parts where none are kept.
+        networks: that its image losses look through.
+        discriminator: D, if there is one that has learnt.
+        images: what it trains on.
+        held_out: what it is judged on.
+        tuned: the whole network that trains goes on from a trained one.
+    """
+
+    start: Start
+    model: Model
+    networks: LossNetworks
+    discriminator: Discriminator | None
+    images: ImageSet
+    held_out: Excerpt
+    tuned: bool
+
+
+@dataclass(frozen=True)
 class Start:
     """What a phase starts from.
 
@@ -101,46 +126,65 @@ class Start:
         Raises:
             ConfigError: the config changes the sizes of a kept part.
         """
-        kept = ("generator", *(part for part in keep if part in self.trained))
-        if self.model is None:
-            if config.generator != self.generator.config:
-                raise ConfigError("the sizes of the generator cannot change: it is trained already")
-            fresh = Model(config)
-            fresh.generator.load_state_dict(self.generator.state_dict())
-            return fresh
-        for name in kept:
-            if getattr(self.model.config, name) != getattr(config, name):
-                raise ConfigError(
-                    f"the sizes of the {name} cannot change: it is kept from the model"
-                )
+        kept: dict[str, Any] = {"generator": self.generator}
+        if self.model is not None:
+            kept |= {part: getattr(self.model, part) for part in keep if part in self.trained}
+        for name, network in kept.items():
+            if network.config != getattr(config, name):
+                raise ConfigError(f"the sizes of the {name} cannot change: it is trained already")
         fresh = Model(config)
-        for name in kept:
-            getattr(fresh, name).load_state_dict(getattr(self.model, name).state_dict())
+        for name, network in kept.items():
+            getattr(fresh, name).load_state_dict(network.state_dict())
         return fresh
 
-    def discriminator(self, path: Path | None, *, needed: bool) -> Discriminator | None:
-        """Return D as `find_discriminator` does.
 
-        Raises:
-            WeightsError: there is none, but a loss looks through it.
-        """
-        found = find_discriminator(path, self.folder, self.generator.config.size)
-        if found is None and needed:
-            raise WeightsError(
-                "the loss looks through a trained D, but there is no discriminator.safetensors in "
-                f"{self.folder}: pass --discriminator, or set discriminator_features and realism "
-                "to 0"
-            )
-        return found
+def set_up(
+    config: ModelRun,
+    part: str,
+    losses: tuple[ImageLossConfig, ...],
+    *,
+    keep: Sequence[str],
+    needs: Sequence[str] = (),
+    asks_classifier: bool = False,
+    asks_discriminator: bool = False,
+) -> SetUp:
+    """Read all that a run which trains `part`, E, I or H, needs.
+
+    Args:
+        config: of the run.
+        part: the network it trains.
+        losses: whose networks are read.
+        keep: parts that stay as the start has them, where it has them trained.
+        needs: parts that must be trained.
+        asks_classifier: the phase itself asks the attribute classifier.
+        asks_discriminator: the phase itself needs a D that has learnt.
+
+    Raises:
+        SfeError: a loss looks through a trained D, and there is none; and see `open_start`,
+            `load_loss_networks`, `open_data` and `take_weights`.
+    """
+    inputs = config.inputs
+    torch.manual_seed(config.loop.seed)
+    start = open_start(inputs.model, inputs.generator)
+    start.need(*needs)
+    model = start.build(config.model, keep)
+    networks = load_loss_networks(losses, inputs.attributes, asks_classifier=asks_classifier)
+    size = model.config.generator.size
+    discriminator = find_discriminator(inputs.discriminator, start.folder, size)
+    needed = asks_discriminator or any(loss.discriminator_features for loss in losses)
+    if discriminator is None and needed:
+        raise WeightsError(
+            "the loss looks through a trained D, but there is no discriminator.safetensors in "
+            f"{start.folder}: pass --discriminator, or set discriminator_features and realism to 0"
+        )
+    images = open_data(config.data, size)
+    tuned = inputs.tune_from is not None and take_weights(model, part, inputs.tune_from)
+    held_out = held_out_photos(config.data, images)
+    return SetUp(start, model, networks, discriminator, images, held_out, tuned)
 
 
 def open_start(model: Path | None, generator: Path | None) -> Start:
-    """Read what --model or --generator names; one of them, not both.
-
-    Raises:
-        ConfigError: neither or both are given.
-        WeightsError: a file is missing or damaged.
-    """
+    """Read what --model or --generator names; ConfigError unless it is one of them."""
     if (model is None) == (generator is None):
         raise ConfigError("give either --model DIR or --generator DIR_OR_FILE to start from")
     if model is not None:
@@ -154,11 +198,7 @@ def open_start(model: Path | None, generator: Path | None) -> Start:
 
 
 def model_folder(path: Path) -> Path:
-    """Return the model folder that a path means: itself, `model` in a run's folder, or by name.
-
-    Raises:
-        WeightsError: there is none.
-    """
+    """Return the model folder of a path: itself, a run's `model`, or by name; else WeightsError."""
     if folder := model_at(path):
         return folder
     if not path.exists() and path.name == str(path):
@@ -193,23 +233,16 @@ def load_generator(file: Path) -> Generator:
 
 
 def save_discriminator(discriminator: Discriminator, folder: Path) -> None:
-    """Write D beside the other networks.
-
-    Raises:
-        WeightsError: the file cannot be written.
-    """
+    """Write D beside the other networks; WeightsError if it cannot be written."""
     header = {"config": json.dumps(to_plain(discriminator.config))}
     save_tensors(folder / DISCRIMINATOR, discriminator.state_dict(), header)
 
 
 def take_weights(model: Model, part: str, path: Path) -> bool:
-    """Let a network of `model` start from a trained one; return whether all of it does.
+    """Let `part` of a model start from a trained one; return whether all of it does.
 
-    Args:
-        model: where it is.
-        part: "e4e", "inverter" or "feature_editor".
-        path: folder of the model or the run; for E and the Inverter also a published .pt or .pth,
-            of them or of ArcFace, which fills the trunk alone.
+    A path is a model's or a run's folder; for E and the Inverter also a published .pt or .pth, of
+    them or of ArcFace, which fills the trunk alone.
 
     Raises:
         ConfigError: it is not trained there, or has other sizes.
@@ -274,12 +307,7 @@ def finish_model(
 ) -> None:
     """Complete the model folder of a finished run: D, the directions, and last the record.
 
-    Args:
-        folder: what the phase has written.
-        start: what it started from; None if from nothing.
-        part: the network it has trained.
-        steps: how long.
-        discriminator: D as it is now.
+    `start` is what it started from, None if from nothing; `part` has trained for so many steps.
     """
     if discriminator is not None:
         save_discriminator(discriminator, folder)
@@ -304,11 +332,7 @@ def finish_run(
 
 
 def open_data(data: DataConfig, size: int) -> ImageSet:
-    """Open the training images.
-
-    Raises:
-        ConfigError: no source is named, or nothing is in it.
-    """
+    """Open the training images; ConfigError if no source is named, or nothing is in it."""
     if not data.source:
         raise ConfigError("say which images to train on: --data FOLDER|ZIP|TAR")
     return data.open(size, data.where)
@@ -340,7 +364,6 @@ def own_strengths(folder: Path) -> dict[str, tuple[float, ...]]:
 
 
 def _file(path: Path, name: str) -> Path:
-    """Return the file that a path means: itself, `name` in it, or in the model of a run in it."""
     for file in (path, path / name, path / "model" / name):
         if file.is_file():
             return file

@@ -84,14 +84,9 @@ def open_run_log(
     steps: int,
     tensorboard: bool,  # noqa: FBT001
 ) -> Iterator[RunLog]:
-    """Open the outputs of a run in `folder`, cut back to `start` finished steps.
+    """Open the outputs of a run in its folder, cut back to `start` finished steps.
 
-    Args:
-        folder: the run's; it exists.
-        title: what the bar is called.
-        start: finished steps; later lines of an earlier attempt are removed.
-        steps: of the whole run.
-        tensorboard: whether to write for TensorBoard too.
+    `title` is what the bar is called, `steps` that of the whole run.
 
     Raises:
         DependencyError: rich, or tensorboard if asked for, is not installed.

@@ -45,7 +45,7 @@ def save_model(
         model: the networks.
         folder: made if it is not there.
         header: provenance kept in every file: source, sha256, step.
-        float_dtype: dtype of the weights on disk, such as torch.float16; None keeps them.
+        float_dtype: dtype of the weights on disk; None keeps them.
 
     Raises:
         WeightsError: the folder cannot be written, or the networks hold no weights.
@@ -69,20 +69,12 @@ def save_model(
 
 
 def save_config(config: ModelConfig, folder: Path) -> None:
-    """Write config.json, which makes a folder a model.
-
-    Raises:
-        WeightsError: it cannot be written.
-    """
+    """Write config.json, which makes a folder a model; WeightsError if it cannot be written."""
     write_json(folder / CONFIG_FILE, {"format": FORMAT, "model": to_plain(config)})
 
 
 def load_config(folder: Path) -> ModelConfig:
-    """Read the config of a model folder.
-
-    Raises:
-        WeightsError: the folder holds no model, or one of another format.
-    """
+    """Read the config of a model folder; WeightsError without one of this format."""
     file = member(folder, CONFIG_FILE)
     if not file.is_file():
         raise WeightsError(
@@ -123,10 +115,7 @@ def assign_state(network: nn.Module, state: Mapping[str, Tensor], where: str) ->
         WeightsError: a tensor is missing, unknown, or of another shape or kind.
     """
     expected = network.state_dict()
-    missing, unknown = (
-        sorted(expected.keys() - state.keys()),
-        sorted(state.keys() - expected.keys()),
-    )
+    missing, unknown = sorted(expected.keys() - state), sorted(state.keys() - expected)
     if missing or unknown:
         raise WeightsError(
             f"{where}: {len(missing)} tensors are missing and {len(unknown)} unknown "

@@ -29,16 +29,11 @@ NAMES = ("latent", "latents", "w", "wplus", "w_plus", "codes")
 
 
 def read_codes(path: Path, num_styles: int, style_dim: int) -> Tensor:
-    """Return the W+ codes of a file, (B, N, D), running none of its code.
-
-    Args:
-        path: a .pt, .pth, .npy or .npz.
-        num_styles: N of the generator.
-        style_dim: D of the generator.
+    """Return the W+ codes of a .pt, .pth, .npy or .npz, (B, N, D), running none of its code.
 
     Raises:
-        WeightsError: the file is damaged, holds something else than codes of that generator,
-            or more than MAX_NUMBERS numbers.
+        WeightsError: the file is damaged, holds something else than codes of N styles of D, or more
+            than MAX_NUMBERS numbers.
     """
     content = _content(path)
     if isinstance(content, Mapping):
@@ -72,11 +67,7 @@ def _content(path: Path) -> Any:
 
 
 def save_codes(codes: Tensor, path: Path) -> Path:
-    """Write W+ codes, (B, N, D), as .npy or .pt, whole or not at all; return the path.
-
-    Raises:
-        WeightsError: the suffix is another, or the file cannot be written.
-    """
+    """Write W+ codes, (B, N, D), as .npy or .pt, whole, else WeightsError; return the path."""
     codes = codes.detach().float().cpu()
     if path.suffix.lower() not in (".npy", ".pt"):
         raise WeightsError(f"{path.name}: codes are written as .npy or .pt")

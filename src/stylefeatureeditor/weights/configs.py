@@ -49,12 +49,9 @@ def to_plain(config: Any) -> Any:
 
 
 def from_plain(kind: type[Config], content: object, where: str = "config") -> Config:
-    """Build a config from what `to_plain` gave; a missing field takes its default.
+    """Build a dataclass `kind` from what `to_plain` gave; a missing field takes its default.
 
-    Args:
-        kind: the dataclass; its fields say what to expect.
-        content: a dict.
-        where: how errors call the place.
+    Errors call the place `where`.
 
     Raises:
         WeightsError: a field is unknown, or its value is of another type or out of range.
@@ -128,7 +125,6 @@ def to_toml(values: Mapping[str, Any], path: str = "") -> str:
 
 
 def _dataclass(kind: Any, now: Any, content: object, where: str, *, loose: bool) -> Any:
-    """Return `now`, or the defaults of `kind`, changed by content."""
     if not isinstance(content, Mapping):
         raise ConfigError(f"{where} must be an object, got {type(content).__name__}")
     hints = typing.get_type_hints(kind)
@@ -152,7 +148,6 @@ def _dataclass(kind: Any, now: Any, content: object, where: str, *, loose: bool)
 
 
 def _value(hint: Any, now: Any, value: Any, where: str, *, loose: bool) -> Any:
-    """Return a value as the type `hint`; `now` is what the field holds so far."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         (arm,) = (one for one in inner if one is not types.NoneType)

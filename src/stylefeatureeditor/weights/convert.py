@@ -59,12 +59,7 @@ FFHQ_SIZES = (1024, 18, 512)  # side, styles, width of a style
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a .pt file holds: tables of tensors by name, and more.
-
-    Attributes:
-        path: the file, for messages.
-        content: its table.
-    """
+    """What a .pt file holds: its table `content`; `path` is for messages."""
 
     path: Path
     content: Mapping[str, Any]
@@ -72,11 +67,7 @@ class Checkpoint:
     def tensors(self, name: str | None = "state_dict") -> State:
         """Return a table of tensors, without the 'module.' that DataParallel puts into keys.
 
-        Args:
-            name: of the table; None for the whole file.
-
-        Raises:
-            WeightsError: there is none.
+        `name` None means the whole file. WeightsError if there is no such table.
         """
         table = self.content if name is None else self.content.get(name)
         if isinstance(table, Module):
@@ -96,11 +87,7 @@ class Checkpoint:
         return without_prefix(self.tensors(), "encoder.")
 
     def latent_avg(self, default: object = None) -> Tensor:
-        """Return the mean of w.
-
-        Raises:
-            WeightsError: there is none, and `default` is none either.
-        """
+        """Return the mean of w, or `default`; WeightsError if neither is a tensor."""
         mean = self.content.get("latent_avg", default)
         if not isinstance(mean, Tensor):
             raise WeightsError(
@@ -125,8 +112,8 @@ class ReleasedFiles:
 
     Attributes:
         sfe: the phase-2 checkpoint of StyleFeatureEditor, full or light.
-        generator: StyleGAN2, .pt or .pkl; None takes the copy inside `sfe`.
-        e4e: the e4e encoder; None takes the copy inside `sfe`.
+        generator: StyleGAN2, .pt or .pkl; None takes the copy inside `sfe`, as it does of e4e.
+        e4e: the e4e encoder.
     """
 
     sfe: Path
@@ -205,13 +192,10 @@ def convert_released(
 
 
 def fitting_catalog(catalog: str | None, generator: GeneratorConfig) -> str | None:
-    """Return the family of published directions for a generator.
+    """Return the family of published directions for a generator; a given one or None stays.
 
-    Args:
-        catalog: a family or None, which stay as they are; "auto" gives "ffhq" to a generator of the
-            sizes of FFHQ's (1024 px, 18 styles of 512) and None to any other, where the directions
-            of faces would not fit or mean nothing.
-        generator: its sizes.
+    "auto" gives "ffhq" to a generator of the sizes of FFHQ's, and None to any other, where the
+    directions of faces would not fit or mean nothing.
     """
     if catalog != AUTO_CATALOG:
         return catalog
@@ -258,13 +242,10 @@ def read_generator(
 
 
 def read_discriminator(path: Path) -> tuple[DiscriminatorConfig, State]:
-    """Return config and state of a discriminator file.
-
-    Args:
-        path: a stylegan2-pytorch .pt, or an NVIDIA .pkl.
+    """Return config and state of a discriminator in a stylegan2-pytorch .pt or an NVIDIA .pkl.
 
     Raises:
-        WeightsError: it is none of these, or holds no discriminator.
+        WeightsError: the file holds none.
     """
     if path.suffix.lower() == ".pkl":
         network, clamp = _nvidia_network(path, "D", "discriminator")
@@ -276,7 +257,6 @@ def read_discriminator(path: Path) -> tuple[DiscriminatorConfig, State]:
 
 
 def _nvidia_network(path: Path, name: str, what: str) -> tuple[NvidiaModule, float | None]:
-    """One network of a .pkl, and its conv_clamp."""
     networks = read_nvidia_pickle(path)
     if name not in networks:
         raise WeightsError(f"{path} holds no {what} {name!r}")
@@ -302,13 +282,7 @@ def convert_generator(
 ) -> None:
     """Read a published generator and write it in our layout, its sizes as JSON in the header.
 
-    Args:
-        source: its published file.
-        target: the safetensors file to write; its folder must exist.
-        header: provenance to keep in the file.
-        float_dtype: dtype on disk; None keeps float32.
-        draw_noise: draw the noise buffers that are missing.
-        label: the class to draw, of a conditional one.
+    `float_dtype` is that on disk; None keeps float32. For the others see `read_generator`.
 
     Raises:
         WeightsError: the file is damaged or holds something else, or `target` cannot be written.
@@ -322,14 +296,10 @@ def convert_generator(
 
 
 def read_encoder(part: str, path: Path) -> tuple[str, State]:
-    """Return what a published file holds of E or the Inverter: the place in it, and its state.
+    """Return the place in E or the Inverter that a published .pt or .pth fills, and its state.
 
     A file of the network itself fills all of it, place ""; ArcFace's its trunk: IR-SE50 that of E,
-    iresnet50 that of the Inverter, "encoder.trunk".
-
-    Args:
-        part: "e4e" or "inverter".
-        path: the .pt or .pth.
+    iresnet50 that of the Inverter, "encoder.trunk". `part` is "e4e" or "inverter".
 
     Raises:
         WeightsError: it is damaged, or holds something else.

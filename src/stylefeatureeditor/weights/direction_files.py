@@ -30,12 +30,7 @@ PUBLISHED = "directions"
 def load_directions(folder: Path, family: str | None) -> Catalog:
     """Return all directions of a model folder: its family's published ones, and its own.
 
-    Args:
-        folder: of the model.
-        family: `ModelConfig.catalog`; None for a model that no published direction fits.
-
-    Raises:
-        WeightsError, DirectionError: as `load_own_directions`.
+    `family` is `ModelConfig.catalog`. Errors are those of `load_own_directions`.
     """
     published = load_catalog(family) if family else Catalog()
     return published.with_own(load_own_directions(folder))
@@ -44,16 +39,10 @@ def load_directions(folder: Path, family: str | None) -> Catalog:
 def save_directions(
     catalog: Catalog, family: str | None, source: Path | None, target: Path
 ) -> None:
-    """Write to a model folder what `load_directions` reads there.
+    """Write to a model folder, `target`, what `load_directions` reads there.
 
-    Args:
-        catalog: all directions; those of the family are not written again.
-        family: as in `load_directions`.
-        source: model folder with published direction files, which are copied; None has none.
-        target: the model folder.
-
-    Raises:
-        WeightsError: a file cannot be read or written.
+    Directions of the family are not written again; published files are copied from `source`, the
+    folder of a model. WeightsError if a file cannot be read or written.
     """
     published = load_catalog(family).to_table()["directions"] if family else []
     own = [entry for entry in catalog.entries if entry.tensors or entry.to_row() not in published]
@@ -64,19 +53,15 @@ def save_directions(
 
 def is_usable(entry: CatalogEntry, folder: Path) -> bool:
     """Return whether a direction needs no published file, or the model folder has it."""
-    return (
-        bool(entry.tensors)
-        or not entry.file
-        or member(folder, f"{PUBLISHED}/{entry.file}").is_file()
-    )
+    has_all = bool(entry.tensors) or not entry.file
+    return has_all or member(folder, f"{PUBLISHED}/{entry.file}").is_file()
 
 
 def load_own_directions(folder: Path) -> Catalog:
     """Return the directions that a model folder brings; an empty catalogue if it brings none.
 
     Raises:
-        WeightsError: a file is damaged.
-        DirectionError: a row is not one of ours.
+        WeightsError, DirectionError: a file is damaged, or a row is not one of ours.
     """
     table, file = member(folder, TABLE), member(folder, TENSORS)
     if not table.is_file():
@@ -86,12 +71,7 @@ def load_own_directions(folder: Path) -> Catalog:
 
 
 def add_own_direction(entry: CatalogEntry, folder: Path, family: str | None) -> None:
-    """Add a direction to a model's own, or replace the one of its name.
-
-    Args:
-        entry: with its tensors.
-        folder: of the model.
-        family: as in `load_directions`.
+    """Add a direction, with its tensors, to a model's own, or replace the one of its name.
 
     Raises:
         DirectionError: another direction answers to its name.
@@ -102,11 +82,7 @@ def add_own_direction(entry: CatalogEntry, folder: Path, family: str | None) -> 
 
 
 def save_own_directions(catalog: Catalog, folder: Path) -> None:
-    """Write a model's own directions, all or nothing; none leave no file of earlier ones.
-
-    Raises:
-        WeightsError: the folder cannot be written.
-    """
+    """Write a model's own directions, all or nothing, else WeightsError; none leave no old file."""
     tensors = catalog.tensors()
     try:
         if catalog.entries:
@@ -124,11 +100,7 @@ def save_own_directions(catalog: Catalog, folder: Path) -> None:
 
 
 def copy_published_files(source: Path, target: Path) -> None:
-    """Copy the published direction files of one model folder into another that lacks them.
-
-    Raises:
-        WeightsError: a file cannot be read or written.
-    """
+    """Copy the published direction files of one model folder into another; see `copy_files`."""
     here = sorted((source / PUBLISHED).iterdir()) if (source / PUBLISHED).is_dir() else []
     copy_files((member(source, f"{PUBLISHED}/{file.name}") for file in here), target)
 
@@ -136,13 +108,8 @@ def copy_published_files(source: Path, target: Path) -> None:
 def copy_files(paths: Iterable[Path], folder: Path, *, replace: bool = False) -> None:
     """Copy published direction files into a model folder, each whole or not at all.
 
-    Args:
-        paths: the files; what is none is passed over.
-        folder: of the model.
-        replace: files of the same names; else they stay.
-
-    Raises:
-        WeightsError: a file cannot be read or written.
+    What is no file is passed over, and files of the same names stay unless `replace` is set.
+    WeightsError if a file cannot be read or written.
     """
     target = folder / PUBLISHED
     try:
@@ -159,11 +126,7 @@ def copy_files(paths: Iterable[Path], folder: Path, *, replace: bool = False) ->
 
 
 def read_direction_file(path: Path) -> object:
-    """Return the tensors of a .pt, .npy or .safetensors file, running none of its code.
-
-    Raises:
-        WeightsError: another suffix, or a damaged file.
-    """
+    """Return the tensors of a .pt, .npy or .safetensors file, running none of its code."""
     suffix = path.suffix.lower()
     if suffix in (".pt", ".pth"):
         content = read_torch(path)

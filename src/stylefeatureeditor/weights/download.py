@@ -48,9 +48,7 @@ class _PassingError(Exception):
 
 
 def cache_dir() -> Path:
-    """Return the folder for downloaded and converted models; it need not exist yet.
-
-    SFE_CACHE if set, else the platform's cache folder.
+    """Return the folder for downloaded and converted models: SFE_CACHE, or the platform's.
 
     Raises:
         ConfigError: there is no home folder and SFE_CACHE is not set.
@@ -76,11 +74,7 @@ def fetch(source: Source, destination: Path, progress: Progress | None = None) -
 
     A file that is there already is checked and used. An interrupted download goes on where it
     stopped. Several processes may ask for the same file: one downloads, the others wait.
-
-    Args:
-        source: the file and its addresses.
-        destination: the folder it goes into; made if missing.
-        progress: called with (bytes so far, bytes in all or None) while downloading.
+    `progress` is called with (bytes so far, bytes in all or None).
 
     Raises:
         DownloadError: no address gave the file, what came is not what was promised, or the
@@ -119,7 +113,6 @@ def _problem(source: Source, path: Path) -> str | None:
 
 
 def _fetch_any(source: Source, target: Path, progress: Progress) -> Path:
-    """Try one address after the other."""
     failures = []
     for url in source.urls:
         logger.info("fetching %s", url)
@@ -133,7 +126,6 @@ def _fetch_any(source: Source, target: Path, progress: Progress) -> Path:
 
 
 def _fetch_one(source: Source, url: str, target: Path, progress: Progress) -> Path:
-    """Download from one address, going on after passing failures."""
     part = target.with_name(f"{target.name}.part")
     for pause in (*BACKOFF_SECONDS, None):
         try:
@@ -153,7 +145,6 @@ def _fetch_one(source: Source, url: str, target: Path, progress: Progress) -> Pa
 
 
 def _receive(source: Source, url: str, part: Path, progress: Progress) -> None:
-    """Make one request, and append what comes to `part` until it is complete."""
     start, tag = _resume_point(source, part)
     if start and start == source.size:
         return
@@ -221,7 +212,6 @@ def _resume_point(source: Source, part: Path) -> tuple[int, str]:
 def _promised(
     source: Source, response: http.client.HTTPResponse, url: str, start: int, part: Path
 ) -> tuple[int, int | None]:
-    """Return where the answer begins and the size of the whole file, or refuse what is not it."""
     headers = response.headers
     if headers.get_content_type() == "text/html":
         raise DownloadError(f"{url} sent a web page instead of the file")
@@ -262,6 +252,5 @@ def _reason(error: Exception) -> str:
 
 
 def _forget(part: Path) -> None:
-    """Remove an unfinished download and what is known about it."""
     part.unlink(missing_ok=True)
     _tag_file(part).unlink(missing_ok=True)

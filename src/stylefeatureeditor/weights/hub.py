@@ -88,18 +88,15 @@ def push(
     private: bool | None = None,
     message: str | None = None,
 ) -> str:
-    """Upload a model folder and its card as one commit, which replaces what was there.
+    """Upload a model folder and its card as one commit, and return the commit's address.
 
     Args:
-        folder: with config.json, safetensors and the card.
-        repository: ORG/NAME; made if it is not there.
+        folder: with config.json, safetensors and the card; it replaces what was there.
+        repository: ORG/NAME; made if it is not there, `private` or as the organisation has it.
         revision: a branch, made if it is not there; None is main.
         token: as in `pull`.
-        private: who may see a new repository; None leaves it to the organisation.
+        private: who may see a new repository.
         message: of the commit.
-
-    Returns:
-        The address of the commit.
 
     Raises:
         DownloadError: the Hub refuses, or does not answer.
@@ -141,9 +138,6 @@ def card(
         license: an identifier of the Hub, such as mit; None leaves it out.
         base_model: ORG/NAME of the model that this one was trained from.
         measured: row -> metric -> value.
-
-    Raises:
-        DependencyError: the extra `hub` is not installed.
     """
     with _hub(f"the card of {repository} cannot be written") as hub:
         fields = hub.ModelCardData(

@@ -17,7 +17,7 @@ import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -60,11 +60,9 @@ _PER_FACE = (*_REQUIRED, "pixels", "anchor.codes", "anchor.features", "faces.pix
 
 
 def save_inversion(inversion: Inversion, path: str | Path) -> Path:
-    """Write an inversion, whole or not at all; return the path, which ends in .safetensors.
+    """Write an inversion of `Editor.invert`, whole or not at all; return the path.
 
-    Args:
-        inversion: from `Editor.invert`; all faces must come from one photo.
-        path: the file to make or replace; the suffix is added if it is missing.
+    All faces must come from one photo. The suffix, .safetensors, is added if it is missing.
 
     Raises:
         WeightsError: the file cannot be written, the faces come from several photos, or another
@@ -117,8 +115,7 @@ def load_inversion(path: str | Path) -> Inversion:
     model = header.get("model", "")
     if header.get("sha256") != _digest(model, tensors):
         raise WeightsError(f"{path} was changed or damaged after it was made: invert again")
-    problem = _problem(tensors)
-    if problem:
+    if problem := _problem(tensors):
         raise WeightsError(f"{path} is no sound inversion ({problem}): invert the photo again")
     return _from_tensors(model, tensors)
 
@@ -154,8 +151,7 @@ def _faces_to_tensors(inversion: Inversion) -> dict[str, Tensor]:
     if source.dpi is not None:
         tensors["photo.dpi"] = _tensor(np.array(source.dpi), np.float64)
     for name in _BLOCKS:
-        block = getattr(source, name)
-        if block:
+        if block := getattr(source, name):
             tensors[f"photo.{name}"] = _tensor(np.frombuffer(block, np.uint8), np.uint8)
     return tensors
 
@@ -173,14 +169,9 @@ def _codes_to_tensors(name: str, codes: Codes) -> dict[str, Tensor]:
 
 
 def _from_tensors(model: str, tensors: Mapping[str, Tensor]) -> Inversion:
-    inversion = Inversion(
-        codes=_read_codes("codes", tensors),
-        features=tensors["features"],
-        rgb=tensors["rgb"],
-        encoder_pixels=tensors["encoder_pixels"],
-        model=model,
-        pixels=tensors.get("pixels"),
-    )
+    maps: dict[str, Any] = {name: tensors[name] for name in _REQUIRED[1:]}
+    codes = _read_codes("codes", tensors)
+    inversion = Inversion(codes=codes, model=model, pixels=tensors.get("pixels"), **maps)
     if "anchor.codes" in tensors:
         inversion.anchor = Anchor(_read_codes("anchor.codes", tensors), tensors["anchor.features"])
     if "photo" not in tensors:
@@ -196,14 +187,8 @@ def _from_tensors(model: str, tensors: Mapping[str, Tensor]) -> Inversion:
     faces = []
     for row, quad in enumerate(tensors["faces.quad"].numpy()):
         points = tensors.get(f"faces.landmarks.{row}")
-        faces.append(
-            AlignedFace(
-                tensors["faces.pixels"][row : row + 1],
-                source.pixels,
-                quad,
-                None if points is None else points.numpy(),
-            )
-        )
+        landmarks, crop = points if points is None else points.numpy(), tensors["faces.pixels"][row]
+        faces.append(AlignedFace(crop[None], source.pixels, quad, landmarks))
     return replace(inversion, faces=tuple(faces), source=source)
 
 
@@ -216,14 +201,11 @@ def _read_codes(name: str, tensors: Mapping[str, Tensor]) -> Codes:
 
 
 def _style_keys(prefix: str, tensors: Mapping[str, Tensor]) -> list[str]:
-    count = sum(key.startswith(prefix) for key in tensors)
-    return [f"{prefix}{layer}" for layer in range(count)]
+    return [f"{prefix}{layer}" for layer in range(sum(key.startswith(prefix) for key in tensors))]
 
 
-def _problem(tensors: Mapping[str, Tensor]) -> str | None:
-    """What does not fit together; None if nothing."""
-    missing = sorted(_needed(tensors) - tensors.keys())
-    if missing:
+def _problem(tensors: Mapping[str, Tensor]) -> str | None:  # what does not fit together
+    if missing := sorted(_needed(tensors) - tensors.keys()):
         return f"{missing[0]} is missing"
     for name, tensor in tensors.items():
         if not _has_kind(name, tensor):
@@ -250,7 +232,6 @@ def _is_square(quad: np.ndarray) -> bool:
 
 
 def _needed(tensors: Mapping[str, Tensor]) -> set[str]:
-    """The names that must be there, given those that are."""
     needed = set(_REQUIRED)
     for start, names in _TOGETHER.items():
         if any(key.startswith(start) for key in tensors):

@@ -195,12 +195,7 @@ def mean_latent(latent_avg: Tensor) -> Tensor:
 def estimated_mean(config: GeneratorConfig, state: State) -> Tensor:
     """Return the mean w of 10,000 seeded z, (D,), and say so in the log.
 
-    Args:
-        config: sizes of the generator.
-        state: with its mapping network, in our layout.
-
-    Raises:
-        WeightsError: the mapping network is incomplete.
+    `state` holds the mapping network in our layout; WeightsError if it is incomplete.
     """
     with torch.device("meta"):
         mapping = Generator(config).mapping
@@ -262,18 +257,11 @@ def nvidia_generator_state(
     """Return config and state of an NVIDIA generator.
 
     Both layouts hold the same numbers; theirs scales RGB styles where ours scales RGB weights, and
-    their clamp (conv_clamp) is part of our config. RGB layers that the architecture 'orig' lacks
-    are zero here, which draws the same.
-
-    Args:
-        state: its parameters and buffers, "mapping." and "synthesis." names.
-        clamp: conv_clamp of its blocks; None if it has none.
-        draw_noise: draw the noise buffers that are missing, seeded.
-        label: the class to draw, of a conditional one.
+    their clamp (conv_clamp) is part of our config. `label` is the class of a conditional one.
 
     Raises:
         WeightsError: it is StyleGAN3, StyleGAN-XL or of the architecture 'resnet', conditional
-            without a class, or lacks a noise buffer.
+            without a class, or lacks a noise buffer that must not be drawn.
     """
     if "synthesis.b4.const" not in state:
         kind = "this generator is not a StyleGAN2 (it has no synthesis.b4.const)"
@@ -324,11 +312,7 @@ def _of_one_class(state: Mapping[str, Tensor], label: int | None) -> Mapping[str
 
 
 def hammer_generator_state(state: Mapping[str, Tensor]) -> tuple[GeneratorConfig, State]:
-    """Return config and state of a StyleGAN2 generator in Hammer's layout (also GenForce's).
-
-    Raises:
-        WeightsError: a key is unknown, or another resampling filter is used.
-    """
+    """Return config and state of a StyleGAN2 of Hammer or GenForce; else WeightsError."""
     ours = _HAMMER(state)
     return _checked(ours, "of layer {}"), ours
 
@@ -363,7 +347,7 @@ def _checked(
     state: State, noise: str, clamp: float | None = None, *, draw_noise: bool = False
 ) -> GeneratorConfig:
     """Read the sizes off a generator in our layout; it has all its noise, or gets it drawn."""
-    layers = [int(key.split(".")[1]) for key in state if key.startswith("layers.")]
+    layers = (int(key.split(".")[1]) for key in state if key.startswith("layers."))
     count = max(layers, default=-1) + 1
     if not 0 < count < 2 * MAX_STAGES:
         raise WeightsError(f"these tensors are not a StyleGAN2 generator: it has {count} layers")
@@ -380,17 +364,15 @@ def _checked(
         side = 4 << ((index + 1) // 2)
         state[f"layers.{index}.noise"] = torch.randn(1, 1, side, side, generator=chance)
     try:
-        width, z_dim = (
-            state["layers.0.conv.affine.weight"].shape[1],
-            state["mapping.1.weight"].shape[1],
-        )
-        size = 4 << ((max(layers) + 1) // 2)
+        width = state["layers.0.conv.affine.weight"].shape[1]
+        z_dim = state["mapping.1.weight"].shape[1]
+        size = 4 << (count // 2)
         config = GeneratorConfig(
             size=size,
             style_dim=width,
             z_dim=None if z_dim == width else z_dim,
             mapping_layers=len([key for key in state if re.fullmatch(r"mapping\.\d+\.bias", key)]),
-            channel_base=state[f"layers.{max(layers)}.bias"].shape[0] * size,
+            channel_base=state[f"layers.{count - 1}.bias"].shape[0] * size,
             channel_max=state["constant"].shape[1],
             clamp=clamp,
         )
@@ -405,11 +387,7 @@ def _checked(
 def ada_discriminator_state(
     state: Mapping[str, Tensor], *, clamp: float | None = None
 ) -> tuple[DiscriminatorConfig, State]:
-    """Return config and state of a stylegan2-ada discriminator.
-
-    Args:
-        state: its parameters and buffers.
-        clamp: conv_clamp of its blocks; None if it has none.
+    """Return config and state of a stylegan2-ada discriminator; `clamp` is its conv_clamp.
 
     Raises:
         WeightsError: it is conditional or of another architecture, or filters differently.
@@ -437,11 +415,7 @@ def ada_discriminator_state(
 def rosinality_discriminator_state(
     state: Mapping[str, Tensor],
 ) -> tuple[DiscriminatorConfig, State]:
-    """Return config and state of a rosinality discriminator.
-
-    Raises:
-        WeightsError: the state has another layout, or filters differently.
-    """
+    """Return config and state of a rosinality discriminator; WeightsError if it is none."""
     ours = _ROSINALITY_CRITIC(state)
     _see_rgb(ours)
     blocks = sum(key.endswith(".skip.weight") for key in ours)
@@ -482,15 +456,7 @@ def _critic_config(ours: State, size: int, clamp: float | None) -> Discriminator
 
 
 def lpips_state(trunk: Mapping[str, Tensor], lin: Mapping[str, Tensor]) -> State:
-    """Return an Lpips state from two files.
-
-    Args:
-        trunk: torchvision's AlexNet or VGG16; its classifier is left out.
-        lin: the file of the lpips package for that trunk, 1x1 kernels, (1, C, 1, 1).
-
-    Raises:
-        WeightsError: a file has another layout.
-    """
+    """Return an Lpips state of the files of torchvision and of lpips; else WeightsError."""
     weights = {key: value.flatten() for key, value in _LPIPS_WEIGHTS(lin).items()}
     return {**_LPIPS_TRUNK(trunk), **weights}
 
@@ -498,9 +464,6 @@ def lpips_state(trunk: Mapping[str, Tensor], lin: Mapping[str, Tensor]) -> State
 def moco_state(state: Mapping[str, Tensor]) -> State:
     """Return a MocoFeatures state from a MoCo checkpoint's state or the release's sequence.
 
-    The projection head and the momentum encoder are left out.
-
-    Raises:
-        WeightsError: the state has another layout.
+    The projection head and the momentum encoder are left out; WeightsError if of another layout.
     """
     return _MOCO(without_prefix(state, MOCO_PREFIX) or state)

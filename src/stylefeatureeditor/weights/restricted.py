@@ -79,10 +79,10 @@ class DType:
 
 
 class Unpickler(pickle._Unpickler):
-    """Read one pickle.
+    """Read one pickle of a stream, which may go on after it.
 
     Args:
-        stream: it may go on after the pickle.
+        stream: from which it is read.
         size: bytes of the file.
         title: the file, for messages.
         known: name with its module -> what stands for it.
@@ -328,15 +328,11 @@ def _same(value: object, *_: object) -> object:
     return value
 
 
-def _empty_array(*_: object) -> np.ndarray:
-    return np.empty(0, np.uint8)
-
-
 KNOWN: dict[str, Callable[..., object]] = {
-    "numpy.core.multiarray._reconstruct": _empty_array,
+    "numpy.core.multiarray._reconstruct": lambda *_: np.empty(0, np.uint8),
     "numpy.core.multiarray.scalar": _scalar,
     "numpy.core.numeric._frombuffer": _array_from_buffer,
-    "numpy.ndarray": _empty_array,
+    "numpy.ndarray": lambda *_: np.empty(0, np.uint8),
     "numpy.dtype": _dtype,
     "_codecs.encode": _encoded,
     "builtins.bytes": lambda: b"",
@@ -383,11 +379,8 @@ def check_size(value: object, title: str) -> None:
 def module_tensors(module: Module, title: str, *, script: bool = False) -> dict[str, Tensor]:
     """Return the state dict of a module: parameters and saved buffers by dotted name.
 
-    Args:
-        module: of torch's or NVIDIA's modules, which keep tensors and modules in tables; of a
-            TorchScript, where every attribute counts.
-        title: the file, for messages.
-        script: it is a TorchScript.
+    torch's and NVIDIA's modules keep tensors and modules in tables; of a TorchScript (`script`)
+    every attribute counts. `title` is the file, for messages.
 
     Raises:
         WeightsError: modules hold themselves, or are too many.

@@ -47,14 +47,8 @@ def save_tensors(
 ) -> None:
     """Write `tensors` and `header` to one safetensors file, whole or not at all.
 
-    Those of a multiple of ALIGNMENT bytes come first, so each of them begins at one.
-
-    Args:
-        path: the file to make or replace; its folder must exist.
-        tensors: name -> tensor, any shape, device and layout; two names may share memory.
-        header: free text beside the tensors (config, step, sha256 of the source).
-        float_dtype: dtype for every floating-point tensor on disk, for instance torch.float16;
-            None keeps each as it is. Integers and booleans are never converted.
+    Those of a multiple of ALIGNMENT bytes come first, so each of them begins at one. Two names may
+    share memory. Floats are converted to `float_dtype`, unless that is None.
 
     Raises:
         WeightsError: a value does not fit `float_dtype`, or the file cannot be written.
@@ -134,8 +128,7 @@ def _aligned(tensor: Tensor) -> Tensor:
     return tensor if narrow or tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
-def _check_header(path: Path) -> None:
-    """Refuse a header of more than MAX_HEADER_BYTES before it is parsed."""
+def _check_header(path: Path) -> None:  # before it is parsed
     with regular(path).open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
     if size > MAX_HEADER_BYTES:
@@ -146,11 +139,7 @@ def _check_header(path: Path) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` as indented UTF-8 JSON, whole or not at all.
-
-    Raises:
-        WeightsError: the file cannot be written.
-    """
+    """Write `content` as indented UTF-8 JSON, whole or not at all; WeightsError if it cannot be."""
     text = json.dumps(dict(content), indent=2, ensure_ascii=False) + "\n"
     try:
         with atomic_path(path) as temporary:
@@ -160,11 +149,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        WeightsError: the file is missing, is not JSON, or holds no object at its top.
-    """
+    """Read a JSON object; WeightsError if it is missing, damaged, too large or no object."""
     try:
         if regular(path).stat().st_size > MAX_JSON_BYTES:
             raise WeightsError(f"{path} is too large for a table: more than {MAX_JSON_BYTES} bytes")

@@ -41,28 +41,22 @@ TEXT_ENCODER = "clip-vit-base-patch32"
 
 
 def load_text_edits(model: Path | None, layout: StyleLayout) -> StyleClipGlobal:
-    """Return what makes directions from prompts.
+    """Return what makes directions from prompts, of the files of a model's folder or pulled ones.
 
     Args:
         model: the model's folder, if it has one.
         layout: widths of the generator's modulation vectors.
 
     Raises:
-        WeightsError: a file is missing or damaged.
+        WeightsError, DirectionError: a file is missing or damaged, or belongs to another generator.
         DependencyError: `transformers` is not installed.
-        DirectionError: the files belong to another generator.
     """
     channels, statistics = (_find(name, model) for name in (CHANNELS, STATISTICS))
     sentences = _templates(model)
     relevance, spreads = to_tensor(CHANNELS, read_array(channels)), _spreads(statistics)
     try:
-        return StyleClipGlobal.from_released(
-            relevance,
-            spreads,
-            layout,
-            sentences,
-            clip_text_encoder(_text_encoder(model)),
-        )
+        encode = clip_text_encoder(_text_encoder(model))
+        return StyleClipGlobal.from_released(relevance, spreads, layout, sentences, encode)
     except DirectionError as error:
         raise DirectionError(f"editing by text does not fit this model: {error}") from error
 
@@ -70,13 +64,7 @@ def load_text_edits(model: Path | None, layout: StyleLayout) -> StyleClipGlobal:
 def load_delta_edits(
     model: Path | None, generator: Generator, *, normalised: bool = False
 ) -> DeltaEdit:
-    """Return what makes DeltaEdit's directions from prompts; arguments and errors as above.
-
-    Args:
-        model: the model's folder, if it has one.
-        generator: whose modulation vectors are edited.
-        normalised: as `clip_image_encoder`.
-    """
+    """Return what makes DeltaEdit's directions from prompts; errors as above."""
     mapper, relevance = (_find(name, model) for name in (MAPPER, RELEVANCE))
     content, clip = read_torch(mapper), _text_encoder(model)
     return DeltaEdit(
@@ -110,7 +98,6 @@ def _find(name: str, model: Path | None) -> Path:
 
 
 def _text_encoder(model: Path | None) -> Path:
-    """Where CLIP lies, or should."""
     folders = [folder / TEXT_ENCODER for folder in _places(model)]
     return next((folder for folder in folders if folder.is_dir()), folders[-1])
 

@@ -48,13 +48,7 @@ TAR_MARK = (257, b"ustar")
 
 @dataclass(frozen=True)
 class NvidiaModule:
-    """One network of an NVIDIA .pkl, as plain data.
-
-    Attributes:
-        class_name: such as "Generator".
-        init_kwargs: the keyword arguments it was made with (z_dim, img_resolution, ...).
-        tensors: parameters and saved buffers by dotted name, on the CPU.
-    """
+    """One network of an NVIDIA .pkl: the arguments it was made with, and tensors by dotted name."""
 
     class_name: str
     init_kwargs: dict[str, Any]
@@ -110,11 +104,7 @@ def read_nvidia_pickle(path: Path) -> dict[str, NvidiaModule]:
 
 
 def read_numpy_pickle(path: Path) -> Any:
-    """Return the lists, tuples, dictionaries, numbers and numpy arrays of a small pickle.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or asks for anything else.
-    """
+    """Return the plain data and numpy arrays of a small pickle; WeightsError if it holds more."""
     content = _read_pickle(path)
     if not isinstance(content, list | tuple | dict | np.ndarray):
         raise WeightsError(f"{path} holds a {type(content).__name__}, not arrays of numbers.")
@@ -123,17 +113,9 @@ def read_numpy_pickle(path: Path) -> Any:
 
 
 def read_array(path: Path) -> np.ndarray:
-    """Return the numbers of a .npy file.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or is not one array of numbers.
-    """
-    try:
+    """Return the numbers of a .npy file; WeightsError if it is anything else."""
+    with _named(path, "not a complete .npy"):
         array = np.load(regular(path), allow_pickle=False)
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path} does not exist: expected a .npy file.") from error
-    except Exception as error:
-        raise WeightsError(f"{path} is not a complete .npy file of numbers.") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufc":
         raise WeightsError(f"{path} is not one array of numbers: expected a .npy file.")
     return array
@@ -143,10 +125,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of numbers of an .npz file, by name.
 
     Raises:
-        WeightsError: the file is missing, damaged, unfolds to more than MOST_UNFOLDED times its
-            size, or holds anything else.
+        WeightsError: it unfolds to more than MOST_UNFOLDED times its size, or holds anything else.
     """
-    try:
+    with _named(path, "no readable .npz"):
         with zipfile.ZipFile(regular(path)) as archive:
             unfolded = sum(member.file_size for member in archive.infolist())
         if unfolded > MOST_UNFOLDED * path.stat().st_size:
@@ -155,13 +136,20 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             arrays = {name: content[name] for name in content.files}
         if all(isinstance(a, np.ndarray) and a.dtype.kind in "biufc" for a in arrays.values()):
             return arrays
+    raise WeightsError(f"{path} holds other things than arrays of numbers.")
+
+
+@contextmanager
+def _named(path: Path, damaged: str) -> Iterator[None]:
+    """Say of a file that is missing or damaged which it is."""
+    try:
+        yield
     except WeightsError:
         raise
     except FileNotFoundError as error:
-        raise WeightsError(f"{path} does not exist: expected a .npz file.") from error
-    except Exception as error:  # whatever a damaged zip makes of numpy
-        raise WeightsError(f"{path} is no readable .npz file of numbers.") from error
-    raise WeightsError(f"{path} holds other things than arrays of numbers.")
+        raise WeightsError(f"{path} does not exist: expected a {damaged[-4:]} file.") from error
+    except Exception as error:  # whatever a damaged file makes of numpy
+        raise WeightsError(f"{path} is {damaged} file of numbers.") from error
 
 
 @contextmanager
@@ -185,8 +173,7 @@ def _read_pickle(path: Path) -> Any:
     """Read a bare pickle, mapped, so that it is copied once."""
     title = str(path)
 
-    def load_storage(blob: bytes) -> Tensor:
-        """Read a tensor's memory, which is a torch.save file inside the pickle."""
+    def load_storage(blob: bytes) -> Tensor:  # a torch.save file inside the pickle
         memory = _read_legacy(io.BytesIO(blob), len(blob), title)
         if not isinstance(memory, Tensor):
             raise Refused("has something other than numbers inside a tensor")
