@@ -246,7 +246,11 @@ def add_edits(
 
 def add_face_options(parser: argparse.ArgumentParser) -> None:
     """Add --aligned and --face."""
-    flag(parser, "--aligned", "the photo is a square aligned crop already")
+    flag(
+        parser,
+        "--aligned",
+        "search no face: the photo, or its middle square, is the crop",
+    )
     parser.add_argument(
         "--face",
         metavar="largest|all|N",

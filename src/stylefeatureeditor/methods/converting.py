@@ -64,7 +64,9 @@ def convert_to_folder(
         label: the class to draw, of a conditional generator.
     """
     header = _header({role: path for role, path in vars(files).items() if path is not None})
-    model = convert_released(files, name=name, catalog=catalog, draw_noise=draw_noise, label=label)
+    model = convert_released(
+        files, name=name, catalog=catalog, draw_noise=draw_noise, label=label, notes=header
+    )
     _save(partial(save_model, model, header=header), folder, directions, half=half)
 
 

@@ -244,22 +244,19 @@ def _gaussian_blur(plane: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def whole_photo_as_face(photo: Photo, size: int) -> AlignedFace:
-    """Return a photo that is an aligned crop already as a face; its corners are the crop's."""
+    """Return a photo that needs no aligning as a face: its middle square is the crop."""
     height, width = photo.pixels.shape[:2]
-    if height != width:
-        raise FaceError(
-            f"an aligned photo must be square, got {width} x {height}; without --aligned its face "
-            "is found and cropped"
-        )
-    quad = outline(width, height)
+    quad = middle_square(width, height)
     return AlignedFace(to_tensor(crop(visible(photo), quad, size)), photo.pixels, quad)
 
 
 def is_whole_photo(quad: np.ndarray, width: int, height: int) -> bool:
-    """Return whether a crop is the photo itself, as `whole_photo_as_face` makes it."""
-    return bool(np.array_equal(quad, outline(width, height)))
+    """Return whether a crop is the photo itself, as `whole_photo_as_face` makes it of squares."""
+    return width == height and bool(np.array_equal(quad, middle_square(width, height)))
 
 
-def outline(width: int, height: int) -> np.ndarray:
-    """Return the corners of the whole photo, (4, 2)."""
-    return np.array([[0, 0], [0, height], [width, height], [width, 0]], dtype=np.float64)
+def middle_square(width: int, height: int) -> np.ndarray:
+    """Return the corners of the largest square about a photo's middle, (4, 2), on whole pixels."""
+    side = min(width, height)
+    corner = np.array([(width - side) // 2, (height - side) // 2], dtype=np.float64)
+    return corner + side * np.array([[0, 0], [0, 1], [1, 1], [1, 0]])

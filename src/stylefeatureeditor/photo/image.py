@@ -266,7 +266,7 @@ def on_white(picture: Image.Image) -> Image.Image:
 def in_srgb(picture: Image.Image) -> Image.Image:
     """Return a picture on white and in sRGB, for ways out that carry no profile."""
     laid = on_white(picture)
-    to_srgb = modes.from_profile(laid.info.get("icc_profile"), "RGB")
+    to_srgb = modes.from_profile(laid.info.get("icc_profile"), "RGB", "the picture")
     if to_srgb is None:
         return Image.fromarray(np.asarray(laid))
     was_grey = is_grey(np.asarray(laid))
@@ -393,8 +393,8 @@ def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> Photo:
         image.load()
         _check_size(image, name, max_pixels)  # an icon may hold another size than it names
         profile = image.info.get("icc_profile") or None
-        turn, exif, dpi = _read_exif(image)
-        pixels, alpha = modes.split_image(image, profile)
+        turn, exif, dpi = _read_exif(image, name)
+        pixels, alpha = modes.split_image(image, profile, name)
     except PhotoError:
         raise
     except DAMAGED as error:
@@ -438,7 +438,7 @@ def _check_planes(image: Image.Image, name: str) -> None:
 
 
 def _read_exif(
-    image: Image.Image,
+    image: Image.Image, name: str
 ) -> tuple[Callable[[np.ndarray], np.ndarray] | None, bytes | None, tuple[float, float] | None]:
     """The turn that makes the picture upright, its EXIF block without that tag, and its dpi."""
     try:
@@ -456,7 +456,7 @@ def _read_exif(
         finally:
             exif.update(taken)  # the image may be the caller's, who may hand it in again
     except DAMAGED as error:  # a broken EXIF block does not spoil the picture
-        logger.warning("the EXIF block is unreadable and left out: %s", _reason(error))
+        logger.warning("%s: the EXIF block is unreadable, left out: %s", name, _reason(error))
         return None, None, None
 
 

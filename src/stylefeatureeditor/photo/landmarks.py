@@ -195,8 +195,8 @@ def choose_face(faces: list[Face], which: Literal["largest", "all"] | int) -> li
     """
     if not faces:
         raise FaceError(
-            "no face was found in the photo: use one that shows a whole face from the front, or "
-            "pass an aligned crop"
+            "no face was found in the photo: use one that shows a whole face from the front; a "
+            "crop, or something else than a face, is taken as it is with --aligned"
         )
     if which == "largest":
         return faces[:1]
