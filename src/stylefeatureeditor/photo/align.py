@@ -25,6 +25,7 @@ from stylefeatureeditor.photo.image import to_tensor, visible
 from stylefeatureeditor.records import AlignedFace, Photo
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
+BAND = 64  # rows blurred at a time
 
 
 def ffhq_quad(
@@ -233,13 +234,18 @@ def _gaussian_blur(plane: np.ndarray, sigma: float) -> np.ndarray:
     taps = torch.from_numpy(kernel / kernel.sum())
     plane = plane.T
     for _ in range(2):  # each turn blurs the last axis, y first, and swaps the two
-        wide = np.pad(plane, ((0, 0), (radius, radius)), mode="symmetric")
-        length = -(-wide.shape[1] // 64) * 64  # a length that FFTs are fast at
-        spectrum = torch.fft.rfft(torch.from_numpy(wide).double(), length)
-        spectrum *= torch.fft.rfft(taps, length)
-        # The kernel starts at index 0, so the result comes 2 * radius late.
-        blurred = torch.fft.irfft(spectrum, length)[:, 2 * radius : wide.shape[1]]
-        plane = blurred.float().T.numpy()
+        end = plane.shape[1] + 2 * radius
+        length = -(-end // 64) * 64  # a length that FFTs are fast at
+        blurred = np.empty(plane.shape[::-1], dtype=np.float32)
+        for first in range(0, len(plane), BAND):
+            rows = slice(first, first + BAND)
+            wide = np.pad(plane[rows], ((0, 0), (radius, radius)), mode="symmetric")
+            spectrum = torch.fft.rfft(torch.from_numpy(wide).double(), length)
+            spectrum *= torch.fft.rfft(taps, length)
+            # The kernel starts at index 0, so the result comes 2 * radius late.
+            part = torch.fft.irfft(spectrum, length)[:, 2 * radius : end]
+            blurred[:, rows] = part.float().T.numpy()
+        plane = blurred
     return plane.T
 
 

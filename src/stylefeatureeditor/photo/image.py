@@ -16,6 +16,7 @@ arrays uint8 (H, W, 3) in 0..255, both RGB, row 0 at the top.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import logging
@@ -57,6 +58,7 @@ _FORMATS = (
     "PSD", "PCX", "SGI", "QOI", "HEIF",
 )
 # fmt: on
+_ANIMATED = frozenset({"AVIF", "GIF", "PNG", "WEBP"})
 _RAW_SUFFIXES = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _ORIENTATION = 0x0112
@@ -366,7 +368,11 @@ def _from_file(file: IO[bytes], name: str, max_pixels: int, least: int | None) -
         if least is not None:
             _check_size(image, name, max_pixels)
             image.draft(None, (least, least))
-        return _from_pillow(image, name, max_pixels)
+        photo = _from_pillow(image, name, max_pixels)
+        with contextlib.suppress(*DAMAGED):
+            if image.format in _ANIMATED and getattr(image, "is_animated", False):
+                logger.warning("%s is animated: its first frame alone is taken", name)
+    return photo
 
 
 def open_picture(file: IO[bytes]) -> Image.Image:
