@@ -20,11 +20,14 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
+import numpy as np
 import torch
+from PIL import Image
 
 from benchmarks.inference import method_items
-from benchmarks.measure import ROOT, seconds_of
+from benchmarks.measure import ROOT, peak_memory, seconds_of
 from benchmarks.models import config_of, random_model
 from benchmarks.processes import save_model
 from benchmarks.training import PHASES
@@ -32,6 +35,7 @@ from benchmarks.web_page import first_rows, missing
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.photo.image import save_photo
+from stylefeatureeditor.photo.landmarks import Face
 from stylefeatureeditor.runtimes.quick import quicken
 
 if TYPE_CHECKING:
@@ -57,6 +61,14 @@ def commands(env: dict[str, str], folder: Path) -> Figures:
         "refusal of a photo": (*SFE, "edit", __file__, "-e", "smile=2"),
     }
     return {name: _seconds_of_process(command, env) for name, command in words.items()}
+
+
+def group(env: dict[str, str], _folder: Path) -> Figures:
+    """Of a photo of 24 megapixels one face is edited, or 20: seconds of CPU, and GiB."""
+    found: Figures = {}
+    for count in ("1", "20"):
+        found |= _answer(["benchmarks.before_after", "--work", "group", count], env)
+    return found
 
 
 def training(env: dict[str, str], _folder: Path) -> Figures:
@@ -102,6 +114,7 @@ def page(env: dict[str, str], _folder: Path) -> Figures:
 
 PARTS: dict[str, Callable[[dict[str, str], Path], Figures]] = {
     "commands": commands,
+    "group": group,
     "training": training,
     "edits": edits,
     "opening": opening,
@@ -113,6 +126,8 @@ def work(words: list[str]) -> None:
     """Do one piece of work in this process, with whichever package it imports; print figures."""
     if words[0] == "page":
         print(json.dumps(first_rows("cpu")))
+    elif words[0] == "group":
+        print(json.dumps(_group_photo(int(words[1]))))
     elif words[0] == "open":
         start = time.perf_counter()
         editor = Editor.from_pretrained(words[1], device="cpu")
@@ -127,6 +142,27 @@ def work(words: list[str]) -> None:
             item.work()
             found = {"fresh edit, 1024 px": min(seconds_of(item.work) for _ in range(3))}
         print(json.dumps(found))
+
+
+def _group_photo(count: int) -> Figures:
+    """Edit so many faces of a photo of 6000 x 4000 pixels, which are not searched."""
+    from skimage import data
+
+    tile = Image.fromarray(data.astronaut()[:300, 60:400]).resize((1200, 1000))
+    photo = np.tile(np.asarray(tile), (4, 5, 1))
+    points = np.zeros((68, 2))
+    for part, place in (((36, 42), (505, 337)), ((42, 48), (656, 347)), ((48, 68), (575, 505))):
+        points[slice(*part)] = place  # of its eyes and mouth
+    places = [(1200 * column, 1000 * row) for row in range(4) for column in range(5)][:count]
+    faces = [Face((0, 0, 1, 1), 1.0, points + place) for place in places]
+    editor = Editor.from_pretrained(device="cpu")
+    with mock.patch("stylefeatureeditor.editor.find_faces", return_value=faces):
+        start = time.process_time()
+        result = editor.edit(photo, {"smile": 2.0}, face="all").photo
+        seconds = time.process_time() - start
+    assert result.size == (6000, 4000)
+    named = f"{count} {'face' if count == 1 else 'faces'} in 24 megapixels"
+    return {f"{named}, CPU s": seconds, f"{named}, GiB": peak_memory("cpu")}
 
 
 def compare(before: str, parts: list[str], rounds: int) -> dict[str, tuple[float, float]]:

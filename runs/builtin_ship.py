@@ -8,6 +8,7 @@ The classifier that labelled faces for the directions goes with them. Weights be
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import stylefeatureeditor as sfe
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
     editor = sfe.Editor.from_pretrained(given.model, device="cpu")
+    editor.model.config = replace(editor.model.config, name=given.out.name)
     editor.save_pretrained(given.out, half=True)
     load_classifier(given.attributes).save(given.out / ATTRIBUTES)
 

@@ -12,7 +12,7 @@
 #   SCALE    steps of every phase in percent, 100
 #   PYTHON   interpreter; .venv/bin/python if it is there, else python3
 #   PHOTO    the photo to edit; skimage's astronaut if left out
-#   ALIGNED  1 if PHOTO is framed like the images: of other things than faces it must be
+#   ALIGNED  1 if PHOTO, or its middle square, is framed like the images, faces or not
 set -euo pipefail
 
 zip=${1:?usage: bash runs/tiny_cpu.sh ZIP OUT}
@@ -43,6 +43,14 @@ from skimage.data import astronaut
 Image.fromarray(astronaut()).save(sys.argv[1])
 ASTRONAUT
 [ -f "$photo" ] || { echo "there is no photo $photo" >&2; exit 2; }
+[ -n "${ALIGNED:-}" ] || "$python" - "$photo" <<'FACE' # now, not after the training
+import sys
+import stylefeatureeditor as sfe
+try:
+    sfe.align(sys.argv[1])
+except sfe.SfeError as error:
+    sys.exit(f"{error}; ALIGNED=1 takes the photo of another thing as it is")
+FACE
 
 phase generator 2000 --size "$size"
 phase attributes 300

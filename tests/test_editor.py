@@ -164,9 +164,19 @@ def test_an_aligned_photo_of_another_size_comes_back_at_its_own(editor, side):
     assert difference.abs().mean() < 0.1
 
 
-def test_an_aligned_photo_that_is_not_square_is_refused(editor):
-    with pytest.raises(FaceError, match="must be square, got 200 x 150"):
-        editor.invert(PHOTO, aligned=True)
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_photo_that_needs_no_aligning_may_have_any_shape(editor, turns, caplog):
+    """Things other than faces have no detector: the middle is edited, as it was trained on."""
+    photo = np.ascontiguousarray(np.rot90(PHOTO, turns))
+    result = editor.edit(photo, {"smile": 3.0}, aligned=True, blend="feather")
+    middle = np.ascontiguousarray(np.rot90(PHOTO[:, 25:175], turns))
+    seen, alone = result.inversion.faces[0], editor.invert(middle, aligned=True).faces[0]
+    assert (seen.pixels - alone.pixels).abs().max() < 0.05
+    assert f"{photo.shape[1]} x {photo.shape[0]}: its middle square is the crop" in caplog.text
+    there = np.rot90(np.asarray(result.photo), -turns)
+    assert np.array_equal(there[:, :25], PHOTO[:, :25])
+    assert np.array_equal(there[:, 175:], PHOTO[:, 175:])
+    assert (there[60:90, 85:115] != PHOTO[60:90, 85:115]).any()
 
 
 def test_what_is_no_photo_is_refused(editor, tmp_path):

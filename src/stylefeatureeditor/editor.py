@@ -630,9 +630,14 @@ class Editor:
             return self.method.invert(photo)
         source = photo if isinstance(photo, Photo) else read_photo(photo)
         if aligned:
-            return Crops((whole_photo_as_face(source, self.size),), source)
-        faces = self.align(source, face=face)
-        if faces[0].landmarks is not None and (said := turn_sentence(faces[0].landmarks)):
+            faces = [whole_photo_as_face(source, self.size)]
+        else:
+            faces = self.align(source, face=face)
+        (height, width, _), points = source.pixels.shape, faces[0].landmarks
+        said = "" if points is None else turn_sentence(points)
+        if aligned and width != height:
+            said = f"the photo is {width} x {height}: its middle square is the crop"
+        if said:
             logger.warning("%s%s", f"{photo}: " if isinstance(photo, (str, Path)) else "", said)
         return Crops(tuple(faces), source)
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from stylefeatureeditor.cli.edit import Grid, grid
 from stylefeatureeditor.cli.options import strength
@@ -192,6 +193,18 @@ class TestOnePhoto:
         made = read_photo(out)
         assert made.pixels.shape == (SIZE * 2, SIZE * 2, 3)
         assert (made.alpha is not None) == (mode == "alpha")
+
+    def test_is_named_where_its_profile_is_of_no_use(self, aligned, model, sfe, monkeypatch):
+        photo, out = aligned.with_name("print.tif"), aligned.with_name("out.png")
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        broken = profile[:16] + b"CMYK" + profile[20:200]
+        Image.open(aligned).convert("CMYK").save(photo, icc_profile=broken)
+        monkeypatch.setattr(logging.root, "handlers", [])  # as outside of tests
+        ran = sfe("edit", photo, "--aligned", *SMILE, "-o", out, "--model", model)
+        assert ran.code == 0
+        assert ran.err.splitlines() == [
+            "sfe: warning: print.tif: the CMYK profile is unreadable, a plain conversion is used"
+        ]
 
     def test_of_a_turned_camera_comes_back_upright(self, portrait, model, sfe):
         photo, out = portrait.with_name("turned.tif"), portrait.with_name("out.png")

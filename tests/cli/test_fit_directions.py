@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from stylefeatureeditor.directions.fit import Boundary
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
@@ -97,6 +98,20 @@ def test_labels_of_photos(own, labelled, sfe):
     assert torch.allclose(vector(own, "grim"), -towards, atol=1e-4)
     shown = json.loads(sfe("directions", "show", "grim", "--model", own, "--json").out)
     assert shown["help"] == 'positive is less "smiling", negative is more'
+
+
+def test_a_boundary_that_is_right_half_the_time_is_warned_of(own, labelled, sfe, monkeypatch):
+    photos, table = labelled
+    words = ("--data", photos, "--labels", table, "--column", "Smiling", "--name", "grim")
+    for accuracy, is_warned in ((0.52, True), (0.9, False)):
+        boundary = Boundary(torch.linspace(-1, 1, WIDTH), accuracy)
+        monkeypatch.setattr(
+            "stylefeatureeditor.directions.find.fit_boundary", lambda *_, b=boundary: b
+        )
+        ran = fit(sfe, own, *words)
+        assert ran.code == 0
+        assert f"{accuracy:.0%} of held-out codes lie on the right side" in ran.out
+        assert ("tells only 52% apart, chance is 50%" in ran.err) == is_warned
 
 
 def test_numbers_are_split_at_their_median(own, labelled, sfe):

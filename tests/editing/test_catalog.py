@@ -80,8 +80,14 @@ def test_a_name_is_found_however_it_is_spelt():
 def test_an_unknown_name_is_answered_with_the_nearest_ones():
     with pytest.raises(DirectionError, match=r"unknown direction 'smlie': did you mean smile or"):
         load_catalog("ffhq").find("smlie")
-    with pytest.raises(DirectionError, match=r"'xyzzy': `sfe directions list` shows all"):
+    own = Catalog(tuple(load_catalog("cars").entries[:2]))
+    listed = ", ".join(sorted(entry.name for entry in own.entries))
+    with pytest.raises(DirectionError, match=f"'xyzzy': this model has {listed}$"):
+        own.find("xyzzy")
+    with pytest.raises(DirectionError, match=r"this model has (\w+, ){11}\w+ and \d+ more$"):
         load_catalog("ffhq").find("xyzzy")
+    with pytest.raises(DirectionError, match="this model has none yet"):
+        Catalog().find("xyzzy")
     with pytest.raises(DirectionError, match="ffhq and cars, not for 'cats'"):
         load_catalog("cats")
 

@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ from stylefeatureeditor.photo.image import read_photo
 from stylefeatureeditor.photo.session_file import load_session
 from stylefeatureeditor.training.checkpoints import load_checkpoint
 from stylefeatureeditor.training.run_folder import find_discriminator, load_generator, read_record
-from stylefeatureeditor.video.reading import open_clip
+from stylefeatureeditor.video.reading import open_clip, picture_stream
 from stylefeatureeditor.video.tracks import Scan
 from stylefeatureeditor.weights.checkpoint import load_config as load_model_config
 from stylefeatureeditor.weights.code_files import read_codes
@@ -402,3 +403,12 @@ def test_a_session_that_is_a_link_to_a_device_is_not_read_for_ever(tmp_path):
     (tmp_path / "a.sfe").symlink_to("/dev/full")
     with pytest.raises(PhotoError, match="regular file"):
         load_session(tmp_path / "a.sfe")
+
+
+def test_a_film_of_an_unknown_codec_is_refused():
+    class Streams(list):
+        video = property(list)
+
+    unknown = SimpleNamespace(disposition=0, type="video", codec_context=None)
+    with pytest.raises(VideoError, match="a codec that FFmpeg does not know"):
+        picture_stream(SimpleNamespace(streams=Streams([unknown])), "film.mkv")

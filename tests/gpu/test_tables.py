@@ -30,10 +30,14 @@ def classifier():
 
 
 @KINDS
-def test_a_table(kind, tmp_path):
+def test_a_table(kind, tmp_path, monkeypatch):
     photos = MemoryPhotos(tiny_photos(3), ["a.png", "b.png", "c.png"])
     with FakeGpu(kind):
         method = tiny_editor().to(kind).method
+        invert, taken = method.invert, []
+        monkeypatch.setattr(
+            method, "invert", lambda pixels: (taken.append(len(pixels)), invert(pixels))[1]
+        )
         suite = standard_suite(SIZE, Networks(), classifier().to(kind))
         evaluation = Evaluation(
             folder=tmp_path, photos=photos, suite=suite, batch_size=2, device=kind, pictures=0
@@ -41,6 +45,7 @@ def test_a_table(kind, tmp_path):
         done = run_pass(evaluation, "ours", reconstruction(method))
     assert done.table.columns["l2"].shape == (3,)
     assert (done.table.columns["seconds_invert"] > 0).all()
+    assert taken == [2, 2, 1]  # the first batch once more, before it is timed
 
 
 @KINDS

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from released import golden
 from stylefeatureeditor.errors import FaceError, SfeError
-from stylefeatureeditor.photo.align import crop, ffhq_quad, padding_weight, plan_crop, to_crop
+from stylefeatureeditor.photo.align import (
+    _gaussian_blur,
+    crop,
+    ffhq_quad,
+    padding_weight,
+    plan_crop,
+    to_crop,
+)
 from synthetic_face import ALIGN_CASES, eyes_and_mouth, frontal_face, soft_photo, square, wave_photo
 
 # The release reduces by half as much, and half a pixel off: docs/adr/0011.
@@ -110,3 +119,18 @@ def test_a_photo_smaller_than_the_padding_is_no_problem(size):
 def test_a_crop_outside_the_photo_is_refused():
     with pytest.raises(SfeError, match="outside the photo"):
         crop(soft_photo(50, 50), square((500, 500), 40), 16)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the peak")
+def test_padding_is_blurred_in_little_memory():
+    plane = wave_photo(2000, 1500)[:, :, 0].astype(np.float32)
+
+    def kept(name: str) -> int:
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.partition(f"{name}:")[2].split()[0])
+
+    _gaussian_blur(plane[:64, :64], 1.0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    before = kept("VmRSS")
+    _gaussian_blur(plane, 30.0)
+    assert kept("VmHWM") - before < 16 * plane.size  # the plane twice, and bands

@@ -258,10 +258,16 @@ def test_a_tiff_of_16_bit_in_planes_is_refused(planes):
             read_photo(data)
 
 
-def test_of_an_animation_the_first_frame_is_taken():
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_of_an_animation_the_first_frame_is_taken_and_said_so(kind, caplog):
     frames = [Image.new("RGB", (9, 7), colour) for colour in ("red", "blue")]
-    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
     assert read_photo(data).pixels[3, 3].tolist() == [255, 0, 0]
+    assert caplog.messages == ["the file is animated: its first frame alone is taken"]
+    caplog.clear()
+    read_photo(encoded(frames[0], kind))
+    assert not caplog.messages
 
 
 def test_a_bomb_is_refused_from_its_header(monkeypatch):

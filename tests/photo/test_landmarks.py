@@ -124,6 +124,27 @@ def test_a_photo_that_lies_turned_is_found_and_comes_back_as_it_lay(astronaut, t
     assert np.abs(back - small).mean() > 4
 
 
+@pytest.mark.parametrize(
+    ("upright", "turned", "chosen"),
+    [(0.3, 1.2, (5, 15)), (0.3, 0.28, (1, 5)), (0.9, 1.2, (1, 5)), (None, 0.3, (5, 15))],
+)
+def test_a_doubtful_find_gives_way_to_a_better_one_in_the_turned_photo(
+    upright, turned, chosen, monkeypatch
+):
+    scores = {0: upright, 1: None, 2: 0.1, 3: turned}
+    asked = []
+
+    def ask(_pixels, turns, _min_score, _look):
+        asked.append(turns)
+        points = [[turns + 1.0, 5.0]] * 68
+        return [] if scores[turns] is None else [([0, 0, 9, 9], scores[turns], points)]
+
+    monkeypatch.setattr("stylefeatureeditor.photo.landmarks._ask", ask)
+    (face,) = find_faces(np.zeros((20, 30, 3), dtype=np.uint8))
+    assert tuple(face.landmarks[0]) == chosen
+    assert asked == ([0] if upright == 0.9 else [0, 1, 2, 3])
+
+
 @needs_detector
 def test_two_faces_come_largest_first_and_doubtful_ones_not_at_all(astronaut):
     from PIL import Image

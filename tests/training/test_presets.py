@@ -279,6 +279,10 @@ def test_built_in_model_fits_into_sixty_megabytes_of_float16():
     assert 2 * weights < 60e6
 
 
+def test_a_small_model_is_not_called_like_the_built_in_one():
+    assert model("small").name == "small"
+
+
 @pytest.mark.parametrize("layer", [1, 2, 3, 4, 5, 7])
 def test_any_layer_of_a_small_generator_can_be_taken(layer):
     generator = GeneratorConfig(size=64, style_dim=16, channel_base=512, channel_max=16)

@@ -371,6 +371,10 @@ def test_the_mean_of_a_generator_in_training_is_estimated(tmp_path, caplog, pref
     assert (config.size, config.style_dim) == (16, 6)
     assert error.max() < 5 * (1 / 10_000 + 1 / 40_000) ** 0.5
     assert torch.equal(state["latent_avg"], read_generator(tmp_path / "000100.pt")[1]["latent_avg"])
+    words = [f"--generator={tmp_path / '000100.pt'}", f"--output={tmp_path / 'parts'}"]
+    assert main(["models", "convert", *words]) == 0
+    _, header = load_tensors(tmp_path / "parts" / "generator.safetensors")
+    assert header["latent_avg"] == "estimated from 10,000 seeded z"
 
 
 def test_missing_noise_is_drawn_by_a_flag_alone(tmp_path, capsys):

@@ -147,7 +147,7 @@ COMMON: dict[str, dict[str, Any]] = {
     "--output": {"metavar": "OUT"},
     "--aligned": {
         "action": "store_true",
-        "help": "the photo is a square aligned crop already",
+        "help": "search no face: the photo, or its middle square, is the crop",
     },
     "--face": {
         "metavar": "largest|all|N",

@@ -19,6 +19,7 @@ else:
     import tomli as tomllib
 
 FAMILIES = ("ffhq", "cars")
+NAMED = 12  # directions that a sentence names
 MAX_STRENGTH = 10_000  # useful ones end at 45
 TextMethod = Literal["styleclip", "deltaedit", "deltaedit-normalised"]
 # what makes edits from words, and the threshold for channels where none is given
@@ -48,14 +49,19 @@ def find_name(name: str, known: Mapping[str, str]) -> str:
     """Return the name of the direction that a name or alias means.
 
     Raises:
-        DirectionError: there is none; the message offers the nearest names.
+        DirectionError: there is none; the message offers the nearest names, or the model's.
     """
     if found := known.get(spelling(name)):
         return found
     near = get_close_matches(spelling(name), known, n=3, cutoff=0.5)
-    names = list(dict.fromkeys(known[match] for match in near))
-    hint = f"did you mean {' or '.join(names)}? " if names else ""
-    raise DirectionError(f"unknown direction '{name}': {hint}`sfe directions list` shows all")
+    names = list(dict.fromkeys(known[match] for match in near or sorted(known)))
+    hint = f"did you mean {' or '.join(names)}?" if near else f"this model has {_some(names)}"
+    raise DirectionError(f"unknown direction '{name}': {hint}")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more if names else "none yet"
 
 
 def check_sizes(name: str, strengths: Iterable[float]) -> None:

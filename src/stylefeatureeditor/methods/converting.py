@@ -52,7 +52,9 @@ def convert_to_folder(
 ) -> None:
     """Write a model folder."""
     header = _header({role: path for role, path in vars(files).items() if path is not None})
-    model = convert_released(files, name=name, catalog=catalog, draw_noise=draw_noise, label=label)
+    model = convert_released(
+        files, name=name, catalog=catalog, draw_noise=draw_noise, label=label, notes=header
+    )
     _save(partial(save_model, model, header=header), folder, directions, half=half)
 
 

@@ -25,6 +25,7 @@ from stylefeatureeditor.photo.image import to_tensor, visible
 from stylefeatureeditor.records import AlignedFace, Photo
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
+BAND = 64  # rows blurred at a time
 
 
 def ffhq_quad(
@@ -217,33 +218,35 @@ def _gaussian_blur(plane: np.ndarray, sigma: float) -> np.ndarray:
     taps = torch.from_numpy(kernel / kernel.sum())
     plane = plane.T
     for _ in range(2):  # each turn blurs the last axis, y first, and swaps the two
-        wide = np.pad(plane, ((0, 0), (radius, radius)), mode="symmetric")
-        length = -(-wide.shape[1] // 64) * 64  # a length that FFTs are fast at
-        spectrum = torch.fft.rfft(torch.from_numpy(wide).double(), length)
-        spectrum *= torch.fft.rfft(taps, length)
-        # The kernel starts at index 0, so the result comes 2 * radius late.
-        blurred = torch.fft.irfft(spectrum, length)[:, 2 * radius : wide.shape[1]]
-        plane = blurred.float().T.numpy()
+        end = plane.shape[1] + 2 * radius
+        length = -(-end // 64) * 64  # a length that FFTs are fast at
+        blurred = np.empty(plane.shape[::-1], dtype=np.float32)
+        for first in range(0, len(plane), BAND):
+            rows = slice(first, first + BAND)
+            wide = np.pad(plane[rows], ((0, 0), (radius, radius)), mode="symmetric")
+            spectrum = torch.fft.rfft(torch.from_numpy(wide).double(), length)
+            spectrum *= torch.fft.rfft(taps, length)
+            # The kernel starts at index 0, so the result comes 2 * radius late.
+            part = torch.fft.irfft(spectrum, length)[:, 2 * radius : end]
+            blurred[:, rows] = part.float().T.numpy()
+        plane = blurred
     return plane.T
 
 
 def whole_photo_as_face(photo: Photo, size: int) -> AlignedFace:
-    """Return a photo that is an aligned crop already as a face; its corners are the crop's."""
+    """Return a photo that needs no aligning as a face: its middle square is the crop."""
     height, width = photo.pixels.shape[:2]
-    if height != width:
-        raise FaceError(
-            f"an aligned photo must be square, got {width} x {height}; without --aligned its face "
-            "is found and cropped"
-        )
-    quad = outline(width, height)
+    quad = middle_square(width, height)
     return AlignedFace(to_tensor(crop(visible(photo), quad, size)), photo.pixels, quad)
 
 
 def is_whole_photo(quad: np.ndarray, width: int, height: int) -> bool:
-    """Return whether a crop is the photo itself, as `whole_photo_as_face` makes it."""
-    return bool(np.array_equal(quad, outline(width, height)))
+    """Return whether a crop is the photo itself, as `whole_photo_as_face` makes it of squares."""
+    return width == height and bool(np.array_equal(quad, middle_square(width, height)))
 
 
-def outline(width: int, height: int) -> np.ndarray:
-    """Return the corners of the whole photo, (4, 2)."""
-    return np.array([[0, 0], [0, height], [width, height], [width, 0]], dtype=np.float64)
+def middle_square(width: int, height: int) -> np.ndarray:
+    """Return the corners of the largest square about a photo's middle, (4, 2), on whole pixels."""
+    side = min(width, height)
+    corner = np.array([(width - side) // 2, (height - side) // 2], dtype=np.float64)
+    return corner + side * np.array([[0, 0], [0, 1], [1, 1], [1, 0]])

@@ -16,6 +16,7 @@ arrays uint8 (H, W, 3) in 0..255, both RGB, row 0 at the top.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import logging
@@ -57,6 +58,7 @@ _FORMATS = (
     "PSD", "PCX", "SGI", "QOI", "HEIF",
 )
 # fmt: on
+_ANIMATED = frozenset({"AVIF", "GIF", "PNG", "WEBP"})
 _RAW_SUFFIXES = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _ORIENTATION = 0x0112
@@ -265,7 +267,7 @@ def on_white(picture: Image.Image) -> Image.Image:
 def in_srgb(picture: Image.Image) -> Image.Image:
     """Return a picture on white and in sRGB, for ways out that carry no profile."""
     laid = on_white(picture)
-    to_srgb = modes.from_profile(laid.info.get("icc_profile"), "RGB")
+    to_srgb = modes.from_profile(laid.info.get("icc_profile"), "RGB", "the picture")
     if to_srgb is None:
         return Image.fromarray(np.asarray(laid))
     was_grey = is_grey(np.asarray(laid))
@@ -365,7 +367,11 @@ def _from_file(file: IO[bytes], name: str, max_pixels: int, least: int | None) -
         if least is not None:
             _check_size(image, name, max_pixels)
             image.draft(None, (least, least))
-        return _from_pillow(image, name, max_pixels)
+        photo = _from_pillow(image, name, max_pixels)
+        with contextlib.suppress(*DAMAGED):
+            if image.format in _ANIMATED and getattr(image, "is_animated", False):
+                logger.warning("%s is animated: its first frame alone is taken", name)
+    return photo
 
 
 def open_picture(file: IO[bytes]) -> Image.Image:
@@ -392,8 +398,8 @@ def _from_pillow(image: Image.Image, name: str, max_pixels: int) -> Photo:
         image.load()
         _check_size(image, name, max_pixels)  # an icon may hold another size than it names
         profile = image.info.get("icc_profile") or None
-        turn, exif, dpi = _read_exif(image)
-        pixels, alpha = modes.split_image(image, profile)
+        turn, exif, dpi = _read_exif(image, name)
+        pixels, alpha = modes.split_image(image, profile, name)
     except PhotoError:
         raise
     except DAMAGED as error:
@@ -437,7 +443,7 @@ def _check_planes(image: Image.Image, name: str) -> None:
 
 
 def _read_exif(
-    image: Image.Image,
+    image: Image.Image, name: str
 ) -> tuple[Callable[[np.ndarray], np.ndarray] | None, bytes | None, tuple[float, float] | None]:
     """The turn that makes the picture upright, its EXIF block without that tag, and its dpi."""
     try:
@@ -455,7 +461,7 @@ def _read_exif(
         finally:
             exif.update(taken)  # the image may be the caller's, who may hand it in again
     except DAMAGED as error:  # a broken EXIF block does not spoil the picture
-        logger.warning("the EXIF block is unreadable and left out: %s", _reason(error))
+        logger.warning("%s: the EXIF block is unreadable, left out: %s", name, _reason(error))
         return None, None, None
 
 

@@ -23,6 +23,7 @@ from stylefeatureeditor.photo.detector import Detector, Found, Look
 
 LEAST_BOX = 16  # px a side of a face that is pointed at
 MIN_SCORE = 0.25  # on photos without people, dlib's false finds score below about 0.15
+SURE = 0.6  # what a detector trusts less may be a false find in a photo that lies turned
 _detector = Detector()
 
 
@@ -65,9 +66,10 @@ def find_faces(
 ) -> list[Face]:
     """Return the faces of a photo, the largest first; an empty list if there is none.
 
-    Large photos are searched on a smaller copy; if nobody is found, once more on a larger one, and
-    then turned by 90, 180 and 270 degrees, on the smaller one. Landmarks are always placed on the
-    photo itself, as it lies.
+    Large photos are searched on a smaller copy; if nobody is found, once more on a larger one. If
+    nobody is found then either, or only what scores below SURE, the smaller copy is searched turned
+    by 90, 180 and 270 degrees, and the best score says how the photo lies. Landmarks are always
+    placed on the photo itself.
 
     Args:
         pixels: (H, W, 3) uint8 RGB, upright.
@@ -80,12 +82,10 @@ def find_faces(
     """
     look: Look = "at all sizes" if all_sizes else "until found"
     turns, found = 0, _ask(pixels, 0, min_score, look)
-    if not found:
-        seen = {turns: _ask(pixels, turns, min_score, "once") for turns in (1, 2, 3)}
-        turns = max(seen, key=lambda turns: max((face[1] for face in seen[turns]), default=-np.inf))
-        found = seen[turns]
-        if found and all_sizes:
-            found = _ask(pixels, turns, min_score, look)
+    if _best(found) < SURE:
+        seen = {0: found} | {n: _ask(pixels, n, min_score, "once") for n in (1, 2, 3)}
+        turns = max(seen, key=lambda n: _best(seen[n]))  # as it lies, if none is better
+        found = _ask(pixels, turns, min_score, look) if turns and all_sizes else seen[turns]
     faces = []
     for box, score, points in found:
         corners = _turned_back(np.reshape(box, (2, 2)) - 0.5, turns, pixels) + 0.5
@@ -163,6 +163,10 @@ def _ask(pixels: np.ndarray, turns: int, min_score: float, look: Look) -> list[F
     return _detector.ask(np.ascontiguousarray(np.rot90(pixels, turns)), min_score, look)
 
 
+def _best(found: list[Found]) -> float:
+    return max((score for _, score, _ in found), default=-np.inf)
+
+
 def _turned_back(points: np.ndarray, turns: int, pixels: np.ndarray) -> np.ndarray:
     """Points (n, 2) of the turned photo in the photo itself; (0, 0) is a pixel's centre."""
     height, width = pixels.shape[:2]
@@ -180,8 +184,8 @@ def choose_face(faces: list[Face], which: Literal["largest", "all"] | int) -> li
     """
     if not faces:
         raise FaceError(
-            "no face was found in the photo: use one that shows a whole face from the front, or "
-            "pass an aligned crop"
+            "no face was found in the photo: use one that shows a whole face from the front; a "
+            "crop, or something else than a face, is taken as it is with --aligned"
         )
     if which == "largest":
         return faces[:1]

@@ -43,8 +43,12 @@ def without_pillow_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def split_image(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, np.ndarray | None]:
+def split_image(
+    image: Image.Image, profile: bytes | None, name: str
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Return (H, W, 3) pixels and (H, W) alpha or None of a decoded image of any mode.
+
+    `name` is what a warning of its profile calls it.
 
     Modes I and F carry no range of their own: values up to 255 are taken as 8 bit (F up to 1 as
     fractions), up to 65535 as 16 bit. It works band by band: beside the image and what is returned,
@@ -64,7 +68,7 @@ def split_image(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, 
             return image.crop((0, top, width, bottom))
 
     is_wide = image.mode in ("I", "F") or image.mode.startswith("I;16")
-    curve = _grey_curve(profile) if is_wide or image.mode in _GREY else None
+    curve = _grey_curve(profile, name) if is_wide or image.mode in _GREY else None
     if is_wide:
         full = _full_scale(np.asarray(cut(*band)) for band in bands)
         for top, bottom in bands:
@@ -73,7 +77,7 @@ def split_image(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, 
                 levels = np.interp(levels, np.arange(256), curve)
             pixels[top:bottom] = np.rint(levels).astype(np.uint8)[:, :, None]
         return pixels, None
-    to_srgb = from_profile(profile, "CMYK") if image.mode == "CMYK" else None
+    to_srgb = from_profile(profile, "CMYK", name) if image.mode == "CMYK" else None
     for top, bottom in bands:
         band = cut(top, bottom)
         if to_srgb is not None:
@@ -90,11 +94,11 @@ def split_image(image: Image.Image, profile: bytes | None) -> tuple[np.ndarray, 
     return pixels, alpha
 
 
-def _grey_curve(profile: bytes | None) -> np.ndarray | None:
+def _grey_curve(profile: bytes | None, name: str) -> np.ndarray | None:
     """The sRGB level of each of 256 grey levels by the picture's own profile, (256,) uint8."""
     if profile is None or profile[16:20] != b"GRAY":
         return None
-    to_srgb = from_profile(profile, "L")
+    to_srgb = from_profile(profile, "L", name)
     if to_srgb is None:
         return None
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
@@ -102,7 +106,7 @@ def _grey_curve(profile: bytes | None) -> np.ndarray | None:
     return np.rint(levels).astype(np.uint8)  # the channels' mean: grey stays grey
 
 
-def from_profile(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
+def from_profile(profile: bytes | None, mode: str, name: str) -> ImageCms.ImageCmsTransform | None:
     """What takes CMYK, L or RGB to sRGB by its own profile; None where it has no sound one.
 
     Pillow has already undone the inversion that Adobe writes into JPEG.
@@ -121,7 +125,7 @@ def from_profile(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform
         )
     except (ImageCms.PyCMSError, ImportError, OSError):
         kind = "grey" if mode == "L" else mode
-        logger.warning("the %s profile is unreadable, a plain conversion is used", kind)
+        logger.warning("%s: the %s profile is unreadable, a plain conversion is used", name, kind)
         return None
 
 

@@ -390,7 +390,7 @@ def model_config(
     layers = range(generator.num_layers, 0, -1)  # the upper one of a side: RGB reads it
     layer = next(layer for layer in layers if generator.side(layer) == generator.size // 4)
     if name == "small":
-        return small_model("faces", generator, layer, width=32)
+        return small_model("small", generator, layer, width=32)
     return small_model("tiny", generator, layer, width=8, residual_layers=1)
 
 

@@ -230,6 +230,8 @@ def picture_stream(container: Any, path: Path) -> Any:
     if not streams:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise VideoError(f"{path} holds no moving pictures, only {kinds}")
+    if streams[0].codec_context is None:
+        raise VideoError(f"{path} holds pictures of a codec that FFmpeg does not know")
     return streams[0]
 
 

@@ -20,7 +20,7 @@ from stylefeatureeditor.errors import (
     SfeError,
     WeightsError,
 )
-from stylefeatureeditor.photo.align import ffhq_quad, outline, whole_photo_as_face
+from stylefeatureeditor.photo.align import ffhq_quad, middle_square
 from stylefeatureeditor.photo.image import read_photo, turned, visible
 from stylefeatureeditor.photo.landmarks import face_in_box, find_faces, turn_sentence
 from stylefeatureeditor.records import AlignedFace
@@ -121,7 +121,7 @@ class Opened:
         if self.inversion is not None:
             return [face.quad for face in self.inversion.faces]
         if self.aligned:
-            return [outline(*self.size)]
+            return [middle_square(*self.size)]
         return [ffhq_quad(points, framing.scale, framing.shift) for points in self.landmarks]
 
     def turned(self, limits: Limits) -> tuple[Opened, Photo]:
@@ -156,8 +156,6 @@ def open_photo(
     """Read a photo and find its faces; there may be none."""
     photo = _read(content, name, limits)
     height, width = photo.pixels.shape[:2]
-    if aligned:
-        whole_photo_as_face(photo, 8)  # a photo that is not square is refused here
     found = () if aligned else _landmarks(photo, limits)
     return Opened(name, content, (width, height), landmarks=found, aligned=aligned), photo
 

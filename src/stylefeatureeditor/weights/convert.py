@@ -32,6 +32,7 @@ from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.configs import to_plain
 from stylefeatureeditor.weights.key_maps import without_prefix
 from stylefeatureeditor.weights.released import (
+    ESTIMATE,
     ada_discriminator_state,
     e4e_state,
     feature_editor_state,
@@ -128,6 +129,7 @@ def convert_released(
     catalog: str | None,
     draw_noise: bool = False,
     label: int | None = None,
+    notes: dict[str, str] | None = None,
 ) -> Model:
     """Return the model that published checkpoints describe, in float32.
 
@@ -137,6 +139,7 @@ def convert_released(
         catalog: family of published directions: "ffhq", "cars", None, or "auto" for what fits.
         draw_noise: draw the generator's noise buffers that are missing.
         label: the class to draw, of a conditional generator.
+        notes: as in `read_generator`.
 
     Raises:
         WeightsError: a file is of another kind, incomplete, or does not fit the others.
@@ -159,7 +162,7 @@ def convert_released(
         means = (each.content.get("latent_avg") for each in (checkpoint, with_e4e))
         mean = next((found for found in means if found is not None), None)
         sizes, generator = read_generator(
-            source.generator, mean, draw_noise=draw_noise, label=label
+            source.generator, mean, draw_noise=draw_noise, label=label, notes=notes
         )
     elif decoder := without_prefix(state, "decoder."):
         mean = checkpoint.latent_avg()
@@ -209,6 +212,7 @@ def read_generator(
     *,
     draw_noise: bool = False,
     label: int | None = None,
+    notes: dict[str, str] | None = None,
 ) -> tuple[GeneratorConfig, State]:
     """Return config and state of a generator file.
 
@@ -218,6 +222,7 @@ def read_generator(
         latent_avg: the mean of w, for a .pt that lacks its own; None estimates it.
         draw_noise: draw the noise buffers that are missing.
         label: the class to draw, of a conditional one.
+        notes: gets "latent_avg" where it is estimated: how.
 
     Raises:
         WeightsError: it is none of these, or incomplete.
@@ -238,6 +243,8 @@ def read_generator(
     if label is not None:
         raise WeightsError(f"{path} holds a generator of one class: leave --class out")
     mean = None if own is None else checkpoint.latent_avg(own)
+    if mean is None and notes is not None:
+        notes["latent_avg"] = ESTIMATE
     return generator_state(tensors, mean, draw_noise=draw_noise)
 
 
@@ -287,11 +294,12 @@ def convert_generator(
     Raises:
         WeightsError: the file is damaged or holds something else, or `target` cannot be written.
     """
-    config, state = read_generator(source, draw_noise=draw_noise, label=label)
+    described = dict(header)
+    config, state = read_generator(source, draw_noise=draw_noise, label=label, notes=described)
     with torch.device("meta"):
         network = Generator(config)
     assign_state(network, state, str(source))
-    described = {**header, "config": json.dumps(to_plain(config))}
+    described["config"] = json.dumps(to_plain(config))
     save_tensors(target, network.state_dict(), described, float_dtype)
 
 

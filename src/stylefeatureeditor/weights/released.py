@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MEAN_BATCHES, MEAN_BATCH = 10, 1000  # z whose mean w stands for a missing latent_avg
+ESTIMATE = f"estimated from {MEAN_BATCHES * MEAN_BATCH:,} seeded z"
 MAX_STAGES = 11  # resolutions of a generator, from 4 px
 MOCO_PREFIX = "module.encoder_q."
 
@@ -206,9 +207,7 @@ def estimated_mean(config: GeneratorConfig, state: State) -> Tensor:
         for _ in range(MEAN_BATCHES)
     ]
     logger.warning(
-        "the generator's file holds no 'latent_avg': the mean of its codes is estimated from %s "
-        "seeded z",
-        f"{MEAN_BATCHES * MEAN_BATCH:,}",
+        "the generator's file holds no 'latent_avg': the mean of its codes is %s", ESTIMATE
     )
     return torch.stack(means).mean(0)
 
