@@ -211,9 +211,9 @@ class GeneratorPhase(Phase):
             parameter.requires_grad_()
         self.accelerator = accelerator
         device = accelerator.device
-        for part in (self.average, self.augment):
-            if part is not None:
-                part.to(device)
+        self.average.to(device=device, memory_format=accelerator.layout)
+        if self.augment is not None:
+            self.augment.to(device)
         self.path_mean = self.path_mean.to(device)
         forward = GeneratorForward(self.generator, random_noise=self.config.noise)
         self.generator_optimizer = _adam(forward, self.config.lr_generator)

@@ -200,9 +200,8 @@ class ModelPhase(Phase):
         for name, network in self.trained().items():
             setattr(self.model, name, synchronised(network, accelerator).requires_grad_())
         self.set_training()
-        self.model.to(accelerator.device)
-        for loss in self.losses.values():
-            loss.to(accelerator.device)
+        for part in (self.model, *self.losses.values()):
+            part.to(device=accelerator.device, memory_format=accelerator.layout)
         parameters = [p for network in self.trained().values() for p in network.parameters()]
         ranger = Ranger(parameters, self.config.ranger)
         self.forward, self.optimizer = accelerator.prepare(forward(self.model), ranger)
