@@ -211,7 +211,8 @@ class GeneratorPhase(Phase):
             parameter.requires_grad_()
         self.accelerator = accelerator
         device = accelerator.device
-        self.average.to(device=device, memory_format=accelerator.layout)
+        place: Any = {"device": device, "memory_format": accelerator.layout}
+        self.average.to(**place)
         if self.augment is not None:
             self.augment.to(device)
         self.path_mean = self.path_mean.to(device)

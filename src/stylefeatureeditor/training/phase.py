@@ -200,8 +200,10 @@ class ModelPhase(Phase):
         for name, network in self.trained().items():
             setattr(self.model, name, synchronised(network, accelerator).requires_grad_())
         self.set_training()
-        for part in (self.model, *self.losses.values()):
-            part.to(device=accelerator.device, memory_format=accelerator.layout)
+        place: Any = {"device": accelerator.device, "memory_format": accelerator.layout}
+        self.model.to(**place)
+        for loss in self.losses.values():
+            loss.to(**place)
         parameters = [p for network in self.trained().values() for p in network.parameters()]
         ranger = Ranger(parameters, self.config.ranger)
         self.forward, self.optimizer = accelerator.prepare(forward(self.model), ranger)
