@@ -1,10 +1,12 @@
 """What a change costs or brings: a revision's package and the working tree's, in turns in one run.
 
     python -m benchmarks.before_after --before REV
-    python -m benchmarks.before_after --before REV --only commands training --rounds 3
+    python -m benchmarks.before_after --before REV --only commands training --rounds 3 --write
 
-The benchmarks themselves are the working tree's. A figure is the best of its rounds: on a machine
-whose speed drifts, the best of turns can be compared, means of minutes cannot.
+A figure is the best of its rounds: on a machine whose speed drifts, the best of turns can be
+compared, means of minutes cannot. Commands and training count the processor's seconds, which other
+programs on the machine hardly change; a command that waits for itself in two threads takes fewer.
+Training runs by each side's own `benchmarks.training`, the rest by the working tree's benchmarks.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 import tarfile
@@ -30,7 +33,9 @@ from benchmarks.inference import method_items
 from benchmarks.measure import ROOT, peak_memory, seconds_of
 from benchmarks.models import config_of, random_model
 from benchmarks.processes import save_model
-from benchmarks.training import PHASES
+from benchmarks.report import write_part
+from benchmarks.run import this_machine
+from benchmarks.training import BATCH, PHASES
 from benchmarks.web_page import first_rows, missing
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.methods.sfe import Sfe
@@ -47,7 +52,7 @@ SFE = (sys.executable, "-m", "stylefeatureeditor")
 
 
 def commands(env: dict[str, str], folder: Path) -> Figures:
-    """Time `sfe edit` of a photo, refusals, and `import torch` beside them."""
+    """Seconds of `sfe edit` of a photo, of refusals, and of `import torch` beside them."""
     from skimage import data
 
     photo = folder / "photo.png"
@@ -60,7 +65,7 @@ def commands(env: dict[str, str], folder: Path) -> Figures:
         "refusal of a mask": (*edit, "-e", "smile=2", "--mask", "gone.png"),
         "refusal of a photo": (*SFE, "edit", __file__, "-e", "smile=2"),
     }
-    return {name: _seconds_of_process(command, env) for name, command in words.items()}
+    return {name: _processor_seconds(command, env) for name, command in words.items()}
 
 
 def group(env: dict[str, str], _folder: Path) -> Figures:
@@ -72,12 +77,13 @@ def group(env: dict[str, str], _folder: Path) -> Figures:
 
 
 def training(env: dict[str, str], _folder: Path) -> Figures:
-    """Images/s of the four phases at 64 and 128 px."""
+    """Images per processor second of the four phases at 64 px, without the first step."""
+    tree = Path(env["PYTHONPATH"]).parent
     found = {}
-    for size in (64, 128):
-        for phase in PHASES:
-            row = _answer(["benchmarks.training", phase, str(size), "cpu", "4"], env)
-            found[f"{phase}, {size} px, {PER_SECOND}"] = row["images_per_s"]
+    for phase in PHASES:
+        words = (sys.executable, "-m", "benchmarks.training", phase, "64", "cpu")
+        first, all_ = (_processor_seconds((*words, steps), env, tree) for steps in ("1", "5"))
+        found[f"{phase}, 64 px, {PER_SECOND}"] = 4 * BATCH["cpu"][64] / (all_ - first)
     return found
 
 
@@ -170,7 +176,10 @@ def compare(before: str, parts: list[str], rounds: int) -> dict[str, tuple[float
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         archive = subprocess.run(
-            ["git", "archive", before, "src"], cwd=ROOT, capture_output=True, check=True
+            ["git", "archive", before, "src", "benchmarks"],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
         ).stdout
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             files.extractall(folder, filter="data")
@@ -186,12 +195,17 @@ def compare(before: str, parts: list[str], rounds: int) -> dict[str, tuple[float
     return {row: (old, new) for row, (old, new) in best.items()}
 
 
-def _seconds_of_process(command: tuple[str, ...], env: dict[str, str]) -> float:
-    start = time.perf_counter()
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, check=False)
+def _processor_seconds(command: tuple[str, ...], env: dict[str, str], folder: Path = ROOT) -> float:
+    start = _of_children()
+    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, check=False)
     if done.returncode not in (0, 2):
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode()[-600:]}")
-    return time.perf_counter() - start
+    return _of_children() - start
+
+
+def _of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _answer(words: list[str], env: dict[str, str]) -> Figures:
@@ -210,14 +224,26 @@ def main() -> None:
     parser.add_argument("--before", metavar="REV", default="HEAD")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", action="store_true", help="into docs/PERFORMANCE.md")
     parser.add_argument("--work", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         work(options.work)
         return
-    print("| | before | after | after / before |\n|---|---|---|---|")
-    for row, (old, new) in compare(options.before, options.only, options.rounds).items():
-        print(f"| {row} | {old:.3g} | {new:.3g} | {new / old:.2f} |")
+    found, machine = compare(options.before, options.only, options.rounds), this_machine()
+    lines = [
+        "## Before and after\n",
+        f"{machine['cpu']}, {machine['threads']} threads, load {machine['load']:.0f}; commands and "
+        f"training in processor seconds; in turns, the best of {options.rounds}.\n",
+        f"| | {options.before} | {machine['commit']} | after / before |\n|---|---|---|---|",
+        *(
+            f"| {row} | {old:.3g} | {new:.3g} | {new / old:.2f} |"
+            for row, (old, new) in found.items()
+        ),
+    ]
+    print("\n".join(lines))
+    if options.write:
+        write_part(ROOT / "docs" / "PERFORMANCE.md", "before and after", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import torch
 from benchmarks.inference import method_items
 from benchmarks.measure import ROOT, peak_memory, timed
 from benchmarks.models import config_of, random_model
-from benchmarks.report import training_table, write_gpu_part
+from benchmarks.report import training_table, write_part
 from benchmarks.run import this_machine
 from benchmarks.training import PHASES, training_row
 from stylefeatureeditor.device import set_arithmetic
@@ -88,7 +88,7 @@ class Measured:
 
     def write(self) -> None:
         """Write the page."""
-        write_gpu_part(self.page, "\n".join(self._lines()))
+        write_part(self.page, "gpu", "\n".join(self._lines()))
 
     def _lines(self) -> list[str]:
         machine = this_machine()

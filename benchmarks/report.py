@@ -19,7 +19,10 @@ time / floor. Below 1 the work gets by with fewer operations than plain convolut
 random, so that nothing has to be downloaded; they do not change the work.
 
 """
-GPU_MARKS = ("<!-- gpu: bash benchmarks/gpu.sh writes this -->", "<!-- gpu: end -->")
+PARTS = {  # of the page that other programs write, between marks
+    "gpu": "bash benchmarks/gpu.sh",
+    "before and after": "python -m benchmarks.before_after --write",
+}
 EDIT_ROW = "random-1024, the edit itself"  # what the web page is held against
 QUICKEST = "re-edit, quickest other precision"
 GOALS = (  # on a CPU in float32 at 1024 px: what, most, unit
@@ -39,22 +42,25 @@ WEB_GOALS = {  # seconds
 def write_report(results: Path, target: Path) -> None:
     """Write the page from every device's results."""
     devices = [_device(json.loads(path.read_text())) for path in sorted(results.glob("*.json"))]
-    gpu = _between_marks(target)
-    target.write_text("".join([HEAD, *devices, f"{GPU_MARKS[0]}{gpu}{GPU_MARKS[1]}\n\n", NOTES]))
+    old = target.read_text() if target.is_file() else ""
+    parts = []
+    for name in PARTS:
+        begin, end = _marks(name)
+        found = old.partition(begin)[2].partition(end)[0] or "\n"
+        parts.append(f"{begin}{found}{end}\n\n")
+    target.write_text("".join([HEAD, *devices, *parts, NOTES]))
 
 
-def write_gpu_part(page: Path, text: str) -> None:
-    """Put what a GPU has shown between the marks of the page; a page without them becomes one."""
-    old = page.read_text() if page.is_file() else "".join(GPU_MARKS)
-    head, _, rest = old.partition(GPU_MARKS[0])
+def write_part(page: Path, name: str, text: str) -> None:
+    """Put one of PARTS between its marks of the page; a page without them gets them at its end."""
+    begin, end = _marks(name)
+    head, _, rest = (page.read_text() if page.is_file() else "").partition(begin)
     with atomic_path(page) as temporary:
-        tail = rest.partition(GPU_MARKS[1])[2]
-        temporary.write_text(f"{head}{GPU_MARKS[0]}\n\n{text}\n{GPU_MARKS[1]}{tail}")
+        temporary.write_text(f"{head}{begin}\n\n{text}\n{end}{rest.partition(end)[2]}")
 
 
-def _between_marks(page: Path) -> str:
-    old = page.read_text() if page.is_file() else ""
-    return old.partition(GPU_MARKS[0])[2].partition(GPU_MARKS[1])[0] or "\n"
+def _marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name}: {PARTS[name]} writes this -->", f"<!-- {name}: end -->"
 
 
 def _device(report: dict[str, Any]) -> str:

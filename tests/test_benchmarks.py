@@ -228,13 +228,13 @@ def test_a_process_that_fails_says_why():
 
 
 def test_the_gpus_part_of_the_page_outlives_a_run_on_the_cpu(tmp_path):
-    from benchmarks.report import write_gpu_part, write_report
+    from benchmarks.report import write_part, write_report
 
     page = tmp_path / "PERFORMANCE.md"
     results(tmp_path / "cpu.json").write()
     write_report(tmp_path, page)
-    write_gpu_part(page, "## GPU: the first")
-    write_gpu_part(page, "## GPU: the second")
+    write_part(page, "gpu", "## GPU: the first")
+    write_part(page, "gpu", "## GPU: the second")
     written = page.read_text()
     assert "the first" not in written
     assert written.index("## CPU") < written.index("the second") < written.index("## Why it is")

@@ -20,7 +20,9 @@ import phase_processes
 import toy_training
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.errors import ConfigError, TrainingError
+from stylefeatureeditor.metrics.efficientnet_lite import EfficientNetLite
 from stylefeatureeditor.training import loop
+from stylefeatureeditor.training.image_losses import LossNetworks
 from stylefeatureeditor.training.loop import LoopConfig, make_accelerator
 from stylefeatureeditor.training.run_log import Meter
 from tiny import SIZE
@@ -294,16 +296,17 @@ def test_a_labelled_phase_gets_the_labels_of_its_photos(images: ImageSet, tmp_pa
 
 
 def test_channels_last_changes_the_layout_and_not_the_numbers(tmp_path: Path):
-    finals = {}
+    finals, lite = {}, EfficientNetLite()
     for last in (False, True):
         folder = tmp_path / str(last)
         phase = phase_processes.make_phase("inverter")
+        phase.image_loss.networks = LossNetworks(lite=lite)
         photos = folder / "images"
         folder.mkdir()
         phase_processes.write_photos(photos)
         config = toy_config(steps=1, channels_last=last, sample_every=0)
         run(phase, config, open_images(photos, SIZE), folder / "run")
-        finals[last] = phase.model.inverter.state_dict()
+        finals[last] = phase.model.state_dict() | lite.state_dict()
     wide = [name for name, w in finals[True].items() if w.dim() == 4 and min(w.shape) > 1]
     assert wide
     for name in wide:

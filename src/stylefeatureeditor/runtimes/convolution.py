@@ -7,6 +7,10 @@ elements, summed over input channels; Lavin and Gray, "Fast Algorithms for Convo
 Networks" (2016). The matrices interpolate at 0, +-1/sqrt(2), +-sqrt(2) and infinity: half the
 rounding of the usual 0, +-1, +-2 (docs/LOG.md).
 
+Which way a convolution goes is a rule of its shape, the same on every processor, so that one model
+draws one picture: tiles from LEAST_CHANNELS and LEAST_TILES on, one product up to MOST_CELLS, else
+torch's. docs/LOG.md has what they save with AVX-512 and with AVX2.
+
 What scales and shifts the channels before and after, such as BatchNorm, is done while cells are
 copied into tiles and out of them, and so costs no pass of its own.
 

@@ -2,7 +2,9 @@
 
 `quicken` gives modules of a finished network another class, one from here, each of which says what
 it does differently. They are for a CPU, float32 and no gradients; elsewhere, and while a graph is
-exported, they do what the plain modules do (docs/LOG.md has the timings).
+exported, they do what the plain modules do. `convolution.py` says which convolution takes which
+way; layers are drawn in bands from 2 * BAND px on, and photos go channels last. docs/LOG.md has the
+timings, with AVX-512 and with AVX2.
 
 Shapes: B batch, C_in and C_out channels, S side of the input in cells.
 """

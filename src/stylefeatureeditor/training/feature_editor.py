@@ -214,8 +214,6 @@ class EditorPhase(ModelPhase):
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
         """Let H train, and the layer that Delta passes if there is one."""
-        if self.attribute_loss is not None:
-            self.attribute_loss.to(accelerator.device)
         return [self.prepare_model(accelerator, EditorForward), self.adversary.prepare(accelerator)]
 
     def train_step(self, photos: Tensor, step: int) -> Metrics:

@@ -208,9 +208,10 @@ class GeneratorPhase(Phase):
             parameter.requires_grad_()
         self.accelerator = accelerator
         device = accelerator.device
-        for part in (self.average, self.augment):
-            if part is not None:
-                part.to(device)
+        place: Any = {"device": device, "memory_format": accelerator.layout}
+        self.average.to(**place)
+        if self.augment is not None:
+            self.augment.to(device)
         self.path_mean = self.path_mean.to(device)
         forward = GeneratorForward(self.generator, random_noise=self.config.noise)
         critic, config = self.discriminator, self.config

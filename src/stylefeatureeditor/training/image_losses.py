@@ -95,12 +95,6 @@ class LossNetworks:
     attributes: AttributeClassifier | None = None
     lite: EfficientNetLite | None = None
 
-    def to(self, device: torch.device) -> None:
-        """Move all of them to a device."""
-        for network in (self.perceptual, self.identity, self.attributes, self.lite):
-            if network is not None:
-                network.to(device)
-
 
 @dataclass(frozen=True)
 class ImageLossValue:
@@ -139,11 +133,11 @@ class ImageLoss:
             networks.attributes.requires_grad_(requires_grad=False).eval()
         self._check_networks()
 
-    def to(self, device: torch.device) -> None:
-        """Move the networks to a device."""
-        self.networks.to(device)
-        if self.discriminator is not None:
-            self.discriminator.to(device)
+    def to(self, **place: Any) -> None:
+        """Move the networks, and give them a layout, by the keywords of torch's `Module.to`."""
+        for network in (*vars(self.networks).values(), self.discriminator):
+            if network is not None:
+                network.to(**place)
 
     def __call__(self, drawn: Tensor, photos: Tensor) -> ImageLossValue:
         """Compare drawn images (B, 3, S, S), nominally in [-1, 1], with photos (no gradient).

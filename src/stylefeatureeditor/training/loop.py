@@ -275,13 +275,14 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
         find_unused_parameters=config.find_unused_parameters,
         broadcast_buffers=False,  # ranks may run a module twice before its backward pass
     )
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
 
     class LaidOut(accelerate.Accelerator):  # type: ignore[name-defined]
         """Lays a network out before the processes share it: their buckets follow its strides."""
 
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+
         def prepare_model(self, model: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
-            model.to(memory_format=layout)  # type: ignore[call-overload]
+            model.to(memory_format=self.layout)  # type: ignore[call-overload]
             return super().prepare_model(model, *args, **kwargs)
 
     # it would keep the precision of the run before

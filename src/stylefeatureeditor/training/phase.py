@@ -198,9 +198,10 @@ class ModelPhase(Phase):
                 network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
             setattr(self.model, name, network.requires_grad_())
         self.set_training()
-        self.model.to(accelerator.device)
+        place: Any = {"device": accelerator.device, "memory_format": accelerator.layout}
+        self.model.to(**place)
         for loss in self.losses.values():
-            loss.to(accelerator.device)
+            loss.to(**place)
         parameters = [p for network in self.trained().values() for p in network.parameters()]
         ranger = Ranger(parameters, self.config.ranger)
         self.forward, self.optimizer = accelerator.prepare(forward(self.model), ranger)
