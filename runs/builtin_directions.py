@@ -2,12 +2,12 @@
 
     python runs/builtin_directions.py MODEL CLASSIFIER PICTURE [--turn 3]
 
-InterFaceGAN (Shen et al., 2020): the classifier scores drawn faces, and a boundary in W parts the
-sixth with the highest score from the sixth with the lowest. GANSpace (Haerkoenen et al., 2020):
-`turn` is a principal component of w, which one a look at PICTURE says. A direction moves only the
-layers that its subject lives in, so that a smile leaves the hair alone. Which directions and layers
-are kept was decided by eye, on PICTURE: two faces along each of them (docs/LOG.md). They take the
-place of the directions that the model had.
+The classifier scores drawn faces, and its scores are regressed on w. A direction is the likeliest
+change of w that raises one score and leaves those in `keeps` alone: the shortest one in Mahalanobis
+length, so that G knows the faces it leads to. GANSpace (Haerkoenen et al., 2020): `turn` is a
+principal component of w, which one a look at PICTURE says. A direction moves only the layers that
+its subject lives in. Which directions, layers and lengths are kept was decided by eye, on PICTURE:
+two faces along each of them (docs/LOG.md). They take the place of those that the model had.
 """
 
 from __future__ import annotations
@@ -21,12 +21,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch.nn import functional
 
-from stylefeatureeditor.directions.fit import (
-    fit_boundary,
-    principal_components,
-    scaled,
-    without,
-)
+from stylefeatureeditor.directions.fit import principal_components, scaled
 from stylefeatureeditor.directions.labelled import as_wplus, draw, mapped_codes
 from stylefeatureeditor.editing.catalog import Catalog
 from stylefeatureeditor.editing.direction import LinearDirection
@@ -43,7 +38,8 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.generator.stylegan2 import Generator
 
-FACES, SHARE, BATCH = 6000, 6, 50  # one of SHARE faces on each side of a boundary
+FACES, BATCH = 6000, 50
+RIDGE = 1e-3  # of the mean variance of w
 FAR_END = 3.0  # strength at both ends of every range
 STEPS, ZOOM, LABEL, CALM = 7, 96, 110, 0.7  # of the picture; CALM is its truncation
 
@@ -56,8 +52,8 @@ class Wanted:
         name, group, help: as the catalogue lists them.
         attribute: column of the classifier; empty takes a principal component.
         layers: first style vector it moves, and the one after the last.
-        deviations: at the far end, in standard deviations of w along the direction.
-        beside: directions found before it that it leaves alone.
+        deviations: at the far end, of the score, or of w along a component.
+        keeps: scores that stay.
     """
 
     name: str
@@ -66,11 +62,21 @@ class Wanted:
     layers: tuple[int, int]
     deviations: float
     help: str
-    beside: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ("Male", "Smiling")
 
 
+LOOKS = ("Male", "Wavy_Hair", "Bangs", "Blond_Hair", "Black_Hair", "Brown_Hair", "Straight_Hair")
+LOOKS += ("Heavy_Makeup", "Wearing_Lipstick", "Receding_Hairline", "Young", "Wearing_Hat")
 WANTED = (
-    Wanted("smile", "Smiling", "expression", (3, 6), 3, "Positive smiles more, negative less."),
+    Wanted(
+        "smile",
+        "Smiling",
+        "expression",
+        (3, 6),
+        4.5,
+        "Positive smiles more, negative less.",
+        (*LOOKS, "Wearing_Earrings"),
+    ),
     Wanted("turn", "", "pose", (0, 3), 2, "Turns the face to one side; the sign says which."),
     Wanted(
         "gender",
@@ -79,25 +85,16 @@ WANTED = (
         (0, 5),
         2,
         "Positive is more masculine, negative more feminine.",
-        ("smile",),
+        ("Smiling", "Young"),
     ),
     Wanted(
-        "makeup",
-        "Heavy_Makeup",
+        "beard",
+        "Goatee",
         "person",
-        (5, 10),
+        (3, 7),
         3,
-        "Positive is more make-up, negative less.",
-        ("smile",),
-    ),
-    Wanted(
-        "blond_hair",
-        "Blond_Hair",
-        "hair",
-        (6, 10),
-        3,
-        "Positive makes the hair lighter, negative darker.",
-        ("gender", "smile"),
+        "Positive grows a beard, negative shaves it.",
+        ("Smiling", "Pale_Skin"),
     ),
     Wanted(
         "bangs",
@@ -106,16 +103,23 @@ WANTED = (
         (2, 5),
         2,
         "Positive brings hair onto the forehead, negative takes it away.",
-        ("gender", "smile"),
     ),
     Wanted(
-        "wavy_hair",
-        "Wavy_Hair",
+        "hairline",
+        "Receding_Hairline",
         "hair",
-        (2, 6),
-        2,
-        "Positive makes the hair wavier, negative straighter.",
-        ("gender",),
+        (1, 5),
+        2.5,
+        "Positive takes hair from the head, negative lets it grow.",
+    ),
+    Wanted(
+        "blond_hair",
+        "Blond_Hair",
+        "hair",
+        (6, 10),
+        3,
+        "Positive makes the hair lighter, negative darker.",
+        ("Male", "Smiling", "Pale_Skin"),
     ),
 )
 
@@ -134,20 +138,17 @@ def main() -> None:
     codes = mapped_codes(generator, FACES)
     with torch.no_grad():
         scores = torch.cat([classifier(draw(generator, part)) for part in codes.split(BATCH)])
-    vectors: dict[str, Tensor] = {}
     entries, directions = [], []
     for wanted in WANTED:
         if wanted.attribute:
-            score = scores[:, classifier.column(wanted.attribute)]
-            vector = fit_boundary(codes, extremes(score)).vector
-            method = f"InterFaceGAN, {FACES} generated faces"
+            vector = likeliest_change(codes, scores, wanted, classifier)
+            method = f"regression of scores, {FACES} generated faces"
         else:
-            vector = principal_components(codes, given.turn + 1)[given.turn]
+            component = principal_components(codes, given.turn + 1)[given.turn]
+            vector = scaled(functional.normalize(component, dim=0), codes)
             method = f"GANSpace, {FACES} generated faces"
-        vector = functional.normalize(without(vector, [vectors[n] for n in wanted.beside]), dim=0)
-        vectors[wanted.name] = scaled(vector, codes)
         found = LinearDirection(
-            wanted.name, vectors[wanted.name] * wanted.deviations / FAR_END, layers=wanted.layers
+            wanted.name, vector * wanted.deviations / FAR_END, layers=wanted.layers
         )
         directions.append(found)
         entry = entry_for(found, (-FAR_END, FAR_END), help_text=wanted.help, group=wanted.group)
@@ -156,12 +157,25 @@ def main() -> None:
     sheet(directions, generator).save(given.picture)
 
 
-def extremes(score: Tensor) -> Tensor:
-    """Return labels (n,): 1 for the highest scores, -1 for the lowest, 0 between them."""
-    order, count = score.argsort(), len(score) // SHARE
-    labels = torch.zeros(len(score))
-    labels[order[:count]], labels[order[-count:]] = -1, 1
-    return labels
+def likeliest_change(
+    codes: Tensor, scores: Tensor, wanted: Wanted, classifier: AttributeClassifier
+) -> Tensor:
+    """Return (D,), the change of w that raises the score by one deviation and keeps others.
+
+    The scores' slopes are A = C^-1 X^T Y, with C the covariance of w. Of all d with A^T d = t, the
+    one of least d^T C^-1 d is C A (A^T C A)^-1 t.
+    """
+    columns = [classifier.column(name) for name in (wanted.attribute, *wanted.keeps)]
+    chosen = scores[:, columns]
+    rows = (codes - codes.mean(0)).double()
+    labels = ((chosen - chosen.mean(0)) / chosen.std(0)).double()
+    covariance = rows.T @ rows / len(rows)
+    between = rows.T @ labels / len(rows)  # C A
+    ridge = RIDGE * covariance.diag().mean() * torch.eye(len(covariance))
+    slopes = torch.linalg.solve(covariance + ridge, between)
+    target = functional.one_hot(torch.tensor(0), len(columns)).double()
+    inner = slopes.T @ covariance @ slopes
+    return (covariance @ slopes @ torch.linalg.solve(inner, target)).float()
 
 
 def sheet(found: list[LinearDirection], generator: Generator) -> Image.Image:
