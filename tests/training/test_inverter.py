@@ -201,3 +201,14 @@ def test_refuses_negative_settings():
         InverterTrainingConfig(blend_steps=-1)
     with pytest.raises(ConfigError, match="start"):
         AdversarialConfig(start=-1)
+
+
+def test_a_run_may_begin_at_the_features_of_the_generator():
+    phase = prepared(make(replace(CONFIG, begin="generator")))
+    drawn, from_codes, features, code_features = phase.forward(tiny_photos(2), 1.0)
+    torch.testing.assert_close(features, code_features, rtol=0, atol=0)
+    torch.testing.assert_close(drawn, from_codes)
+    before = snapshot(phase.model.inverter.fuser)
+    run_steps(phase, tiny_photos(2), 0, 1)
+    moved = changed(phase.model.inverter.fuser, before)
+    assert {"body.merge.weight", "body.branches.0.norm3.weight"} <= moved

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from stylefeatureeditor.backbones.shortcut import projection, stem
@@ -125,3 +126,13 @@ class FeatureMerger(nn.Module):
         for branch in self.branches:
             x = x + branch(x)
         return x
+
+    @torch.no_grad()
+    def begin_at(self, first: float, second: float) -> None:
+        """Return first * one input + second * the other; the layers add nothing yet."""
+        unit = torch.eye(len(self.merge.weight))[:, :, None, None]  # (C, C, 1, 1)
+        self.merge.weight.copy_(torch.cat([first * unit, second * unit], dim=1))
+        self.merge.bias.zero_()  # type: ignore[union-attr]
+        for branch in self.branches:
+            branch.norm3.weight.zero_()  # type: ignore[union-attr, operator]
+            branch.norm3.bias.zero_()  # type: ignore[union-attr, operator]

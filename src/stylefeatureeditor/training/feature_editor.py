@@ -79,7 +79,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from stylefeatureeditor.editing.direction import EditDirection
-    from stylefeatureeditor.editing.feature_editor import FeatureEditor
     from stylefeatureeditor.generator.discriminator import Discriminator
     from stylefeatureeditor.model import Model, ModelConfig
     from stylefeatureeditor.records import Codes
@@ -210,7 +209,7 @@ class EditorPhase(ModelPhase):
         }
         self.attribute_loss = self._attribute_loss(networks)
         if config.begin == "difference":
-            begin_at_difference(model.feature_editor)
+            model.feature_editor.body.begin_at(1, -1)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
         """Let H train, and the layer that Delta passes if there is one."""
@@ -359,18 +358,6 @@ class EditorPhase(ModelPhase):
         drawn = plain(found.features, None, found.codes, found.start.rgb)
         before = edit_codes(self.model, photos, self.config.edit_codes)
         return drawn, self.model.generator.synthesize(before)
-
-
-def begin_at_difference(feature_editor: FeatureEditor) -> None:
-    """Let an untrained H return F_k - Delta: its merge subtracts, its layers add nothing."""
-    merge = feature_editor.body.merge
-    unit = torch.eye(len(merge.weight))[:, :, None, None]  # (C, C, 1, 1)
-    with torch.no_grad():
-        merge.weight.copy_(torch.cat([unit, -unit], dim=1))
-        merge.bias.zero_()  # type: ignore[union-attr]
-        for branch in feature_editor.body.branches:
-            branch.norm3.weight.zero_()  # type: ignore[union-attr, operator]
-            branch.norm3.bias.zero_()  # type: ignore[union-attr, operator]
 
 
 def training_directions(

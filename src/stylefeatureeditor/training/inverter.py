@@ -59,6 +59,8 @@ class InverterTrainingConfig:
         features: weight of the regulariser of F_k.
         feature_form: its form: "norm" of F_k, or "distance" of F_k from F_w.
         blend_steps: steps until F_k alone is drawn; 0 draws it from the start.
+        begin: "generator" first sets the Fuser to F_k = F_w, also one of --tune-from, whose
+            features may be those of another G.
         ranger: optimiser of I.
         batch_norm: I's BatchNorm, see `networks.set_training`.
         samples: held-out photos in a sample picture.
@@ -72,6 +74,7 @@ class InverterTrainingConfig:
     features: float = 0.01
     feature_form: Literal["norm", "distance"] = "norm"
     blend_steps: int = 0
+    begin: Literal["random", "generator"] = "random"
     ranger: RangerConfig = field(default_factory=RangerConfig)
     batch_norm: BatchNormMode = "batch"
     samples: int = 8
@@ -140,6 +143,10 @@ class InverterPhase(ModelPhase):
         self.held_out = held_out
         self.image_loss = ImageLoss(config.image, networks, discriminator)
         self.losses = {"first_discriminator": self.image_loss}
+        if config.begin == "generator":
+            if model.inverter.fuser is None:
+                raise ConfigError("begin 'generator' needs a Fuser, this model has none")
+            model.inverter.fuser.body.begin_at(0, 1)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
         """Let I and D train."""
