@@ -6,9 +6,9 @@ cd "$(dirname "$0")/.." || exit 1
 
 LIMIT=${LIMIT:-300}
 ROOM=12 # GiB of disk: torch's CUDA build, which pip takes by default, has 5.5 of them
-QUICK="tests/photo tests/weights tests/editing tests/cli/test_doctor.py
-    tests/cli/test_main.py tests/cli/test_edit.py tests/test_editor.py
-    tests/methods/test_sfe.py"
+QUICK="tests/editing tests/weights/test_checkpoint.py tests/weights/test_unpickle.py
+    tests/photo/test_image.py tests/cli/test_doctor.py tests/cli/test_main.py tests/cli/test_edit.py
+    tests/test_editor.py tests/methods/test_sfe.py"
 
 # "3.12 /path/of/python" for every interpreter that answers, in order, once per version
 found() {
