@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.evaluation.bootstrap import Mean
 from stylefeatureeditor.evaluation.report_tables import (
@@ -22,7 +22,7 @@ from stylefeatureeditor.evaluation.report_tables import (
 from stylefeatureeditor.evaluation.results import MethodResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 INTRODUCTION = """# Results
 
@@ -89,8 +89,14 @@ def table(report: Report, columns: Sequence[str]) -> str:
         columns = [column for column in columns if column not in distances]
     heads = ["method", *(title_of(measure_of(column)) for column in columns)]
     lines = [heads, ["---", *["---:"] * len(columns)]]
-    lines += [[r.method, *(c.markdown for c in r.cells)] for r in table_rows(report, columns)]
+    lines += [[r["method"], *map(printed, r["cells"])] for r in table_rows(report, columns)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def printed(cell: Mapping[str, Any]) -> str:
+    """Return a number with its interval; the best of a column is bold."""
+    bold = "**" if cell.get("best") else ""
+    return f"{bold}{cell['value']}{cell.get('interval', '')}{bold}"
 
 
 def inversion(report: Report) -> list[str]:

@@ -115,6 +115,8 @@ class FakeGpu(TorchFunctionMode):
         kwargs, name = dict(kwargs or {}), func.__name__
         if func in MOVES:
             return self._moved(func, *args, **kwargs)
+        if name == "_parse_to":
+            return func(*args, **kwargs)
         if func is Tensor.pin_memory:
             return self._marked(args[0].clone(), self.pinned)
         return self._called(func, name, args, kwargs)
