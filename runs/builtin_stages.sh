@@ -69,9 +69,10 @@ run_stage() {
                 ${TUNE_FROM:+--training.progressive-every 0} $e4e
             ;;
         directions) run "$python" "$here/builtin_directions.py" "$out/e4e" "$classifier" "$out/directions.png" ;;
-        inverter)
+        inverter) # F_k begins as F_w and stays near it: Delta means little elsewhere (docs/LOG.md)
             train inverter "${STEPS_INVERTER:-}" --data "${zips[@]}" --model "$out/e4e" \
                 --discriminator "$out/$generator" $(likeness image) --training.image.structure 0.6 \
+                --training.begin generator --training.features 0.1 \
                 --training.adversarial.lr 2e-4 --training.adversarial.r1.weight 0.5 \
                 ${TUNE_FROM:+--training.blend-steps 0} $inverter
             ;;
