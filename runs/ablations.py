@@ -1,8 +1,8 @@
 """The table of `ablations.sh`: inversion and edits of every variant on CelebA's `test` photos.
 
-    python runs/ablations.py OUT JUDGE DATA [--limit 200]
+    python runs/ablations.py OUT DATA [--limit 200]
 
-Flips, other scores and background are means over the edits of `builtin_report.py`. Prints Markdown.
+Identity and background are means over all directions, as in `builtin_report.py`. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builtin_report import EDITS, UNROTATED, edit, inversion
+from builtin_report import UNROTATED, edit, inversion
 
 import stylefeatureeditor as sfe
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.inversion.record import Anchor, Inversion
 from stylefeatureeditor.methods.sfe import Sfe, SfeWithoutH
-from stylefeatureeditor.training.loss_networks import load_classifier
+from stylefeatureeditor.metrics.dlib_identity import load_dlib_identity
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ VARIANTS = (
     "coarser-layer",
     "few-directions",
 )
-EDIT_COLUMNS = ("flip", "leakage", "background")
+EDIT_COLUMNS = ("distance", "same", "background")
 
 
 class SfeWithoutE(Sfe):
@@ -52,13 +52,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("judge", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--limit", type=int, default=200, help="photos")
     given = parser.parse_args()
-    judge = load_classifier(given.judge)
+    identity = load_dlib_identity()
     lines = [
-        "| variant | L2 | SSIM | flips | other scores move | background moves |",
+        "| variant | L2 | SSIM | distance by dlib | same person | background, levels |",
         "|---|---|---|---|---|---|",
     ]
     for variant in VARIANTS:
@@ -71,14 +70,15 @@ def main() -> None:
         if variant == "full":
             methods["without-h"] = SfeWithoutH(editor.model)
         for name, method in methods.items():
-            near = inversion(method, photos)
-            found = [edit(method, photos, editor, one, judge) for one in EDITS]
-            flip, leakage, moved = (
+            near = inversion(method, photos, identity)
+            names = [entry.name for entry in editor.directions.entries]
+            found = [edit(method, photos, editor, one, identity) for one in names]
+            distance, same, moved = (
                 sum(row[column] for row in found) / len(found) for column in EDIT_COLUMNS
             )
             lines.append(
-                f"| {name} | {near['l2']:.4f} | {near['ssim']:.3f} | {flip:.1%} | {leakage:.3f} "
-                f"| {moved:.4f} |"
+                f"| {name} | {near['l2']:.4f} | {near['ssim']:.3f} | {distance:.3f} | {same:.1%} "
+                f"| {moved:.2f} |"
             )
     sys.stdout.write("\n".join(lines) + "\n")
 

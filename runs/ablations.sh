@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # Table 3 of the paper at the built-in model's scale: what each part brings.
 #
-#   bash runs/ablations.sh MODEL JUDGE DATA OUT
+#   bash runs/ablations.sh MODEL DATA OUT
 #
-# MODEL has a trained generator, e4e and directions; JUDGE is the run of an attribute classifier;
-# DATA holds celeba87.zip. Every variant trains both of its phases anew and short, by the paper's
+# MODEL has a trained generator, e4e and directions, DATA holds celeba87.zip. Every variant trains both of its phases anew and short, by the paper's
 # losses on pixels, so the table compares variants with each other and with nothing else. Runs that a
 # stop has left go on.
 #
@@ -12,8 +11,8 @@
 #   PYTHON                         interpreter, .venv/bin/python
 set -euo pipefail
 
-usage="usage: bash runs/ablations.sh MODEL JUDGE DATA OUT"
-model=${1:?$usage} judge=${2:?$usage} data=${3:?$usage} out=${4:?$usage}
+usage="usage: bash runs/ablations.sh MODEL DATA OUT"
+model=${1:?$usage} data=${2:?$usage} out=${3:?$usage}
 python=${PYTHON:-.venv/bin/python}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
@@ -44,4 +43,4 @@ editor coarser-layer coarser-layer
 editor without-inversion-loss full --ablation without-inversion-loss
 editor without-e full --ablation without-e4e
 editor few-directions full --ablation few-directions
-"$python" "$(dirname "$0")/ablations.py" "$out" "$judge" "$data"
+"$python" "$(dirname "$0")/ablations.py" "$out" "$data"

@@ -114,6 +114,10 @@ class TestSessions:
         expected = editor.edit_faces(two, edits, masks={2: "face"}).photo
         assert np.array_equal(pixels(out), np.asarray(expected))
 
+    def test_named_twice_are_written_once(self, session, model, sfe):
+        ran = sfe("edit", session, session, "--model", model)
+        assert (ran.code, ran.out.count("work_edited.png")) == (0, 1)
+
     def test_of_several_photos_fill_a_folder(self, session, model, sfe):
         saved = load_session(session)
         again = save_session(saved.model, saved.photos[1:], session.with_name("again.sfe"))

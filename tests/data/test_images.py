@@ -344,6 +344,14 @@ def test_a_table_of_an_archive_takes_little_memory_or_is_refused(what, tmp_path,
     assert peak < image_sources.MADE_BYTES + 3 * len(text) + (6 << 20)
 
 
+def test_a_table_of_an_archive_that_is_too_large_is_not_called_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_sources, "MAX_TABLE_BYTES", 10)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("manifest.csv", "file,a\n0.png,1\n")
+    with pytest.raises(ConfigError, match=r"^manifest.csv of .* is too large for a table"):
+        image_sources.open_sources(tmp_path / "a.zip")
+
+
 @pytest.mark.parametrize("size", [(80, 50), (50, 80), (7, 5), (5, 7), (333, 40), (40, 333)])
 def test_padding_one_side_after_the_other_gives_what_the_whole_square_gives(size):
     levels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)

@@ -269,7 +269,8 @@ def test_an_aligned_crop_needs_no_detector(session, pixels, monkeypatch):
     assert session.draw(1024).after.size == (200, 200)
     session.change(edits={"smile": 1.0})
     assert session.draw(1024).result is not None
-    session.open(png(pixels), "wide.png", aligned=True)  # its middle square is the crop
+    session.open(png(pixels), "wide.png", aligned=True)
+    assert session.opened.sentence == "wide.png is not square: its middle square is edited."
     session.change(edits={"smile": 1.0})
     drawn = session.draw(1024)
     assert drawn.after.size == pixels.shape[1::-1]

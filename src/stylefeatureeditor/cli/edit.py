@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -362,7 +362,7 @@ def edit_sessions(args: Args) -> int:
     own = own or args.aligned or args.blend
     if own or not all(path.suffix.lower() == SESSION_SUFFIX for path in args.photos):
         raise ConfigError("a session brings its own edits: give session files alone, without -e")
-    sessions = [(path, load_session(path)) for path in args.photos]
+    sessions = [(path, load_session(path)) for path in dict.fromkeys(args.photos)]
     edited = [
         (path, number, photo)
         for path, session in sessions
@@ -386,11 +386,12 @@ def edit_sessions(args: Args) -> int:
     editor = open_editor(args)
     settings = {"session": True, "model": editor.method.fingerprint}
 
-    def make(job: Job) -> str:
-        path, photo = named[job.photo]
-        return _save(job, editor.edit_saved(photo), args, note_of(settings, path))
+    jobs = {replace(job, photo=named[job.photo][0]): named[job.photo][1] for job in plan.jobs}
 
-    return plan.report(((job, job.attempt(make)) for job in plan.jobs), plan.jobs)
+    def make(job: Job) -> str:
+        return _save(job, editor.edit_saved(jobs[job]), args, note_of(settings, job.photo))
+
+    return plan.report(((job, job.attempt(make)) for job in jobs), list(jobs))
 
 
 def _save(job: Job, result: EditResult, args: Args, note: str) -> str:

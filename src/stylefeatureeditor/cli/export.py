@@ -47,7 +47,7 @@ def add_to(commands: Commands) -> None:
         nargs="+",
         type=Path,
         default=[],
-        help="aligned square photos that int8 learns its ranges from, or folders of them",
+        help="photos, or folders of them, whose middle squares int8 learns its ranges from",
     )
     add_common(
         parser,

@@ -177,6 +177,8 @@ def _check_convert(args: Args) -> None:
             "nothing to convert: pass --sfe with --generator and --e4e for a model, or --generator "
             "alone for one that training can start from"
         )
+    elif args.sfe is None and args.directions:
+        raise WeightsError("--directions belong to a model: pass --sfe or --method with them")
 
 
 def list_models(args: Args) -> int:

@@ -117,6 +117,8 @@ def _open_zip(path: Path) -> ImageSource:
         table = min(tables)[2]
         try:
             content = read(table, MAX_TABLE_BYTES, f"{table} of {path}")
+        except ConfigError:  # too large; it is a ValueError too
+            raise
         except (OSError, *DAMAGED_ZIP) as error:
             raise PhotoError(f"{table} of {path} is damaged: {error}") from error
         rows = parse_table(table, content, path)

@@ -45,11 +45,11 @@ LEVELS: Mapping[str, slice] = {  # the style vectors of each level
 }
 RELEASED_LEVELS = {"coarse": "course_mapping", "medium": "medium_mapping", "fine": "fine_mapping"}
 GLOBAL_SCALE = 1 / 1.5  # the released code divides a text strength by 1.5,
+RELEASED_GLOBAL_CONVS = 11  # and edits this many convolutions, the coarsest
 _NO_CLIP = (
     "editing by text needs CLIP, which is not part of this package: run `pip install "
     "transformers`, or pass a function from sentences to features"
 )
-RELEASED_GLOBAL_CONVS = 11  # and edits this many convolutions, the coarsest
 
 
 class StyleMapper(nn.Module):
@@ -290,10 +290,12 @@ def read_clip(folder: Path, part: str, **options: bool) -> Any:
     """
     try:
         import transformers
-    except ImportError as error:
+
+        kind = getattr(transformers, part)
+    except (ImportError, AttributeError, RuntimeError) as error:  # too old, or broken
         raise DependencyError(_NO_CLIP) from error
     try:
-        return getattr(transformers, part).from_pretrained(folder, local_files_only=True, **options)
+        return kind.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"{folder} holds no CLIP model: expected a tokenizer, config.json, model.safetensors"

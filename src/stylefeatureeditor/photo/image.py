@@ -369,7 +369,7 @@ def _from_file(file: IO[bytes], name: str, max_pixels: int, least: int | None) -
             image.draft(None, (least, least))
         photo = _from_pillow(image, name, max_pixels)
         with contextlib.suppress(*DAMAGED):
-            if image.format in _ANIMATED and getattr(image, "is_animated", False):
+            if least is None and image.format in _ANIMATED and getattr(image, "is_animated", False):
                 logger.warning("%s is animated: its first frame alone is taken", name)
     return photo
 

@@ -85,7 +85,7 @@ class E4eTrainingConfig:
         progressive_every: steps between two further styles; 0 lets all differ from the start.
         zero_heads: heads 1.. start at zero; switch off to go on from a trained E.
         ranger: optimiser of E.
-        batch_norm: E's BatchNorm, see `networks.set_training`.
+        batch_norm: E's BatchNorm, see `phase.set_training`.
         samples: held-out photos in a sample picture.
     """
 

@@ -103,7 +103,7 @@ class EditorTrainingConfig:
         begin: with "random" weights, as the paper, or at the "difference" F_k - Delta, an edit that
             needs no H and that a short run improves on.
         ranger: optimiser of H.
-        batch_norm: H's BatchNorm, see `networks.set_training`.
+        batch_norm: H's BatchNorm, see `phase.set_training`.
         seed: of the direction and strength of each step.
         samples: held-out photos in a sample picture.
     """

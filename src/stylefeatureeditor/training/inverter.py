@@ -62,7 +62,7 @@ class InverterTrainingConfig:
         begin: "generator" first sets the Fuser to F_k = F_w, also one of --tune-from, whose
             features may be those of another G.
         ranger: optimiser of I.
-        batch_norm: I's BatchNorm, see `networks.set_training`.
+        batch_norm: I's BatchNorm, see `phase.set_training`.
         samples: held-out photos in a sample picture.
     """
 

@@ -107,6 +107,8 @@ class Opened:
         """What the visitor should know of the photo; often nothing."""
         if not self.count:
             return NO_FACE
+        if self.aligned and self.size[0] != self.size[1]:
+            return f"{self.name} is not square: its middle square is edited."
         said = turn_sentence(self.landmarks[0]) if self.landmarks else ""
         return f"{self.name}: {said}." if said else ""
 

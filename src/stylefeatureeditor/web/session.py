@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 SMALL_SIDE = 160  # px of a photo in the film strip
 STRIP = 7  # strengths of a strip, at most
 FACE_SIDE = 96  # px of a face's small picture
-PICTURE_SIDE = 256  # px that a direction's small picture is drawn at
 
 
 @dataclass(frozen=True)
