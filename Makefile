@@ -50,7 +50,7 @@ test-app: $(READY)
 test-chain: $(READY)
 	rm -rf out/chain && mkdir -p out/chain
 	$(BIN)/python tests/drawn_faces.py out/chain/faces.zip
-	COLUMN=Smiling SCALE=0 bash runs/tiny_cpu.sh out/chain/faces.zip out/chain/runs
+	COLUMN=Smiling SCALE=0 PYTHON=$(BIN)/python bash runs/tiny_cpu.sh out/chain/faces.zip out/chain/runs
 	test -s out/chain/runs/edited.png && test -s out/chain/runs/strip.png
 
 # Some minutes of one core. `make test` runs a small part of it.
