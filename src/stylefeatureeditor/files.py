@@ -41,8 +41,7 @@ DAMAGED_ZIP = (
     zipfile.BadZipFile,
     EOFError,
     LookupError,
-    NotImplementedError,
-    RuntimeError,
+    RuntimeError,  # of it: a compression that Python does not know
     ValueError,
     OverflowError,
     struct.error,
