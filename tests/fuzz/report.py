@@ -43,7 +43,8 @@ a million layers; a safetensors header of up to 100 MB; a compressed `data.pkl` 
 archive; YAML aliases of aliases; icons, which are decoded while they are opened, at any size; JSON
 and YAML nested beyond the parser's depth; tables of a zip file with damaged members; biases and
 filters of another shape in published checkpoints; steps in training.json that are no numbers;
-names of thousands of signs in messages; one number that says it is a gigabyte of codes;
+names of thousands of characters in messages; layers to RGB of another
+number of dimensions; one number that says it is a gigabyte of codes;
 animations and films of any size; side files of videos whose tables do not fit each other; tar
 members called "."; methods in a model's config that are no words; crops without area in an
 inversion file; an own direction that takes a published alias. Properties (`tests/properties/`)

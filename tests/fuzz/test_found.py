@@ -121,6 +121,8 @@ def test_torchscript_with_its_compressed_code_is_still_read(tmp_path):
     ("name", "change"),
     [
         ("to_rgb1.bias", lambda value: value[..., :0]),
+        ("to_rgb1.conv.weight", lambda value: value.sum()),
+        ("to_rgb1.conv.weight", lambda value: value[None]),
         ("convs.0.noise.weight", lambda _: torch.ones(3)),
         ("convs.0.conv.weight", lambda value: value.sum()),
         ("convs.0.conv.blur.kernel", lambda _: torch.ones(5, 5)),

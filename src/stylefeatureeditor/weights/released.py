@@ -325,21 +325,19 @@ def _as_rgb(state: State, layers: int) -> None:
         at, last = f"to_rgb.{stage}", state.get(f"layers.{2 * stage}.bias")
         weight, bias = state.get(f"{at}.conv.weight"), state.get(f"{at}.bias")
         if weight is None and bias is None and last is not None and stage < layers // 2:
-            codes, width = state["layers.0.conv.affine.weight"].shape[1], len(last)
+            codes, width = state["layers.0.conv.affine.weight"].shape[1], last.shape[0]
             state[f"{at}.conv.weight"] = last.new_zeros(3, width, 1, 1)
             state[f"{at}.bias"] = last.new_zeros(3)
             state[f"{at}.conv.affine.weight"] = last.new_zeros(width, codes)
             state[f"{at}.conv.affine.bias"] = last.new_zeros(width)
-        elif weight is not None and bias is not None and len(weight) != 3:
-            if len(weight) not in (1, 4):
+        elif weight is not None and bias is not None and weight.shape[0] != 3:
+            channels = {1: [0, 0, 0], 4: [0, 1, 2]}.get(weight.shape[0])
+            if channels is None:
                 raise WeightsError(
-                    f"this generator draws {len(weight)} channels; 1 (grey), 3 (RGB) and 4 (RGBA, "
-                    "whose alpha is left out) can be used"
+                    f"this generator draws {weight.shape[0]} channels; 1 (grey), 3 (RGB) and 4 "
+                    "(RGBA, whose alpha is left out) can be used"
                 )
-            state[f"{at}.conv.weight"] = (
-                weight.expand(3, -1, -1, -1) if len(weight) < 3 else weight[:3]
-            )
-            state[f"{at}.bias"] = bias.expand(3) if len(weight) < 3 else bias[:3]
+            state[f"{at}.conv.weight"], state[f"{at}.bias"] = weight[channels], bias[channels]
 
 
 def _checked(
@@ -350,7 +348,6 @@ def _checked(
     count = max(layers, default=-1) + 1
     if not 0 < count < 2 * MAX_STAGES:
         raise WeightsError(f"these tensors are not a StyleGAN2 generator: it has {count} layers")
-    _as_rgb(state, count)
     missing = [index for index in range(count) if f"layers.{index}.noise" not in state]
     if missing and not draw_noise:
         raise WeightsError(
@@ -363,6 +360,7 @@ def _checked(
         side = 4 << ((index + 1) // 2)
         state[f"layers.{index}.noise"] = torch.randn(1, 1, side, side, generator=chance)
     try:
+        _as_rgb(state, count)
         width = state["layers.0.conv.affine.weight"].shape[1]
         z_dim = state["mapping.1.weight"].shape[1]
         size = 4 << (count // 2)
