@@ -102,6 +102,15 @@ def test_spread_weight_holds_the_styles_together():
     assert spreads[1] < 0.9 * spreads[0]
 
 
+def test_codes_of_drawn_images_are_learned():
+    metrics = run_steps(prepared(make(replace(CONFIG, drawn=10.0))), tiny_photos(4), 2, 40)
+    first, last = (
+        sum(found["drawn_codes"] for found in part) for part in (metrics[:8], metrics[-8:])
+    )
+    assert last < 0.8 * first
+    assert "drawn_codes" not in run_steps(prepared(make()), tiny_photos(4), 0, 1)[0]
+
+
 def test_latent_discriminator_learns_to_tell_the_codes_apart():
     config = replace(CONFIG, ranger=RangerConfig(lr=1e-9))
     metrics = run_steps(prepared(make(config)), tiny_photos(4), 0, 12)

@@ -6,6 +6,11 @@
         + 0.1 mean_i softplus(-D_w(w_i))             and near what the mapping network gives
     L_D = softplus(-D_w(f(z))) + softplus(D_w(w_i)) + lazy R1 at f(z)
 
+With `drawn`, which is in no paper, half as many images of G's own join the photos, and the w that
+drew them says where codes lie:
+
+    L_E += drawn ||w_E - w||^2 / (N D)
+
 Progressive: at first all styles are style 0, a code of W. From `progressive_start` one more may
 differ every `progressive_every` steps; sums and means over i take those that may. A style that may
 not yet differ does not in the saved model either: its head starts at zero.
@@ -81,6 +86,7 @@ class E4eTrainingConfig:
         image: terms on (X^, X).
         delta: weight of the styles' distances from style 0.
         latent: D_w.
+        drawn: weight of the distance to the known codes of drawn images; 0 draws none.
         progressive_start: first step at which style 1 may differ.
         progressive_every: steps between two further styles; 0 lets all differ from the start.
         zero_heads: heads 1.. start at zero; switch off to go on from a trained E.
@@ -92,6 +98,7 @@ class E4eTrainingConfig:
     image: ImageLossConfig = field(default_factory=lambda: ImageLossConfig(side=256))
     delta: float = 2e-4
     latent: LatentDiscriminatorConfig = field(default_factory=LatentDiscriminatorConfig)
+    drawn: float = 0.0
     progressive_start: int = 20_000
     progressive_every: int = 2_000
     zero_heads: bool = True
@@ -100,9 +107,11 @@ class E4eTrainingConfig:
     samples: int = 8
 
     def __post_init__(self) -> None:
-        if min(self.delta, self.progressive_start, self.progressive_every) < 0 or self.samples < 1:
+        numbers = (self.delta, self.drawn, self.progressive_start, self.progressive_every)
+        if min(numbers) < 0 or self.samples < 1:
             raise ConfigError(
-                f"delta and the progressive steps cannot be negative, samples at least 1: {self}"
+                "delta, drawn and the progressive steps cannot be negative, samples at least 1: "
+                f"{self}"
             )
 
     def active_styles(self, step: int, num_styles: int) -> int:
@@ -236,6 +245,11 @@ class E4ePhase(ModelPhase):
         """Train D_w on the codes as they are, then E, on photos (B, 3, S, S) in [-1, 1]."""
         config = self.config
         self.active = config.active_styles(step, self.model.config.generator.num_styles)
+        known = self._known_codes(max(1, len(photos) // 2)) if config.drawn else None
+        if known is not None:
+            with torch.no_grad(), self.accelerator.autocast():
+                own = self.model.generator.synthesize(known)
+            photos = torch.cat([photos, own.to(photos)])
         drawn, wplus = self.forward(photos, self.active)
         wplus = wplus.float()
         metrics: Metrics = {}
@@ -250,6 +264,10 @@ class E4ePhase(ModelPhase):
             adversarial = generator_loss(self.latent_discriminator(self._vectors(wplus)))
             loss = loss + config.latent.weight * adversarial
             metrics["adversarial"] = adversarial.detach()
+        if known is not None:
+            distance = functional.mse_loss(wplus[-len(known.wplus) :], known.wplus)
+            loss = loss + config.drawn * distance
+            metrics["drawn_codes"] = distance.detach()
         self.accelerator.backward(loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -257,11 +275,9 @@ class E4ePhase(ModelPhase):
         return found | metrics | {"active_styles": float(self.active)}
 
     def _train_latent_discriminator(self, wplus: Tensor, step: int) -> Metrics:
-        config, generator = self.config.latent, self.model.generator
+        config = self.config.latent
         self.latent_discriminator.requires_grad_()
-        with torch.no_grad():
-            z = torch.randn(len(wplus), wplus.shape[2], device=wplus.device)
-            real = self.real_pool.exchange(generator.map(z).wplus[:, 0])
+        real = self.real_pool.exchange(self._known_codes(len(wplus)).wplus[:, 0])
         encoded = self.encoded_pool.exchange(self._vectors(wplus))
 
         real_scores = self.wrapped_latent(real)
@@ -276,6 +292,13 @@ class E4ePhase(ModelPhase):
             "score_real": real_scores.detach().mean(),
             "score_encoded": encoded_scores.detach().mean(),
         }
+
+    def _known_codes(self, count: int) -> Codes:
+        """What the mapping network gives for z drawn by chance."""
+        generator = self.model.generator
+        z = torch.randn(count, generator.config.latent_dim, device=generator.latent_avg.device)
+        with torch.no_grad():
+            return generator.map(z)
 
     def _vectors(self, wplus: Tensor) -> Tensor:
         """Return the styles that may differ, (B * active, D)."""
