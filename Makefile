@@ -44,7 +44,7 @@ test: $(READY)
 test-app: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
 		-c constraints.txt -e '.[app]' playwright
-	SFE_TEST_APP=1 $(BIN)/python -m pytest tests/browser -rs $(PYTEST_ARGS)
+	SFE_TEST_APP=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/browser -rs $(PYTEST_ARGS)
 
 # runs/tiny_cpu.sh, one step a phase: from a zip of images to an edited photo.
 test-chain: $(READY)
@@ -79,7 +79,8 @@ format: $(READY)
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
-# The file holds a checksum of what was installed, so a newer date alone installs nothing.
+# The file holds a checksum of what was installed, so a newer date alone installs nothing. Python
+# compiles what it imports: compiling all of torch beforehand takes a minute.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
 		echo "Python 3.10 or newer is needed, and '$(PYTHON)' is not that:" \
@@ -88,7 +89,7 @@ define install
 	if [ "$$(cat $@ 2>/dev/null)" != "$$sum" ]; then \
 		$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || exit 1; \
 		echo "Installing into $(VENV); this takes a minute or two."; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+		$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check $(PIP_ARGS) \
 			-c constraints.txt -e '.[$(1)]' || exit 1; \
 		echo "$$sum" > $@; \
 	fi; \
