@@ -102,6 +102,19 @@ def test_an_interrupt_ends_with_130_and_no_half_file(aligned, model, sfe, monkey
     assert set(aligned.parent.iterdir()) == before
 
 
+def test_an_interrupt_while_commands_are_imported_is_told_as_any_other(sfe, monkeypatch):
+    class Finder:
+        def find_spec(self, name, *_):
+            if name == "stylefeatureeditor.cli.edit":
+                raise KeyboardInterrupt
+
+    monkeypatch.delattr("stylefeatureeditor.cli.edit")
+    monkeypatch.delitem(sys.modules, "stylefeatureeditor.cli.edit")
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    ran = sfe("--version")
+    assert (ran.code, ran.err) == (130, "sfe: interrupted\n")
+
+
 @pytest.mark.parametrize("words", [("--help",), ("directions", "list")])
 def test_a_reader_that_leaves_early_is_no_error(words):
     process = subprocess.Popen(

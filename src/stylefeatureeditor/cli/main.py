@@ -15,25 +15,14 @@ import logging
 import os
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from stylefeatureeditor import __version__
-from stylefeatureeditor.cli import (
-    app,
-    compare,
-    directions,
-    doctor,
-    edit,
-    evaluate,
-    export,
-    invert,
-    mix,
-    models,
-    train,
-    video,
-)
-from stylefeatureeditor.cli.options import Parser
 from stylefeatureeditor.cli.output import say_error
 from stylefeatureeditor.errors import SfeError
+
+if TYPE_CHECKING:
+    from stylefeatureeditor.cli.options import Parser
 
 MISTAKE, INTERRUPTED = 2, 130
 # What a path or a disk may answer to any question; other OSErrors are bugs.
@@ -44,6 +33,23 @@ REFUSALS = frozenset(
 
 def build_parser() -> Parser:
     """Return the parser of `sfe` with all its commands."""
+    # here, so that Ctrl-C during the imports is told as any other
+    from stylefeatureeditor.cli import (
+        app,
+        compare,
+        directions,
+        doctor,
+        edit,
+        evaluate,
+        export,
+        invert,
+        mix,
+        models,
+        train,
+        video,
+    )
+    from stylefeatureeditor.cli.options import Parser
+
     parser = Parser(
         prog="sfe",
         description="Edit faces in real photos through StyleGAN2 and keep their detail.",

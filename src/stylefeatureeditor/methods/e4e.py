@@ -23,6 +23,7 @@ class E4eMethod(OnModel):
     """E and G of a model."""
 
     word = title = "e4e"
+    needs = ("e4e",)
 
     def encode(self, photos: Tensor) -> Inversion:
         """Return w_E."""

@@ -40,12 +40,8 @@ if TYPE_CHECKING:
     from stylefeatureeditor.runtimes.choose import Backend, Precision
 
 FITTED = ("w+", "pti")  # these optimise for each photo, against a perceptual distance
-OWN = ("sfe", "sfe-without-h", "e4e", *FITTED)  # on our own networks
-NEEDS = {  # trained networks, beside G
-    "sfe": ("e4e", "inverter", "feature_editor"),
-    "sfe-without-h": ("inverter",),
-    "e4e": ("e4e",),
-}
+ON_MODEL = {kind.word: kind for kind in (Sfe, SfeWithoutH, E4eMethod)}
+OWN = (*ON_MODEL, *FITTED)  # on our own networks
 QUICK = ("sfe", "e4e")  # rows of `all` on the networks of --model; the others are named
 
 
@@ -72,7 +68,7 @@ def open_method(
     for word in (method_of(folder), method):
         if word not in (None, "sfe"):
             raise ConfigError(f"the method {word} runs on the backend torch in float32 alone")
-    need_trained(folder, read_record(folder), NEEDS["sfe"])
+    need_trained(folder, read_record(folder), Sfe.needs)
     model = open_model(folder, device, backend=backend, precision=precision, compiled=compiled)
     ours = Sfe(model)
     ours.folder, ours.engine = folder, f"{backend} {precision}"
@@ -138,7 +134,8 @@ class MethodLoader:
         if word in KINDS:
             raise ConfigError(f"{named} holds StyleFeatureEditor's networks, not {word}'s")
         folder = find_model(named)
-        need_trained(folder, read_record(folder), NEEDS.get(word or "sfe", ()))
+        kind = ON_MODEL.get(word or "sfe")
+        need_trained(folder, read_record(folder), kind.needs if kind else ())
         method = held if word in (None, "sfe") else self._own(word, held.model)
         if method is not held:
             method.folder = held.folder
@@ -200,10 +197,8 @@ class MethodLoader:
         return method_of(find_model(model)) if _is_here(model) else None
 
     def _own(self, word: str, model: Model) -> Method:
-        if word == "e4e":
-            return E4eMethod(model)
-        if word == "sfe-without-h":
-            return SfeWithoutH(model)
+        if word in ON_MODEL:
+            return ON_MODEL[word](model)
         perceptual, note = self._perceptual()
         if note not in self.notes:
             self.notes.append(note)
@@ -253,7 +248,7 @@ def _label(named: str, model: str) -> str:
 def _trained(model: str) -> list[str]:
     """Return the words among QUICK whose networks a model has."""
     record = read_record(find_model(model))
-    return [word for word in QUICK if record.keys() >= set(NEEDS[word])]
+    return [word for word in QUICK if record.keys() >= set(ON_MODEL[word].needs)]
 
 
 def _is_here(model: str) -> bool:

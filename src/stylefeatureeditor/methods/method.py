@@ -239,11 +239,13 @@ class OnModel(Method):
     Attributes:
         word: what users type for it.
         title: row of a table.
+        needs: networks that must be trained, beside G.
     """
 
     config: ModelConfig
     word: str
     title: str
+    needs: tuple[str, ...]
 
     def __init__(self, model: Model, name: str = "") -> None:
         super().__init__(model.config, model.generator, name or self.title)

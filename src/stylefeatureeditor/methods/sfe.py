@@ -36,6 +36,7 @@ class Sfe(OnModel):
     """Runs one model. It keeps nothing between calls; the Inversion does."""
 
     word, title = "sfe", "SFE"
+    needs = ("e4e", "inverter", "feature_editor")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -154,6 +155,7 @@ class SfeWithoutH(OnModel):
     """
 
     word, title = "sfe-without-h", "SFE without H"
+    needs = ("inverter",)
 
     def encode(self, photos: Tensor) -> Inversion:
         """Return w, F_k and F_w, and G(F_k, w)."""
