@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from fuzz import seeds
+from stylefeatureeditor.data.attribute_table import read_attribute_table
 from stylefeatureeditor.data.images import open_images
 from stylefeatureeditor.editing.catalog import Catalog, load_catalog
 from stylefeatureeditor.editing.deltaedit import DeltaMapper
@@ -414,3 +415,16 @@ def test_a_film_of_an_unknown_codec_is_refused():
     unknown = SimpleNamespace(disposition=0, type="video", codec_context=None)
     with pytest.raises(VideoError, match="a codec that FFmpeg does not know"):
         picture_stream(SimpleNamespace(streams=Streams([unknown])), "film.mkv")
+
+
+def test_a_config_that_is_a_link_to_an_endless_device_is_refused(tmp_path):
+    (tmp_path / "run.toml").symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match="regular file"):
+        read_mapping(tmp_path / "run.toml")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".txt"])
+def test_a_table_that_cannot_be_read_is_refused(suffix, tmp_path):
+    (tmp_path / f"table{suffix}").symlink_to("/proc/self/mem")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_attribute_table(tmp_path / f"table{suffix}")

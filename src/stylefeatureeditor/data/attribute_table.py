@@ -127,9 +127,13 @@ def read_attribute_table(
         return table_of([e.name for e in entries], [e.row for e in entries], attributes, str(path))
     if not path.is_file():
         raise ConfigError(f"expected a table of attributes, but {path} is not there")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"the table {path} cannot be read: {error.strerror}") from error
     if path.suffix.lower() == ".txt":
-        return table_of(*_parse_celeba(path), attributes, str(path))
-    header, rows = parse_csv(path.read_bytes(), path)
+        return table_of(*_parse_celeba(content, path), attributes, str(path))
+    header, rows = parse_csv(content, path)
     if not rows:
         raise ConfigError(f"{path} has a header but no row")
     key = name_column(header)
@@ -201,9 +205,9 @@ def _numbers(cells: Iterable[str]) -> list[float] | None:
     return [0.0 if math.isnan(value) else value for value in turned]
 
 
-def _parse_celeba(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+def _parse_celeba(content: bytes, path: Path) -> tuple[list[str], list[dict[str, str]]]:
     try:
-        lines = [line.split() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        lines = [line.split() for line in content.decode().splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not a UTF-8 text file: {error}") from error
     if len(lines) < 2 or len(lines[0]) != 1 or not lines[0][0].isdigit():

@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeVar
 
 from stylefeatureeditor.data.row_filter import nearest
 from stylefeatureeditor.errors import ConfigError, DependencyError, WeightsError
-from stylefeatureeditor.files import atomic_path
+from stylefeatureeditor.files import atomic_path, regular
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -86,7 +86,7 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
     if reader is None:
         raise ConfigError(f"a configuration file ends in .toml, .yaml or .json, got {path}")
     try:
-        values = reader(path.read_text("utf-8"))
+        values = reader(regular(path).read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # a ConfigError is a ValueError
         reason = " ".join(str(error).split())
         raise ConfigError(f"the configuration {path} cannot be read: {reason}") from error
