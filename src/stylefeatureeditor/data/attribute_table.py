@@ -66,7 +66,7 @@ class AttributeTable:
 
     @property
     def binary(self) -> tuple[str, ...]:
-        """The attributes that hold nothing but -1, 0 and 1."""
+        """The attributes whose values are all -1, 0 or 1."""
         yes_no = torch.isin(self.values, torch.tensor([-1.0, 0.0, 1.0])).all(dim=0)
         return tuple(name for name, is_so in zip(self.attributes, yes_no, strict=True) if is_so)
 

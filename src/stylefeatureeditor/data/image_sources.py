@@ -245,11 +245,7 @@ class TableRow(Mapping[str, str]):
 
 
 def parse_csv(data: bytes, path: Path) -> tuple[list[str], list[TableRow]]:
-    """Return the header and the rows of a CSV file; `path` is for its error.
-
-    Raises:
-        ConfigError: it is no CSV file, or its rows would take more than MADE_BYTES of memory.
-    """
+    """Return header and rows of a CSV; ConfigError if `path` is none, or would take MADE_BYTES."""
     text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
     words: dict[str, str] = {}  # most cells hold one of a few words: each is kept once
     rows: list[TableRow] = []

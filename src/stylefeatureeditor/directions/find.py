@@ -187,7 +187,7 @@ class DirectionSearch:
         return [replace(found, accuracy=boundary.accuracy)], wplus
 
     def _taught(self, codes: Tensor, what: str) -> Found:
-        """What the classifier teaches through G."""
+        """The direction that the classifier teaches through G."""
         request = self.request
         assert self.classifier is not None
         with self.bar(f"learning {request.name}", learned.STEPS) as progress:

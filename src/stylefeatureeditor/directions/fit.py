@@ -75,11 +75,7 @@ def fit_boundary(codes: Tensor, labels: Tensor, method: Method = "logistic") -> 
 
 
 def without(vector: Tensor, others: Sequence[Tensor]) -> Tensor:
-    """Return a vector without what it shares with others: conditional manipulation.
-
-    Raises:
-        DirectionError: nothing of it is left.
-    """
+    """Return a vector less its projection on others; DirectionError if nothing is left."""
     if not others:
         return vector
     stacked = torch.stack(list(others), dim=1).double()
@@ -92,11 +88,7 @@ def without(vector: Tensor, others: Sequence[Tensor]) -> Tensor:
 
 
 def principal_components(codes: Tensor, count: int) -> Tensor:
-    """Return the directions in which codes (M, D) vary most, (K, D), the widest first.
-
-    Raises:
-        ConfigError: there are fewer than `count` dimensions.
-    """
+    """Return the `count` widest directions of codes (M, D), (K, D); ConfigError if D < `count`."""
     _check_count(count, codes.shape[1])
     centred = codes.double() - codes.double().mean(dim=0)
     _, vectors = torch.linalg.eigh(centred.T @ centred)  # ascending

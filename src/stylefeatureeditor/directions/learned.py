@@ -1,4 +1,4 @@
-"""A direction that a classifier A teaches through G (GANalyze, Goetschalckx et al., 2019).
+"""A direction learnt from a classifier A through G (GANalyze, Goetschalckx et al., 2019).
 
     d = B a            columns of B: what the codes vary in, one deviation each; a is learnt
     X = G(w),  X' = G(w + t d),  t = 1 or -1

@@ -1,4 +1,4 @@
-"""Two photos A and B: what lies between them, and what A takes from B.
+"""Mixing two photos A and B: pictures between them, and what A takes from B.
 
     between     w = (1 - t) w_A + t w_B,  F_k = (1 - t) F_A + t F_B
     styles      d = w_B - w_A on the style vectors [start, end)
@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 def toward(
     a: Inversion, b: Inversion, layers: tuple[int, int] | None = None, name: str = "toward"
 ) -> LinearDirection:
-    """Return the direction from A to B; strength 1 gives A the style vectors of B.
-
-    Raises:
-        FaceError: one of them holds several faces.
-    """
+    """Return the direction from A to B, B at strength 1; FaceError unless both have one face."""
     if len(a) != 1 or len(b) != 1:
         raise FaceError("two photos are mixed a face at a time: choose one of each")
     return LinearDirection(name, (b.codes.wplus - a.codes.wplus)[0], layers=layers)

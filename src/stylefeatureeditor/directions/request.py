@@ -1,4 +1,4 @@
-"""What `sfe directions fit` is asked for, and which wishes contradict each other."""
+"""The options of `sfe directions fit`, and which of them contradict each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A strip of one face: how it was, and what several strengths of a direction make of it."""
+"""A strip of one face: unedited, and at several strengths of a direction."""
 
 from __future__ import annotations
 

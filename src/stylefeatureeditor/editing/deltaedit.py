@@ -1,12 +1,11 @@
-"""DeltaEdit (Lyu et al., 2023): an edit in words that looks at the photo too.
+"""DeltaEdit (Lyu et al., 2023): a text edit that depends on the photo.
 
     c  = [CLIP(X), dt / |dt|]                      dt is the difference of two prompts for CLIP
     ds = M(s, c), zero where |R dt| < threshold    R says what each channel does in CLIP space
     styles' = styles + strength * ds
 
-M works on the modulation vectors s of the convolutions in three groups of layers. It was trained
-with a CUDA kernel that adds to layer l of a group the l-th bias, the same for every channel; the
-weights mean something with that only, so it is done here too.
+M takes the modulation vectors s of the convolutions in three groups of layers. It was trained with
+a CUDA kernel that adds the l-th bias to all channels of layer l of a group, so this does too.
 
 Shapes: B batch, L layers of a group, C channels of a layer (of all of them for the fine group),
 E width of the CLIP space (512).
@@ -83,7 +82,7 @@ class DeltaMapper(nn.Module):
 
 
 class GroupMapper(nn.Module):
-    """What M does with the layers of one group."""
+    """M for the layers of one group."""
 
     def __init__(self, width: int, condition: int) -> None:
         super().__init__()
@@ -203,8 +202,8 @@ def clip_image_encoder(folder: Path, *, normalised: bool = False) -> ImageEncode
 
     Args:
         folder: as `transformers` stores it.
-        normalised: with CLIP's own mean and standard deviation; DeltaEdit's release shows CLIP the
-            pixels in [-1, 1] as they are, which CLIP was not trained for.
+        normalised: with CLIP's own mean and standard deviation; DeltaEdit's release gives CLIP
+            pixels in [-1, 1], which CLIP was not trained for.
 
     Raises:
         DependencyError: `transformers` is not installed.

@@ -1,10 +1,10 @@
-"""Foreign directions: what people find in files, turned into an EditDirection and an entry.
+"""Directions from files of other projects, as an EditDirection and a catalogue entry.
 
     (D,)  (1, D)                one vector for every style: InterFaceGAN, SeFa, e4e directions
     (N, D)  (1, N, D)  (1, N D) one vector per style: boundaries in W+
     {comp, mean, std}           a GANSpace table, of which one component is taken
 
-Reading the file is the caller's task; what comes in here is tensors.
+The caller reads the file; this takes its tensors.
 
 Shapes: N style vectors, D code width, K components.
 """

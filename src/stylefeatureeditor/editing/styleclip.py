@@ -86,11 +86,7 @@ class StyleMapper(nn.Module):
 
     @staticmethod
     def from_released(checkpoint: Mapping[str, object], levels: Sequence[str]) -> StyleMapper:
-        """Build the mapper from a published checkpoint, or its inner table; other levels stay out.
-
-        Raises:
-            WeightsError: a weight is missing or has another shape.
-        """
+        """Build some levels from a published checkpoint; WeightsError if a weight does not fit."""
         table = checkpoint.get("state_dict", checkpoint)
         if not isinstance(table, Mapping):
             raise WeightsError(f"a StyleCLIP mapper needs a table of weights, got {type(table)}")
@@ -108,11 +104,7 @@ class StyleMapper(nn.Module):
 
     @staticmethod
     def from_state(state: Mapping[str, Tensor]) -> StyleMapper:
-        """Build the mapper from its own state dict; levels and D are read off the keys and shapes.
-
-        Raises:
-            WeightsError: the tensors are not those of a mapper.
-        """
+        """Build the mapper from its own state dict; WeightsError if the tensors do not fit."""
         levels = [level for level in LEVELS if f"levels.{level}.1.weight" in state]
         if not levels:
             raise WeightsError("not a StyleCLIP mapper: no 'levels.<name>.1.weight' among its keys")
@@ -246,11 +238,7 @@ class StyleClipGlobal:
 def prompt_change(
     encode: TextEncoder, templates: Sequence[str], neutral: str, target: str
 ) -> Tensor:
-    """Return dt before it gets unit length: unit features of the target less the neutral's, (E,).
-
-    Raises:
-        DirectionError: the prompts mean the same.
-    """
+    """Return target less neutral features, (E,), not yet unit; DirectionError if they are equal."""
 
     def features(prompt: str) -> Tensor:
         """Unit features, averaged over the templates."""

@@ -5,9 +5,9 @@
     beard:-No_Beard=5       the direction `beard`; its positive end takes No_Beard away
     rotation=5              no attribute: two random halves
 
-The part behind the colon names the attribute that the photos are split by, a minus in front says
-that the direction's positive end removes it. Without it, directions with a known name bring theirs,
-and any other is looked up among the attributes by its own name.
+The part behind the colon names the attribute that the photos are split by; a minus in front says
+that the direction's positive end removes it. Without it, known directions have an attribute, and
+others are looked up among the attributes by their own name.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How real edited photos look: Sec. 4.3 of the paper.
 
-    A = photos that have what the edit should bring, B = photos that have not
+    A = photos that have what the edit should add, B = photos that have not
     B' = edited B                                             FID(A, B')
 
 The paper's sentence says FID(B, B'); its table and the release take A, and so does this. An edit

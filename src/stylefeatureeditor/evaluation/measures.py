@@ -2,8 +2,8 @@
 
 A `Measure` compares a drawn image with its photo and gives one number per pair. A
 `FeatureExtractor` turns an image into a vector, and sets are compared by those
-(`metrics/frechet.py`). Which there are depends on the image size and on the networks on disk; what
-is left out says why.
+(`metrics/frechet.py`). Which there are depends on the image size and on the networks on disk; the
+report names those left out, with the reason.
 
 | column    | range    | better | protocol                                                        |
 |-----------|----------|--------|-----------------------------------------------------------------|
@@ -115,11 +115,7 @@ class Networks:
 
 
 def find_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
-    """Load every network whose files are in `folder`; the others take no memory.
-
-    Raises:
-        WeightsError: a file that is there is damaged or of another layout.
-    """
+    """Load the networks whose files are in `folder`; WeightsError if one is damaged."""
 
     def file(source: str) -> Path:
         return folder / SOURCES[source].file_name
@@ -162,7 +158,7 @@ class Suite:
     Attributes:
         measures: per pair of images.
         extractors: per image, for distances of sets.
-        left_out: a sentence for each number of the table that cannot be had, and why.
+        left_out: a sentence for each number that cannot be measured, with the reason.
         fingerprint: hex digits that change with the networks that measure.
     """
 

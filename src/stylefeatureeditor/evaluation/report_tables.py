@@ -1,4 +1,4 @@
-"""What the tables of a report hold: columns with their titles, rows that were run, the paper's."""
+"""The tables of a report: columns with titles, rows that were run, rows of the paper."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ORDER = {name: place for place, name in enumerate(FORMATS)}
 
 @dataclass(frozen=True)
 class Report:
-    """Everything an evaluation has to say.
+    """The content of a report.
 
     Attributes:
         title: headline.

@@ -1,4 +1,4 @@
-"""What comes of an evaluation: a row of the table, its pictures, and distances between sets."""
+"""Results of an evaluation: rows of the table, pictures, and distances between sets."""
 
 from __future__ import annotations
 

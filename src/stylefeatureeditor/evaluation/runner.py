@@ -98,7 +98,9 @@ class Processes:
                 "several processes need accelerate: pip install 'stylefeatureeditor[train]'"
             ) from error
         state = PartialState(cpu=cpu or not torch.cuda.is_available())
-        assert state.num_processes == int(os.environ["WORLD_SIZE"])  # else all do the same work
+        assert state.num_processes == int(
+            os.environ["WORLD_SIZE"]
+        )  # else all would do the same work
         return Processes(
             state.process_index, state.num_processes, state.wait_for_everyone, str(state.device)
         )
@@ -140,7 +142,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Pass:
-    """A finished way over some photos."""
+    """A finished pass over some photos."""
 
     folder: Path
     photos: ImageSet
@@ -163,7 +165,7 @@ def run_pass(
     given: ImageSet | None = None,
     compared: bool = True,
 ) -> Pass:
-    """Do what is left of one way over the photos.
+    """Run what is left of a pass over the photos.
 
     Args:
         evaluation: the settings.
@@ -239,7 +241,7 @@ def run_pass(
 
 
 def timed(device: torch.device | str) -> float:
-    """Return the time in seconds, after the device has done what it was asked to."""
+    """Return the time in seconds, once the device has finished its work."""
     synchronize(torch.device(device))
     return time.perf_counter()
 
@@ -309,7 +311,7 @@ def _read_ahead(
 
 
 def _claim(folder: Path, content: dict[str, object]) -> None:
-    """Note in the folder what it is for, or see that it is for the same."""
+    """Record in the folder what it is for; ConfigError if it is for something else."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RUN_FILE
     if path.exists():

@@ -60,7 +60,7 @@ class FaceParser(nn.Module, ABC):
         Args:
             pixels: FFHQ-aligned crops.
             points: five points of each face, (B, 5, 2), see `face_frame.py`; None takes those of
-                an average FFHQ crop. Parsers that find the face themselves do not look at them.
+                an average FFHQ crop. Some parsers ignore them.
         """
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What the classes of a published face parser are called, and the regions a user may name.
+"""Names of the classes of published face parsers, and of the regions that users may choose.
 
 Orders as published: BiSeNet's from zllrunning/face-parsing.PyTorch (face_dataset.py), FaRL's from
 FacePerceiver/facer (masks/farl.py). "left" and "right" are as those files have them.

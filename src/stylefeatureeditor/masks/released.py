@@ -43,11 +43,7 @@ def find_face_parser() -> FaceParser:
 
 
 def load_face_parser(path: Path) -> FaceParser:
-    """Return the parser in a published file: BiSeNet's .pth or FaRL's TorchScript archive.
-
-    Raises:
-        WeightsError: the file is damaged or holds neither.
-    """
+    """Return the parser in BiSeNet's .pth or FaRL's TorchScript; WeightsError if it is neither."""
     state = read_torch(path)
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
@@ -62,7 +58,7 @@ def load_face_parser(path: Path) -> FaceParser:
 
 
 def _assigned(network: Network, state: Mapping[str, Tensor], path: Path) -> Network:
-    """Give a network its weights; the counters of batch norms, which play no part, may lack."""
+    """Give a network its weights; the unused counters of batch norms may be missing."""
     counter = torch.zeros((), dtype=torch.long)
     names = (name for name in network.state_dict() if name.endswith("num_batches_tracked"))
     try:

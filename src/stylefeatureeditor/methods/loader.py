@@ -85,10 +85,10 @@ class MethodLoader:
     Args:
         model: --model, for words that name none.
         device: where they run.
-        lpips: for methods that optimise; None looks on disk when one is asked for.
-        classifier: stands in for LPIPS in these.
-        steps: of these, for each or by word; what is left out takes its own schedule.
-        progress: entered while a model of that name is loaded.
+        lpips: for methods that optimise; None reads it from disk when needed.
+        classifier: replaces LPIPS there.
+        steps: of these methods, for all or by word; others keep their own schedule.
+        progress: gives the context in which a model of that name is loaded.
 
     Attributes:
         notes: sentences about the methods that were asked for.
@@ -211,7 +211,7 @@ class MethodLoader:
         return fitted(word, model, perceptual, steps)
 
     def _perceptual(self) -> tuple[PerceptualVector, str]:
-        """The best perceptual distance there is, and a sentence that says which."""
+        """The best perceptual distance at hand, and a sentence that names it."""
         from stylefeatureeditor.metrics import perceptual_vector as vectors
         from stylefeatureeditor.metrics.perceptual import load_lpips
 
@@ -246,7 +246,7 @@ def fitted(word: str, model: Model, perceptual: PerceptualVector, steps: int | N
 
 
 def _label(named: str, model: str) -> str:
-    """What tells a row from one of --model."""
+    """The model in a row's name, unless it is --model's."""
     return "" if named == model else f" ({Path(named).name})"
 
 

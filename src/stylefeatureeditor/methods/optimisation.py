@@ -2,9 +2,9 @@
 
     w* = argmin_w  a ||G(w) - X||^2 / P + b D(G(w), X)
 
-P counts the values of an image, D is a perceptual distance that the caller gives (LPIPS, or what
-stands in for it). Abdal et al. 2019 began it; this schedule is our own, so a row made with it is
-"W+ optimisation, <steps> steps", not anyone's published number:
+P counts the values of an image, D is a perceptual distance that the caller gives (LPIPS, or a
+substitute). After Abdal et al. 2019; the schedule is our own, so its rows are called
+"W+ optimisation, <steps> steps" and are not published numbers:
 
     start      latent_avg in every style vector
     optimiser  Adam (0.9, 0.999), base rate 0.05

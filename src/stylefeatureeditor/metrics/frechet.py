@@ -84,11 +84,7 @@ def statistics(features: FeatureVectors) -> FeatureStatistics:
 
 
 def frechet_inception_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
-    """Return FID of two sets.
-
-    Raises:
-        ConfigError: a set has fewer than two images.
-    """
+    """Return FID of two sets; ConfigError if a set has fewer than two images."""
     _check_counts("FID", first.count, second.count)
     return frechet_distance(first.mean, first.covariance, second.mean, second.covariance).item()
 

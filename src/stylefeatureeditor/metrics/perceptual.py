@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,14 +26,11 @@ from torch.nn import functional
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
 from stylefeatureeditor.backbones.shortcut import Conv1x1
 from stylefeatureeditor.device import average_pool
-from stylefeatureeditor.errors import ConfigError, ShapeError, check_shape
+from stylefeatureeditor.errors import ConfigError, DependencyError, ShapeError, check_shape
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.released import lpips_state
 from stylefeatureeditor.weights.sources import SOURCES
 from stylefeatureeditor.weights.unpickle import read_torch
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Mean and spread of the pixels of ImageNet on [-1, 1], as LPIPS defines them.
 LPIPS_SHIFT = (-0.030, -0.088, -0.188)
@@ -121,6 +120,14 @@ def load_lpips(folder: Path, net: Literal["alex", "vgg"]) -> Lpips:
     assign_state(network, lpips_state(*map(read_torch, paths)), str(paths[1]))
     network.freeze()
     return network
+
+
+def installed_file(package: str, file: str, what: str, *, extra: str) -> Path:
+    """Return a file that an installed package has in `models/`; DependencyError without it."""
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise DependencyError(f"{what} is not installed: pip install 'stylefeatureeditor[{extra}]'")
+    return Path(found.origin).with_name("models") / file
 
 
 def alexnet_trunk() -> tuple[nn.Sequential, tuple[int, ...]]:

@@ -4,8 +4,7 @@
 
 f_l are the activations of a layer, P_l their cells, a_l the weight of each channel. With the
 networks and weights of LPIPS this is LPIPS. With an attribute classifier and equal weights it is a
-stand-in of our own for machines without those files: it optimises well enough, its values compare
-with nobody's.
+substitute for machines without those files, whose values compare with no published ones.
 """
 
 from __future__ import annotations

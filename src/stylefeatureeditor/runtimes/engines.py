@@ -38,7 +38,7 @@ class OnnxRunner:
         options.log_severity_level = 3
         try:
             self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the library has errors of its own making
+        except Exception as error:  # the library raises errors of its own
             raise WeightsError(
                 f"{path} cannot be opened by ONNX Runtime: export the model again"
             ) from error
@@ -55,11 +55,7 @@ class OnnxRunner:
 
 
 def import_openvino() -> ModuleType:
-    """Return the module.
-
-    Raises:
-        DependencyError: it is not installed.
-    """
+    """Return the module; DependencyError if it is not installed."""
     try:
         import openvino
     except ImportError as error:
@@ -78,7 +74,7 @@ class OpenVinoRunner:
     """
 
     def __init__(self, graph: Path | Any, dtype: torch.dtype = torch.float32) -> None:
-        # Left to itself the library takes bfloat16 where the processor has it.
+        # By default the library takes bfloat16 where the processor has it.
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),

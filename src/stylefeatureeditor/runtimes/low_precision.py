@@ -63,7 +63,7 @@ def lowered(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Return a network with weights in a dtype; G's stay in float32 and are lowered as it runs."""
     if isinstance(network, (LowLayers, HighLayers)):
         constant = network.generator.constant
-        # What the low layers start from sets their dtype and layout.
+        # The constant sets the dtype and layout of the low layers.
         constant.data = constant.data.to(dtype, memory_format=torch.channels_last)
         return network
     for parameter in network.to(dtype).parameters():

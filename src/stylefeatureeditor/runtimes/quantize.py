@@ -1,12 +1,12 @@
-"""int8 for OpenVINO: Fuser and Feature Editor on whole numbers, their ranges learnt from photos.
+"""int8 for OpenVINO: Fuser and Feature Editor, calibrated on photos.
 
-These two are half of an edit's arithmetic. The generator stays as it is: its activations are scaled
-by the style channel by channel, one range for all of them costs four times the error, and it is
-no faster so (docs/LOG.md). The encoders stay because codes are what an edit is exact about.
+These two are half of an edit's arithmetic. The generator stays in float32: style scales its
+channels, so one range for all of them costs four times the error, and gains no speed (docs/LOG.md).
+The encoders stay so that codes are exact.
 
-Weights have a scale per output channel, activations one per tensor. The photos are inverted and
-edited by the PyTorch model, and what the two are given on the way is what they are calibrated on.
-Photos like those that will be edited count more than their number; eight are enough.
+Weights have a scale per output channel, activations one per tensor. Calibration uses what the two
+networks are given while the PyTorch model inverts and edits the photos. Take photos like those to
+be edited; eight are enough.
 """
 
 from __future__ import annotations

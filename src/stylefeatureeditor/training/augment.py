@@ -1,4 +1,4 @@
-"""What D sees in place of images: adaptive augmentation, or DiffAugment.
+"""Augmentation of what D sees: adaptive, or DiffAugment.
 
 Adaptive discriminator augmentation (Karras et al., 2020, "... with limited data"): D never sees a
 photo or a drawn image itself, only a random distortion of it, so that it cannot learn a small set

@@ -3,7 +3,7 @@
     FOLDER/step-00001000/state.safetensors     every tensor of the state
                          state.json            its shape: numbers, words, and where tensors go
                          SHA256SUMS            of both, as `sha256sum -c` reads them
-                         model/                what the phase calls its model
+                         model/                written by the phase
 
 A checkpoint is built in a hidden folder and moved to its name as the last act, so a process killed
 at any point leaves the older ones. If the newest does not verify, the one before it is taken.
@@ -159,7 +159,7 @@ def flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def restore(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Return the state of which `flatten` has made these."""
+    """Undo `flatten`."""
     if isinstance(value, list):
         return [restore(item, tensors) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Train the encoder E so that its codes can be edited (Tov et al., 2021). G stands still.
+"""Train the encoder E so that its codes can be edited (Tov et al., 2021). G is frozen.
 
     w_E = latent_avg + E(X),  X^ = G(w_E)
     L_E = L2 + 0.8 LPIPS + 0.1 ID of (X^, X)
@@ -7,8 +7,8 @@
     L_D = softplus(-D_w(f(z))) + softplus(D_w(w_i)) + lazy R1 at f(z)
 
 Progressive: at first all styles are style 0, a code of W. From `progressive_start` one more may
-differ every `progressive_every` steps; sums and means over i take those that may. A style that may
-not yet differ does not in the saved model either: its head starts at zero.
+differ every `progressive_every` steps; sums and means over i take those that may. A head starts at
+zero, so a style that may not differ yet does not in the saved model.
 
 D_w is a small MLP on one style vector. Its real and encoded codes pass through pools, so that it
 sees older ones too. Defaults are the published recipe's; several processes need

@@ -4,7 +4,7 @@
     Delta = F_{w_E} - F_{w_E'}                                                 Eq. 5
     (w, F_k) = I(X_E),  w' = w + d
 
-Nothing here has a gradient: E, I and G stand still.
+Nothing here has a gradient: E, I and G are frozen.
 Shapes: B photos, S side of the model, C and S_F channels and side of F_k.
 """
 
@@ -35,7 +35,7 @@ class TrainingDirection:
     Attributes:
         direction: what to edit.
         strengths: one of them is drawn at a time.
-        attribute: that positive strengths bring, as a classifier calls it; "-Young" is taken away.
+        attribute: that positive strengths add, in a classifier's words; they remove "-Young".
     """
 
     direction: EditDirection
@@ -54,7 +54,7 @@ class TrainingDirection:
 
 @dataclass(frozen=True)
 class EditStart:
-    """What I knows of images before an edit, and where the edit leads the codes.
+    """I's features of images, and the codes of an edit.
 
     Attributes:
         features: F_k, (B, C, S_F, S_F).
@@ -69,7 +69,7 @@ class EditStart:
 
 @dataclass(frozen=True)
 class EditPair(EditStart):
-    """An edit that the generator itself has made, and what I knows of X_E before it.
+    """An edit made by the generator itself, and I's features of X_E.
 
     Attributes:
         target: X_E', (B, 3, S, S).
@@ -104,7 +104,7 @@ def make_edit(
 def begin_edit(
     model: Model, photos: Tensor, direction: EditDirection, strength: float
 ) -> EditStart:
-    """Return F_k of `photos`, w' and what w' draws: an edit but for its Delta."""
+    """Return F_k of `photos`, w' and what w' draws: an edit without its Delta."""
     found = invert(model, photos)
     codes = direction.apply(found.codes, strength)  # w'
     rgb = model.generator.run_to(codes, model.config.feature_layer).rgb

@@ -1,4 +1,4 @@
-"""Phase 2: train the Feature Editor H (App. 7). I, E and G stand still.
+"""Phase 2: train the Feature Editor H (App. 7). I, E and G are frozen.
 
 One random direction of a fixed set and one of its strengths per batch give d. On drawn images:
 
@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.training.adversary import AdversarialConfig, Adversary
 from stylefeatureeditor.training.attribute_edits import (
+    NO_CLASSIFIER,
     AttributeEditConfig,
     AttributeEditLoss,
     find_attribute,
@@ -257,7 +258,7 @@ class EditorPhase(ModelPhase):
     def _add_attribute_gradients(
         self, photos: Tensor, drawn: Tensor, chosen: TrainingDirection, strength: float, step: int
     ) -> Metrics:
-        """Ask A about edits X' of the photos, and D if it is asked of edits."""
+        """Add the gradients of A, and of D if it has a weight, for edits X' of the photos."""
         assert self.attribute_loss is not None
         weights, share = self.config.attributes, chosen.share(strength)
         total, terms = self.attribute_loss(drawn, photos, chosen.attribute, share)
@@ -326,10 +327,7 @@ class EditorPhase(ModelPhase):
         if not self.config.attributes.weight:
             return None
         if networks.attributes is None:
-            raise ConfigError(
-                "attributes.weight needs a classifier: pass the one that `sfe train attributes` "
-                "makes with --attributes, or set it to 0"
-            )
+            raise ConfigError(NO_CLASSIFIER)
         named = [chosen.attribute for chosen in self.directions if chosen.attribute]
         if not named:
             raise ConfigError(
@@ -363,11 +361,7 @@ class EditorPhase(ModelPhase):
 def training_directions(
     folder: Path, config: ModelConfig, strengths: Mapping[str, tuple[float, ...]]
 ) -> list[TrainingDirection]:
-    """Return directions with the strengths they train with, read from a model folder.
-
-    Raises:
-        DirectionError: one is unknown, or its file is missing.
-    """
+    """Return a model folder's directions with strengths; DirectionError if one is not there."""
     known, layout = load_directions(folder, config.catalog), config.generator.style_layout()
     found = []
     for name, values in strengths.items():

@@ -292,7 +292,7 @@ class GeneratorPhase(Phase):
         return metrics
 
     def validate(self) -> dict[str, float]:
-        """Compare drawn images with held-out photos by numbers that tell early if G goes astray."""
+        """Compare drawn and held-out images by quick numbers that show early if G fails."""
         if self.held_out is None:
             return {}
         draw = torch.Generator().manual_seed(1)
@@ -404,8 +404,8 @@ def thumbnails(images: Tensor) -> Tensor:
 def thumbnail_distance(drawn: Tensor, photos: Tensor) -> float:
     """Return the Frechet distance of thumbnails, (n, 192) and (m, 192); lower is better.
 
-    It sees colour, pose and loss of variety, not detail. More images bring the floor down that
-    photos of the same kind reach.
+    It sees colour, pose and loss of variety, not detail. The distance that photos of the same kind
+    reach falls with more images.
     """
     statistics = [(rows.mean(dim=0), rows.T.cov()) for rows in (drawn, photos)]
     return frechet_distance(*statistics[0], *statistics[1]).item()
@@ -424,7 +424,7 @@ def begin_from(
 
     Widths depend on the side alone, so all layers of the smaller ones carry over. G's new RGB layer
     starts at zero: its first images are those of S / 2, upsampled. D's new block starts at random;
-    let D find its feet for some steps with `generator_start`. Optimisers start afresh. `state` has
+    `generator_start` trains D alone at first. Optimisers start afresh. `state` has
     state dicts "average" and perhaps "generator" and "discriminator".
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a phase reads, and what it leaves for the next: networks in files, a record of the trained.
+"""Files that a phase reads and leaves for the next: networks, and a record of their training.
 
     OUT/model/generator.safetensors      G; its config in the header, or in config.json
               discriminator.safetensors  D, its config in the header
@@ -54,7 +54,7 @@ class Inputs:
     """Networks that a run reads: files, model folders or other runs' folders.
 
     Attributes:
-        model: model or run to start from: what it has is kept.
+        model: model or run to start from.
         generator: the generator to start from, in place of the model: a run, our file, .pt or .pkl.
         discriminator: its discriminator; None takes the one that lies beside, else a fresh one.
         attributes: classifier for losses that have a weight for its features or ask it about edits.
@@ -84,7 +84,7 @@ class SetUp:
     Attributes:
         start: what it starts from.
         model: with fresh parts where none are kept.
-        networks: that its image losses look through.
+        networks: of its image losses.
         discriminator: D, if there is one that has learnt.
         images: what it trains on.
         held_out: what it is judged on.
@@ -148,7 +148,7 @@ def set_up(
     asks_classifier: bool = False,
     asks_discriminator: bool = False,
 ) -> SetUp:
-    """Read all that a run which trains `part`, E, I or H, needs.
+    """Read all that a run needs to train `part`: E, I or H.
 
     Args:
         config: of the run.
@@ -160,7 +160,7 @@ def set_up(
         asks_discriminator: the phase itself needs a D that has learnt.
 
     Raises:
-        SfeError: a loss looks through a trained D, and there is none; and see `open_start`,
+        SfeError: a loss needs a trained D, and there is none; and see `open_start`,
             `load_loss_networks`, `open_data` and `take_weights`.
     """
     inputs = config.inputs
@@ -212,11 +212,7 @@ def model_folder(path: Path) -> Path:
 
 
 def load_generator(file: Path) -> Generator:
-    """Read a generator in eval mode: our own file, stylegan2-pytorch's .pt or NVIDIA's .pkl.
-
-    Raises:
-        WeightsError: it is missing, damaged or of another kind.
-    """
+    """Read G, in eval mode, from our file, a .pt or an NVIDIA .pkl; WeightsError if it is none."""
     if file.suffix.lower() in PUBLISHED_SUFFIXES:
         config, state = read_generator(file)
     else:
@@ -346,11 +342,7 @@ def held_out_photos(data: DataConfig, images: ImageSet) -> Excerpt:
 
 
 def own_strengths(folder: Path) -> dict[str, tuple[float, ...]]:
-    """Return the model's own directions, each with both ends and the middles of its range.
-
-    Raises:
-        DirectionError: it has none.
-    """
+    """Return own directions with ends and middles of their ranges; DirectionError without any."""
     entries = load_own_directions(folder).entries
     if not entries:
         raise DirectionError(

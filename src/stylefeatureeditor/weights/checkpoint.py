@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import CONFIG_FILE, member, together
+from stylefeatureeditor.files import CONFIG_FILE, member, whole
 from stylefeatureeditor.generator.layers import ModulatedConv
 from stylefeatureeditor.model import Model, ModelConfig
 from stylefeatureeditor.weights.configs import from_plain, to_plain
@@ -55,17 +55,11 @@ def save_model(
             "these networks are made to run, in another precision or as graphs, not to be saved: "
             "open the model with backend 'torch' in float32"
         )
-    try:
-        with together(folder) as stage:
-            for name, network in model.named_children():
-                path = stage / f"{name}.safetensors"
-                save_tensors(path, network.state_dict(), header or {}, float_dtype)
-            save_config(model.config, stage)
-    except WeightsError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: no name of a file
-        reason = getattr(error, "strerror", None) or error
-        raise WeightsError(f"{folder} cannot be made or written: {reason}") from error
+    with whole(folder) as stage:
+        for name, network in model.named_children():
+            path = stage / f"{name}.safetensors"
+            save_tensors(path, network.state_dict(), header or {}, float_dtype)
+        save_config(model.config, stage)
 
 
 def save_config(config: ModelConfig, folder: Path) -> None:
@@ -109,11 +103,7 @@ def load_model(folder: Path) -> Model:
 
 
 def assign_state(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Give a network its weights, strictly, as float32; it may have been built on "meta".
-
-    Raises:
-        WeightsError: a tensor is missing, unknown, or of another shape or kind.
-    """
+    """Give a network, also one on "meta", its float32 weights; WeightsError unless all fit."""
     expected = network.state_dict()
     missing, unknown = sorted(expected.keys() - state), sorted(state.keys() - expected)
     if missing or unknown:

@@ -60,7 +60,7 @@ FFHQ_SIZES = (1024, 18, 512)  # side, styles, width of a style
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a .pt file holds: its table `content`; `path` is for messages."""
+    """The table of a .pt file; `path` is for messages."""
 
     path: Path
     content: Mapping[str, Any]
@@ -249,11 +249,7 @@ def read_generator(
 
 
 def read_discriminator(path: Path) -> tuple[DiscriminatorConfig, State]:
-    """Return config and state of a discriminator in a stylegan2-pytorch .pt or an NVIDIA .pkl.
-
-    Raises:
-        WeightsError: the file holds none.
-    """
+    """Return config and state of D in a stylegan2-pytorch .pt or NVIDIA .pkl; else WeightsError."""
     if path.suffix.lower() == ".pkl":
         network, clamp = _nvidia_network(path, "D", "discriminator")
         return ada_discriminator_state(network.tensors, clamp=clamp)

@@ -82,7 +82,7 @@ def add_own_direction(entry: CatalogEntry, folder: Path, family: str | None) -> 
 
 
 def save_own_directions(catalog: Catalog, folder: Path) -> None:
-    """Write a model's own directions, all or nothing, else WeightsError; none leave no old file."""
+    """Write a model's own directions, all or nothing, else WeightsError; none removes old ones."""
     tensors = catalog.tensors()
     try:
         if catalog.entries:
@@ -108,7 +108,7 @@ def copy_published_files(source: Path, target: Path) -> None:
 def copy_files(paths: Iterable[Path], folder: Path, *, replace: bool = False) -> None:
     """Copy published direction files into a model folder, each whole or not at all.
 
-    What is no file is passed over, and files of the same names stay unless `replace` is set.
+    Folders are skipped, and files of the same names stay unless `replace` is set.
     WeightsError if a file cannot be read or written.
     """
     target = folder / PUBLISHED

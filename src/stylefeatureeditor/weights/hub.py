@@ -1,6 +1,6 @@
 """Models on the Hugging Face Hub, by ORG/NAME or ORG/NAME@REVISION.
 
-Only safetensors and JSON are fetched, so nothing that comes can run. Cache, token and working
+Only safetensors and JSON are fetched, so nothing of it can run. Cache, token and working
 offline are those of huggingface_hub: HF_HOME, HF_TOKEN, HF_HUB_OFFLINE.
 """
 
@@ -59,10 +59,10 @@ def pull(
         revision: a branch, tag or commit; None takes the one in the name, or main.
         token: None takes the one that the user has logged in with, if any.
         cache_dir: None means huggingface_hub's own.
-        local_files_only: take what is in the cache and ask nobody.
+        local_files_only: use the cache alone.
 
     Raises:
-        DownloadError: there is no such model, it may not be read, or nobody answers.
+        DownloadError: there is no such model, it may not be read, or the Hub does not answer.
         DependencyError: the extra `hub` is not installed.
     """
     repository, _, named = name.partition("@")

@@ -1,4 +1,4 @@
-"""The one engine that turns published tensor names into ours: tables of renames.
+"""Published tensor names to ours, by tables of renames.
 
     body.#.res_layer.#.*     blocks.{1}.{2:ir}.{3}
     body.#.shortcut_layer.*  blocks.{1}.shortcut.{2}

@@ -63,11 +63,7 @@ GROUP_MODELS: dict[str, dict[str, str]] = _TABLE["models"]
 
 
 def find_sources(name: str) -> tuple[Source, ...]:
-    """Return the files of a group, or the one file of that name.
-
-    Raises:
-        WeightsError: no file and no group is called so.
-    """
+    """Return the files of a group, or the file of that name; WeightsError if there is none."""
     if name in GROUPS:
         return tuple(SOURCES[member] for member in GROUPS[name])
     if name in SOURCES:

@@ -1,8 +1,7 @@
 """Our own format on disk: tensors in safetensors, configuration in JSON, both written whole.
 
-Nothing here knows a network; a file is either complete or not there. Loaded tensors begin where
-torch's own do, at multiples of ALIGNMENT: elsewhere some kernels sum in another order, and a model
-that was saved would not draw what it drew before.
+A file is either complete or not there. Loaded tensors begin at multiples of ALIGNMENT, as torch's
+own do: elsewhere some kernels sum in another order, and a saved model would draw other pictures.
 """
 
 from __future__ import annotations

@@ -122,11 +122,7 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of numbers of an .npz file, by name.
-
-    Raises:
-        WeightsError: it unfolds to more than MOST_UNFOLDED times its size, or holds anything else.
-    """
+    """Return the arrays of an .npz; WeightsError for other things, and beyond MOST_UNFOLDED."""
     with _named(path, "no readable .npz"):
         with zipfile.ZipFile(regular(path)) as archive:
             unfolded = sum(member.file_size for member in archive.infolist())
@@ -141,14 +137,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _named(path: Path, damaged: str) -> Iterator[None]:
-    """Say of a file that is missing or damaged which it is."""
+    """Name a file that is missing or damaged."""
     try:
         yield
     except WeightsError:
         raise
     except FileNotFoundError as error:
         raise WeightsError(f"{path} does not exist: expected a {damaged[-4:]} file.") from error
-    except Exception as error:  # whatever a damaged file makes of numpy
+    except Exception as error:  # a damaged file makes numpy raise anything
         raise WeightsError(f"{path} is {damaged} file of numbers.") from error
 
 
