@@ -88,8 +88,7 @@ class AttributeTable:
     def align(self, names: Sequence[str]) -> AttributeTable:
         """Return the table in the order of `names`; images without a row are unknown throughout.
 
-        Raises:
-            ConfigError: no name has a row, or a name is there twice.
+        ConfigError if no name has a row, or a name is there twice.
         """
         found = find_by_name(names, self.names)
         if not names or not self.names:

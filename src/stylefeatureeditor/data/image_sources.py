@@ -167,9 +167,8 @@ def _open_tar(path: Path) -> ImageSource:
 def open_sources(where: str | Path | Sequence[str | Path]) -> list[ImageSource]:
     """Open everything that `where` names, in that order.
 
-    Raises:
-        ConfigError: a name fits no file, or a file is of no kind that is read.
-        PhotoError: an archive is damaged as a whole.
+    ConfigError if a name fits no file, or a file is of no kind that is read; PhotoError if an
+    archive is damaged as a whole.
     """
     given = [where] if isinstance(where, (str, Path)) else list(where)
     paths = list(itertools.chain.from_iterable(_expand(str(item)) for item in given))

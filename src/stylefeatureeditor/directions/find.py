@@ -73,9 +73,7 @@ class Found:
     def store(self, useful: UsefulRange, folder: Path) -> None:
         """Make it one of the model's own directions.
 
-        Raises:
-            DirectionError: its name is in use.
-            WeightsError: the folder cannot be written.
+        DirectionError if its name is in use; WeightsError if the folder cannot be written.
         """
         entry = entry_for(self.direction, useful[:2], help_text=self.help)
         entry = replace(entry, method=self.method, attribute=self.attribute)
@@ -95,9 +93,8 @@ class DirectionSearch:
     def find(self) -> tuple[list[Found], Tensor]:
         """Return the directions, and codes of faces to measure their ranges on, (n, N, D).
 
-        Raises:
-            ConfigError: the model has no trained encoder, or there are too few photos or labels.
-            DirectionError: nothing is left of a direction beside those it leaves alone.
+        ConfigError if the model has no trained encoder, or there are too few photos or labels;
+        DirectionError if nothing is left of a direction beside those it leaves alone.
         """
         request = self.request
         if request.pca is not None or request.sefa is not None:

@@ -48,12 +48,9 @@ def fit_boundary(codes: Tensor, labels: Tensor, method: Method = "logistic") -> 
     """Fit a linear boundary to codes (M, D); both kinds weigh the same, however rare one is.
 
     Labels (M,) are above 0 with the attribute, below 0 without, 0 or NaN unknown. A "mean" is the
-    difference of the means, which a weak encoder or a few codes cannot lead astray.
-
-    Raises:
-        ShapeError: the shapes differ.
-        ConfigError: too few codes of one kind.
-        DependencyError: an SVM is asked for, and scikit-learn is not installed.
+    difference of the means, which a weak encoder or a few codes cannot lead astray. ShapeError if
+    the shapes differ; ConfigError for too few codes of one kind; DependencyError for an SVM without
+    scikit-learn.
     """
     check_shape("labels", labels, (len(codes),))
     known = labels.nan_to_num() != 0
@@ -100,8 +97,7 @@ def sefa(
 ) -> Tensor:
     """Return the directions that the affine layers amplify most, (K, D), the strongest first.
 
-    Raises:
-        ConfigError: there are fewer than `count` dimensions, or no such layers.
+    ConfigError if there are fewer than `count` dimensions, or no such layers.
     """
     width, styles = generator.config.style_dim, generator.config.num_layers
     _check_count(count, width)

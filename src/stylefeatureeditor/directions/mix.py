@@ -39,9 +39,7 @@ def toward(
 def strength_like(a: Inversion, b: Inversion, direction: EditDirection) -> float:
     """Return the strength at which A has as much of an attribute as B.
 
-    Raises:
-        DirectionError: the direction is not linear.
-        FaceError: as `toward`.
+    DirectionError if the direction is not linear, FaceError as `toward`.
     """
     if not isinstance(direction, LinearDirection):
         raise DirectionError("an attribute is taken from a photo along linear directions only")
@@ -55,11 +53,8 @@ def strength_like(a: Inversion, b: Inversion, direction: EditDirection) -> float
 def between(editor: Editor, a: Inversion, b: Inversion, shares: Sequence[float]) -> list[Tensor]:
     """Return the pictures between A (share 0) and B (share 1), each (1, 3, size, size).
 
-    Methods other than ours keep A's details and move its codes.
-
-    Raises:
-        ShapeError: the inversions were made by another method.
-        FaceError: as `toward`.
+    Methods other than ours keep A's details and move its codes. ShapeError if another method made
+    the inversions, FaceError as `toward`.
     """
     direction, method = toward(a, b), editor.method
     for inversion in (a, b):

@@ -18,8 +18,7 @@ FACES_MEASURED = 24  # that a range is measured on
 class FitRequest:
     """Directions to find, by the names and with the defaults of the command's flags.
 
-    Raises:
-        ConfigError: no way to find directions is given, or more than one, or one lacks something.
+    ConfigError if no way to find directions is given, or more than one, or one lacks something.
     """
 
     name: str | None = None

@@ -289,8 +289,7 @@ def pca_component(
 ) -> PcaDirection:
     """Return one component of a GANSpace table: comp (K, 1, D), mean (1, D) and std (K,).
 
-    Raises:
-        DirectionError: there is no component of that number.
+    DirectionError if there is no component of that number.
     """
     components = parts["comp"].flatten(1) if parts["comp"].ndim > 1 else parts["comp"][None]
     if not 0 <= number < min(len(components), parts["std"].numel()):

@@ -65,8 +65,7 @@ class DeltaMapper(nn.Module):
     def from_state(state: Mapping[str, Tensor]) -> DeltaMapper:
         """Build M from its state dict; its widths are read off the shapes.
 
-        Raises:
-            WeightsError: the tensors are not those of M.
+        WeightsError if the tensors are not those of M.
         """
         try:
             widths = [state[f"{name}.condition.1.weight"].shape for name in ("coarse", "fine")]
@@ -173,8 +172,7 @@ class DeltaEdit:
     def direction(self, neutral: str, target: str, threshold: float) -> DeltaEditDirection:
         """Return the direction that leads from one prompt to another.
 
-        Raises:
-            DirectionError: the prompts mean the same, or no channel reaches `threshold`.
+        DirectionError if the prompts mean the same, or no channel reaches `threshold`.
         """
         change = prompt_change(self.encode, self.templates, neutral, target)
         return self.along(change, threshold, f"{neutral} -> {target}")

@@ -33,9 +33,7 @@ def direction_from_tensor(
     """Return the direction that a file describes: a tensor, a table of one, or a GANSpace table.
 
     `scale` 0.5 gives InterFaceGAN vectors their published strength; `layers` are [start, end).
-
-    Raises:
-        DirectionError: the content is no direction, or one of another generator.
+    DirectionError if the content is no direction, or one of another generator.
     """
     if isinstance(content, Mapping):
         if all(key in content for key in GANSPACE_KEYS):
@@ -74,8 +72,7 @@ def entry_for(
 ) -> CatalogEntry:
     """Return the catalogue entry of an imported or fitted direction, its tensors included.
 
-    Raises:
-        DirectionError: the direction is of another kind, or its name cannot be typed.
+    DirectionError if the direction is of another kind, or its name cannot be typed.
     """
     match direction:
         case LinearDirection(vector=vector, scale=scale, layers=layers):

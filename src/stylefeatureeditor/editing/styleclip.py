@@ -179,10 +179,8 @@ class StyleClipGlobal:
         """Build it from the published files: convolutions up to the first at 128 px are edited.
 
         `relevance` is `delta_i_c`, (5376 or more, 512); `stds` the second half of `S_mean_std`, a
-        tensor per modulated layer, RGB included.
-
-        Raises:
-            DirectionError: the files do not fit the generator.
+        tensor per modulated layer, RGB included. DirectionError if the files do not fit the
+        generator.
         """
         layers = style_layers_of_convs(len(layout.conv))
         if len(stds) <= layers[-1]:
@@ -201,9 +199,8 @@ class StyleClipGlobal:
     def direction(self, neutral: str, target: str, beta: float) -> StyleSpaceDirection:
         """Return the direction that leads from one prompt to another.
 
-        Raises:
-            DependencyError: there is no text encoder.
-            DirectionError: the prompts mean the same, or no channel reaches `beta`.
+        DependencyError if there is no text encoder; DirectionError if the prompts mean the same, or
+        no channel reaches `beta`.
         """
         if self.encode is None:
             raise DependencyError(_NO_CLIP)
@@ -254,9 +251,8 @@ def prompt_change(
 def clip_text_encoder(folder: Path) -> TextEncoder:
     """Return the text half of a CLIP model stored in a local folder (ViT-B/32 for StyleCLIP).
 
-    Raises:
-        DependencyError: `transformers` is not installed.
-        WeightsError: the folder holds no CLIP model.
+    DependencyError if `transformers` is not installed; WeightsError if the folder holds no CLIP
+    model.
     """
     tokenizer = read_clip(folder, "CLIPTokenizerFast")
     model = read_clip(folder, "CLIPTextModelWithProjection", use_safetensors=True).eval()
@@ -272,9 +268,8 @@ def clip_text_encoder(folder: Path) -> TextEncoder:
 def read_clip(folder: Path, part: str, **options: bool) -> Any:
     """Return a part of the CLIP model in a folder, by its class of `transformers`.
 
-    Raises:
-        DependencyError: `transformers` is not installed.
-        WeightsError: the folder holds no CLIP model.
+    DependencyError if `transformers` is not installed; WeightsError if the folder holds no CLIP
+    model.
     """
     try:
         import transformers

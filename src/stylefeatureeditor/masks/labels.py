@@ -39,8 +39,7 @@ GROUPS: dict[str, frozenset[str]] = {
 def foreground_threshold(mask: str) -> float | None:
     """Return the threshold of "foreground" or "foreground:0.9"; None for any other mask.
 
-    Raises:
-        MaskError: what follows the colon is no number between 0 and 1.
+    MaskError if what follows the colon is no number between 0 and 1.
     """
     name, _, number = mask.partition(":")
     if name != FOREGROUND:
@@ -74,11 +73,8 @@ class FaceLabels:
     def indices(self, regions: tuple[str, ...]) -> tuple[int, ...]:
         """Return the classes of all named regions together, ascending.
 
-        A group means those of its classes that this parser has ("head" of a parser without hats
-        is the head without a hat).
-
-        Raises:
-            MaskError: a name is neither a class nor a group of this parser.
+        A group means those of its classes that this parser has ("head" of a parser without hats is
+        the head without a hat). MaskError if a name is neither a class nor a group of this parser.
         """
         wanted: set[str] = set()
         for region in regions:

@@ -30,9 +30,7 @@ Network = TypeVar("Network", bound=nn.Module)
 def find_face_parser() -> FaceParser:
     """Return the first published parser whose file has been pulled.
 
-    Raises:
-        MaskError: none is on disk.
-        WeightsError: the file is damaged.
+    MaskError if none is on disk; WeightsError if the file is damaged.
     """
     for name in PARSERS:
         (source,) = find_sources(name)

@@ -130,8 +130,7 @@ def convert_generator_alone(
 def find_directions(folder: Path) -> list[Path]:
     """Return the direction files in a folder and in its folders, such as `editings/`.
 
-    Raises:
-        WeightsError: there is no such folder, none in it, or two of one name and other content.
+    WeightsError if there is no such folder, none in it, or two of one name and other content.
     """
     if not folder.is_dir():
         raise WeightsError(f"--directions must be a folder, there is none at {folder}")

@@ -133,9 +133,7 @@ def local_methods() -> dict[str, str]:
 def find_method(word: str) -> Path:
     """Return the folder on this machine that holds a method, first the one named like it.
 
-    Raises:
-        ConfigError: there is no such method.
-        WeightsError: it is not on this machine.
+    ConfigError if there is no such method; WeightsError if it is not on this machine.
     """
     kind = find_kind(word)
     names = [name for name, known in local_methods().items() if known == word]

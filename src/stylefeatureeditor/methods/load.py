@@ -349,8 +349,7 @@ def load_hyperinverter(path: Path, generator: Path, encoder: Path | None = None)
 def hyperinverter_state(state: Mapping[str, Tensor], encoder: Mapping[str, Tensor] | None) -> State:
     """Return the state of `HyperInverter` without its generator.
 
-    Raises:
-        WeightsError: a key is unknown, or there is no encoder to W.
+    WeightsError if a key is unknown, or there is no encoder to W.
     """
     kept = {key: value for key, value in state.items() if not key.startswith("discriminator.")}
     copy = ("w_encoder",) if any(key.startswith("w_encoder.") for key in kept) else ()

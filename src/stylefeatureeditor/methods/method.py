@@ -256,8 +256,7 @@ class OnModel(Method):
 def count_rows(edits: Edits, faces: int) -> int:
     """Return R, the rows of an edit of `faces` faces.
 
-    Raises:
-        DirectionError: strengths of several numbers are not equally many.
+    DirectionError if strengths of several numbers are not equally many.
     """
     rows = {len(s) for s in edits.values() if isinstance(s, Tensor) and s.ndim}
     if len(rows - {1}) > 1:

@@ -118,8 +118,7 @@ class AttributeClassifier(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits, (B, A), of `pixels`, (B, 3, H, H) in [-1, 1], resized to S.
 
-        Raises:
-            ShapeError: `pixels` has another shape.
+        ShapeError if `pixels` has another shape.
         """
         pooled = self.features(pixels)[-1].mean(dim=(2, 3))
         return self.head(self.dropout(pooled))

@@ -125,9 +125,8 @@ def _padded(x: Tensor, shape: list[int]) -> Tensor:
 def load_dlib_identity() -> DlibIdentity:
     """Return the network with the weights of the installed package.
 
-    Raises:
-        DependencyError: the package is not installed.
-        WeightsError: its file is not what it should be.
+    DependencyError if the package is not installed; WeightsError if its file is not what it should
+    be.
     """
     path = installed_file(PACKAGE, FILE, "dlib's face recognition network", extra="faces")
     network = DlibIdentity()

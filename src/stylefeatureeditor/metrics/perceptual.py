@@ -83,8 +83,7 @@ class Lpips(Frozen):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the distance per pair of images (B, 3, R, R') in [-1, 1], (B,); lower is closer.
 
-        Raises:
-            ShapeError: the shapes differ, or the images are too small for the trunk.
+        ShapeError if the shapes differ, or the images are too small for the trunk.
         """
         check_shape("first", first, (None, 3, None, None))
         check_shape("second", second, tuple(first.shape))

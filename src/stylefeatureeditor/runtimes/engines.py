@@ -21,9 +21,7 @@ HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 class OnnxRunner:
     """One graph in a session of its own; it takes as many threads as torch has.
 
-    Raises:
-        DependencyError: onnxruntime is not installed.
-        WeightsError: the file is missing or damaged.
+    DependencyError if onnxruntime is not installed; WeightsError if the file is missing or damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,9 +66,7 @@ def import_openvino() -> ModuleType:
 class OpenVinoRunner:
     """One compiled graph; it takes as many threads as torch has.
 
-    Raises:
-        DependencyError: openvino is not installed.
-        WeightsError: the file is missing or damaged.
+    DependencyError if openvino is not installed; WeightsError if the file is missing or damaged.
     """
 
     def __init__(self, graph: Path | Any, dtype: torch.dtype = torch.float32) -> None:

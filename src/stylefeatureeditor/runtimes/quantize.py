@@ -59,8 +59,7 @@ def record(
 ) -> Calls:
     """Return what NETWORKS are given while photos are inverted and edited, graph name -> calls.
 
-    Raises:
-        PhotoError: there is no photo.
+    PhotoError if there is no photo.
     """
     recorders = {graph.name: _Recorder(graph) for graph in inference_graphs(model)}
     latent_avg = model.generator.latent_avg
@@ -80,10 +79,7 @@ def record(
 def quantizer(calls: Calls) -> Change:
     """Return what `export_graphs` takes as `change`: it makes a graph's convolutions int8.
 
-    A graph without calls stays in float32.
-
-    Raises:
-        DependencyError: nncf is not installed.
+    A graph without calls stays in float32. DependencyError if nncf is not installed.
     """
     os.environ.setdefault("NNCF_CI", "1")  # else the library reports its use by network
     try:

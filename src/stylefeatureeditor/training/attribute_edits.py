@@ -104,8 +104,7 @@ class AttributeEditLoss(nn.Module):
 def find_attribute(classifier: AttributeClassifier, attribute: str) -> tuple[int, int]:
     """Return the column of an attribute, and -1 if its absence is meant ("-Young"), else 1.
 
-    Raises:
-        ConfigError: the classifier does not know it.
+    ConfigError if the classifier does not know it.
     """
     name = attribute.removeprefix("-")
     return classifier.column(name), 1 if name == attribute else -1

@@ -89,10 +89,8 @@ class AttributesRun(Run):
 class AttributePhase(Phase):
     """Trains `classifier`.
 
-    Tables are those of the training and of the held-out images, in their order.
-
-    Raises:
-        ConfigError: the tables lack an attribute, or one of them is no yes-or-no column.
+    Tables are those of the training and of the held-out images, in their order. ConfigError if the
+    tables lack an attribute, or one of them is no yes-or-no column.
     """
 
     def __init__(

@@ -87,8 +87,7 @@ def save_checkpoint(
 def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:
     """Return step and state of the newest checkpoint that verifies, None if there is none at all.
 
-    Raises:
-        TrainingError: there are checkpoints, but none of them verifies.
+    TrainingError if there are checkpoints, but none of them verifies.
     """
     found = list_checkpoints(folder)
     for step, path in reversed(found):

@@ -178,10 +178,7 @@ class EditorPhase(ModelPhase):
     """Trains `model.feature_editor`, with it `model.delta_downsampler` if there is one, and D.
 
     G, E and I are trained already and stay as they are; D is best the one of phase 1. For
-    `held_out` see `Phase`.
-
-    Raises:
-        ConfigError: there is no direction.
+    `held_out` see `Phase`. ConfigError if there is no direction.
     """
 
     trains = ("feature_editor", "delta_downsampler")

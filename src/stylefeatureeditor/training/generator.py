@@ -424,11 +424,9 @@ def begin_from(
 
     Widths depend on the side alone, so all layers of the smaller ones carry over. G's new RGB layer
     starts at zero: its first images are those of S / 2, upsampled. D's new block starts at random;
-    `generator_start` trains D alone at first. Optimisers start afresh. `state` has
-    state dicts "average" and perhaps "generator" and "discriminator".
-
-    Raises:
-        ConfigError: a layer is missing or has another shape, or `freeze_d` has no D to keep.
+    `generator_start` trains D alone at first. Optimisers start afresh. `state` has state dicts
+    "average" and perhaps "generator" and "discriminator". ConfigError if a layer is missing or has
+    another shape, or `freeze_d` has no D to keep.
     """
     phase = GeneratorPhase(config, held_out)
     sizes = len(phase.generator.to_rgb)

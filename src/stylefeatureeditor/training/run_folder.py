@@ -238,11 +238,8 @@ def take_weights(model: Model, part: str, path: Path) -> bool:
     """Let `part` of a model start from a trained one; return whether all of it does.
 
     A path is a model's or a run's folder; for E and the Inverter also a published .pt or .pth, of
-    them or of ArcFace, which fills the trunk alone.
-
-    Raises:
-        ConfigError: it is not trained there, or has other sizes.
-        WeightsError: there is no model, or a file is damaged.
+    them or of ArcFace, which fills the trunk alone. ConfigError if it is not trained there, or has
+    other sizes; WeightsError if there is no model, or a file is damaged.
     """
     if path.suffix.lower() in (".pt", ".pth") and part != "feature_editor":
         place, state = read_encoder(part, path)
@@ -262,11 +259,8 @@ def take_weights(model: Model, part: str, path: Path) -> bool:
 def find_discriminator(path: Path | None, start: Path, size: int) -> Discriminator | None:
     """Return the D in `path`, or the one beside what a phase starts from; None if there is none.
 
-    A file may be ours, stylegan2-pytorch's .pt or NVIDIA's .pkl.
-
-    Raises:
-        WeightsError: `path` holds none, or a file is damaged.
-        ConfigError: it looks at another size.
+    A file may be ours, stylegan2-pytorch's .pt or NVIDIA's .pkl. WeightsError if `path` holds none,
+    or a file is damaged; ConfigError if it looks at another size.
     """
     file = member(start, DISCRIMINATOR) if path is None else _file(path, DISCRIMINATOR)
     if path is None and not file.is_file():

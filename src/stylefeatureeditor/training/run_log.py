@@ -86,10 +86,8 @@ def open_run_log(
 ) -> Iterator[RunLog]:
     """Open the outputs of a run in its folder, cut back to `start` finished steps.
 
-    `title` is what the bar is called, `steps` that of the whole run.
-
-    Raises:
-        DependencyError: rich, or tensorboard if asked for, is not installed.
+    `title` is what the bar is called, `steps` that of the whole run. DependencyError if rich, or
+    tensorboard if asked for, is not installed.
     """
     with ExitStack() as stack:
         board = _open_board(folder / "tensorboard", start, stack) if tensorboard else None

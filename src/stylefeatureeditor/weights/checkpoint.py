@@ -89,8 +89,7 @@ def load_config(folder: Path) -> ModelConfig:
 def load_model(folder: Path) -> Model:
     """Read a model folder, in float32 on the CPU.
 
-    Raises:
-        WeightsError: a file is missing or damaged, or its tensors do not fit the config.
+    WeightsError if a file is missing or damaged, or its tensors do not fit the config.
     """
     config = load_config(folder)
     with torch.device("meta"):

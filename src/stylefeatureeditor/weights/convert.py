@@ -286,9 +286,7 @@ def convert_generator(
     """Read a published generator and write it in our layout, its sizes as JSON in the header.
 
     `float_dtype` is that on disk; None keeps float32. For the others see `read_generator`.
-
-    Raises:
-        WeightsError: the file is damaged or holds something else, or `target` cannot be written.
+    WeightsError if the file is damaged or holds something else, or `target` cannot be written.
     """
     described = dict(header)
     config, state = read_generator(source, draw_noise=draw_noise, label=label, notes=described)
@@ -303,10 +301,8 @@ def read_encoder(part: str, path: Path) -> tuple[str, State]:
     """Return the place in E or the Inverter that a published .pt or .pth fills, and its state.
 
     A file of the network itself fills all of it, place ""; ArcFace's its trunk: IR-SE50 that of E,
-    iresnet50 that of the Inverter, "encoder.trunk". `part` is "e4e" or "inverter".
-
-    Raises:
-        WeightsError: it is damaged, or holds something else.
+    iresnet50 that of the Inverter, "encoder.trunk". `part` is "e4e" or "inverter". WeightsError if
+    it is damaged, or holds something else.
     """
     checkpoint = read_checkpoint(path)
     if "state_dict" in checkpoint.content:

@@ -60,8 +60,7 @@ def is_usable(entry: CatalogEntry, folder: Path) -> bool:
 def load_own_directions(folder: Path) -> Catalog:
     """Return the directions that a model folder brings; an empty catalogue if it brings none.
 
-    Raises:
-        WeightsError, DirectionError: a file is damaged, or a row is not one of ours.
+    WeightsError or DirectionError if a file is damaged, or a row is not one of ours.
     """
     table, file = member(folder, TABLE), member(folder, TENSORS)
     if not table.is_file():
@@ -73,9 +72,8 @@ def load_own_directions(folder: Path) -> Catalog:
 def add_own_direction(entry: CatalogEntry, folder: Path, family: str | None) -> None:
     """Add a direction, with its tensors, to a model's own, or replace the one of its name.
 
-    Raises:
-        DirectionError: another direction answers to its name.
-        WeightsError: the folder cannot be written.
+    DirectionError if another direction answers to its name; WeightsError if the folder cannot be
+    written.
     """
     load_directions(folder, family).with_entry(entry)
     save_own_directions(load_own_directions(folder).with_entry(entry), folder)

@@ -69,12 +69,9 @@ def fetch(source: Source, destination: Path, progress: Progress | None = None) -
     """Return the path of `source` in the folder `destination`, downloading it if need be.
 
     A file that is there already is checked and used. An interrupted download goes on where it
-    stopped. Several processes may ask for the same file: one downloads, the others wait.
-    `progress` is called with (bytes so far, bytes in all or None).
-
-    Raises:
-        DownloadError: no address gave the file, what came is not what was promised, or the
-            folder cannot be written.
+    stopped. Several processes may ask for the same file: one downloads, the others wait. `progress`
+    is called with (bytes so far, bytes in all or None). DownloadError if no address gave the file,
+    what came is not what was promised, or the folder cannot be written.
     """
     target = destination / source.file_name
     try:

@@ -76,8 +76,7 @@ class KeyMap:
     def __call__(self, state: Mapping[str, Tensor]) -> State:
         """Return the state with our names.
 
-        Raises:
-            WeightsError: the layout lacks a name, or a filter is another one than ours.
+        WeightsError if the layout lacks a name, or a filter is another one than ours.
         """
         if not isinstance(state, Mapping):
             raise WeightsError(f"{self.what}: a table of tensors was expected")
@@ -158,8 +157,7 @@ def without_prefix(state: Mapping[str, Tensor], prefix: str) -> State:
 def split(state: Mapping[str, Tensor], prefixes: tuple[str, ...], what: str) -> dict[str, State]:
     """Return the entries under each prefix, "prefix." removed.
 
-    Raises:
-        WeightsError: a prefix has no entry, or a key has no such prefix.
+    WeightsError if a prefix has no entry, or a key has no such prefix.
     """
     parts = {prefix: without_prefix(state, f"{prefix}.") for prefix in prefixes}
     for key in state:

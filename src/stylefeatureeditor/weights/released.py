@@ -176,8 +176,7 @@ _ROSINALITY_CRITIC = KeyMap(
 def mean_latent(latent_avg: Tensor) -> Tensor:
     """Return (D,) from what checkpoints call latent_avg: (D,), (1, D), or (N, D) of equal rows.
 
-    Raises:
-        WeightsError: it has another shape, or its rows differ.
+    WeightsError if it has another shape, or its rows differ.
     """
     if latent_avg.ndim not in (1, 2) or not latent_avg.numel():
         raise WeightsError(
@@ -257,10 +256,8 @@ def nvidia_generator_state(
 
     Both layouts hold the same numbers; theirs scales RGB styles where ours scales RGB weights, and
     their clamp (conv_clamp) is part of our config. `label` is the class of a conditional one.
-
-    Raises:
-        WeightsError: it is StyleGAN3, StyleGAN-XL or of the architecture 'resnet', conditional
-            without a class, or lacks a noise buffer that must not be drawn.
+    WeightsError if it is StyleGAN3, StyleGAN-XL or of the architecture 'resnet', conditional
+    without a class, or lacks a noise buffer that must not be drawn.
     """
     if "synthesis.b4.const" not in state:
         kind = "this generator is not a StyleGAN2 (it has no synthesis.b4.const)"
@@ -388,8 +385,7 @@ def ada_discriminator_state(
 ) -> tuple[DiscriminatorConfig, State]:
     """Return config and state of a stylegan2-ada discriminator; `clamp` is its conv_clamp.
 
-    Raises:
-        WeightsError: it is conditional or of another architecture, or filters differently.
+    WeightsError if it is conditional or of another architecture, or filters differently.
     """
     found = (re.fullmatch(r"b(\d{1,6})\.fromrgb\.weight", key) for key in state)
     sides = [int(match[1]) for match in found if match]

@@ -376,10 +376,8 @@ def module_tensors(module: Module, title: str, *, script: bool = False) -> dict[
     """Return the state dict of a module: parameters and saved buffers by dotted name.
 
     torch's and NVIDIA's modules keep tensors and modules in tables; of a TorchScript (`script`)
-    every attribute counts. `title` is the file, for messages.
-
-    Raises:
-        WeightsError: modules hold themselves, or are too many.
+    every attribute counts. `title` is the file, for messages. WeightsError if modules hold
+    themselves, or are too many.
     """
     tensors: dict[str, Tensor] = {}
     pending = [("", module, 0)]

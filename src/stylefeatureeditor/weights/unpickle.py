@@ -60,10 +60,8 @@ def read_torch(path: Path) -> Any:
 
     A zip checkpoint is mapped, so memory is used only for the tensors that are touched. From a
     TorchScript archive the parameters and buffers come as one dictionary of dotted names.
-
-    Raises:
-        WeightsError: the file is missing, damaged, of an old or foreign format, or asks for
-            anything but dense tensors and plain data.
+    WeightsError if the file is missing, damaged, of an old or foreign format, or asks for anything
+    but dense tensors and plain data.
     """
     with _opened(path) as (file, size):
         if file.read(4) == ZIP_START:
@@ -78,9 +76,8 @@ def read_torch(path: Path) -> Any:
 def read_nvidia_pickle(path: Path) -> dict[str, NvidiaModule]:
     """Return the networks of a stylegan2-ada-pytorch or stylegan3 .pkl: "G", "D", "G_ema".
 
-    Raises:
-        WeightsError: the file is missing, damaged, holds no such networks, comes from the
-            TensorFlow version, or asks for anything but known data.
+    WeightsError if the file is missing, damaged, holds no such networks, comes from the TensorFlow
+    version, or asks for anything but known data.
     """
     content = _read_pickle(path)
     if isinstance(content, Module):  # one network saved whole
