@@ -1,4 +1,4 @@
-"""Attribute tables: what is known of each image, as numbers.
+"""Attribute tables: numbers of each image.
 
     table = read_attribute_table("list_attr_celeba.txt", ["Smiling", "Male"]).align(images.names)
     labels = table.values                                     # (len(images), 2)

@@ -158,7 +158,7 @@ class ImageSet:
         return to_photos(torch.stack([self.image(index) for index in indices]))
 
     def readable_photos(self, indices: Sequence[int]) -> tuple[list[int], Tensor]:
-        """Return those of several images that can be decoded: their numbers, and as `photos`."""
+        """Return the decodable ones of several images: their numbers, and as `photos`."""
         tried = {index: self._readable(index) for index in indices}
         found = {index: pixels for index, pixels in tried.items() if pixels is not None}
         empty = np.empty((0, 3, self.size, self.size), dtype=np.uint8)
@@ -222,7 +222,7 @@ class ImageSet:
         return self._read(index, lambda content: decode(content, self.size, self.fit))
 
     def _read(self, index: int, work: Callable[[bytes], Value]) -> Value:
-        """What `work` makes of one file; readers raise almost anything on damaged data."""
+        """Return `work` of one file; readers raise almost anything on damaged data."""
         source, place = self._places[index]
         try:
             return work(source.read(place))

@@ -135,7 +135,7 @@ class DirectionSearch:
         ]
 
     def _mirrored(self, count: int) -> tuple[list[Found], Tensor]:
-        """What mirroring photos changes in their codes; the photos' codes beside it."""
+        """How mirroring photos changes their codes; and the photos' codes."""
         images, name = self._photos(), self.request.name or "mirror"
         with self.bar("encoding photos and their mirror images", len(images)) as progress:
             pairs, _ = encoded_codes(self.model, images, progress.update, mirror=True)
@@ -239,7 +239,7 @@ class DirectionSearch:
 
 
 def _sign(column: str, *, reverse: bool) -> str:
-    """What strengths of an attribute's direction do: `No_Beard` reversed is more beard."""
+    """The effect of strengths of an attribute's direction: `No_Beard` reversed is more beard."""
     words = column.replace("_", " ").strip().lower()
     if words.startswith("no "):
         words, reverse = words[3:], not reverse

@@ -38,7 +38,7 @@ NOTHING_LEFT = 1e-3  # length of a unit vector that others have been taken out o
 
 @dataclass(frozen=True)
 class Boundary:
-    """What separates codes with an attribute from those without."""
+    """The boundary between codes with an attribute and codes without."""
 
     vector: Tensor  # (D,), towards those with it; as long as the codes' deviation along it
     accuracy: float  # share of held-out codes on the right side, mean of both kinds, 0.5 to 1

@@ -17,7 +17,7 @@ class Mean:
 
     Attributes:
         value: the mean, or the distance of two sets.
-        low: lower end of the 95 % interval; None where there is none.
+        low: lower end of the 95 % interval, if any.
         high: upper end.
         count: images behind it; 0 if not known.
     """

@@ -56,11 +56,11 @@ TITLES["No_Beard"] = ("beard-", "beard+")
 
 @dataclass(frozen=True)
 class EditWords:
-    """What was typed.
+    """An edit as typed.
 
     Attributes:
         direction: its name.
-        attribute: behind the colon; None if nothing was there.
+        attribute: behind the colon, if any.
         polarity: -1 with a minus in front of the attribute.
         strength: the number; None if only a sign was given.
         sign: 1 or -1.

@@ -1,4 +1,4 @@
-"""What is measured of each image: the metrics of the tables, with their protocols.
+"""Measures of each image: the metrics of the tables, with their protocols.
 
 A `Measure` compares a drawn image with its photo and gives one number per pair. A
 `FeatureExtractor` turns an image into a vector, and sets are compared by those

@@ -33,7 +33,7 @@ SMALLEST_TILE = 64  # pixels; labels need as much
 
 @dataclass(frozen=True)
 class DrawnPhoto:
-    """What one method makes of a photo.
+    """The pictures of one method for a photo.
 
     Attributes:
         name: of the method.

@@ -45,7 +45,7 @@ class PictureKeeper:
         self._known: list[float] = []  # of the best and worst seen, ascending
 
     def remember(self, rows: Iterable[Row]) -> None:
-        """Take note of images that were measured before."""
+        """Record images that were measured before."""
         for row in rows:
             self._is_extreme(row)
 

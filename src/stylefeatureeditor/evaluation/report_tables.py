@@ -88,7 +88,7 @@ class Report:
 
     @property
     def errors(self) -> list[str]:
-        """What could not be measured: "method: name: reason"."""
+        """Images that were not measured: "method: name: reason"."""
         return [f"{result.method}: {error}" for result in self.results for error in result.errors]
 
     def best(self, column: str) -> float | None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one image."""
+    """The values of one image."""
 
     index: int
     name: str

@@ -104,7 +104,7 @@ class GeneratorConfig:
 
 @dataclass(frozen=True)
 class PartialImage:
-    """What the layers 0..k give to the rest."""
+    """The state after the layers 0..k."""
 
     features: Tensor  # output of layer k, (B, C, S, S)
     # the image so far, (B, 3, S, S); for even k of the resolution below, (B, 3, S/2, S/2)
@@ -113,7 +113,7 @@ class PartialImage:
 
 @dataclass(frozen=True)
 class Padding:
-    """What the first layers take in place of G's constant, and of zeros around its features."""
+    """Replacements of G's constant and of the zeros around the features of its first layers."""
 
     constant: Tensor  # (B or 1, C, 4, 4), the input of layer 0
     # layer index -> (B or 1, C_in, S + 2, S + 2), of which the outermost ring counts; for layers

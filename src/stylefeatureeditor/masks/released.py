@@ -1,4 +1,4 @@
-"""Published face parsers, from the files as they are published."""
+"""Published face parsers, from their published files."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def _save(
 
 
 def _header(files: Mapping[str, Path]) -> dict[str, str]:
-    """What every file of a converted model says of itself, from role -> published file."""
+    """The header of every file of a converted model, from role -> published file."""
     origin = []
     for role, path in files.items():
         try:

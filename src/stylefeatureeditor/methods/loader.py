@@ -2,7 +2,7 @@
 
 sfe, sfe-without-h, e4e, w+, pti   on the networks of --model, or of METHOD@MODEL
 psp, hfgi, ...                     a model folder that says so, here or as METHOD@FOLDER
-NAME, FOLDER or ORG/NAME           a model; what it holds says the method
+NAME, FOLDER or ORG/NAME           a model; its config says the method
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class MethodLoader:
         return words
 
     def base(self) -> Method | None:
-        """Return what --model holds; None if there is none of that name."""
+        """Return the method of --model; None if there is no such model."""
         return self._open(self.model) if _is_here(self.model) else None
 
     def sizes(self) -> set[int]:
@@ -178,11 +178,11 @@ class MethodLoader:
         return {method.size for method in self._opened.values()}
 
     def keep_only(self, model: str) -> None:
-        """Let the memory of every other model go."""
+        """Release all models but one."""
         self._opened = {name: known for name, known in self._opened.items() if name == model}
 
     def _open(self, named: str) -> Method:
-        """What a model holds, loaded once."""
+        """The method of a model, loaded once."""
         if named not in self._opened:
             folder, device = find_model(named), find_device(self.device)
             with self.progress(f"loading {named}"):

@@ -44,7 +44,7 @@ ROWS_AT_ONCE = 8  # drawn together on a GPU, so that memory does not grow with t
 
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
-    """What an editor asks of any method, named as in `ModelConfig`; a method adds its own sizes."""
+    """The fields that every method has, named as in `ModelConfig`; a method adds its own sizes."""
 
     method: str = field(default="", repr=False)  # its word
     name: str = field(default="model", repr=False)
@@ -105,7 +105,7 @@ class Method(nn.Module, ABC):
         """
 
     def draw(self, codes: Codes, kept: Any) -> Tensor:
-        """Return the picture of codes, moved or not, (B, 3, size, size); by itself G(w)."""
+        """Return the picture of codes, moved or not, (B, 3, size, size); by default G(w)."""
         del kept
         return self.generator.synthesize(codes)
 

@@ -11,7 +11,7 @@ substitute). After Abdal et al. 2019; the schedule is our own, so its rows are c
     rate       rises linearly over the first 5 % of the steps, falls as a cosine over the last 25 %
     noise      the stored buffers
 
-The photos of a batch share nothing: the losses are summed, and Adam scales each number by itself.
+The photos of a batch are independent: losses are summed, and Adam scales each number separately.
 Shapes: B photos of side S, N styles, D width.
 """
 

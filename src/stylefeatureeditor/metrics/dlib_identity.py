@@ -1,4 +1,4 @@
-"""Who a face is, by dlib's face recognition network (King, 2017): 128 numbers, 99.4 % on LFW.
+"""Identity of a face by dlib's recognition network (King, 2017): 128 numbers, 99.4 % on LFW.
 
     y = relu(conv2(relu(conv1(x))) + shortcut(x))     14 blocks, shortcut: x, or its 2 x 2 means
     distance of two faces = |f(X) - f(Y)|             below 0.6: the same person

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 (Tan and Le, 2019), frozen: what an image shows, by ImageNet.
+"""EfficientNet-Lite0 (Tan and Le, 2019), frozen: ImageNet features of an image.
 
     block      y = W3 act(W2 * act(W1 x)),  + x where shape allows; act = ReLU6, W2 depthwise
     distance   mean over layers and cells of || f(X) / |f(X)| - f(Y) / |f(Y)| ||^2
@@ -50,7 +50,7 @@ NORM_EPSILON = 1e-3
 
 
 class EfficientNetLite(Frozen):
-    """Layers of Lite0, a distance and a vector made of them; nothing learns here."""
+    """Layers of Lite0, with a distance and a vector made of them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class EfficientNetLite(Frozen):
         return torch.stack(distances).mean(dim=0)
 
     def vector(self, pixels: Tensor) -> Tensor:
-        """Return what images show as vectors, (B, 320); `pixels` as in `layers`."""
+        """Return the vectors of images, (B, 320); `pixels` as in `layers`."""
         return self.layers(pixels)[-1].mean(dim=(2, 3))
 
 

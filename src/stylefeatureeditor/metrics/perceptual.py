@@ -6,7 +6,7 @@
 LPIPS: Zhang et al. 2018, with the activations of AlexNet (metric of the paper) or VGG16 (its loss).
 ID: f is ArcFace (loss) or CurricularFace (the paper's metric) on faces, MoCo's ResNet50 on cars.
 Architectures: Krizhevsky 2014, Simonyan and Zisserman 2015, Deng et al. 2019, He et al. 2016; Huang
-et al. 2020 trained Deng's trunk with another loss. Here nothing learns.
+et al. 2020 trained Deng's trunk with another loss. All networks are frozen.
 
 Shapes: B batch, C channels, S side, R pixels of the image, D width of a feature vector.
 """
@@ -164,7 +164,7 @@ def vgg16_trunk() -> tuple[nn.Sequential, tuple[int, ...]]:
 
 
 class FeatureNetwork(Frozen, ABC):
-    """Turns images into unit vectors, those of one subject into near ones."""
+    """Turns images into unit vectors, which are close for one subject."""
 
     @abstractmethod
     def features(self, pixels: Tensor) -> Tensor:
@@ -250,7 +250,7 @@ class ResNetConfig:
 
 
 class MocoFeatures(FeatureNetwork):
-    """What an image shows, by MoCo's self-supervised ResNet50; the identity of a car."""
+    """Features of an image by MoCo's self-supervised ResNet50: the identity of a car."""
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
 class OnnxRunner:
-    """One graph in a session of its own; it takes as many threads as torch has.
+    """One graph in its own session, with as many threads as torch has.
 
     DependencyError if onnxruntime is not installed; WeightsError if the file is missing or damaged.
     """

@@ -45,7 +45,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """What graphs.json says."""
+    """The content of graphs.json."""
 
     format: str  # of the files
     precision: str  # "float32", or "int8" where the convolutions are

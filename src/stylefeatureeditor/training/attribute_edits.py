@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MOST_SHIFTED = 3  # pixels, by V
 GREY = 0.75  # share of images that lose colour, some of it or all
-GAIN, OFFSET = 0.2, 0.1  # deviations of a channel's factor and of what is added to it
+GAIN, OFFSET = 0.2, 0.1  # deviations of a channel's factor and of its offset
 GRAIN = 0.05  # deviation of a pixel's noise
 CELLS = 4  # per side, of a picture's light
 NO_CLASSIFIER = (

@@ -117,7 +117,7 @@ class AttributePhase(Phase):
         self.answers = list(answer_weights(self.labels, config.balance))  # b(yes), b(no)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """Let the classifier train."""
+        """Prepare the classifier and its optimiser."""
         self.accelerator = accelerator
         self.classifier.train()
         self.answers = [weights.to(accelerator.device) for weights in self.answers]

@@ -46,7 +46,7 @@ SATURATION = 1.0  # deviation of log2
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """How p moves; the defaults are the publication's.
+    """The schedule of p; the defaults are the publication's.
 
     Attributes:
         target: mean sign of D on photos that p steers to.

@@ -163,11 +163,11 @@ class CodePool:
         return drawn
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is kept."""
+        """Return the pool."""
         return {"kept": self.kept, "count": self.count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore the pool."""
         self.kept.copy_(state["kept"])
         self.count = state["count"]
 
@@ -225,7 +225,7 @@ class E4ePhase(ModelPhase):
                     head.linear.bias.zero_()  # type: ignore[union-attr, operator]
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """Let E and D_w train."""
+        """Prepare E and D_w."""
         critic = self.latent_discriminator
         adam = torch.optim.Adam(critic.parameters(), lr=self.config.latent.lr)
         forward = self.prepare_model(accelerator, E4eForward)

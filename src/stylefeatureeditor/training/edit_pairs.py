@@ -84,7 +84,7 @@ class EditPair(EditStart):
 def make_edit(
     model: Model, photos: Tensor, direction: EditDirection, strength: float, source: CodeSource
 ) -> EditPair:
-    """Let G make an edit of the pictures it draws for photos X, (B, 3, S, S) in [-1, 1].
+    """Return an edit of G's pictures of photos X, (B, 3, S, S) in [-1, 1].
 
     The model is in eval mode. `source` is where w_E comes from: E, or I ("without E").
     """

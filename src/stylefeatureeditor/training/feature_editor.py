@@ -140,7 +140,7 @@ class EditorTrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EditorRun(ModelRun):
-    """Phase 2: train the Feature Editor; what it leaves is a whole model.
+    """Phase 2: train the Feature Editor, which completes a model.
 
     Attributes:
         directions: strengths by the name of a direction.
@@ -210,7 +210,7 @@ class EditorPhase(ModelPhase):
             model.feature_editor.body.begin_at(1, -1)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """Let H train, and the layer that Delta passes if there is one."""
+        """Prepare H, the Delta downsampler if there is one, and D."""
         return [self.prepare_model(accelerator, EditorForward), self.adversary.prepare(accelerator)]
 
     def train_step(self, photos: Tensor, step: int) -> Metrics:
@@ -332,7 +332,7 @@ class EditorPhase(ModelPhase):
                 "them with `sfe directions fit --classifier`, or set it to 0"
             )
         for attribute in named:
-            find_attribute(networks.attributes, attribute)  # refuses what it does not know
+            find_attribute(networks.attributes, attribute)  # refuses unknown ones
         return AttributeEditLoss(self.config.attributes, networks.attributes)
 
     def parts(self) -> dict[str, Any]:

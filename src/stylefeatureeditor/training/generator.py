@@ -70,7 +70,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorTrainingConfig:
-    """How G is trained; the presets know what suits a size.
+    """How G is trained; the presets have values for each size.
 
     Attributes:
         network: size of G.
@@ -202,7 +202,7 @@ class GeneratorPhase(Phase):
         self.sample_z = torch.randn(config.samples, config.network.latent_dim, generator=draw)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """Let G and D train."""
+        """Prepare G and D."""
         self.discriminator.requires_grad_(requires_grad=False)
         for parameter in self.critic_weights:
             parameter.requires_grad_()

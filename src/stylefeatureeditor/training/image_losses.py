@@ -144,7 +144,7 @@ class ImageLoss:
         if side is not None and drawn.shape[-1] > side:
             pair = average_pool(whole[0], side), average_pool(whole[1], side)
         config = self.config
-        networks: Any = self.networks  # what a weight needs is there
+        networks: Any = self.networks  # checked to be there
         terms: dict[str, Callable[[], Tensor]] = {
             "l2": lambda: l2_loss(*pair),
             "lpips": lambda: networks.perceptual(*pair).mean(),

@@ -149,7 +149,7 @@ class InverterPhase(ModelPhase):
             model.inverter.fuser.body.begin_at(0, 1)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """Let I and D train."""
+        """Prepare I and D."""
         return [
             self.prepare_model(accelerator, InverterForward),
             self.adversary.prepare(accelerator),

@@ -155,7 +155,7 @@ class Phase(ABC):
         return state | {name: getattr(self, name) for name in self.counters}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` gave."""
         for name, part in self.parts().items():
             part.load_state_dict(state[name])
         for name in self.counters:
@@ -242,7 +242,7 @@ class ModelPhase(Phase):
 
 
 def freeze(network: nn.Module) -> None:
-    """Take a network out of training: no gradients, eval mode."""
+    """Freeze a network: no gradients, eval mode."""
     network.requires_grad_(requires_grad=False)
     network.eval()
 

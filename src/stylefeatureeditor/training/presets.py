@@ -9,7 +9,7 @@
     attributes   small, tiny
 
 Where paper and release differ stands beside each preset and in docs/adr/0002. `small` is the
-built-in model's way, `tiny` a smoke test's: no pretrained network is at hand, so pixels lead the
+built-in model's way, `tiny` a smoke test's: they use no pretrained network, so pixels lead the
 image loss; in the last third of a run D sharpens what they have drawn and the rate falls. Their
 schedules are shares of the run and stretch with its steps. Ablations are Table 3's; "without H" is
 a switch of the evaluation.

@@ -71,7 +71,7 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRun(Run):
-    """What the runs of E, I and H have: the networks they read, and the sizes of the model."""
+    """A run of E, I or H: the networks it reads, and the sizes of the model."""
 
     inputs: Inputs = field(default_factory=Inputs)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -82,12 +82,12 @@ class SetUp:
     """What a run of E, I or H trains with; see `set_up`.
 
     Attributes:
-        start: what it starts from.
+        start: networks it starts from.
         model: with fresh parts where none are kept.
         networks: of its image losses.
         discriminator: D, if there is one that has learnt.
-        images: what it trains on.
-        held_out: what it is judged on.
+        images: of the training.
+        held_out: photos for validation.
         tuned: the whole network that trains goes on from a trained one.
     """
 
@@ -102,7 +102,7 @@ class SetUp:
 
 @dataclass(frozen=True)
 class Start:
-    """What a phase starts from.
+    """The networks that a phase starts from.
 
     Attributes:
         folder: where it came from; D and the directions may lie there.
@@ -235,7 +235,7 @@ def save_discriminator(discriminator: Discriminator, folder: Path) -> None:
 
 
 def take_weights(model: Model, part: str, path: Path) -> bool:
-    """Let `part` of a model start from a trained one; return whether all of it does.
+    """Give `part` of a model trained weights to start from; return whether all of it got some.
 
     A path is a model's or a run's folder; for E and the Inverter also a published .pt or .pth, of
     them or of ArcFace, which fills the trunk alone. ConfigError if it is not trained there, or has

@@ -300,8 +300,8 @@ def convert_generator(
 def read_encoder(part: str, path: Path) -> tuple[str, State]:
     """Return the place in E or the Inverter that a published .pt or .pth fills, and its state.
 
-    A file of the network itself fills all of it, place ""; ArcFace's its trunk: IR-SE50 that of E,
-    iresnet50 that of the Inverter, "encoder.trunk". `part` is "e4e" or "inverter". WeightsError if
+    A file of the network itself fills all of it, place ""; ArcFace's fills its trunk: IR-SE50 E's,
+    iresnet50 the Inverter's, "encoder.trunk". `part` is "e4e" or "inverter". WeightsError if
     it is damaged, or holds something else.
     """
     checkpoint = read_checkpoint(path)

@@ -159,7 +159,7 @@ def _receive(source: Source, url: str, part: Path, progress: Progress) -> None:
         raise DownloadError(f"{url} answered {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
         raise _PassingError(_reason(error)) from error
-    except ValueError as error:  # a redirection to what is no address
+    except ValueError as error:  # a redirection to an invalid address
         raise DownloadError(f"{url} leads to no address: {error}") from error
     with response:
         done, total = _promised(source, response, url, start, part)
@@ -172,7 +172,7 @@ def _receive(source: Source, url: str, part: Path, progress: Progress) -> None:
 def _chunks(
     response: http.client.HTTPResponse, done: int, total: int | None, progress: Progress
 ) -> Iterator[bytes]:
-    """Give the bytes as they come, not one more than promised."""
+    """Yield the bytes as they come, at most as many as promised."""
     began, before = time.monotonic(), done
     progress(done, total)
     while done != total:

@@ -225,7 +225,7 @@ def _problem(tensors: Mapping[str, Tensor]) -> str | None:  # what does not fit 
 
 
 def _is_square(quad: np.ndarray) -> bool:
-    """Whether four corners can be those of a crop: of a pixel's area, and not far away."""
+    """Whether four corners may be a crop's: at least a pixel large, and not far away."""
     right, down = quad[3] - quad[0], quad[1] - quad[0]
     return abs(right[0] * down[1] - right[1] * down[0]) >= 1 and np.abs(quad).max() < FARTHEST
 

@@ -314,7 +314,7 @@ def hammer_generator_state(state: Mapping[str, Tensor]) -> tuple[GeneratorConfig
 
 
 def _as_rgb(state: State, layers: int) -> None:
-    """Let a generator in our layout draw RGB at every resolution.
+    """Make a generator in our layout draw RGB at every resolution.
 
     Grey becomes three equal channels, alpha is left out, and a missing layer is zero.
     """
@@ -418,7 +418,7 @@ def rosinality_discriminator_state(
 
 
 def _see_rgb(ours: State) -> None:
-    """Let a discriminator of grey or RGBA pictures see RGB: their mean, or opaque ones."""
+    """Make a discriminator of grey or RGBA pictures take RGB: by its mean, or as opaque."""
     weight, bias = ours.get("from_rgb.weight"), ours.get("from_rgb.bias")
     if weight is None or bias is None or weight.shape[1] == 3:
         return

@@ -50,7 +50,7 @@ STORAGE_DTYPES = {
 
 
 class Refused(Exception):  # noqa: N818
-    """What the file does wrong, without its name: "uses a list as a key"."""
+    """What is wrong with the file, without its name: "uses a list as a key"."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Source:
 
     @property
     def terms(self) -> str:
-        """What a user has to know of the licence before a download."""
+        """What a user must know of the licence before a download."""
         return self.licence or "none stated: all rights reserved, ask its authors"
 
 

@@ -181,7 +181,7 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _read_archive(path: Path, file: io.BufferedReader | io.BytesIO, size: int) -> Any:
-    """Read torch.save's zip, or a TorchScript, whose tensors stand in the same way."""
+    """Read torch.save's zip, or a TorchScript, which stores tensors alike."""
     title = str(path)
     with zipfile.ZipFile(file) as archive:
         code = (".py", ".debug_pkl")  # TorchScript's, which is never read
