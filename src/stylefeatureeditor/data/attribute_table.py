@@ -109,14 +109,10 @@ class AttributeTable:
 def read_attribute_table(
     path: str | Path, attributes: Sequence[str] | None = None
 ) -> AttributeTable:
-    """Read a table from a CSV file, a CelebA text file, or from beside the images of a source.
+    """Read a table from a .csv, a CelebA .txt, or beside the images of a zip, folder or tar shards.
 
-    Args:
-        path: .csv, .txt, or a zip file, folder or tar shards of images with a table.
-        attributes: what to keep, in that order; None keeps every column of numbers.
-
-    Raises:
-        ConfigError: the file is missing or malformed, or an attribute is not there.
+    `attributes` are kept in that order; None keeps every column of numbers. ConfigError if the file
+    is missing or malformed, or an attribute is not there.
     """
     path = Path(path)
     if path.suffix.lower() not in (".csv", ".txt"):
@@ -145,14 +141,8 @@ def table_of(
 ) -> AttributeTable:
     """Make a table of text rows, for instance of `ImageSet.names` and `ImageSet.rows`.
 
-    Args:
-        names: N image names.
-        rows: their cells by column.
-        attributes: what to keep, in that order; None keeps every column of numbers.
-        source: what to call the rows in errors.
-
-    Raises:
-        ConfigError: an attribute is unknown or is words, or a name is there twice.
+    `attributes` are kept in that order; None keeps every column of numbers. Errors name the rows
+    `source`. ConfigError if an attribute is unknown or is words, or a name is there twice.
     """
     columns = list(dict.fromkeys(column for row in rows for column in row))
     if attributes is None:

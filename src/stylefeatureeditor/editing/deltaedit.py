@@ -196,16 +196,10 @@ class DeltaEdit:
 
 
 def clip_image_encoder(folder: Path, *, normalised: bool = False) -> ImageEncoder:
-    """Return the image half of a CLIP model stored in a local folder (ViT-B/32 for DeltaEdit).
+    """Return the image half of a CLIP model in a local folder (ViT-B/32 for DeltaEdit).
 
-    Args:
-        folder: as `transformers` stores it.
-        normalised: with CLIP's own mean and standard deviation; DeltaEdit's release gives CLIP
-            pixels in [-1, 1], which CLIP was not trained for.
-
-    Raises:
-        DependencyError: `transformers` is not installed.
-        WeightsError: the folder holds no CLIP model.
+    `normalised` uses CLIP's own mean and standard deviation; DeltaEdit's release gives CLIP pixels
+    in [-1, 1], which CLIP was not trained for. Errors as `read_clip`.
     """
     model = read_clip(folder, "CLIPVisionModelWithProjection", use_safetensors=True).eval()
 

@@ -249,11 +249,7 @@ def prompt_change(
 
 
 def clip_text_encoder(folder: Path) -> TextEncoder:
-    """Return the text half of a CLIP model stored in a local folder (ViT-B/32 for StyleCLIP).
-
-    DependencyError if `transformers` is not installed; WeightsError if the folder holds no CLIP
-    model.
-    """
+    """Return the text half of a CLIP model in a local folder; errors as `read_clip`."""
     tokenizer = read_clip(folder, "CLIPTokenizerFast")
     model = read_clip(folder, "CLIPTextModelWithProjection", use_safetensors=True).eval()
 

@@ -97,22 +97,16 @@ def edited_photos(method: Method, task: EditTask, judge: AttributeClassifier | N
 def flips(before: Tensor, after: Tensor, target: int) -> Tensor:
     """Return 1 where an edit reached the target, 0 where not, NaN where it was there before, (B,).
 
-    Args:
-        before: logits of the attribute, (B,).
-        after: the same after the edit.
-        target: 1 or -1.
+    `before` and `after` are logits of the attribute, (B,); `target` is 1 or -1.
     """
     reached = (after * target > 0).double()
     return reached.masked_fill(before * target > 0, float("nan"))
 
 
 def leakage(before: Tensor, after: Tensor, column: int) -> Tensor:
-    """Return the mean change of the probability of all attributes but one, (B,); 0 if it is alone.
+    """Return the mean change of the probabilities of all attributes but `column`, (B,).
 
-    Args:
-        before: logits, (B, A).
-        after: the same after the edit.
-        column: the attribute that may change.
+    `before` and `after` are logits, (B, A). It is 0 if there is no other attribute.
     """
     change = (after.double().sigmoid() - before.double().sigmoid()).abs()
     others = torch.arange(change.shape[1], device=change.device) != column

@@ -26,14 +26,9 @@ if TYPE_CHECKING:
 
 
 class PictureKeeper:
-    """Saves images that may be shown.
+    """Saves images that may be shown, `count` of each kind, as `<number>.png` in a folder.
 
-    Args:
-        folder: where they go, as `<number>.png`; made when the first comes.
-        column: the number that ranks them; larger is worse.
-        candidates: the images that random ones are drawn from.
-        count: of each kind.
-        seed: of the random choice.
+    `column` ranks them, larger is worse; random ones are drawn from `candidates` by `seed`.
     """
 
     def __init__(

@@ -118,13 +118,8 @@ def save_table(folder: Path, rows: Sequence[Row], columns: Sequence[str]) -> Non
 class Features:
     """Feature vectors of images in one file of float32, a place for each image of a set.
 
-    The file is mapped only while it is read or written: pages of it are not kept in memory.
-
-    Args:
-        path: the file; made, and kept if it has the right size.
-        count: images of the set.
-        width: D.
-        indices: (n,) images that are read; None takes all.
+    An existing file of the right size is kept. It is mapped only while it is read or written, so
+    its pages take no memory. `indices` are the images that are read, (n,); None takes all.
     """
 
     def __init__(

@@ -167,13 +167,9 @@ def run_pass(
 ) -> Pass:
     """Run what is left of a pass over the photos.
 
-    Args:
-        evaluation: the settings.
-        name: of the pass; its folder is named after it.
-        drawer: makes the images.
-        indices: the photos that take part, ascending; None takes all.
-        given: images made elsewhere, measured instead of the photos that the drawer gets.
-        compared: measure each image against its photo; if not, only its features are taken.
+    `name` is also the folder's; `indices` are the photos that take part, ascending, None all.
+    `given` images, made elsewhere, are measured instead of the photos given to `drawer`. Without
+    `compared` only features are taken.
     """
     if evaluation.batch_size < 1:
         raise ConfigError(f"the batch size must be at least 1, got {evaluation.batch_size}")

@@ -50,15 +50,9 @@ def save_method(
 ) -> None:
     """Write a method's folder as a whole: if it fails or is killed, an older one stays as it was.
 
-    Args:
-        method: ours, or one with networks of its own.
-        folder: made if it is not there.
-        header: provenance kept beside the weights.
-        float_dtype: dtype of the weights on disk; None keeps them.
-
-    Raises:
-        ConfigError: the method works on another's networks.
-        WeightsError: the folder cannot be written.
+    `header` is provenance kept beside the weights, `float_dtype` that on disk, None as they are.
+    ConfigError if the method works on another's networks; WeightsError if the folder cannot be
+    written.
     """
     if isinstance(method, Sfe):
         return save_model(method.model, folder, header=header, float_dtype=float_dtype)

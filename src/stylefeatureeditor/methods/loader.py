@@ -112,13 +112,9 @@ class MethodLoader:
     def method(self, word: str | None = None, model: str | None = None) -> Method:
         """Return a method; its `folder` has the directions that it knows.
 
-        Args:
-            word: as in the table above; None means the method that the model holds.
-            model: name or folder; None means --model, or what is on this machine.
-
-        Raises:
-            ConfigError: there is no such method, or the model holds another.
-            WeightsError: there is no such model.
+        `word` is as in the table above, None the method that the model holds; `model` is a name or
+        folder, None is --model, or what is on this machine. ConfigError if there is no such method,
+        or the model holds another; WeightsError if there is no such model.
         """
         if word in KINDS and model is None and self._holds(self.model) != word:
             if self.model != DEFAULT_MODEL:

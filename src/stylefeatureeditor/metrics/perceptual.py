@@ -59,11 +59,7 @@ class Frozen(nn.Module):
 
 
 class Lpips(Frozen):
-    """Learned perceptual distance; 0 for equal images.
-
-    Args:
-        net: trunk, "alex" or "vgg".
-    """
+    """Learned perceptual distance by the trunk "alex" or "vgg"; 0 for equal images."""
 
     shift: Tensor
     scale: Tensor

@@ -24,12 +24,10 @@ Activations = Callable[[Tensor], Sequence[Tensor]]
 
 
 class PerceptualVector:
-    """v, and D by `distance`.
+    """v, and D by `distance`; `name` is of the networks, for the identity of a run.
 
-    Args:
-        name: of the networks, for the identity of a run.
-        activations: images (B, 3, S, S) in [-1, 1] to unit vectors per cell, (B, C, H, W) each.
-        weights: a_l, (C,) for each; None weighs every layer alike.
+    `activations` takes images (B, 3, S, S) in [-1, 1] to unit vectors per cell, (B, C, H, W) each;
+    `weights` are a_l, (C,) for each, None for equal ones.
     """
 
     def __init__(

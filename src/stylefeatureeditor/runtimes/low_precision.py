@@ -23,13 +23,10 @@ if TYPE_CHECKING:
 
 
 class PrecisionRunner(nn.Module):
-    """Runs one graph in a dtype.
+    """Runs one graph, whose network it changes, with convolutions in a dtype.
 
-    Args:
-        graph: its network is changed: it must not be shared with a model that is used elsewhere.
-        dtype: of the convolutions.
-        compiled: compile, and replay as a CUDA graph; the first call with each batch size then
-            takes a minute.
+    `compiled` compiles it and replays it as a CUDA graph; the first call with each batch size then
+    takes a minute.
     """
 
     def __init__(self, graph: Graph, dtype: torch.dtype, *, compiled: bool) -> None:

@@ -76,13 +76,10 @@ class AttributeEditLoss(nn.Module):
     def forward(
         self, edited: Tensor, photos: Tensor, attribute: str, share: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, not weighted yet and without D's part, and its terms.
+        """Return the loss of X' and X, (B, 3, S, S), without weight and D's part, and its terms.
 
-        Args:
-            edited: X', (B, 3, S, S).
-            photos: X, the same shape.
-            attribute: that positive strengths add; they remove "-Young".
-            share: of the range that the edit goes, in [-1, 1].
+        Positive strengths add `attribute`, and remove "-Young"; `share`, in [-1, 1], is the edit's
+        part of the range.
         """
         config = self.config
         column, sign = find_attribute(self.classifier, attribute)

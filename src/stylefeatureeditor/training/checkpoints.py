@@ -41,18 +41,11 @@ _FILES = ("state.safetensors", "state.json")
 def save_checkpoint(
     folder: Path, step: int, state: dict[str, Any], save_model: Callable[[Path], None], keep: int
 ) -> Path:
-    """Write the checkpoint of a step and remove all but the newest `keep`.
+    """Write the checkpoint of `step` finished steps and remove all but the newest `keep`.
 
-    Args:
-        folder: where the run's checkpoints lie.
-        step: number of finished steps.
-        state: as the module describes.
-        save_model: writes the model into the (existing, empty) folder it is given.
-        keep: how many checkpoints to leave, this one included.
-
-    Raises:
-        FloatingPointError: a tensor holds NaN or infinity; nothing is left.
-        TrainingError: the disk refuses; nothing is left.
+    `state` is as the module describes; `save_model` writes the model into the empty folder it is
+    given. FloatingPointError if a tensor is not finite, TrainingError if the disk refuses; nothing
+    is left then.
     """
     tensors: dict[str, Tensor] = {}
     shape = flatten(state, "state", tensors)

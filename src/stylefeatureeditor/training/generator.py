@@ -164,13 +164,9 @@ class GeneratorForward(nn.Module):
     def forward(self, z: Tensor, late: Tensor, *, lengths: bool = False) -> tuple[Tensor, Tensor]:
         """Return images (B, 3, S, S) and their codes w (B, N, D), or their path lengths (B,).
 
-        Lengths are taken here since what leaves the wrapper of several processes may be a copy, and
-        images have no derivative by a copy of their codes.
-
-        Args:
-            z: two latent vectors per image, (2, B, D).
-            late: the styles to take from the second one, (B, N) bool.
-            lengths: take path lengths.
+        z are two latent vectors per image, (2, B, D); `late`, (B, N) bool, are the styles of the
+        second. `lengths` takes path lengths here, since a wrapper for several processes may return
+        copies, and images have no derivative by a copy of their codes.
         """
         with torch.autocast(z.device.type, enabled=False):
             first, second = self.generator.map(z.flatten(0, 1)).wplus.chunk(2)

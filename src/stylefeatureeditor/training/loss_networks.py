@@ -43,18 +43,12 @@ def load_loss_networks(
     *,
     asks_classifier: bool = False,
 ) -> LossNetworks:
-    """Read what the losses need.
+    """Read the networks that the losses need.
 
-    Args:
-        losses: configs of the phase's image losses.
-        attributes: classifier of the user's, a file, the folder of its run or a model's name.
-        folder: where published files lie; None is where `sfe models pull` puts them.
-        asks_classifier: whether the phase asks that classifier itself.
-
-    Raises:
-        ConfigError: the losses name different identity features.
-        WeightsError: a file that is needed is missing or damaged.
-        DependencyError: a network comes with a package that is not installed.
+    `attributes` is the user's classifier: a file, the folder of its run or a model's name.
+    Published files lie in `folder`, None where `sfe models pull` puts them. `asks_classifier` if
+    the phase itself needs the classifier. ConfigError if the losses name different identity
+    features; WeightsError if a file is missing or damaged; DependencyError if a package is missing.
     """
     folder = files_folder() if folder is None else folder
     perceptual = _lpips(folder) if any(loss.lpips for loss in losses) else None

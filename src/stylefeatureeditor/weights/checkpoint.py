@@ -41,14 +41,9 @@ def save_model(
 ) -> None:
     """Write a model folder as a whole: if it fails or is killed, an older model stays as it was.
 
-    Args:
-        model: the networks.
-        folder: made if it is not there.
-        header: provenance kept in every file: source, sha256, step.
-        float_dtype: dtype of the weights on disk; None keeps them.
-
-    Raises:
-        WeightsError: the folder cannot be written, or the networks hold no weights.
+    `header` is provenance kept in every file: source, sha256, step; `float_dtype` is that on disk,
+    None keeps the weights'. WeightsError if the folder cannot be written, or the networks hold no
+    weights.
     """
     if model.source_fingerprint is not None:
         raise WeightsError(

@@ -133,16 +133,9 @@ def convert_released(
 ) -> Model:
     """Return the model that published checkpoints describe, in float32.
 
-    Args:
-        source: the files.
-        name: what the model is called.
-        catalog: family of published directions: "ffhq", "cars", None, or "auto" for what fits.
-        draw_noise: draw the generator's noise buffers that are missing.
-        label: the class to draw, of a conditional generator.
-        notes: as in `read_generator`.
-
-    Raises:
-        WeightsError: a file is of another kind, incomplete, or does not fit the others.
+    `catalog` is the family of published directions: "ffhq", "cars", None, or "auto" for what fits.
+    `draw_noise`, `label` and `notes` are as in `read_generator`. WeightsError if a file is of
+    another kind, incomplete, or does not fit the others.
     """
     checkpoint = read_checkpoint(source.sfe)
     state = checkpoint.tensors()
@@ -214,18 +207,11 @@ def read_generator(
     label: int | None = None,
     notes: dict[str, str] | None = None,
 ) -> tuple[GeneratorConfig, State]:
-    """Return config and state of a generator file.
+    """Return config and state of a stylegan2-pytorch .pt, an NVIDIA .pkl, or a network saved whole.
 
-    Args:
-        path: a stylegan2-pytorch .pt, an NVIDIA .pkl, or either network saved whole, as PTI saves
-            the one it tuned.
-        latent_avg: the mean of w, for a .pt that lacks its own; None estimates it.
-        draw_noise: draw the noise buffers that are missing.
-        label: the class to draw, of a conditional one.
-        notes: gets "latent_avg" where it is estimated: how.
-
-    Raises:
-        WeightsError: it is none of these, or incomplete.
+    `latent_avg` is the mean of w for a .pt without its own; None estimates it, and `notes` then
+    gets "latent_avg": how. `draw_noise` draws missing noise buffers; `label` is the class of a
+    conditional generator. WeightsError if the file is none of these, or incomplete.
     """
     if path.suffix.lower() == ".pkl":
         network, clamp = _nvidia_network(path, "G_ema", "generator")

@@ -216,13 +216,8 @@ def generator_state(
 ) -> tuple[GeneratorConfig, State]:
     """Return config and state of a rosinality generator ('g_ema' of stylegan2-pytorch).
 
-    Args:
-        state: its state dict.
-        latent_avg: mean of w, (D,), or (N, D) with N equal rows; None is `estimated_mean`.
-        draw_noise: draw the noise buffers that are missing, seeded.
-
-    Raises:
-        WeightsError: a key is unknown, or a noise buffer is missing and must not be drawn.
+    `latent_avg` is the mean of w, (D,), or (N, D) with N equal rows; None is `estimated_mean`.
+    WeightsError if a key is unknown, or a noise buffer is missing and `draw_noise` is not set.
     """
     mean = None if latent_avg is None else mean_latent(latent_avg)
     ours = _ROSINALITY(state)

@@ -81,12 +81,9 @@ class DType:
 class Unpickler(pickle._Unpickler):
     """Read one pickle of a stream, which may go on after it.
 
-    Args:
-        stream: from which it is read.
-        size: bytes of the file.
-        title: the file, for messages.
-        known: name with its module -> what stands for it.
-        persistent: gives the object kept outside the pickle under a key; None refuses all keys.
+    `size` is the file's in bytes, `title` its name in messages. `known` has what stands for a name
+    with its module; `persistent` returns the object kept outside the pickle under a key, None
+    refuses all keys.
     """
 
     stack: list[Any]
