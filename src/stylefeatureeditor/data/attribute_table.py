@@ -43,17 +43,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AttributeTable:
-    """Attributes of named images.
+    """Attributes of named images."""
 
-    Attributes:
-        names: N image names, each once.
-        attributes: A attribute names, each once.
-        values: (N, A) float32; -1, 0 (unknown), 1, or any number and NaN (unknown).
-    """
-
-    names: tuple[str, ...]
-    attributes: tuple[str, ...]
-    values: Tensor
+    names: tuple[str, ...]  # N image names, each once
+    attributes: tuple[str, ...]  # A attribute names, each once
+    values: Tensor  # (N, A) float32; -1, 0 (unknown), 1, or any number and NaN (unknown)
 
     def __post_init__(self) -> None:
         check_shape("values", self.values, (len(self.names), len(self.attributes)))

@@ -51,29 +51,20 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a source.
+    """One image of a source."""
 
-    Attributes:
-        name: its path inside the source, with forward slashes.
-        row: its line of the table, text by column; empty without one.
-    """
-
-    name: str
+    name: str  # its path inside the source, with forward slashes
+    # its line of the table, text by column; empty without one
     row: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSource:
-    """A file or folder of images.
-
-    Attributes:
-        path: of it.
-        entries: its images, in a fixed order.
-        read: returns the file of `entries[index]`, still encoded; safe to call from threads.
-    """
+    """A file or folder of images."""
 
     path: Path
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry, ...]  # its images, in a fixed order
+    # returns the file of `entries[index]`, still encoded; safe to call from threads
     read: Callable[[int], bytes]
 
     @property

@@ -90,17 +90,11 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Batch:
-    """The images of one rank and step.
+    """The images of one rank and step."""
 
-    Attributes:
-        step: counted from 0.
-        indices: (B,) int64, numbers of the images in their set.
-        pixels: (B, 3, S, S) uint8, mirrored where the order says so.
-    """
-
-    step: int
-    indices: Tensor
-    pixels: Tensor
+    step: int  # counted from 0
+    indices: Tensor  # (B,) int64, numbers of the images in their set
+    pixels: Tensor  # (B, 3, S, S) uint8, mirrored where the order says so
 
     def photos(self, device: torch.device | str = "cpu") -> Tensor:
         """Return the pixels on `device`, (B, 3, S, S) float32 in [-1, 1]."""

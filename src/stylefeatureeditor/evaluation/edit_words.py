@@ -56,21 +56,13 @@ TITLES["No_Beard"] = ("beard-", "beard+")
 
 @dataclass(frozen=True)
 class EditWords:
-    """An edit as typed.
-
-    Attributes:
-        direction: its name.
-        attribute: behind the colon, if any.
-        polarity: -1 with a minus in front of the attribute.
-        strength: the number; None if only a sign was given.
-        sign: 1 or -1.
-    """
+    """An edit as typed."""
 
     direction: str
-    attribute: str | None
-    polarity: int
-    strength: float | None
-    sign: int
+    attribute: str | None  # behind the colon, if any
+    polarity: int  # -1 with a minus in front of the attribute
+    strength: float | None  # the number; None if only a sign was given
+    sign: int  # 1 or -1
 
 
 def parse_edit(text: str) -> EditWords:

@@ -43,21 +43,14 @@ SECONDS, SECONDS_EDIT = "seconds", "seconds_edit"
 
 @dataclass(frozen=True, kw_only=True)
 class EditTask:
-    """One column of the editing table.
+    """One column of the editing table."""
 
-    Attributes:
-        name: its title: "smile-".
-        direction: what moves the codes.
-        strength: by how much.
-        attribute: of the table of attributes; None deals the photos into random halves.
-        target: 1 if the edit brings the attribute, -1 if it removes it.
-    """
-
-    name: str
+    name: str  # its title: "smile-"
     direction: EditDirection
     strength: float
+    # of the table of attributes; None deals the photos into random halves
     attribute: str | None = None
-    target: int = 1
+    target: int = 1  # 1 if the edit brings the attribute, -1 if it removes it
 
     def __post_init__(self) -> None:
         if self.target not in (-1, 1):

@@ -153,19 +153,13 @@ def find_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
 
 @dataclass(frozen=True)
 class Suite:
-    """Everything an evaluation measures.
+    """Everything an evaluation measures."""
 
-    Attributes:
-        measures: per pair of images.
-        extractors: per image, for distances of sets.
-        left_out: a sentence for each number that cannot be measured, with the reason.
-        fingerprint: hex digits that change with the networks that measure.
-    """
-
-    measures: tuple[Measure, ...]
-    extractors: tuple[FeatureExtractor, ...]
+    measures: tuple[Measure, ...]  # per pair of images
+    extractors: tuple[FeatureExtractor, ...]  # per image, for distances of sets
+    # a sentence for each number that cannot be measured, with the reason
     left_out: tuple[str, ...] = ()
-    fingerprint: str = ""
+    fingerprint: str = ""  # hex digits that change with the networks that measure
 
 
 def standard_suite(

@@ -45,23 +45,14 @@ ORDER = {name: place for place, name in enumerate(FORMATS)}
 
 @dataclass(frozen=True)
 class Report:
-    """The content of a report.
-
-    Attributes:
-        title: headline.
-        command: what made it.
-        results: rows that were run.
-        reported: rows of the paper, columns named as in `results`.
-        notes: sentences on the protocol, and on what was left out.
-        left_out: those of the notes that say what could not be measured.
-    """
+    """The content of a report."""
 
     title: str
     command: str
-    results: tuple[MethodResult, ...]
-    reported: tuple[Reported, ...] = ()
-    notes: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    results: tuple[MethodResult, ...]  # rows that were run
+    reported: tuple[Reported, ...] = ()  # rows of the paper, columns named as in `results`
+    notes: tuple[str, ...] = ()  # sentences on the protocol, and on what was left out
+    left_out: tuple[str, ...] = ()  # those of the notes that say what could not be measured
 
     @property
     def columns(self) -> list[str]:

@@ -41,19 +41,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Values of a finished pass, in the order of the images.
+    """Values of a finished pass, in the order of the images."""
 
-    Attributes:
-        indices: (n,) numbers of the images that were measured.
-        names: their names.
-        columns: (n,) float64 by name; NaN where there is no value.
-        errors: "name: reason" of the images that could not be measured.
-    """
-
-    indices: np.ndarray
+    indices: np.ndarray  # (n,) numbers of the images that were measured
     names: tuple[str, ...]
-    columns: dict[str, np.ndarray]
-    errors: tuple[str, ...] = ()
+    columns: dict[str, np.ndarray]  # (n,) float64 by name; NaN where there is no value
+    errors: tuple[str, ...] = ()  # "name: reason" of the images that could not be measured
 
     def __len__(self) -> int:
         return len(self.names)

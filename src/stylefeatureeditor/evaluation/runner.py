@@ -53,18 +53,13 @@ RANKING = ("lpips", "lpips_vgg", "l2")  # the first there is chooses best and wo
 
 @dataclass(frozen=True)
 class Drawer:
-    """Turns photos into the images that are measured.
+    """Turns photos into the images that are measured."""
 
-    Attributes:
-        identity: changes with whatever could change the images.
-        draw: (B, 3, S, S) in [-1, 1] to an image for each, the same shape, and further numbers per
-            image, (B,) by column.
-        columns: names of these numbers.
-    """
-
-    identity: str
+    identity: str  # changes with whatever could change the images
+    # (B, 3, S, S) in [-1, 1] to an image for each, the same shape, and further numbers per image,
+    # (B,) by column
     draw: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
-    columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()  # names of these numbers
 
 
 NOTHING_DRAWN = Drawer("photos", lambda photos: (photos, {}))  # sets are compared with the photos
@@ -72,19 +67,12 @@ NOTHING_DRAWN = Drawer("photos", lambda photos: (photos, {}))  # sets are compar
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that share the work.
-
-    Attributes:
-        rank: of this one.
-        count: W.
-        wait: returns when every process has called it.
-        device: of this process; None leaves the choice.
-    """
+    """The processes that share the work."""
 
     rank: int = 0
-    count: int = 1
-    wait: Callable[[], None] = lambda: None
-    device: str | None = None
+    count: int = 1  # W
+    wait: Callable[[], None] = lambda: None  # returns when every process has called it
+    device: str | None = None  # of this process; None leaves the choice
 
     @staticmethod
     def of_accelerate(*, cpu: bool = False) -> Processes:
@@ -108,28 +96,17 @@ class Processes:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Settings of one evaluation.
+    """Settings of one evaluation."""
 
-    Attributes:
-        folder: everything it leaves on disk; a second run with the same one goes on.
-        photos: the test set.
-        suite: what is measured.
-        batch_size: photos at a time.
-        device: where networks run.
-        processes: that share the work.
-        seed: of intervals, KID subsets, random halves and random pictures.
-        pictures: images kept of each kind (worst, best, random).
-        progress: called with (what, photos done, photos in all).
-    """
-
-    folder: Path
-    photos: ImageSet
+    folder: Path  # everything it leaves on disk; a second run with the same one goes on
+    photos: ImageSet  # the test set
     suite: Suite
-    batch_size: int = 8
+    batch_size: int = 8  # photos at a time
     device: torch.device | str = "cpu"
-    processes: Processes = field(default_factory=Processes)
-    seed: int = 0
-    pictures: int = 4
+    processes: Processes = field(default_factory=Processes)  # that share the work
+    seed: int = 0  # of intervals, KID subsets, random halves and random pictures
+    pictures: int = 4  # images kept of each kind (worst, best, random)
+    # called with (what, photos done, photos in all)
     progress: Callable[[str, int, int], None] = lambda *_: None
 
     def check_size(self, name: str, size: int) -> None:

@@ -29,17 +29,11 @@ KID_SUBSET_SIZE = 1000
 
 @dataclass(frozen=True)
 class FeatureStatistics:
-    """Mean and scatter of feature vectors, in float64; parts may be joined in any grouping.
+    """Mean and scatter of feature vectors, in float64; parts may be joined in any grouping."""
 
-    Attributes:
-        count: n.
-        mean: (D,).
-        scatter: (D, D), the sum over images of (f - mean)(f - mean)^T.
-    """
-
-    count: int
-    mean: Tensor
-    scatter: Tensor
+    count: int  # n
+    mean: Tensor  # (D,)
+    scatter: Tensor  # (D, D), the sum over images of (f - mean)(f - mean)^T
 
     @staticmethod
     def of(features: Tensor) -> FeatureStatistics:

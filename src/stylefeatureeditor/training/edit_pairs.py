@@ -30,16 +30,11 @@ CodeSource = Literal["e4e", "inverter"]
 
 @dataclass(frozen=True)
 class TrainingDirection:
-    """A direction that H learns from, and the strengths it is used with.
-
-    Attributes:
-        direction: what to edit.
-        strengths: one of them is drawn at a time.
-        attribute: that positive strengths add, in a classifier's words; they remove "-Young".
-    """
+    """A direction that H learns from, and the strengths it is used with."""
 
     direction: EditDirection
-    strengths: tuple[float, ...]
+    strengths: tuple[float, ...]  # one of them is drawn at a time
+    # that positive strengths add, in a classifier's words; they remove "-Young"
     attribute: str = ""
 
     def __post_init__(self) -> None:
@@ -54,30 +49,19 @@ class TrainingDirection:
 
 @dataclass(frozen=True)
 class EditStart:
-    """I's features of images, and the codes of an edit.
+    """I's features of images, and the codes of an edit."""
 
-    Attributes:
-        features: F_k, (B, C, S_F, S_F).
-        codes: w'.
-        rgb: the image that w' draws up to layer k, (B, 3, S_F, S_F).
-    """
-
-    features: Tensor
-    codes: Codes
-    rgb: Tensor
+    features: Tensor  # F_k, (B, C, S_F, S_F)
+    codes: Codes  # w'
+    rgb: Tensor  # the image that w' draws up to layer k, (B, 3, S_F, S_F)
 
 
 @dataclass(frozen=True)
 class EditPair(EditStart):
-    """An edit made by the generator itself, and I's features of X_E.
+    """An edit made by the generator itself, and I's features of X_E."""
 
-    Attributes:
-        target: X_E', (B, 3, S, S).
-        delta: F_{w_E} - F_{w_E'} at the model's delta layer.
-    """
-
-    target: Tensor
-    delta: Tensor
+    target: Tensor  # X_E', (B, 3, S, S)
+    delta: Tensor  # F_{w_E} - F_{w_E'} at the model's delta layer
 
 
 @torch.no_grad()

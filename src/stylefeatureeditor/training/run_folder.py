@@ -54,7 +54,7 @@ class Inputs:
     """Networks that a run reads: files, model folders or other runs' folders.
 
     Attributes:
-        model: model or run to start from.
+        model: model or run to start from; its trained networks are kept.
         generator: the generator to start from, in place of the model: a run, our file, .pt or .pkl.
         discriminator: its discriminator; None takes the one that lies beside, else a fresh one.
         attributes: classifier for losses that have a weight for its features or ask it about edits.
@@ -79,25 +79,15 @@ class ModelRun(Run):
 
 @dataclass(frozen=True)
 class SetUp:
-    """What a run of E, I or H trains with; see `set_up`.
+    """What a run of E, I or H trains with; see `set_up`."""
 
-    Attributes:
-        start: networks it starts from.
-        model: with fresh parts where none are kept.
-        networks: of its image losses.
-        discriminator: D, if there is one that has learnt.
-        images: of the training.
-        held_out: photos for validation.
-        tuned: the whole network that trains goes on from a trained one.
-    """
-
-    start: Start
-    model: Model
-    networks: LossNetworks
-    discriminator: Discriminator | None
-    images: ImageSet
-    held_out: Excerpt
-    tuned: bool
+    start: Start  # networks it starts from
+    model: Model  # with fresh parts where none are kept
+    networks: LossNetworks  # of its image losses
+    discriminator: Discriminator | None  # D, if there is one that has learnt
+    images: ImageSet  # of the training
+    held_out: Excerpt  # photos for validation
+    tuned: bool  # the whole network that trains goes on from a trained one
 
 
 @dataclass(frozen=True)

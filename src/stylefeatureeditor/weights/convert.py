@@ -109,17 +109,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 @dataclass(frozen=True)
 class ReleasedFiles:
-    """Published files that make one model.
+    """Published files that make one model."""
 
-    Attributes:
-        sfe: the phase-2 checkpoint of StyleFeatureEditor, full or light.
-        generator: StyleGAN2, .pt or .pkl; None takes the copy inside `sfe`, as it does of e4e.
-        e4e: the e4e encoder.
-    """
-
-    sfe: Path
+    sfe: Path  # the phase-2 checkpoint of StyleFeatureEditor, full or light
+    # StyleGAN2, .pt or .pkl; None takes the copy inside `sfe`, as it does of e4e
     generator: Path | None = None
-    e4e: Path | None = None
+    e4e: Path | None = None  # the e4e encoder
 
 
 def convert_released(

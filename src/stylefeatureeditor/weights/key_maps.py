@@ -63,15 +63,10 @@ LISTS: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class KeyMap:
-    """The map of one published layout.
+    """The map of one published layout."""
 
-    Attributes:
-        what: the layout, for messages.
-        table: lines as above.
-    """
-
-    what: str
-    table: str
+    what: str  # the layout, for messages
+    table: str  # lines as above
 
     def __call__(self, state: Mapping[str, Tensor]) -> State:
         """Return the state with our names.
