@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from stylefeatureeditor import files
-from stylefeatureeditor.files import atomic_path, file_word, member, together
+from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.files import atomic_path, file_word, member, together, whole
 
 
 def test_a_finished_write_replaces_the_old_file(tmp_path):
@@ -179,3 +180,11 @@ def test_the_same_name_may_hold_another_mask(tmp_path):
     path.write_bytes(b"two")
     assert file_word(str(path)) != before
     assert file_word("face") == "face"
+
+
+def test_a_folder_of_a_name_that_no_file_can_have_is_refused_in_a_sentence():
+    with (
+        pytest.raises(WeightsError, match=r"cannot be made or written: .*null"),
+        whole(Path("a\0b")),
+    ):
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from mkdocs.structure.files import File
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 AT_ROOT = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
@@ -35,11 +37,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Keep the words of a link that leaves the site for the repository, or to an unmade page."""
     unmade = [name for name in MADE_BY_SCRIPTS if not (ROOT / "docs" / name).is_file()]
-    outside = "|".join([r"(?:\.\./)+(?!guides/|adr/)[^)\s]+", *map(re.escape, unmade)])
-    return re.sub(rf"\[([^\]]+)\]\((?:{outside})\)", r"\1", markdown)
+
+    def kept(link: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(page.file.src_uri, "..", link[2]))
+        return link[1] if target.startswith("../") or target in unmade else link[0]
+
+    return re.sub(r"\[([^\]]+)\]\(([^)#\s]+)[^)]*\)", kept, markdown)
 
 
 def _without(nav: Any, missing: set[str]) -> Any:

@@ -91,7 +91,10 @@ def together(folder: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be written.
     """
-    folder = Path(os.path.realpath(folder))
+    try:
+        folder = Path(os.path.realpath(folder))
+    except ValueError as error:  # no name of a file
+        raise OSError(errno.EINVAL, str(error)) from error
     place = folder if folder.exists() else folder.parent
     made = [each for each in (place, *place.parents) if not each.exists()]
     stage = place / f".saving-{secrets.token_hex(8)}"

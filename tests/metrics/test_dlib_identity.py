@@ -12,7 +12,7 @@ import torch
 
 from seeded import draw
 from stylefeatureeditor.errors import DependencyError, ShapeError, WeightsError
-from stylefeatureeditor.metrics import dlib_identity
+from stylefeatureeditor.metrics import dlib_identity, perceptual
 from stylefeatureeditor.metrics.dlib_identity import CHIP, SIDE, load_dlib_identity
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def test_other_shapes_are_refused(network):
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr(dlib_identity, "find_spec", lambda _name: None)
+    monkeypatch.setattr(perceptual, "find_spec", lambda _name: None)
     with pytest.raises(DependencyError, match=r"stylefeatureeditor\[faces\]"):
         load_dlib_identity()
 

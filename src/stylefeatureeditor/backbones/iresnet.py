@@ -129,7 +129,7 @@ class FeatureMerger(nn.Module):
 
     @torch.no_grad()
     def begin_at(self, first: float, second: float) -> None:
-        """Let it return first * one input + second * the other; the layers add nothing yet."""
+        """Start at first * one input + second * the other, with residual branches of zero."""
         unit = torch.eye(len(self.merge.weight))[:, :, None, None]  # (C, C, 1, 1)
         self.merge.weight.copy_(torch.cat([first * unit, second * unit], dim=1))
         self.merge.bias.zero_()  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""What residual networks begin with, and the strided shortcut of their layers."""
+"""The stem of residual networks, and the strided shortcut of their layers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class Conv1x1(nn.Conv2d):
     """A 1x1 convolution, the strided shortcut of residual layers.
 
-    Where C is no multiple of 8 it takes the cells that the stride keeps, and then all of them:
-    oneDNN's backward of a strided one (torch 2.13, AVX2, channels last) goes out of bounds there.
-    Where C is one, a strided convolution is right, and two to four times faster channels last.
+    Where C is no multiple of 8, x is subsampled first: oneDNN's backward of a strided convolution
+    (torch 2.13, AVX2, channels last) goes out of bounds there. For other C a strided convolution
+    is right, and two to four times faster channels last.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:

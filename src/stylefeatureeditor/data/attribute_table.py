@@ -1,4 +1,4 @@
-"""Attribute tables: what is known of each image, as numbers.
+"""Attribute tables: numbers of each image.
 
     table = read_attribute_table("list_attr_celeba.txt", ["Smiling", "Male"]).align(images.names)
     labels = table.values                                     # (len(images), 2)
@@ -43,17 +43,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AttributeTable:
-    """Attributes of named images.
+    """Attributes of named images."""
 
-    Attributes:
-        names: N image names, each once.
-        attributes: A attribute names, each once.
-        values: (N, A) float32; -1, 0 (unknown), 1, or any number and NaN (unknown).
-    """
-
-    names: tuple[str, ...]
-    attributes: tuple[str, ...]
-    values: Tensor
+    names: tuple[str, ...]  # N image names, each once
+    attributes: tuple[str, ...]  # A attribute names, each once
+    values: Tensor  # (N, A) float32; -1, 0 (unknown), 1, or any number and NaN (unknown)
 
     def __post_init__(self) -> None:
         check_shape("values", self.values, (len(self.names), len(self.attributes)))
@@ -66,7 +60,7 @@ class AttributeTable:
 
     @property
     def binary(self) -> tuple[str, ...]:
-        """The attributes that hold nothing but -1, 0 and 1."""
+        """The attributes whose values are all -1, 0 or 1."""
         yes_no = torch.isin(self.values, torch.tensor([-1.0, 0.0, 1.0])).all(dim=0)
         return tuple(name for name, is_so in zip(self.attributes, yes_no, strict=True) if is_so)
 
@@ -88,8 +82,7 @@ class AttributeTable:
     def align(self, names: Sequence[str]) -> AttributeTable:
         """Return the table in the order of `names`; images without a row are unknown throughout.
 
-        Raises:
-            ConfigError: no name has a row, or a name is there twice.
+        ConfigError if no name has a row, or a name is there twice.
         """
         found = find_by_name(names, self.names)
         if not names or not self.names:
@@ -110,14 +103,10 @@ class AttributeTable:
 def read_attribute_table(
     path: str | Path, attributes: Sequence[str] | None = None
 ) -> AttributeTable:
-    """Read a table from a CSV file, a CelebA text file, or from beside the images of a source.
+    """Read a table from a .csv, a CelebA .txt, or beside the images of a zip, folder or tar shards.
 
-    Args:
-        path: .csv, .txt, or a zip file, folder or tar shards of images with a table.
-        attributes: what to keep, in that order; None keeps every column of numbers.
-
-    Raises:
-        ConfigError: the file is missing or malformed, or an attribute is not there.
+    `attributes` are kept in that order; None keeps every column of numbers. ConfigError if the file
+    is missing or malformed, or an attribute is not there.
     """
     path = Path(path)
     if path.suffix.lower() not in (".csv", ".txt"):
@@ -150,14 +139,8 @@ def table_of(
 ) -> AttributeTable:
     """Make a table of text rows, for instance of `ImageSet.names` and `ImageSet.rows`.
 
-    Args:
-        names: N image names.
-        rows: their cells by column.
-        attributes: what to keep, in that order; None keeps every column of numbers.
-        source: what to call the rows in errors.
-
-    Raises:
-        ConfigError: an attribute is unknown or is words, or a name is there twice.
+    `attributes` are kept in that order; None keeps every column of numbers. Errors name the rows
+    `source`. ConfigError if an attribute is unknown or is words, or a name is there twice.
     """
     columns = list(dict.fromkeys(column for row in rows for column in row))
     if attributes is None:

@@ -51,29 +51,20 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a source.
+    """One image of a source."""
 
-    Attributes:
-        name: its path inside the source, with forward slashes.
-        row: its line of the table, text by column; empty without one.
-    """
-
-    name: str
+    name: str  # its path inside the source, with forward slashes
+    # its line of the table, text by column; empty without one
     row: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSource:
-    """A file or folder of images.
-
-    Attributes:
-        path: of it.
-        entries: its images, in a fixed order.
-        read: returns the file of `entries[index]`, still encoded; safe to call from threads.
-    """
+    """A file or folder of images."""
 
     path: Path
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry, ...]  # its images, in a fixed order
+    # returns the file of `entries[index]`, still encoded; safe to call from threads
     read: Callable[[int], bytes]
 
     @property
@@ -167,9 +158,8 @@ def _open_tar(path: Path) -> ImageSource:
 def open_sources(where: str | Path | Sequence[str | Path]) -> list[ImageSource]:
     """Open everything that `where` names, in that order.
 
-    Raises:
-        ConfigError: a name fits no file, or a file is of no kind that is read.
-        PhotoError: an archive is damaged as a whole.
+    ConfigError if a name fits no file, or a file is of no kind that is read; PhotoError if an
+    archive is damaged as a whole.
     """
     given = [where] if isinstance(where, (str, Path)) else list(where)
     paths = list(itertools.chain.from_iterable(_expand(str(item)) for item in given))
@@ -245,11 +235,7 @@ class TableRow(Mapping[str, str]):
 
 
 def parse_csv(data: bytes, path: Path) -> tuple[list[str], list[TableRow]]:
-    """Return the header and the rows of a CSV file; `path` is for its error.
-
-    Raises:
-        ConfigError: it is no CSV file, or its rows would take more than MADE_BYTES of memory.
-    """
+    """Return header and rows of a CSV; ConfigError if `path` is none, or would take MADE_BYTES."""
     text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
     words: dict[str, str] = {}  # most cells hold one of a few words: each is kept once
     rows: list[TableRow] = []

@@ -5,12 +5,11 @@
         photos = batch.photos()                        # (8, 3, 64, 64) in [-1, 1]
 
 Framing is kept as stored; a picture that is not square is cropped about its middle, or padded with
-black. Whatever cannot be decoded is listed in `skipped`, logged, and left out: a bad file ends no
-run.
+black. Files that cannot be decoded are listed in `skipped`, logged and left out.
 
-If all the pixels fit `memory_gib` they are decoded once. Otherwise each image is decoded when it is
-due, by threads that run ahead of training; a damaged one is then replaced by the next good one, so
-that the order stays a function of the step. Everything else about the order is in `order.py`.
+If all the pixels fit `memory_gib` they are decoded once. Otherwise threads decode each image ahead
+of its step; a damaged one is then replaced by the next good one, so that the order stays a function
+of the step. `order.py` has the order.
 
 Shapes: S side of the model in pixels, B batch of this process. Bytes are uint8 RGB (3, S, S).
 """
@@ -91,17 +90,11 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Batch:
-    """The images of one rank and step.
+    """The images of one rank and step."""
 
-    Attributes:
-        step: counted from 0.
-        indices: (B,) int64, numbers of the images in their set.
-        pixels: (B, 3, S, S) uint8, mirrored where the order says so.
-    """
-
-    step: int
-    indices: Tensor
-    pixels: Tensor
+    step: int  # counted from 0
+    indices: Tensor  # (B,) int64, numbers of the images in their set
+    pixels: Tensor  # (B, 3, S, S) uint8, mirrored where the order says so
 
     def photos(self, device: torch.device | str = "cpu") -> Tensor:
         """Return the pixels on `device`, (B, 3, S, S) float32 in [-1, 1]."""
@@ -159,7 +152,7 @@ class ImageSet:
         return to_photos(torch.stack([self.image(index) for index in indices]))
 
     def readable_photos(self, indices: Sequence[int]) -> tuple[list[int], Tensor]:
-        """Return those of several images that can be decoded: their numbers, and as `photos`."""
+        """Return the decodable ones of several images: their numbers, and as `photos`."""
         tried = {index: self._readable(index) for index in indices}
         found = {index: pixels for index, pixels in tried.items() if pixels is not None}
         empty = np.empty((0, 3, self.size, self.size), dtype=np.uint8)
@@ -171,7 +164,7 @@ class ImageSet:
         return self._pixels is not None or self._readable(index) is not None
 
     def gather(self, indices: np.ndarray, pool: ThreadPoolExecutor) -> Callable[[], Gathered]:
-        """Start to fetch images; the result, called, waits for them.
+        """Start to fetch images; a call of the result waits for them.
 
         A damaged image is replaced by the next one that is not. Calling raises PhotoError if there
         is none.
@@ -223,7 +216,7 @@ class ImageSet:
         return self._read(index, lambda content: decode(content, self.size, self.fit))
 
     def _read(self, index: int, work: Callable[[bytes], Value]) -> Value:
-        """What `work` makes of one file; readers raise almost anything on damaged data."""
+        """Return `work` of one file; readers raise almost anything on damaged data."""
         source, place = self._places[index]
         try:
             return work(source.read(place))
@@ -258,11 +251,7 @@ class ImageSet:
 
 
 class Excerpt:
-    """Some images of a set, read when they are asked for; those that cannot be read are left out.
-
-    Raises:
-        PhotoError: none can be read.
-    """
+    """The readable ones of some images of a set, read when asked for; PhotoError without any."""
 
     def __init__(self, images: ImageSet, indices: Iterable[int]) -> None:
         self.images = images
@@ -307,7 +296,7 @@ def open_images(
         fit: "crop" cuts a picture to its middle square, "pad" makes it square with black.
         memory_gib: the budget for decoded pixels.
         workers: decoding threads; 0 takes one per CPU core, 8 at most.
-        limit: take no more than the first so many.
+        limit: most images, the first ones.
 
     Raises:
         ConfigError: a source is missing or no image meets `where`.
@@ -368,7 +357,7 @@ def batches(
     )
     ahead = 1 if images.in_memory else BATCHES_AHEAD
     due: deque[tuple[int, np.ndarray, Callable[[], Gathered]]] = deque()
-    with ThreadPoolExecutor(_threads(workers)) as pool:  # starts no thread until it has work
+    with ThreadPoolExecutor(_threads(workers)) as pool:  # threads start with the first work
         try:
             for coming in itertools.count(start_step):
                 indices, flips = order.at(coming)
@@ -392,7 +381,7 @@ def to_photos(pixels: Tensor) -> Tensor:
 def decode(data: bytes, size: int, fit: Fit) -> np.ndarray:
     """Turn the bytes of an image file into (3, size, size) uint8 RGB, upright.
 
-    What is transparent comes out on black.
+    Transparent parts become black.
     """
     photo = read_photo(data, least=2 * size)  # LANCZOS looks no further
     picture = Image.fromarray(photo.pixels)

@@ -24,21 +24,14 @@ SHARD_WINDOW = 8  # shards open at a time; a compromise between mixing and dista
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """Which images a rank sees at a step.
+    """Which images a rank sees at a step."""
 
-    Attributes:
-        length: n, number of images.
-        batch_size: B, images per rank and step.
-        seed: any integer.
-        rank: r of `world_size` W.
-        shards: number of images per shard in their order, sum n; empty mixes all images freely.
-    """
-
-    length: int
-    batch_size: int
+    length: int  # n, number of images
+    batch_size: int  # B, images per rank and step
     seed: int = 0
-    rank: int = 0
+    rank: int = 0  # r of `world_size` W
     world_size: int = 1
+    # number of images per shard in their order, sum n; empty mixes all images freely
     shards: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

@@ -73,9 +73,7 @@ class Found:
     def store(self, useful: UsefulRange, folder: Path) -> None:
         """Make it one of the model's own directions.
 
-        Raises:
-            DirectionError: its name is in use.
-            WeightsError: the folder cannot be written.
+        DirectionError if its name is in use; WeightsError if the folder cannot be written.
         """
         entry = entry_for(self.direction, useful[:2], help_text=self.help)
         entry = replace(entry, method=self.method, attribute=self.attribute)
@@ -95,9 +93,8 @@ class DirectionSearch:
     def find(self) -> tuple[list[Found], Tensor]:
         """Return the directions, and codes of faces to measure their ranges on, (n, N, D).
 
-        Raises:
-            ConfigError: the model has no trained encoder, or there are too few photos or labels.
-            DirectionError: nothing is left of a direction beside those it leaves alone.
+        ConfigError if the model has no trained encoder, or there are too few photos or labels;
+        DirectionError if nothing is left of a direction beside those it leaves alone.
         """
         request = self.request
         if request.pca is not None or request.sefa is not None:
@@ -138,7 +135,7 @@ class DirectionSearch:
         ]
 
     def _mirrored(self, count: int) -> tuple[list[Found], Tensor]:
-        """What mirroring photos changes in their codes; the photos' codes beside it."""
+        """How mirroring photos changes their codes; and the photos' codes."""
         images, name = self._photos(), self.request.name or "mirror"
         with self.bar("encoding photos and their mirror images", len(images)) as progress:
             pairs, _ = encoded_codes(self.model, images, progress.update, mirror=True)
@@ -187,7 +184,7 @@ class DirectionSearch:
         return [replace(found, accuracy=boundary.accuracy)], wplus
 
     def _taught(self, codes: Tensor, what: str) -> Found:
-        """What the classifier teaches through G."""
+        """The direction that the classifier teaches through G."""
         request = self.request
         assert self.classifier is not None
         with self.bar(f"learning {request.name}", learned.STEPS) as progress:
@@ -242,7 +239,7 @@ class DirectionSearch:
 
 
 def _sign(column: str, *, reverse: bool) -> str:
-    """What strengths of an attribute's direction do: `No_Beard` reversed is more beard."""
+    """The effect of strengths of an attribute's direction: `No_Beard` reversed is more beard."""
     words = column.replace("_", " ").strip().lower()
     if words.startswith("no "):
         words, reverse = words[3:], not reverse

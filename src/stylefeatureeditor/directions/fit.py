@@ -38,7 +38,7 @@ NOTHING_LEFT = 1e-3  # length of a unit vector that others have been taken out o
 
 @dataclass(frozen=True)
 class Boundary:
-    """What separates codes with an attribute from those without."""
+    """The boundary between codes with an attribute and codes without."""
 
     vector: Tensor  # (D,), towards those with it; as long as the codes' deviation along it
     accuracy: float  # share of held-out codes on the right side, mean of both kinds, 0.5 to 1
@@ -48,12 +48,9 @@ def fit_boundary(codes: Tensor, labels: Tensor, method: Method = "logistic") -> 
     """Fit a linear boundary to codes (M, D); both kinds weigh the same, however rare one is.
 
     Labels (M,) are above 0 with the attribute, below 0 without, 0 or NaN unknown. A "mean" is the
-    difference of the means, which a weak encoder or a few codes cannot lead astray.
-
-    Raises:
-        ShapeError: the shapes differ.
-        ConfigError: too few codes of one kind.
-        DependencyError: an SVM is asked for, and scikit-learn is not installed.
+    difference of the means, which a weak encoder or a few codes cannot lead astray. ShapeError if
+    the shapes differ; ConfigError for too few codes of one kind; DependencyError for an SVM without
+    scikit-learn.
     """
     check_shape("labels", labels, (len(codes),))
     known = labels.nan_to_num() != 0
@@ -75,11 +72,7 @@ def fit_boundary(codes: Tensor, labels: Tensor, method: Method = "logistic") -> 
 
 
 def without(vector: Tensor, others: Sequence[Tensor]) -> Tensor:
-    """Return a vector without what it shares with others: conditional manipulation.
-
-    Raises:
-        DirectionError: nothing of it is left.
-    """
+    """Return a vector less its projection on others; DirectionError if nothing is left."""
     if not others:
         return vector
     stacked = torch.stack(list(others), dim=1).double()
@@ -92,11 +85,7 @@ def without(vector: Tensor, others: Sequence[Tensor]) -> Tensor:
 
 
 def principal_components(codes: Tensor, count: int) -> Tensor:
-    """Return the directions in which codes (M, D) vary most, (K, D), the widest first.
-
-    Raises:
-        ConfigError: there are fewer than `count` dimensions.
-    """
+    """Return the `count` widest directions of codes (M, D), (K, D); ConfigError if D < `count`."""
     _check_count(count, codes.shape[1])
     centred = codes.double() - codes.double().mean(dim=0)
     _, vectors = torch.linalg.eigh(centred.T @ centred)  # ascending
@@ -108,8 +97,7 @@ def sefa(
 ) -> Tensor:
     """Return the directions that the affine layers amplify most, (K, D), the strongest first.
 
-    Raises:
-        ConfigError: there are fewer than `count` dimensions, or no such layers.
+    ConfigError if there are fewer than `count` dimensions, or no such layers.
     """
     width, styles = generator.config.style_dim, generator.config.num_layers
     _check_count(count, width)

@@ -1,4 +1,4 @@
-"""From photos, labels and a classifier to edit directions, with the strengths that are of use.
+"""Edit directions from photos, labels and a classifier, with their useful strengths.
 
     codes    E of labelled photos, or what the mapping network gives, labelled by a classifier
     range    from the strength at which half of the faces score at most 5 % to that at which half
@@ -76,11 +76,7 @@ def encoded_codes(
     *,
     mirror: bool = False,
 ) -> tuple[Tensor, list[int]]:
-    """Return w_E = latent_avg + E(X) of all images that can be read, (M, N, D), and their numbers.
-
-    Raises:
-        PhotoError: none can be read.
-    """
+    """Return E's codes of the readable images, (M, N, D), and their numbers; else PhotoError."""
     latent_avg = model.generator.latent_avg
     rows, numbers = [], []
     for first in range(0, len(images), 4 * BATCH):
@@ -130,11 +126,7 @@ def table_labels(values: Tensor, *, binary: bool) -> Tensor:
 
 
 def classifier_score(classifier: AttributeClassifier, attribute: str) -> Score:
-    """Return the function from images to the logits of one attribute, or of its absence.
-
-    Raises:
-        ConfigError: the classifier does not know it.
-    """
+    """Return images -> logits of an attribute, or of its absence; ConfigError if it is unknown."""
     column, sign = find_attribute(classifier, attribute)
     return lambda images: sign * classifier(images)[:, column]
 
@@ -143,11 +135,7 @@ def classifier_score(classifier: AttributeClassifier, attribute: str) -> Score:
 def measure_range(
     generator: Generator, wplus: Tensor, direction: EditDirection, score: Score | None
 ) -> UsefulRange:
-    """Find how far a direction may go, at most `MOST_DEVIATIONS`.
-
-    Raises:
-        ConfigError: fewer than two faces, or the direction changes nothing.
-    """
+    """Return the useful range; ConfigError below two faces, or if the direction changes nothing."""
     if len(wplus) < 2:
         raise ConfigError(f"a range is measured on at least 2 faces, got {len(wplus)}")
     before = draw(generator, wplus)
@@ -186,11 +174,7 @@ def draw_strip(
     useful: UsefulRange,
     folder: Path,
 ) -> Path:
-    """Write a row of pictures a face, over the useful range, into a folder; return the file.
-
-    Raises:
-        PhotoError: it cannot be written.
-    """
+    """Write a row of pictures a face, over the range; return the file, or raise PhotoError."""
     steps = [step / SHOWN for step in range(-SHOWN, SHOWN + 1)]
     strengths = torch.tensor([s * (useful.high if s > 0 else -useful.low) for s in steps])
     rows = []

@@ -1,4 +1,4 @@
-"""A direction that a classifier A teaches through G (GANalyze, Goetschalckx et al., 2019).
+"""A direction learnt from a classifier A through G (GANalyze, Goetschalckx et al., 2019).
 
     d = B a            columns of B: what the codes vary in, one deviation each; a is learnt
     X = G(w),  X' = G(w + t d),  t = 1 or -1
@@ -56,8 +56,7 @@ def learn_direction(
 ) -> Tensor:
     """Return a direction of unit length, (D,) or (N, D) as the codes are.
 
-    Raises:
-        ConfigError: too few codes, or the classifier does not know the attribute.
+    ConfigError for too few codes, or an attribute that the classifier does not know.
     """
     if len(codes) < 2:
         raise ConfigError(f"a direction is learnt on at least 2 codes, got {len(codes)}")

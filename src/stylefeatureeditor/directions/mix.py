@@ -1,4 +1,4 @@
-"""Two photos A and B: what lies between them, and what A takes from B.
+"""Mixing two photos A and B: pictures between them, and what A takes from B.
 
     between     w = (1 - t) w_A + t w_B,  F_k = (1 - t) F_A + t F_B
     styles      d = w_B - w_A on the style vectors [start, end)
@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 def toward(
     a: Inversion, b: Inversion, layers: tuple[int, int] | None = None, name: str = "toward"
 ) -> LinearDirection:
-    """Return the direction from A to B; strength 1 gives A the style vectors of B.
-
-    Raises:
-        FaceError: one of them holds several faces.
-    """
+    """Return the direction from A to B, B at strength 1; FaceError unless both have one face."""
     if len(a) != 1 or len(b) != 1:
         raise FaceError("two photos are mixed a face at a time: choose one of each")
     return LinearDirection(name, (b.codes.wplus - a.codes.wplus)[0], layers=layers)
@@ -43,9 +39,7 @@ def toward(
 def strength_like(a: Inversion, b: Inversion, direction: EditDirection) -> float:
     """Return the strength at which A has as much of an attribute as B.
 
-    Raises:
-        DirectionError: the direction is not linear.
-        FaceError: as `toward`.
+    DirectionError if the direction is not linear, FaceError as `toward`.
     """
     if not isinstance(direction, LinearDirection):
         raise DirectionError("an attribute is taken from a photo along linear directions only")
@@ -59,11 +53,8 @@ def strength_like(a: Inversion, b: Inversion, direction: EditDirection) -> float
 def between(editor: Editor, a: Inversion, b: Inversion, shares: Sequence[float]) -> list[Tensor]:
     """Return the pictures between A (share 0) and B (share 1), each (1, 3, size, size).
 
-    Methods other than ours keep A's details and move its codes.
-
-    Raises:
-        ShapeError: the inversions were made by another method.
-        FaceError: as `toward`.
+    Methods other than ours keep A's details and move its codes. ShapeError if another method made
+    the inversions, FaceError as `toward`.
     """
     direction, method = toward(a, b), editor.method
     for inversion in (a, b):

@@ -1,4 +1,4 @@
-"""What `sfe directions fit` is asked for, and which wishes contradict each other."""
+"""The options of `sfe directions fit`, and which of them contradict each other."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ FACES_MEASURED = 24  # that a range is measured on
 class FitRequest:
     """Directions to find, by the names and with the defaults of the command's flags.
 
-    Raises:
-        ConfigError: no way to find directions is given, or more than one, or one lacks something.
+    ConfigError if no way to find directions is given, or more than one, or one lacks something.
     """
 
     name: str | None = None

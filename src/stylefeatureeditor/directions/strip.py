@@ -1,4 +1,4 @@
-"""A strip of one face: how it was, and what several strengths of a direction make of it."""
+"""A strip of one face: unedited, and at several strengths of a direction."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def strip_of(
 ) -> Image.Image:
     """Return the labelled crops, the unedited one first, with what the photo brought.
 
-    Raises:
-        FaceError: there are several faces.
-        DirectionError, MaskError: as `Editor.edit`.
+    FaceError if there are several faces; other errors as `Editor.edit`.
     """
     if len(inversion) > 1:
         raise FaceError("a strip shows one face: choose it first, as with --face 1")

@@ -1,8 +1,8 @@
 """Catalogue of edit directions: names, useful ranges, and how each becomes an EditDirection.
 
 `catalog.toml` lists what was published for the released generators; a model folder lists its own
-directions in a table of the same keys beside a file of tensors. Nothing is read from disk here but
-the table of the package: the caller hands in the function that reads a direction file.
+directions in a table of the same keys beside a file of tensors. Only the package's table is read
+from disk here; the caller passes the function that reads a direction file.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ KINDS = {  # kind: the parameter without which it cannot be built
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CatalogEntry:
-    """One direction as people see it, and its recipe.
+    """One direction: what users read of it, and how to build it.
 
     Attributes:
         name: lower case letters, digits and underscores.
@@ -54,10 +54,10 @@ class CatalogEntry:
         help: one sentence; says what the sign means.
         group: heading it is listed under.
         method: how it was found.
-        attribute: that positive strengths bring, as the classifier it was fitted with calls it;
-            "-Young" is taken away; empty if no classifier was at hand.
-        aliases: other names it answers to.
-        file: name of its released file; empty if it needs none or brings its tensors.
+        attribute: what positive strengths add, in the classifier's words; "-Young" is what they
+            remove; empty without a classifier.
+        aliases: other names.
+        file: name of its released file; empty if it needs none or has its tensors.
         scale: factor of a linear direction.
         per_style: whether a linear file holds N vectors in one row.
         layers: style vectors moved, [start, end); None means all.
@@ -117,7 +117,7 @@ class CatalogEntry:
         """Return the direction, ready to apply.
 
         Args:
-            folder: where released direction files lie; not looked at if the entry needs none.
+            folder: of released direction files, if the entry needs one.
             layout: widths of the generator's modulation vectors.
             read: reads one file without running code from it.
 
@@ -223,10 +223,10 @@ class Catalog:
         return Catalog((*self.entries[:at], entry, *self.entries[at + 1 :]))
 
     def with_own(self, own: Catalog) -> Catalog:
-        """Return the catalogue with a model's own directions, which take names from these.
+        """Return the catalogue with a model's own directions, whose names come first.
 
-        One of the same name is replaced; one that an own alias names is left out, and an alias
-        that an own direction has means the own one.
+        An entry of the same name is replaced, one whose name is an own alias is left out, and
+        aliases that an own direction has are dropped.
         """
         new = {entry.name: entry for entry in own.entries}
         taken = {spelling(name) for entry in own.entries for name in entry.names}
@@ -269,11 +269,7 @@ class Catalog:
 
 
 def load_catalog(family: str) -> Catalog:
-    """Return the published directions of a family of generators: "ffhq" or "cars".
-
-    Raises:
-        DirectionError: nothing was published for that family.
-    """
+    """Return the published directions of "ffhq" or "cars"; DirectionError for other families."""
     return Catalog.from_table({"directions": published_rows(family)}, {})
 
 
@@ -293,8 +289,7 @@ def pca_component(
 ) -> PcaDirection:
     """Return one component of a GANSpace table: comp (K, 1, D), mean (1, D) and std (K,).
 
-    Raises:
-        DirectionError: there is no component of that number.
+    DirectionError if there is no component of that number.
     """
     components = parts["comp"].flatten(1) if parts["comp"].ndim > 1 else parts["comp"][None]
     if not 0 <= number < min(len(components), parts["std"].numel()):
@@ -307,11 +302,7 @@ def pca_component(
 
 
 def to_tensor(name: str, value: object) -> Tensor:
-    """Return an array or tensor of numbers as a float32 tensor.
-
-    Raises:
-        DirectionError: it is something else, or holds NaN or infinity.
-    """
+    """Return numbers as a float32 tensor; DirectionError for other things, NaN and infinity."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
         value = torch.from_numpy(value.astype(np.float32))
     if not isinstance(value, Tensor) or value.is_complex():

@@ -1,12 +1,11 @@
-"""DeltaEdit (Lyu et al., 2023): an edit in words that looks at the photo too.
+"""DeltaEdit (Lyu et al., 2023): a text edit that depends on the photo.
 
     c  = [CLIP(X), dt / |dt|]                      dt is the difference of two prompts for CLIP
     ds = M(s, c), zero where |R dt| < threshold    R says what each channel does in CLIP space
     styles' = styles + strength * ds
 
-M works on the modulation vectors s of the convolutions in three groups of layers. It was trained
-with a CUDA kernel that adds to layer l of a group the l-th bias, the same for every channel; the
-weights mean something with that only, so it is done here too.
+M takes the modulation vectors s of the convolutions in three groups of layers. It was trained with
+a CUDA kernel that adds the l-th bias to all channels of layer l of a group, so this does too.
 
 Shapes: B batch, L layers of a group, C channels of a layer (of all of them for the fine group),
 E width of the CLIP space (512).
@@ -66,8 +65,7 @@ class DeltaMapper(nn.Module):
     def from_state(state: Mapping[str, Tensor]) -> DeltaMapper:
         """Build M from its state dict; its widths are read off the shapes.
 
-        Raises:
-            WeightsError: the tensors are not those of M.
+        WeightsError if the tensors are not those of M.
         """
         try:
             widths = [state[f"{name}.condition.1.weight"].shape for name in ("coarse", "fine")]
@@ -83,7 +81,7 @@ class DeltaMapper(nn.Module):
 
 
 class GroupMapper(nn.Module):
-    """What M does with the layers of one group."""
+    """M for the layers of one group."""
 
     def __init__(self, width: int, condition: int) -> None:
         super().__init__()
@@ -174,8 +172,7 @@ class DeltaEdit:
     def direction(self, neutral: str, target: str, threshold: float) -> DeltaEditDirection:
         """Return the direction that leads from one prompt to another.
 
-        Raises:
-            DirectionError: the prompts mean the same, or no channel reaches `threshold`.
+        DirectionError if the prompts mean the same, or no channel reaches `threshold`.
         """
         change = prompt_change(self.encode, self.templates, neutral, target)
         return self.along(change, threshold, f"{neutral} -> {target}")
@@ -199,16 +196,10 @@ class DeltaEdit:
 
 
 def clip_image_encoder(folder: Path, *, normalised: bool = False) -> ImageEncoder:
-    """Return the image half of a CLIP model stored in a local folder (ViT-B/32 for DeltaEdit).
+    """Return the image half of a CLIP model in a local folder (ViT-B/32 for DeltaEdit).
 
-    Args:
-        folder: as `transformers` stores it.
-        normalised: with CLIP's own mean and standard deviation; DeltaEdit's release shows CLIP the
-            pixels in [-1, 1] as they are, which CLIP was not trained for.
-
-    Raises:
-        DependencyError: `transformers` is not installed.
-        WeightsError: the folder holds no CLIP model.
+    `normalised` uses CLIP's own mean and standard deviation; DeltaEdit's release gives CLIP pixels
+    in [-1, 1], which CLIP was not trained for. Errors as `read_clip`.
     """
     model = read_clip(folder, "CLIPVisionModelWithProjection", use_safetensors=True).eval()
 

@@ -60,7 +60,7 @@ class EditDirection(ABC):
         """
 
     def seeing(self, photos: Tensor | None) -> EditDirection:  # noqa: ARG002
-        """Return the direction for these photos, (B, 3, S, S); most do not look at them."""
+        """Return the direction for these photos, (B, 3, S, S); most do not use them."""
         return self
 
     @property
@@ -74,7 +74,7 @@ class EditDirection(ABC):
         return codes + self.shift(codes, strength)
 
     def _beside(self, codes: Codes, tensor: Tensor) -> Tensor:
-        """Return one of its tensors where the codes are, in their dtype; it is sent there once."""
+        """Return one of its tensors on the codes' device, in their dtype; it is copied once."""
         like = codes.wplus
         if (tensor.device, tensor.dtype) == (like.device, like.dtype):
             return tensor
@@ -118,8 +118,8 @@ class LinearDirection(EditDirection):
 class PcaDirection(EditDirection):
     """GANSpace as published: the strength is the coordinate to reach, in standard deviations.
 
-    The coordinate a code has already is read off its style vector 0, whichever layers are moved;
-    strength 0 therefore means the average face along this axis, not "no edit".
+    A code's present coordinate is that of its style vector 0, whichever layers are moved; strength
+    0 therefore means the average face along this axis, not "no edit".
     """
 
     name: str
@@ -268,7 +268,7 @@ def check_strength(name: str, codes: Codes, strength: Strength) -> None:
     if not isinstance(strength, Tensor):
         check_sizes(name, [strength])
         return
-    if strength.device.type == "cpu":  # to look at a GPU's is to wait for it
+    if strength.device.type == "cpu":  # reading a GPU's would wait for it
         check_sizes(name, strength.flatten().tolist())
     if strength.ndim > 1 or (strength.ndim == 1 and len(codes) not in (1, len(strength))):
         raise DirectionError(

@@ -1,4 +1,4 @@
-"""The names of directions, read without torch: what a command refuses before it loads a model."""
+"""Names of directions, read without torch: commands refuse unknown ones before a model loads."""
 
 from __future__ import annotations
 
@@ -27,11 +27,7 @@ TEXT_THRESHOLDS = {"styleclip": 0.18, "deltaedit": 0.03, "deltaedit-normalised":
 
 
 def published_rows(family: str) -> list[dict[str, Any]]:
-    """Return the rows of a family of generators in `catalog.toml`.
-
-    Raises:
-        DirectionError: nothing was published for that family.
-    """
+    """Return a family's rows of `catalog.toml`; DirectionError if nothing was published for it."""
     if family not in FAMILIES:
         raise DirectionError(
             f"directions were published for {' and '.join(FAMILIES)}, not for '{family}'"
@@ -46,11 +42,7 @@ def spelling(name: str) -> str:
 
 
 def find_name(name: str, known: Mapping[str, str]) -> str:
-    """Return the name of the direction that a name or alias means.
-
-    Raises:
-        DirectionError: there is none; the message offers the nearest names, or the model's.
-    """
+    """Return the direction that a name or alias means; DirectionError, with near names, if none."""
     if found := known.get(spelling(name)):
         return found
     near = get_close_matches(spelling(name), known, n=3, cutoff=0.5)

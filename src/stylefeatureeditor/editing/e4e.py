@@ -123,7 +123,7 @@ class PyramidEncoder(FeaturePyramid):
         return self.styles(self.levels(photos))
 
     def _divisor(self, style: int) -> int:
-        """How much smaller than the photo the level is that this style reads."""
+        """The photo's side over the side of the level that this style reads."""
         if style < self.config.middle_from:
             return 16
         return 8 if style < self.config.fine_from else 4

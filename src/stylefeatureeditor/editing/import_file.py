@@ -1,10 +1,10 @@
-"""Foreign directions: what people find in files, turned into an EditDirection and an entry.
+"""Directions from files of other projects, as an EditDirection and a catalogue entry.
 
     (D,)  (1, D)                one vector for every style: InterFaceGAN, SeFa, e4e directions
     (N, D)  (1, N, D)  (1, N D) one vector per style: boundaries in W+
     {comp, mean, std}           a GANSpace table, of which one component is taken
 
-Reading the file is the caller's task; what comes in here is tensors.
+The caller reads the file; this takes its tensors.
 
 Shapes: N style vectors, D code width, K components.
 """
@@ -33,9 +33,7 @@ def direction_from_tensor(
     """Return the direction that a file describes: a tensor, a table of one, or a GANSpace table.
 
     `scale` 0.5 gives InterFaceGAN vectors their published strength; `layers` are [start, end).
-
-    Raises:
-        DirectionError: the content is no direction, or one of another generator.
+    DirectionError if the content is no direction, or one of another generator.
     """
     if isinstance(content, Mapping):
         if all(key in content for key in GANSPACE_KEYS):
@@ -74,8 +72,7 @@ def entry_for(
 ) -> CatalogEntry:
     """Return the catalogue entry of an imported or fitted direction, its tensors included.
 
-    Raises:
-        DirectionError: the direction is of another kind, or its name cannot be typed.
+    DirectionError if the direction is of another kind, or its name cannot be typed.
     """
     match direction:
         case LinearDirection(vector=vector, scale=scale, layers=layers):

@@ -86,11 +86,7 @@ class StyleMapper(nn.Module):
 
     @staticmethod
     def from_released(checkpoint: Mapping[str, object], levels: Sequence[str]) -> StyleMapper:
-        """Build the mapper from a published checkpoint, or its inner table; other levels stay out.
-
-        Raises:
-            WeightsError: a weight is missing or has another shape.
-        """
+        """Build some levels from a published checkpoint; WeightsError if a weight does not fit."""
         table = checkpoint.get("state_dict", checkpoint)
         if not isinstance(table, Mapping):
             raise WeightsError(f"a StyleCLIP mapper needs a table of weights, got {type(table)}")
@@ -108,11 +104,7 @@ class StyleMapper(nn.Module):
 
     @staticmethod
     def from_state(state: Mapping[str, Tensor]) -> StyleMapper:
-        """Build the mapper from its own state dict; levels and D are read off the keys and shapes.
-
-        Raises:
-            WeightsError: the tensors are not those of a mapper.
-        """
+        """Build the mapper from its own state dict; WeightsError if the tensors do not fit."""
         levels = [level for level in LEVELS if f"levels.{level}.1.weight" in state]
         if not levels:
             raise WeightsError("not a StyleCLIP mapper: no 'levels.<name>.1.weight' among its keys")
@@ -187,10 +179,8 @@ class StyleClipGlobal:
         """Build it from the published files: convolutions up to the first at 128 px are edited.
 
         `relevance` is `delta_i_c`, (5376 or more, 512); `stds` the second half of `S_mean_std`, a
-        tensor per modulated layer, RGB included.
-
-        Raises:
-            DirectionError: the files do not fit the generator.
+        tensor per modulated layer, RGB included. DirectionError if the files do not fit the
+        generator.
         """
         layers = style_layers_of_convs(len(layout.conv))
         if len(stds) <= layers[-1]:
@@ -209,9 +199,8 @@ class StyleClipGlobal:
     def direction(self, neutral: str, target: str, beta: float) -> StyleSpaceDirection:
         """Return the direction that leads from one prompt to another.
 
-        Raises:
-            DependencyError: there is no text encoder.
-            DirectionError: the prompts mean the same, or no channel reaches `beta`.
+        DependencyError if there is no text encoder; DirectionError if the prompts mean the same, or
+        no channel reaches `beta`.
         """
         if self.encode is None:
             raise DependencyError(_NO_CLIP)
@@ -246,11 +235,7 @@ class StyleClipGlobal:
 def prompt_change(
     encode: TextEncoder, templates: Sequence[str], neutral: str, target: str
 ) -> Tensor:
-    """Return dt before it gets unit length: unit features of the target less the neutral's, (E,).
-
-    Raises:
-        DirectionError: the prompts mean the same.
-    """
+    """Return target less neutral features, (E,), not yet unit; DirectionError if they are equal."""
 
     def features(prompt: str) -> Tensor:
         """Unit features, averaged over the templates."""
@@ -264,12 +249,7 @@ def prompt_change(
 
 
 def clip_text_encoder(folder: Path) -> TextEncoder:
-    """Return the text half of a CLIP model stored in a local folder (ViT-B/32 for StyleCLIP).
-
-    Raises:
-        DependencyError: `transformers` is not installed.
-        WeightsError: the folder holds no CLIP model.
-    """
+    """Return the text half of a CLIP model in a local folder; errors as `read_clip`."""
     tokenizer = read_clip(folder, "CLIPTokenizerFast")
     model = read_clip(folder, "CLIPTextModelWithProjection", use_safetensors=True).eval()
 
@@ -284,9 +264,8 @@ def clip_text_encoder(folder: Path) -> TextEncoder:
 def read_clip(folder: Path, part: str, **options: bool) -> Any:
     """Return a part of the CLIP model in a folder, by its class of `transformers`.
 
-    Raises:
-        DependencyError: `transformers` is not installed.
-        WeightsError: the folder holds no CLIP model.
+    DependencyError if `transformers` is not installed; WeightsError if the folder holds no CLIP
+    model.
     """
     try:
         import transformers

@@ -13,19 +13,12 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Mean:
-    """A number of a table.
+    """A number of a table."""
 
-    Attributes:
-        value: the mean, or the distance of two sets.
-        low: lower end of the 95 % interval; None where there is none.
-        high: upper end.
-        count: images behind it; 0 if not known.
-    """
-
-    value: float
-    low: float | None = None
+    value: float  # the mean, or the distance of two sets
+    low: float | None = None  # lower end of the 95 % interval, if any
     high: float | None = None
-    count: int = 0
+    count: int = 0  # images behind it; 0 if not known
 
 
 def bootstrap_mean(values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES) -> Mean | None:

@@ -5,9 +5,9 @@
     beard:-No_Beard=5       the direction `beard`; its positive end takes No_Beard away
     rotation=5              no attribute: two random halves
 
-The part behind the colon names the attribute that the photos are split by, a minus in front says
-that the direction's positive end removes it. Without it, directions with a known name bring theirs,
-and any other is looked up among the attributes by its own name.
+The part behind the colon names the attribute that the photos are split by; a minus in front says
+that the direction's positive end removes it. Without it, known directions have an attribute, and
+others are looked up among the attributes by their own name.
 """
 
 from __future__ import annotations
@@ -56,21 +56,13 @@ TITLES["No_Beard"] = ("beard-", "beard+")
 
 @dataclass(frozen=True)
 class EditWords:
-    """What was typed.
-
-    Attributes:
-        direction: its name.
-        attribute: behind the colon; None if nothing was there.
-        polarity: -1 with a minus in front of the attribute.
-        strength: the number; None if only a sign was given.
-        sign: 1 or -1.
-    """
+    """An edit as typed."""
 
     direction: str
-    attribute: str | None
-    polarity: int
-    strength: float | None
-    sign: int
+    attribute: str | None  # behind the colon, if any
+    polarity: int  # -1 with a minus in front of the attribute
+    strength: float | None  # the number; None if only a sign was given
+    sign: int  # 1 or -1
 
 
 def parse_edit(text: str) -> EditWords:

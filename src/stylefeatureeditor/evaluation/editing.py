@@ -1,6 +1,6 @@
 """How real edited photos look: Sec. 4.3 of the paper.
 
-    A = photos that have what the edit should bring, B = photos that have not
+    A = photos that have what the edit should add, B = photos that have not
     B' = edited B                                             FID(A, B')
 
 The paper's sentence says FID(B, B'); its table and the release take A, and so does this. An edit
@@ -43,21 +43,14 @@ SECONDS, SECONDS_EDIT = "seconds", "seconds_edit"
 
 @dataclass(frozen=True, kw_only=True)
 class EditTask:
-    """One column of the editing table.
+    """One column of the editing table."""
 
-    Attributes:
-        name: its title: "smile-".
-        direction: what moves the codes.
-        strength: by how much.
-        attribute: of the table of attributes; None deals the photos into random halves.
-        target: 1 if the edit brings the attribute, -1 if it removes it.
-    """
-
-    name: str
+    name: str  # its title: "smile-"
     direction: EditDirection
     strength: float
+    # of the table of attributes; None deals the photos into random halves
     attribute: str | None = None
-    target: int = 1
+    target: int = 1  # 1 if the edit brings the attribute, -1 if it removes it
 
     def __post_init__(self) -> None:
         if self.target not in (-1, 1):
@@ -97,22 +90,16 @@ def edited_photos(method: Method, task: EditTask, judge: AttributeClassifier | N
 def flips(before: Tensor, after: Tensor, target: int) -> Tensor:
     """Return 1 where an edit reached the target, 0 where not, NaN where it was there before, (B,).
 
-    Args:
-        before: logits of the attribute, (B,).
-        after: the same after the edit.
-        target: 1 or -1.
+    `before` and `after` are logits of the attribute, (B,); `target` is 1 or -1.
     """
     reached = (after * target > 0).double()
     return reached.masked_fill(before * target > 0, float("nan"))
 
 
 def leakage(before: Tensor, after: Tensor, column: int) -> Tensor:
-    """Return the mean change of the probability of all attributes but one, (B,); 0 if it is alone.
+    """Return the mean change of the probabilities of all attributes but `column`, (B,).
 
-    Args:
-        before: logits, (B, A).
-        after: the same after the edit.
-        column: the attribute that may change.
+    `before` and `after` are logits, (B, A). It is 0 if there is no other attribute.
     """
     change = (after.double().sigmoid() - before.double().sigmoid()).abs()
     others = torch.arange(change.shape[1], device=change.device) != column

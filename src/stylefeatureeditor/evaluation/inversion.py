@@ -55,8 +55,7 @@ def evaluate_inversion(method: Method, evaluation: Evaluation) -> MethodResult:
 def evaluate_images(name: str, images: ImageSet, evaluation: Evaluation) -> MethodResult:
     """Return the row of images made elsewhere, one for each photo and in their order.
 
-    Raises:
-        ConfigError: another number of images, or another side.
+    ConfigError if another number of images, or another side.
     """
     photos = evaluation.photos
     if (len(images), images.size) != (len(photos), photos.size):

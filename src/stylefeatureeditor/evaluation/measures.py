@@ -1,9 +1,9 @@
-"""What is measured of each image: the metrics of the tables, with their protocols.
+"""Measures of each image: the metrics of the tables, with their protocols.
 
 A `Measure` compares a drawn image with its photo and gives one number per pair. A
 `FeatureExtractor` turns an image into a vector, and sets are compared by those
-(`metrics/frechet.py`). Which there are depends on the image size and on the networks on disk; what
-is left out says why.
+(`metrics/frechet.py`). Which there are depends on the image size and on the networks on disk; the
+report names those left out, with the reason.
 
 | column    | range    | better | protocol                                                        |
 |-----------|----------|--------|-----------------------------------------------------------------|
@@ -115,11 +115,7 @@ class Networks:
 
 
 def find_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
-    """Load every network whose files are in `folder`; the others take no memory.
-
-    Raises:
-        WeightsError: a file that is there is damaged or of another layout.
-    """
+    """Load the networks whose files are in `folder`; WeightsError if one is damaged."""
 
     def file(source: str) -> Path:
         return folder / SOURCES[source].file_name
@@ -157,19 +153,13 @@ def find_networks(folder: Path, device: torch.device | str = "cpu") -> Networks:
 
 @dataclass(frozen=True)
 class Suite:
-    """Everything an evaluation measures.
+    """Everything an evaluation measures."""
 
-    Attributes:
-        measures: per pair of images.
-        extractors: per image, for distances of sets.
-        left_out: a sentence for each number of the table that cannot be had, and why.
-        fingerprint: hex digits that change with the networks that measure.
-    """
-
-    measures: tuple[Measure, ...]
-    extractors: tuple[FeatureExtractor, ...]
+    measures: tuple[Measure, ...]  # per pair of images
+    extractors: tuple[FeatureExtractor, ...]  # per image, for distances of sets
+    # a sentence for each number that cannot be measured, with the reason
     left_out: tuple[str, ...] = ()
-    fingerprint: str = ""
+    fingerprint: str = ""  # hex digits that change with the networks that measure
 
 
 def standard_suite(

@@ -33,23 +33,14 @@ SMALLEST_TILE = 64  # pixels; labels need as much
 
 @dataclass(frozen=True)
 class DrawnPhoto:
-    """What one method makes of a photo.
+    """The pictures of one method for a photo."""
 
-    Attributes:
-        name: of the method.
-        photo: its crop, (1, 3, S, S) in [-1, 1].
-        inversion: X^, the same shape, unclipped.
-        edits: label -> X'.
-        invert_seconds: the inversion took.
-        edit_seconds: an edit took, the mean; None if there was none.
-    """
-
-    name: str
-    photo: Tensor
-    inversion: Tensor
-    edits: dict[str, Tensor]
-    invert_seconds: float
-    edit_seconds: float | None
+    name: str  # of the method
+    photo: Tensor  # its crop, (1, 3, S, S) in [-1, 1]
+    inversion: Tensor  # X^, the same shape, unclipped
+    edits: dict[str, Tensor]  # label -> X'
+    invert_seconds: float  # of the inversion
+    edit_seconds: float | None  # mean of the edits; None without edits
 
 
 def draw_photo(

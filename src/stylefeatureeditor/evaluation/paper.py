@@ -1,4 +1,4 @@
-"""What the paper reports, to stand beside what is run here.
+"""What the paper reports, to compare with what is run here.
 
 Table 1 and 2 of Bobkov et al. 2024: CelebA-HQ test set; seconds per edit on a V100. Edits are FID,
 smile removed, glasses added, age added. They are reports, not results of this code: dataset, size

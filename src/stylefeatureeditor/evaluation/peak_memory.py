@@ -1,8 +1,8 @@
 """Peak memory of a pass: of the GPU if that is the device, else of the process with all it holds.
 
-The peak counts from the start of the pass where the system lets it be forgotten (CUDA, Linux),
-else from the start of the process. It is kept beside the rows, so that a finished pass still has
-it, and an interrupted one the larger of its parts.
+The peak counts from the start of the pass where the system can reset it (CUDA, Linux), else from
+the start of the process. It is kept beside the rows; an interrupted pass has the largest of its
+parts.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def read_peak_memory(folder: Path) -> float | None:
 def _peak(device: torch.device | str) -> float | None:
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device) / MIB
-    if STATUS.exists():  # getrusage would count the parent's memory, which a child starts with
+    if STATUS.exists():  # getrusage would count memory inherited from the parent
         lines = STATUS.read_text().splitlines()
         return next((int(line.split()[1]) / 1024 for line in lines if "VmHWM" in line), None)
     if sys.platform == "win32":

@@ -1,7 +1,7 @@
-"""Images made elsewhere as a set beside the photos, and what tells one set from another.
+"""Images made elsewhere, matched with the photos, and a fingerprint of a set.
 
-A folder of another tool's results takes part as it is: its images are matched with the photos by
-name, whatever their format, and must have the photos' size. Nothing is resized on the way.
+The images of another tool are matched with the photos by name, in any format, and must have the
+photos' size.
 """
 
 from __future__ import annotations

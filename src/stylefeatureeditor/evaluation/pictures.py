@@ -1,8 +1,7 @@
-"""Which images of a pass are kept to be looked at: the worst, the best, and some drawn by lot.
+"""Which images of a pass are kept for the report: the worst, the best, and some random ones.
 
-An image is saved when it is among the worst or best that this process knows of. The worst of all
-images are among the worst of every part of them, so whatever the order, an interruption or the
-number of processes, the final choice has been saved by somebody.
+A process saves an image that is among the worst or best it knows of. So some process has saved
+each image of the final choice, whatever the order, interruptions or number of processes.
 """
 
 from __future__ import annotations
@@ -27,14 +26,9 @@ if TYPE_CHECKING:
 
 
 class PictureKeeper:
-    """Saves images that may be shown.
+    """Saves images that may be shown, `count` of each kind, as `<number>.png` in a folder.
 
-    Args:
-        folder: where they go, as `<number>.png`; made when the first comes.
-        column: the number that ranks them; larger is worse.
-        candidates: the images that take part, for the lot.
-        count: of each kind.
-        seed: of the lot.
+    `column` ranks them, larger is worse; random ones are drawn from `candidates` by `seed`.
     """
 
     def __init__(
@@ -46,7 +40,7 @@ class PictureKeeper:
         self._known: list[float] = []  # of the best and worst seen, ascending
 
     def remember(self, rows: Iterable[Row]) -> None:
-        """Take note of images that were measured before."""
+        """Record images that were measured before."""
         for row in rows:
             self._is_extreme(row)
 

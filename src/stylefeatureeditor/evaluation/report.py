@@ -91,7 +91,7 @@ def make_report(
 def beside_paper(report: Report, table: str) -> Report:
     """Return a report with a table of the paper beside it, and the sentence that it was not run.
 
-    Without a column of quality that both have, the paper's rows would say nothing: they stay away.
+    Without a common column of quality the paper's rows are left out.
     """
     known, measured_on = PAPER_TABLES[table]
     rows = tuple(
@@ -114,7 +114,7 @@ def beside_paper(report: Report, table: str) -> Report:
 def merge(results: Sequence[MethodResult]) -> tuple[MethodResult, ...]:
     """Join the results of one method (its inversion, its edits) into one row each.
 
-    A value that several of them have is kept from the first; `count` is the largest.
+    Of a value that several have, the first is kept; `count` is the largest.
     """
     rows: dict[str, MethodResult] = {}
     for result in results:

@@ -1,4 +1,4 @@
-"""What the tables of a report hold: columns with their titles, rows that were run, the paper's."""
+"""The tables of a report: columns with titles, rows that were run, rows of the paper."""
 
 from __future__ import annotations
 
@@ -45,23 +45,14 @@ ORDER = {name: place for place, name in enumerate(FORMATS)}
 
 @dataclass(frozen=True)
 class Report:
-    """Everything an evaluation has to say.
-
-    Attributes:
-        title: headline.
-        command: what made it.
-        results: rows that were run.
-        reported: rows of the paper, columns named as in `results`.
-        notes: sentences on the protocol, and on what was left out.
-        left_out: those of the notes that say what could not be measured.
-    """
+    """The content of a report."""
 
     title: str
     command: str
-    results: tuple[MethodResult, ...]
-    reported: tuple[Reported, ...] = ()
-    notes: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    results: tuple[MethodResult, ...]  # rows that were run
+    reported: tuple[Reported, ...] = ()  # rows of the paper, columns named as in `results`
+    notes: tuple[str, ...] = ()  # sentences on the protocol, and on what was left out
+    left_out: tuple[str, ...] = ()  # those of the notes that say what could not be measured
 
     @property
     def columns(self) -> list[str]:
@@ -88,7 +79,7 @@ class Report:
 
     @property
     def errors(self) -> list[str]:
-        """What could not be measured: "method: name: reason"."""
+        """Images that were not measured: "method: name: reason"."""
         return [f"{result.method}: {error}" for result in self.results for error in result.errors]
 
     def best(self, column: str) -> float | None:

@@ -1,4 +1,4 @@
-"""What comes of an evaluation: a row of the table, its pictures, and distances between sets."""
+"""Results of an evaluation: rows of the table, pictures, and distances between sets."""
 
 from __future__ import annotations
 
@@ -24,42 +24,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shown:
-    """An image of the page.
+    """An image of the page."""
 
-    Attributes:
-        kind: heading it stands under: "worst", "best", "random".
-        name: of the photo.
-        photo: (S, S, 3) uint8.
-        drawn: (S, S, 3) uint8.
-        values: its numbers.
-    """
-
-    kind: str
-    name: str
-    photo: np.ndarray
-    drawn: np.ndarray
+    kind: str  # heading it stands under: "worst", "best", "random"
+    name: str  # of the photo
+    photo: np.ndarray  # (S, S, 3) uint8
+    drawn: np.ndarray  # (S, S, 3) uint8
     values: dict[str, float]
 
 
 @dataclass(frozen=True)
 class MethodResult:
-    """One row of a table.
+    """One row of a table."""
 
-    Attributes:
-        method: name of the row.
-        values: number by column.
-        count: images measured.
-        errors: "name: reason" of the images that were not.
-        shown: images for the page.
-        peak_mib: most memory in use, see `peak_memory.py`; None if not known.
-    """
-
-    method: str
-    values: dict[str, Mean]
-    count: int = 0
-    errors: tuple[str, ...] = ()
-    shown: tuple[Shown, ...] = ()
-    peak_mib: float | None = None
+    method: str  # name of the row
+    values: dict[str, Mean]  # number by column
+    count: int = 0  # images measured
+    errors: tuple[str, ...] = ()  # "name: reason" of the images that were not
+    shown: tuple[Shown, ...] = ()  # images for the page
+    peak_mib: float | None = None  # most memory in use, see `peak_memory.py`; None if not known
 
     @property
     def cells(self) -> dict[str, Mean]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one image."""
+    """The values of one image."""
 
     index: int
     name: str
@@ -41,19 +41,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Values of a finished pass, in the order of the images.
+    """Values of a finished pass, in the order of the images."""
 
-    Attributes:
-        indices: (n,) numbers of the images that were measured.
-        names: their names.
-        columns: (n,) float64 by name; NaN where there is no value.
-        errors: "name: reason" of the images that could not be measured.
-    """
-
-    indices: np.ndarray
+    indices: np.ndarray  # (n,) numbers of the images that were measured
     names: tuple[str, ...]
-    columns: dict[str, np.ndarray]
-    errors: tuple[str, ...] = ()
+    columns: dict[str, np.ndarray]  # (n,) float64 by name; NaN where there is no value
+    errors: tuple[str, ...] = ()  # "name: reason" of the images that could not be measured
 
     def __len__(self) -> int:
         return len(self.names)
@@ -118,13 +111,8 @@ def save_table(folder: Path, rows: Sequence[Row], columns: Sequence[str]) -> Non
 class Features:
     """Feature vectors of images in one file of float32, a place for each image of a set.
 
-    The file is mapped only while it is read or written: pages of it are not kept in memory.
-
-    Args:
-        path: the file; made, and kept if it has the right size.
-        count: images of the set.
-        width: D.
-        indices: (n,) images that are read; None takes all.
+    An existing file of the right size is kept. It is mapped only while it is read or written, so
+    its pages take no memory. `indices` are the images that are read, (n,); None takes all.
     """
 
     def __init__(

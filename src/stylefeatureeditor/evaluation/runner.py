@@ -53,18 +53,13 @@ RANKING = ("lpips", "lpips_vgg", "l2")  # the first there is chooses best and wo
 
 @dataclass(frozen=True)
 class Drawer:
-    """Turns photos into the images that are measured.
+    """Turns photos into the images that are measured."""
 
-    Attributes:
-        identity: changes with whatever could change the images.
-        draw: (B, 3, S, S) in [-1, 1] to an image for each, the same shape, and further numbers per
-            image, (B,) by column.
-        columns: names of these numbers.
-    """
-
-    identity: str
+    identity: str  # changes with whatever could change the images
+    # (B, 3, S, S) in [-1, 1] to an image for each, the same shape, and further numbers per image,
+    # (B,) by column
     draw: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
-    columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()  # names of these numbers
 
 
 NOTHING_DRAWN = Drawer("photos", lambda photos: (photos, {}))  # sets are compared with the photos
@@ -72,19 +67,12 @@ NOTHING_DRAWN = Drawer("photos", lambda photos: (photos, {}))  # sets are compar
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that share the work.
-
-    Attributes:
-        rank: of this one.
-        count: W.
-        wait: returns when every process has called it.
-        device: of this process; None leaves the choice.
-    """
+    """The processes that share the work."""
 
     rank: int = 0
-    count: int = 1
-    wait: Callable[[], None] = lambda: None
-    device: str | None = None
+    count: int = 1  # W
+    wait: Callable[[], None] = lambda: None  # returns when every process has called it
+    device: str | None = None  # of this process; None leaves the choice
 
     @staticmethod
     def of_accelerate(*, cpu: bool = False) -> Processes:
@@ -98,7 +86,9 @@ class Processes:
                 "several processes need accelerate: pip install 'stylefeatureeditor[train]'"
             ) from error
         state = PartialState(cpu=cpu or not torch.cuda.is_available())
-        assert state.num_processes == int(os.environ["WORLD_SIZE"])  # else all do the same work
+        assert state.num_processes == int(
+            os.environ["WORLD_SIZE"]
+        )  # else all would do the same work
         return Processes(
             state.process_index, state.num_processes, state.wait_for_everyone, str(state.device)
         )
@@ -106,28 +96,17 @@ class Processes:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Settings of one evaluation.
+    """Settings of one evaluation."""
 
-    Attributes:
-        folder: everything it leaves on disk; a second run with the same one goes on.
-        photos: the test set.
-        suite: what is measured.
-        batch_size: photos at a time.
-        device: where networks run.
-        processes: that share the work.
-        seed: of intervals, KID subsets, random halves and random pictures.
-        pictures: images kept of each kind (worst, best, random).
-        progress: called with (what, photos done, photos in all).
-    """
-
-    folder: Path
-    photos: ImageSet
+    folder: Path  # everything it leaves on disk; a second run with the same one goes on
+    photos: ImageSet  # the test set
     suite: Suite
-    batch_size: int = 8
+    batch_size: int = 8  # photos at a time
     device: torch.device | str = "cpu"
-    processes: Processes = field(default_factory=Processes)
-    seed: int = 0
-    pictures: int = 4
+    processes: Processes = field(default_factory=Processes)  # that share the work
+    seed: int = 0  # of intervals, KID subsets, random halves and random pictures
+    pictures: int = 4  # images kept of each kind (worst, best, random)
+    # called with (what, photos done, photos in all)
     progress: Callable[[str, int, int], None] = lambda *_: None
 
     def check_size(self, name: str, size: int) -> None:
@@ -140,7 +119,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Pass:
-    """A finished way over some photos."""
+    """A finished pass over some photos."""
 
     folder: Path
     photos: ImageSet
@@ -163,15 +142,11 @@ def run_pass(
     given: ImageSet | None = None,
     compared: bool = True,
 ) -> Pass:
-    """Do what is left of one way over the photos.
+    """Run what is left of a pass over the photos.
 
-    Args:
-        evaluation: the settings.
-        name: of the pass; its folder is named after it.
-        drawer: makes the images.
-        indices: the photos that take part, ascending; None takes all.
-        given: images made elsewhere, measured instead of the photos that the drawer gets.
-        compared: measure each image against its photo; if not, only its features are taken.
+    `name` is also the folder's; `indices` are the photos that take part, ascending, None all.
+    `given` images, made elsewhere, are measured instead of the photos given to `drawer`. Without
+    `compared` only features are taken.
     """
     if evaluation.batch_size < 1:
         raise ConfigError(f"the batch size must be at least 1, got {evaluation.batch_size}")
@@ -239,7 +214,7 @@ def run_pass(
 
 
 def timed(device: torch.device | str) -> float:
-    """Return the time in seconds, after the device has done what it was asked to."""
+    """Return the time in seconds, once the device has finished its work."""
     synchronize(torch.device(device))
     return time.perf_counter()
 
@@ -309,7 +284,7 @@ def _read_ahead(
 
 
 def _claim(folder: Path, content: dict[str, object]) -> None:
-    """Note in the folder what it is for, or see that it is for the same."""
+    """Record in the folder what it is for; ConfigError if it is for something else."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RUN_FILE
     if path.exists():

@@ -37,7 +37,7 @@ from stylefeatureeditor.generator.layers import (
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorConfig:
-    """Size of D; the defaults stand against the released FFHQ generator (config f)."""
+    """Size of D; the defaults match the released FFHQ generator (config f)."""
 
     size: int = 1024  # R, a power of two
     channel_base: int = 32768  # channels(side) = min(channel_max, channel_base // side)
@@ -83,7 +83,7 @@ class Discriminator(nn.Module):
         return self.logit(self.hidden(self.features(pixels).flatten(1)))
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Return what the last convolution makes of the images, (B, C, 4, 4)."""
+        """Return the output of the last convolution, (B, C, 4, 4)."""
         check_shape("pixels", pixels, (None, 3, self.config.size, self.config.size))
         x = self.from_rgb(pixels)
         for block in self.blocks:
@@ -110,8 +110,8 @@ class ResidualBlock(nn.Module):
 class EqualizedConv(nn.Module):
     """conv(x, W / sqrt(fan_in)), then bias and scaled leaky ReLU if `activation`.
 
-    Factors go into weight and bias, where they cost no pass over the pixels: a leaky ReLU of a
-    multiple is the multiple of a leaky ReLU.
+    Positive factors pass through a leaky ReLU, so they go into weight and bias, without a pass over
+    the pixels.
     """
 
     blur_kernel: Tensor

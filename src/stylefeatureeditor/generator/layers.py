@@ -44,8 +44,8 @@ def blur(x: Tensor, kernel: Tensor, padding: int = 1) -> Tensor:
 def blur_and_halve(x: Tensor, kernel: Tensor) -> Tensor:
     """Every other row and column of `blur`, the first included: (B, C, S, S) -> side S / 2.
 
-    The gradient of a strided filter of single channels takes a CPU thirty times as long in bfloat16
-    as it should. There, [1 3 3 1] is [1 2 1] followed by the mean of neighbours.
+    In bfloat16 on a CPU, the gradient of a strided filter of single channels is thirty times too
+    slow. There, [1 3 3 1] is [1 2 1] followed by the mean of neighbours.
     """
     channels = x.shape[1]
     if x.dtype == torch.bfloat16 and x.device.type == "cpu":
@@ -140,8 +140,8 @@ class ModulatedConv(nn.Module):
             style_offset: (B, C_in), what a StyleSpace edit adds to the style; None is zero.
             bias: (C_out,), added last.
             gain: factor of the output, before the bias.
-            border: (B, C_in, S + 2, S + 2), whose outermost ring stands around x where zeros
-                would; the style does not scale it. Not for a layer that upsamples.
+            border: (B, C_in, S + 2, S + 2), whose outermost ring pads x in place of zeros; the
+                style does not scale it. Not for a layer that upsamples.
         """
         style, scale = self.style(code, style_offset, gain)
         x = self.convolve(x * style.to(x.dtype)[:, :, None, None], border)

@@ -1,4 +1,4 @@
-"""StyleGAN2 generator G (Karras et al., 2020), with the doors the method needs.
+"""StyleGAN2 generator G (Karras et al., 2020), with the entry points of the method.
 
     X = G(w)                      synthesize
     F_w = G(w_{0:k})              features        (right side of Eq. 2, and Eq. 5)
@@ -104,7 +104,7 @@ class GeneratorConfig:
 
 @dataclass(frozen=True)
 class PartialImage:
-    """What a pass through the layers 0..k leaves for the rest."""
+    """The state after the layers 0..k."""
 
     features: Tensor  # output of layer k, (B, C, S, S)
     # the image so far, (B, 3, S, S); for even k of the resolution below, (B, 3, S/2, S/2)
@@ -113,7 +113,7 @@ class PartialImage:
 
 @dataclass(frozen=True)
 class Padding:
-    """What stands where G otherwise has its constant, and zeros around its features."""
+    """Replacements of G's constant and of the zeros around the features of its first layers."""
 
     constant: Tensor  # (B or 1, C, 4, 4), the input of layer 0
     # layer index -> (B or 1, C_in, S + 2, S + 2), of which the outermost ring counts; for layers
@@ -154,7 +154,7 @@ class Generator(nn.Module):
         return Codes(w[:, None].repeat(1, self.config.num_styles, 1))
 
     def modulation(self, codes: Codes) -> Tensor:
-        """Return what the affine layers of the convolutions make of w, (B, their channels)."""
+        """Return the styles that the convolutions' affine layers give, (B, their channels)."""
         rows = enumerate(codes.wplus.unbind(1)[: self.config.num_layers])
         names = ((f"layers.{index}.conv.affine", row) for index, row in rows)
         return torch.cat([self.get_submodule(name)(row) for name, row in names], dim=1)

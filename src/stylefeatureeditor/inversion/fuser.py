@@ -1,8 +1,8 @@
-"""Fuser I_fus: F_pred meets the features that the generator itself would draw.
+"""Fuser I_fus: joins F_pred with the features that the generator draws from w.
 
     F_k = I_fus(F_pred, F_w),    F_w = G(w_{0:k})                              (Eq. 2)
 
-F_pred has the detail of the photo, F_w speaks the generator's language; the Fuser joins them.
+F_pred has the detail of the photo; F_w is what the generator itself would have there.
 Shapes: B batch, C channels (512), S side in cells (64).
 """
 

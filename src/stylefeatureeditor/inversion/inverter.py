@@ -37,7 +37,7 @@ class InverterConfig:
 
 @dataclass(frozen=True)
 class InverterOutput:
-    """What I makes of photos."""
+    """The output of I for photos."""
 
     codes: Codes  # w, latent_avg included
     features: Tensor  # F_k, (B, C, S_F, S_F)

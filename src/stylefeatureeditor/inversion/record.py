@@ -40,9 +40,9 @@ class Inversion:
         source: the photo of the faces, as read; None for tensors.
         pixels: the reconstruction, of ours G(H(F_k, 0), w), (B, 3, size, size), nominally in
             [-1, 1], not rounded; None until it has been drawn.
-        anchor: what the first edit adds, so that E runs once; None before.
-        kept: what another method keeps beside w: tensors with a row for each face, also in tuples,
-            mappings and records.
+        anchor: computed by the first edit, so that E runs once; None before.
+        kept: of other methods: tensors with a row for each face, also in tuples, mappings and
+            records.
     """
 
     codes: Codes
@@ -85,7 +85,7 @@ class Inversion:
 
     @staticmethod
     def cat(parts: list[Inversion]) -> Inversion:
-        """Join inversions of one method along the batch; what one lacks, the whole lacks."""
+        """Join inversions of one method along the batch; a field that one lacks becomes None."""
         faces = tuple(face for part in parts for face in part.faces)
         source = parts[0].source
         return Inversion(
@@ -114,7 +114,7 @@ def _mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 
 def _joined(values: list[Any]) -> Any:
-    """Values of the same kind as one, their tensors joined; None if one is None."""
+    """Join values of one kind along the batch; None if one is None."""
     first = values[0]
     if any(value is None for value in values):
         return None

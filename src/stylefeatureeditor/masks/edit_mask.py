@@ -1,4 +1,4 @@
-"""Where an edit may act, from whatever a user has: a name, a picture, a tensor.
+"""Where an edit may act, given by a name, a picture or a tensor.
 
     "face"             the hull of the landmarks; needs no weights
     "foreground"       all that a face parser does not call background (App. 9)

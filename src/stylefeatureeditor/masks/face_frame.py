@@ -1,4 +1,4 @@
-"""The frame that FaRL sees a face in: upright, at a fixed size, with the surroundings squeezed.
+"""The frame in which FaRL sees a face: upright, at a fixed size, its surroundings squeezed.
 
 Five points of the face are laid on fixed places of a square frame by a similarity transform. The
 LaPa model then squeezes everything that is far from the centre into the frame's border by tanh,
@@ -82,11 +82,7 @@ def five_points(landmarks: Tensor) -> Tensor:
 
 
 def lapa_frame(points: Tensor, side: int) -> FaceFrame:
-    """Frame of the LaPa model for `points` (B, 5, 2): its own template, squeezed beyond 1/5.
-
-    Raises:
-        FaceError: the points of a face coincide.
-    """
+    """Frame of the LaPa model for points (B, 5, 2); FaceError if a face's points coincide."""
     targets = torch.tensor(LAPA_POINTS, dtype=points.dtype, device=points.device)
     return FaceFrame(_similarity(points, targets / 512 * (side - 1)), side, warp=0.8)
 

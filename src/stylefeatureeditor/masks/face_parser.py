@@ -55,12 +55,10 @@ class FaceParser(nn.Module, ABC):
 
     @abstractmethod
     def logits(self, pixels: Tensor, points: Tensor | None = None) -> Tensor:
-        """Return class logits (B, K, S, S) of aligned crops (B, 3, S, S) in [-1, 1].
+        """Return class logits (B, K, S, S) of FFHQ-aligned crops (B, 3, S, S) in [-1, 1].
 
-        Args:
-            pixels: FFHQ-aligned crops.
-            points: five points of each face, (B, 5, 2), see `face_frame.py`; None takes those of
-                an average FFHQ crop. Parsers that find the face themselves do not look at them.
+        `points` are five of each face, (B, 5, 2), see `face_frame.py`; None takes those of an
+        average FFHQ crop. Some parsers ignore them.
         """
 
     @torch.no_grad()
@@ -71,18 +69,12 @@ class FaceParser(nn.Module, ABC):
         points: Tensor | None = None,
         threshold: float = RELEASED_THRESHOLD,
     ) -> Tensor:
-        """Return where an edit may change the crop, (B, 1, S, S) of 1 (may) and 0 (must not).
+        """Return where an edit may change the crops, (B, 1, S, S) of 1 (may) and 0 (must not).
 
-        Args:
-            pixels: FFHQ-aligned crops, (B, 3, S, S) in [-1, 1].
-            regions: names from `labels.regions`, e.g. "hair", "hat": their union, each pixel
-                counted to its most likely class. None given: all but the background.
-            points: five points of each face, as in `logits`.
-            threshold: of the background, as in `background_mask`; no part of the other regions.
-
-        Raises:
-            ShapeError: `pixels` is not (B, 3, S, S).
-            MaskError: this parser has no such region.
+        `pixels` and `points` are as in `logits`. `regions` are names from `labels.regions`, joined,
+        each pixel counted to its most likely class; without any, all but the background, by the
+        threshold of `background_mask`. ShapeError for pixels of another shape; MaskError if the
+        parser has no such region.
         """
         check_shape("pixels", pixels, (None, 3, pixels.shape[-1], pixels.shape[-1]))
         classes = self.labels.indices(regions)

@@ -184,11 +184,7 @@ class FarlNetwork(nn.Module):
 
 
 def farl_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of the published archive that parsing needs, under the names here.
-
-    Raises:
-        WeightsError: the archive standardises its input otherwise than CLIP does.
-    """
+    """Return what parsing needs of the archive; WeightsError if its input differs from CLIP's."""
     for name, expected in STATISTICS.items():
         found = state[name].flatten().tolist() if name in state else list(expected)
         if len(found) != 3 or max(abs(a - b) for a, b in zip(found, expected, strict=True)) > 1e-6:

@@ -1,4 +1,4 @@
-"""What the classes of a published face parser are called, and the regions a user may name.
+"""Names of the classes of published face parsers, and of the regions that users may choose.
 
 Orders as published: BiSeNet's from zllrunning/face-parsing.PyTorch (face_dataset.py), FaRL's from
 FacePerceiver/facer (masks/farl.py). "left" and "right" are as those files have them.
@@ -39,8 +39,7 @@ GROUPS: dict[str, frozenset[str]] = {
 def foreground_threshold(mask: str) -> float | None:
     """Return the threshold of "foreground" or "foreground:0.9"; None for any other mask.
 
-    Raises:
-        MaskError: what follows the colon is no number between 0 and 1.
+    MaskError if what follows the colon is no number between 0 and 1.
     """
     name, _, number = mask.partition(":")
     if name != FOREGROUND:
@@ -74,11 +73,8 @@ class FaceLabels:
     def indices(self, regions: tuple[str, ...]) -> tuple[int, ...]:
         """Return the classes of all named regions together, ascending.
 
-        A group means those of its classes that this parser has ("head" of a parser without hats
-        is the head without a hat).
-
-        Raises:
-            MaskError: a name is neither a class nor a group of this parser.
+        A group means those of its classes that this parser has ("head" of a parser without hats is
+        the head without a hat). MaskError if a name is neither a class nor a group of this parser.
         """
         wanted: set[str] = set()
         for region in regions:

@@ -1,4 +1,4 @@
-"""Published face parsers, from the files as they are published."""
+"""Published face parsers, from their published files."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ Network = TypeVar("Network", bound=nn.Module)
 def find_face_parser() -> FaceParser:
     """Return the first published parser whose file has been pulled.
 
-    Raises:
-        MaskError: none is on disk.
-        WeightsError: the file is damaged.
+    MaskError if none is on disk; WeightsError if the file is damaged.
     """
     for name in PARSERS:
         (source,) = find_sources(name)
@@ -43,11 +41,7 @@ def find_face_parser() -> FaceParser:
 
 
 def load_face_parser(path: Path) -> FaceParser:
-    """Return the parser in a published file: BiSeNet's .pth or FaRL's TorchScript archive.
-
-    Raises:
-        WeightsError: the file is damaged or holds neither.
-    """
+    """Return the parser in BiSeNet's .pth or FaRL's TorchScript; WeightsError if it is neither."""
     state = read_torch(path)
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
@@ -62,7 +56,7 @@ def load_face_parser(path: Path) -> FaceParser:
 
 
 def _assigned(network: Network, state: Mapping[str, Tensor], path: Path) -> Network:
-    """Give a network its weights; the counters of batch norms, which play no part, may lack."""
+    """Give a network its weights; the unused counters of batch norms may be missing."""
     counter = torch.zeros((), dtype=torch.long)
     names = (name for name in network.state_dict() if name.endswith("num_batches_tracked"))
     try:

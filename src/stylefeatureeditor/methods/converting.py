@@ -130,8 +130,7 @@ def convert_generator_alone(
 def find_directions(folder: Path) -> list[Path]:
     """Return the direction files in a folder and in its folders, such as `editings/`.
 
-    Raises:
-        WeightsError: there is no such folder, none in it, or two of one name and other content.
+    WeightsError if there is no such folder, none in it, or two of one name and other content.
     """
     if not folder.is_dir():
         raise WeightsError(f"--directions must be a folder, there is none at {folder}")
@@ -168,7 +167,7 @@ def _save(
 
 
 def _header(files: Mapping[str, Path]) -> dict[str, str]:
-    """What every file of a converted model says of itself, from role -> published file."""
+    """The header of every file of a converted model, from role -> published file."""
     origin = []
     for role, path in files.items():
         try:

@@ -50,15 +50,9 @@ def save_method(
 ) -> None:
     """Write a method's folder as a whole: if it fails or is killed, an older one stays as it was.
 
-    Args:
-        method: ours, or one with networks of its own.
-        folder: made if it is not there.
-        header: provenance kept beside the weights.
-        float_dtype: dtype of the weights on disk; None keeps them.
-
-    Raises:
-        ConfigError: the method works on another's networks.
-        WeightsError: the folder cannot be written.
+    `header` is provenance kept beside the weights, `float_dtype` that on disk, None as they are.
+    ConfigError if the method works on another's networks; WeightsError if the folder cannot be
+    written.
     """
     if isinstance(method, Sfe):
         return save_model(method.model, folder, header=header, float_dtype=float_dtype)
@@ -73,11 +67,7 @@ def save_method(
 
 
 def method_of(folder: Path) -> str | None:
-    """Return the word of the method that a model folder holds; None for our own.
-
-    Raises:
-        WeightsError: its config cannot be read, or has something else there than a word.
-    """
+    """Return the method of a model folder, None for our own; WeightsError if its config is bad."""
     file = member(folder, CONFIG_FILE)
     word = read_json(file).get("method")
     if not isinstance(word, str | None):
@@ -86,11 +76,7 @@ def method_of(folder: Path) -> str | None:
 
 
 def load_any_config(folder: Path) -> ModelConfig | MethodConfig:
-    """Read the config of a model folder, ours or a method's.
-
-    Raises:
-        WeightsError: the folder holds no model, or one of another format.
-    """
+    """Read the config of a model folder, ours or a method's; WeightsError if there is none."""
     file = member(folder, CONFIG_FILE)
     if not file.is_file() or method_of(folder) is None:
         return load_config(folder)
@@ -106,11 +92,7 @@ def load_any_config(folder: Path) -> ModelConfig | MethodConfig:
 
 
 def network_of(folder: Path) -> Method:
-    """Return the method of a folder without its weights.
-
-    Raises:
-        WeightsError: as `load_any_config`; or the folder is our own model's.
-    """
+    """Return a folder's method without weights; WeightsError as `load_any_config`, or for ours."""
     config = load_any_config(folder)
     if not isinstance(config, MethodConfig):
         raise WeightsError(f"{folder} holds StyleFeatureEditor itself, not a compared method")
@@ -122,11 +104,7 @@ def network_of(folder: Path) -> Method:
 
 
 def load_method(folder: Path) -> Method:
-    """Read the folder of a compared method, in float32 on the CPU.
-
-    Raises:
-        WeightsError: a file is missing or damaged, or its tensors do not fit the config.
-    """
+    """Read a compared method, in float32 on the CPU; WeightsError if a file does not fit."""
     method, file = network_of(folder), member(folder, NETWORK_FILE)
     tensors, _ = load_tensors(file)
     assign_state(method, tensors, str(file))
@@ -134,24 +112,22 @@ def load_method(folder: Path) -> Method:
 
 
 def local_methods() -> dict[str, str]:
-    """Return name -> method of the models on this machine that are a method's."""
+    """Return name -> method of the compared methods' models on this machine."""
     found = {}
     for name, folder in local_models().items():
         try:
             word = method_of(folder)
         except WeightsError:
-            continue  # whoever opens it is told
+            continue  # opening it reports the damage
         if word in KINDS:
             found[name] = word
     return found
 
 
 def find_method(word: str) -> Path:
-    """Return the folder on this machine that holds a method; one of its name comes first.
+    """Return the folder on this machine that holds a method, first the one named like it.
 
-    Raises:
-        ConfigError: there is no such method.
-        WeightsError: it is not on this machine.
+    ConfigError if there is no such method; WeightsError if it is not on this machine.
     """
     kind = find_kind(word)
     names = [name for name, known in local_methods().items() if known == word]

@@ -1,4 +1,4 @@
-"""HyperStyle: a hyper-network sees the photo beside its attempt, and bends the generator to it.
+"""HyperStyle: a hyper-network compares photo and attempt, and adapts the generator's weights.
 
     w = latent_avg + E(X)                                  one style vector for all layers
     Y_0 = G(w; W)
@@ -204,7 +204,7 @@ class HyperStyle(Method):
         for _ in range(self.config.iterations):
             steps = self.hypernetwork(photos, pool(pixels, self.config.size))
             deltas = steps if deltas is None else tuple(map(torch.add, deltas, steps))
-            del steps  # the size of the generator, for each photo
+            del steps  # as large as the generator, for each photo
             pixels = self.draw(codes, deltas)
             yield Inversion(codes, model=self.fingerprint, pixels=pixels, kept=deltas)
 

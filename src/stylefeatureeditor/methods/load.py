@@ -1,7 +1,7 @@
 """The compared methods, a row each, and published checkpoints to them, in float32 on the CPU.
 
-`sfe models convert`, `edit`, `compare`, `evaluate` and the web page know a method from its row in
-`METHODS` and from the model folder that says its word; none of them has a line for one.
+`sfe models convert`, `edit`, `compare`, `evaluate` and the web page find a method by its row in
+`METHODS` and the word in its model folder.
 
     pSp                 psp_ffhq_encode.pt: 'state_dict' {encoder, decoder}, 'latent_avg' (N, D)
     ReStyle             restyle_psp_ffhq_encode.pt, restyle_e4e_ffhq_encode.pt: the same
@@ -223,7 +223,7 @@ load_restyle_e4e = partial(load_restyle, own="restyle-e4e")
 def _opened(
     checkpoint: Checkpoint, prefixes: tuple[str, ...], what: str
 ) -> tuple[GeneratorConfig, State, dict[str, State]]:
-    """Return G's config and state, and what else stands under the prefixes of a pSp-like file."""
+    """Return G's config and state, and the states under other prefixes, of a pSp-like file."""
     table, mean = checkpoint.tensors(), checkpoint.latent_avg()
     parts = split(table, (*prefixes, "decoder"), what)
     config, generator = generator_state(parts["decoder"], mean)
@@ -349,8 +349,7 @@ def load_hyperinverter(path: Path, generator: Path, encoder: Path | None = None)
 def hyperinverter_state(state: Mapping[str, Tensor], encoder: Mapping[str, Tensor] | None) -> State:
     """Return the state of `HyperInverter` without its generator.
 
-    Raises:
-        WeightsError: a key is unknown, or there is no encoder to W.
+    WeightsError if a key is unknown, or there is no encoder to W.
     """
     kept = {key: value for key, value in state.items() if not key.startswith("discriminator.")}
     copy = ("w_encoder",) if any(key.startswith("w_encoder.") for key in kept) else ()
@@ -416,11 +415,7 @@ KINDS = {kind.word: kind for kind in METHODS}
 
 
 def find_kind(word: str) -> MethodKind:
-    """Return the method of a word.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """Return the method of a word; ConfigError if there is none."""
     if word not in KINDS:
         raise ConfigError(f"there is no method {word!r}; there are {', '.join(KINDS)}")
     return KINDS[word]

@@ -2,7 +2,7 @@
 
 sfe, sfe-without-h, e4e, w+, pti   on the networks of --model, or of METHOD@MODEL
 psp, hfgi, ...                     a model folder that says so, here or as METHOD@FOLDER
-NAME, FOLDER or ORG/NAME           a model; what it holds says the method
+NAME, FOLDER or ORG/NAME           a model; its config says the method
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ class MethodLoader:
     Args:
         model: --model, for words that name none.
         device: where they run.
-        lpips: for methods that optimise; None looks on disk when one is asked for.
-        classifier: stands in for LPIPS in these.
-        steps: of these, for each or by word; what is left out takes its own schedule.
-        progress: entered while a model of that name is loaded.
+        lpips: for methods that optimise; None reads it from disk when needed.
+        classifier: replaces LPIPS there.
+        steps: of these methods, for all or by word; others keep their own schedule.
+        progress: gives the context in which a model of that name is loaded.
 
     Attributes:
         notes: sentences about the methods that were asked for.
@@ -108,13 +108,9 @@ class MethodLoader:
     def method(self, word: str | None = None, model: str | None = None) -> Method:
         """Return a method; its `folder` has the directions that it knows.
 
-        Args:
-            word: as in the table above; None means the method that the model holds.
-            model: name or folder; None means --model, or what is on this machine.
-
-        Raises:
-            ConfigError: there is no such method, or the model holds another.
-            WeightsError: there is no such model.
+        `word` is as in the table above, None the method that the model holds; `model` is a name or
+        folder, None is --model, or what is on this machine. ConfigError if there is no such method,
+        or the model holds another; WeightsError if there is no such model.
         """
         if word in KINDS and model is None and self._holds(self.model) != word:
             if self.model != DEFAULT_MODEL:
@@ -167,7 +163,7 @@ class MethodLoader:
         return words
 
     def base(self) -> Method | None:
-        """Return what --model holds; None if there is none of that name."""
+        """Return the method of --model; None if there is no such model."""
         return self._open(self.model) if _is_here(self.model) else None
 
     def sizes(self) -> set[int]:
@@ -175,11 +171,11 @@ class MethodLoader:
         return {method.size for method in self._opened.values()}
 
     def keep_only(self, model: str) -> None:
-        """Let the memory of every other model go."""
+        """Release all models but one."""
         self._opened = {name: known for name, known in self._opened.items() if name == model}
 
     def _open(self, named: str) -> Method:
-        """What a model holds, loaded once."""
+        """The method of a model, loaded once."""
         if named not in self._opened:
             folder, device = find_model(named), find_device(self.device)
             with self.progress(f"loading {named}"):
@@ -206,7 +202,7 @@ class MethodLoader:
         return fitted(word, model, perceptual, steps)
 
     def _perceptual(self) -> tuple[PerceptualVector, str]:
-        """The best perceptual distance there is, and a sentence that says which."""
+        """The best perceptual distance at hand, and a sentence that names it."""
         from stylefeatureeditor.metrics import perceptual_vector as vectors
         from stylefeatureeditor.metrics.perceptual import load_lpips
 
@@ -241,7 +237,7 @@ def fitted(word: str, model: Model, perceptual: PerceptualVector, steps: int | N
 
 
 def _label(named: str, model: str) -> str:
-    """What tells a row from one of --model."""
+    """The model in a row's name, unless it is --model's."""
     return "" if named == model else f" ({Path(named).name})"
 
 

@@ -1,12 +1,11 @@
-"""The protocol of a method: what an editor and a table ask, of ours and of the compared ones alike.
+"""The protocol of a method, the same for ours and the compared ones.
 
     inversion = method.invert(photos)
     pixels    = method.reconstruct(inversion)              # X^
     pixels    = method.edit(inversion, edits, region)      # X'
 
-A method of your own has two functions: `encode` says what it knows of photos, `draw` redraws them
-from moved codes. Whatever keeps to this is measured by `evaluation/`, drawn beside others by
-`sfe compare`, and edits whole photos through `Editor`. `docs/examples/new_method.py` adds one.
+A new method needs two functions: `encode` inverts photos, `draw` draws moved codes. It then works
+with `evaluation/`, `sfe compare` and `Editor`. `docs/examples/new_method.py` adds one.
 
 Shapes: B photos of side `size`, (B, 3, size, size) in [-1, 1]; R rows of an edit (B, or more when
 one face is edited with several strengths).
@@ -45,7 +44,7 @@ ROWS_AT_ONCE = 8  # drawn together on a GPU, so that memory does not grow with t
 
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
-    """What an editor asks of any method, named as in `ModelConfig`; a method adds its own sizes."""
+    """The fields that every method has, named as in `ModelConfig`; a method adds its own sizes."""
 
     method: str = field(default="", repr=False)  # its word
     name: str = field(default="model", repr=False)
@@ -56,7 +55,7 @@ class MethodConfig:
 
 
 class Method(nn.Module, ABC):
-    """One way to invert photos and to edit what came of it.
+    """A way to invert photos and to edit the inversions.
 
     Attributes:
         folder: the model folder it came from, which has its directions; None for other origins.
@@ -100,13 +99,13 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, photos: Tensor) -> Inversion:
-        """Return what is known of photos on the networks' device, (B, 3, size, size) in [-1, 1].
+        """Return the inversion of photos on the networks' device, (B, 3, size, size) in [-1, 1].
 
-        `pixels` may stay None: `draw` then gives them when they are asked for.
+        `pixels` may stay None: `draw` then makes them on demand.
         """
 
     def draw(self, codes: Codes, kept: Any) -> Tensor:
-        """Return the picture of codes, moved or not, (B, 3, size, size); by itself G(w)."""
+        """Return the picture of codes, moved or not, (B, 3, size, size); by default G(w)."""
         del kept
         return self.generator.synthesize(codes)
 
@@ -133,8 +132,8 @@ class Method(nn.Module, ABC):
 
         Args:
             codes: of this method's generator.
-            photos: aligned photos that they belong to, (B, 3, size, size), if they are there: what
-                a method knows beside codes is fitted to them then.
+            photos: their aligned photos, (B, 3, size, size), if known: what a method keeps beside
+                codes is then fitted to them.
 
         Raises:
             ShapeError: the codes are another generator's.
@@ -171,9 +170,8 @@ class Method(nn.Module, ABC):
     ) -> Tensor:
         """Return X', (R, 3, size, size).
 
-        Only our own method has a Delta that a region can confine before the picture is drawn, and a
-        quick way to a small picture. The others choose between two finished pictures, edit and
-        reconstruction, draw in float32, and average down.
+        Our own method masks Delta by the region, and draws small pictures quickly. The others join
+        the finished edit and reconstruction by the region, draw in float32, and average down.
 
         Args:
             inversion: B faces.
@@ -216,7 +214,7 @@ class Method(nn.Module, ABC):
         return 1 if self.device.type == "cpu" else ROWS_AT_ONCE
 
     def find_anchor(self, inversion: Inversion) -> None:
-        """Let the inversion know what its first edit would find; most methods find nothing."""
+        """Store in the inversion what its first edit would compute; most methods have nothing."""
         self.take(inversion)
 
     def take(self, inversion: Inversion) -> None:
@@ -234,7 +232,7 @@ class Method(nn.Module, ABC):
 
 
 class OnModel(Method):
-    """A method on the networks of a model of ours, which are on the device where they shall run.
+    """A method on the networks of one of our models, on that model's device.
 
     Attributes:
         word: what users type for it.
@@ -260,8 +258,7 @@ class OnModel(Method):
 def count_rows(edits: Edits, faces: int) -> int:
     """Return R, the rows of an edit of `faces` faces.
 
-    Raises:
-        DirectionError: strengths of several numbers are not equally many.
+    DirectionError if strengths of several numbers are not equally many.
     """
     rows = {len(s) for s in edits.values() if isinstance(s, Tensor) and s.ndim}
     if len(rows - {1}) > 1:

@@ -2,16 +2,16 @@
 
     w* = argmin_w  a ||G(w) - X||^2 / P + b D(G(w), X)
 
-P counts the values of an image, D is a perceptual distance that the caller gives (LPIPS, or what
-stands in for it). Abdal et al. 2019 began it; this schedule is our own, so a row made with it is
-"W+ optimisation, <steps> steps", not anyone's published number:
+P counts the values of an image, D is a perceptual distance that the caller gives (LPIPS, or a
+substitute). After Abdal et al. 2019; the schedule is our own, so its rows are called
+"W+ optimisation, <steps> steps" and are not published numbers:
 
     start      latent_avg in every style vector
     optimiser  Adam (0.9, 0.999), base rate 0.05
     rate       rises linearly over the first 5 % of the steps, falls as a cosine over the last 25 %
     noise      the stored buffers
 
-The photos of a batch share nothing: the losses are summed, and Adam scales each number by itself.
+The photos of a batch are independent: losses are summed, and Adam scales each number separately.
 Shapes: B photos of side S, N styles, D width.
 """
 

@@ -1,4 +1,4 @@
-"""PadInv: besides the codes, the encoder gives what surrounds the generator's first features.
+"""PadInv: besides the codes, the encoder gives the padding of the generator's first features.
 
     w = latent_avg + E(X)                                  E: pSp's encoder
     m = up(P(middle)),   m_l = conv1x1_l(m)                middle: E's pyramid at 1/8; up to 34 x 34

@@ -47,11 +47,7 @@ def pool(photos: Tensor, side: int) -> Tensor:
 
 
 def halve(photos: Tensor, side: int) -> Tensor:
-    """Return (B, 3, side, side), halved as often as it takes.
-
-    Raises:
-        ShapeError: the photos' side is not `side` times a power of two.
-    """
+    """Return (B, 3, side, side) by halvings; ShapeError unless they lead to that side."""
     check_shape("photos", photos, (None, 3, None, None))
     height, width = photos.shape[-2:]
     factor = height // side

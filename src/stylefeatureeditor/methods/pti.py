@@ -1,4 +1,4 @@
-"""PTI, pivotal tuning: a code near the photo is found, then G itself is bent to draw it.
+"""PTI, pivotal tuning: a code near the photo is found, then G is tuned to draw it.
 
     stage 1   w* = argmin  ||f(G(w + n)) - f(X)||^2 + 1e5 R(noise)     450 steps, at 256 px
     stage 2   G* = argmin  ||G(w*) - X||^2 / P + D(G(w*), X)            350 steps at most
@@ -8,8 +8,8 @@ Stage 1 searches W (one vector for all styles) together with the noise buffers, 
 thrown away. Stage 2 moves every weight of a copy of G, with the stored noise, and stops before the
 update once D <= 0.06. The copy draws the edits of its photo and nothing else.
 
-f gives a vector whose squared distance is perceptual (LPIPS of VGG), D is LPIPS of AlexNet; both
-come from the caller, so that a network that is at hand can stand in.
+f gives a vector whose squared distance is perceptual (LPIPS of VGG), D is LPIPS of AlexNet; the
+caller passes both, and may replace them.
 
 Shapes: one photo of side S at a time, D width, P values of an image.
 """
@@ -90,7 +90,7 @@ class PivotalTuning(Method):
         return f"pti {drawn_by} {self.schedule} {self.features.name}, {self.perceptual.name}"
 
     def encode(self, photos: Tensor) -> Inversion:
-        """Return each photo's pivot, and the weights of the generator that was bent to it."""
+        """Return each photo's pivot, and the weights of the generator tuned to it."""
         found = []
         for photo in photos.split(1):
             pivot = project(self.generator, photo, self.features, self.schedule)
@@ -171,7 +171,7 @@ def tune(
 def average_code(generator: Generator, config: PivotalTuningConfig) -> tuple[Tensor, float]:
     """Return the mean w, (D,), and one number for its spread: all deviations squared, over n."""
     shape = (config.average_samples, generator.config.style_dim)
-    # the released code's draw, so that its start is ours
+    # as the released code draws, for the same start
     z = np.random.RandomState(config.average_seed).randn(*shape)
     w = generator.map(torch.from_numpy(z).to(generator.latent_avg)).wplus[:, 0]
     mean = w.mean(dim=0)

@@ -1,4 +1,4 @@
-"""A generator with a few weights of its own, for methods that bend G to each photo."""
+"""A generator with some weights replaced, for methods that tune G to each photo."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def reweighted(generator: Generator, weights: Weights) -> Generator:
-    """Return G with other weights by name; every other tensor is the very one of `generator`."""
+    """Return G with other weights by name; all other tensors are shared with `generator`."""
     shared: dict[int, object] = {
         id(tensor): tensor for tensor in chain(generator.parameters(), generator.buffers())
     }
@@ -30,7 +30,7 @@ def reweighted(generator: Generator, weights: Weights) -> Generator:
 
 
 def draw_each(generator: Generator, codes: Codes, weights: Callable[[int], Weights]) -> Tensor:
-    """Draw rows of codes, each with its own weights by name, of which one row's exist at a time."""
+    """Draw rows of codes, each with its own weights by name, made for one row at a time."""
     rows = range(len(codes))
     drawn = (
         reweighted(generator, weights(i)).synthesize(codes.rows(slice(i, i + 1))) for i in rows

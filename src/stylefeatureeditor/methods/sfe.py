@@ -40,7 +40,7 @@ class Sfe(OnModel):
 
     @cached_property
     def fingerprint(self) -> str:
-        """That of the model: its inversions outlive the process in files."""
+        """The model's own, since inversions are kept in files."""
         return self.model.fingerprint
 
     def encode(self, photos: Tensor) -> Inversion:
@@ -114,7 +114,7 @@ class Sfe(OnModel):
 
     @torch.no_grad()
     def find_anchor(self, inversion: Inversion) -> None:
-        """Let the inversion know w_E and its features, as after an edit, if it does not yet."""
+        """Store w_E and its features in the inversion, as an edit does, unless they are there."""
         self.take(inversion)
         if inversion.anchor is None:
             codes = self._encode(inversion)
@@ -151,7 +151,7 @@ class SfeWithoutH(OnModel):
     """The Inverter alone, as phase 1 leaves it: X^ = G(F_k, w) (Eq. 4).
 
     Its edits carry the change of the generator's own features over to F_k, as Feature-Style does:
-    F_k' = F_k - Delta with Delta = F_w - F_w', since there is no H that knows better.
+    F_k' = F_k - Delta with Delta = F_w - F_w', since there is no H.
     """
 
     word, title = "sfe-without-h", "SFE without H"

@@ -1,4 +1,4 @@
-"""Style Transformer: learned queries ask the photo's features for their styles.
+"""Style Transformer: learned queries attend to the photo's features and become styles.
 
     q = f(z)                               f: G's own mapping network; z learned, one per style
     q = T_coarse(q, p_16), T_middle(q, p_8), T_fine(q, p_4)     cells of the pyramid as tokens

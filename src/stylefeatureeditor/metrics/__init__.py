@@ -1,1 +1,1 @@
-"""What pictures are measured by: pixels, perception, attributes, distributions."""
+"""Measures of pictures: pixels, perception, attributes, distributions."""

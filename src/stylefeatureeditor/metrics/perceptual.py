@@ -6,7 +6,7 @@
 LPIPS: Zhang et al. 2018, with the activations of AlexNet (metric of the paper) or VGG16 (its loss).
 ID: f is ArcFace (loss) or CurricularFace (the paper's metric) on faces, MoCo's ResNet50 on cars.
 Architectures: Krizhevsky 2014, Simonyan and Zisserman 2015, Deng et al. 2019, He et al. 2016; Huang
-et al. 2020 trained Deng's trunk with another loss. Here nothing learns.
+et al. 2020 trained Deng's trunk with another loss. All networks are frozen.
 
 Shapes: B batch, C channels, S side, R pixels of the image, D width of a feature vector.
 """
@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,14 +26,11 @@ from torch.nn import functional
 from stylefeatureeditor.backbones.ir_se50 import IRConfig, IRTrunk
 from stylefeatureeditor.backbones.shortcut import Conv1x1
 from stylefeatureeditor.device import average_pool
-from stylefeatureeditor.errors import ConfigError, ShapeError, check_shape
+from stylefeatureeditor.errors import ConfigError, DependencyError, ShapeError, check_shape
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.released import lpips_state
 from stylefeatureeditor.weights.sources import SOURCES
 from stylefeatureeditor.weights.unpickle import read_torch
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Mean and spread of the pixels of ImageNet on [-1, 1], as LPIPS defines them.
 LPIPS_SHIFT = (-0.030, -0.088, -0.188)
@@ -60,11 +59,7 @@ class Frozen(nn.Module):
 
 
 class Lpips(Frozen):
-    """Learned perceptual distance; 0 for equal images.
-
-    Args:
-        net: trunk, "alex" or "vgg".
-    """
+    """Learned perceptual distance by the trunk "alex" or "vgg"; 0 for equal images."""
 
     shift: Tensor
     scale: Tensor
@@ -84,8 +79,7 @@ class Lpips(Frozen):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the distance per pair of images (B, 3, R, R') in [-1, 1], (B,); lower is closer.
 
-        Raises:
-            ShapeError: the shapes differ, or the images are too small for the trunk.
+        ShapeError if the shapes differ, or the images are too small for the trunk.
         """
         check_shape("first", first, (None, 3, None, None))
         check_shape("second", second, tuple(first.shape))
@@ -123,6 +117,14 @@ def load_lpips(folder: Path, net: Literal["alex", "vgg"]) -> Lpips:
     return network
 
 
+def installed_file(package: str, file: str, what: str, *, extra: str) -> Path:
+    """Return a file that an installed package has in `models/`; DependencyError without it."""
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise DependencyError(f"{what} is not installed: pip install 'stylefeatureeditor[{extra}]'")
+    return Path(found.origin).with_name("models") / file
+
+
 def alexnet_trunk() -> tuple[nn.Sequential, tuple[int, ...]]:
     """Return AlexNet's convolutions, numbered as published, and the five ReLUs to look at."""
     layers = nn.Sequential(
@@ -158,7 +160,7 @@ def vgg16_trunk() -> tuple[nn.Sequential, tuple[int, ...]]:
 
 
 class FeatureNetwork(Frozen, ABC):
-    """Turns images into unit vectors, those of one subject into near ones."""
+    """Turns images into unit vectors, which are close for one subject."""
 
     @abstractmethod
     def features(self, pixels: Tensor) -> Tensor:
@@ -244,7 +246,7 @@ class ResNetConfig:
 
 
 class MocoFeatures(FeatureNetwork):
-    """What an image shows, by MoCo's self-supervised ResNet50; the identity of a car."""
+    """Features of an image by MoCo's self-supervised ResNet50: the identity of a car."""
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()

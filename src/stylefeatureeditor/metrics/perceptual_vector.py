@@ -4,8 +4,7 @@
 
 f_l are the activations of a layer, P_l their cells, a_l the weight of each channel. With the
 networks and weights of LPIPS this is LPIPS. With an attribute classifier and equal weights it is a
-stand-in of our own for machines without those files: it optimises well enough, its values compare
-with nobody's.
+substitute for machines without those files, whose values compare with no published ones.
 """
 
 from __future__ import annotations
@@ -25,12 +24,10 @@ Activations = Callable[[Tensor], Sequence[Tensor]]
 
 
 class PerceptualVector:
-    """v, and D by `distance`.
+    """v, and D by `distance`; `name` is of the networks, for the identity of a run.
 
-    Args:
-        name: of the networks, for the identity of a run.
-        activations: images (B, 3, S, S) in [-1, 1] to unit vectors per cell, (B, C, H, W) each.
-        weights: a_l, (C,) for each; None weighs every layer alike.
+    `activations` takes images (B, 3, S, S) in [-1, 1] to unit vectors per cell, (B, C, H, W) each;
+    `weights` are a_l, (C,) for each, None for equal ones.
     """
 
     def __init__(

@@ -49,9 +49,7 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     """Structural similarity per image, (B,), in [-1, 1]; higher is better, 1 when equal.
 
     Gaussian window, population covariance, and only windows that lie wholly inside the image.
-
-    Raises:
-        ShapeError: the images differ in shape or are smaller than the window.
+    ShapeError if the images differ in shape or are smaller than the window.
     """
     _check_pair(first, second, smallest=SSIM_SIDE)
     luminance, structure = _similarity((first + 1) / 2, (second + 1) / 2)
@@ -62,10 +60,8 @@ def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
     """Multi-scale structural similarity per image, (B,), in [0, 1]; higher is better.
 
     Structure at five scales, each half the size of the one before, and luminance at the last;
-    channels are averaged last. Negative similarities count as 0.
-
-    Raises:
-        ShapeError: the images differ in shape or are too small for five scales.
+    channels are averaged last. Negative similarities count as 0. ShapeError if the images differ in
+    shape or are too small for five scales.
     """
     _check_pair(first, second, smallest=MS_SSIM_SMALLEST)
     x, y = (first + 1) / 2, (second + 1) / 2

@@ -57,10 +57,9 @@ def open_model(
 ) -> Model:
     """Return the model of a folder on a device; "auto" is the CPU for what runs nowhere else.
 
-    Raises:
-        ConfigError: the device is not there, or the choices do not go together.
-        WeightsError: the folder holds no such model, or no such export of it.
-        DependencyError: the backend is not installed.
+    ConfigError if the device is not there, or the choices do not go together; WeightsError if the
+    folder holds no such model, or no such export of it; DependencyError if the backend is not
+    installed.
     """
     device = find_device("cpu" if device == "auto" and backend != "torch" else device)
     check_backend(backend, precision, compiled=compiled, device=device)

@@ -1,12 +1,10 @@
 """The upper layers of G on a coarser grid: a small picture of the whole network, quickly.
 
 A layer of side S is run at side s = S / r. Its kernel's taps, one fine cell apart, lie 1 / r of a
-coarse cell apart and are interpolated onto the coarse cells; upsampling falls away, its blur with
-it, and noise is averaged over r x r cells. Style, demodulation and activation are unchanged, so
-that smooth features pass as they would, and fine ones are missing.
-
-G's own RGB image of side s is no such picture: the layers above it draw most of what is seen
-(docs/LOG.md).
+coarse cell apart and are interpolated onto the coarse cells; upsampling and its blur are dropped,
+and noise is averaged over r x r cells. Style, demodulation and activation are unchanged: smooth
+features stay, fine ones are missing. G's own RGB image of side s will not do: the layers above it
+draw most of what is seen (docs/LOG.md).
 
 Shapes: B batch, C and O input and output channels, s side of the picture.
 """
@@ -54,7 +52,7 @@ def _styled(
     kernel = coarse_kernel(layer.conv, factor).to(x.dtype)
     x = functional.conv2d(x * style.to(x.dtype)[:, :, None, None], kernel, padding=1)
     x = x * scale.to(x.dtype)[:, :, None, None]
-    # a mean over an axis: other engines work it out before they run, a pooling they do not
+    # a mean, not a pooling: other engines compute it once, before they run
     cells = layer.noise.unflatten(3, (-1, factor)).unflatten(2, (-1, factor))  # (1, 1, s, r, s, r)
     noise = cells.mean(dim=(3, 5)) * layer.noise_strength
     x = x + (noise + layer.bias[:, None, None]).to(x.dtype)

@@ -7,12 +7,10 @@ elements, summed over input channels; Lavin and Gray, "Fast Algorithms for Convo
 Networks" (2016). The matrices interpolate at 0, +-1/sqrt(2), +-sqrt(2) and infinity: half the
 rounding of the usual 0, +-1, +-2 (docs/LOG.md).
 
-Which way a convolution goes is a rule of its shape, the same on every processor, so that one model
-draws one picture: tiles from LEAST_CHANNELS and LEAST_TILES on, one product up to MOST_CELLS, else
-torch's. docs/LOG.md has what they save with AVX-512 and with AVX2.
-
-What scales and shifts the channels before and after, such as BatchNorm, is done while cells are
-copied into tiles and out of them, and so costs no pass of its own.
+The shape alone decides, so that pictures are the same on every processor: tiles from LEAST_CHANNELS
+and LEAST_TILES on, one product up to MOST_CELLS, else torch's convolution (timings: docs/LOG.md).
+Scales and shifts of the channels before and after, such as BatchNorm, are applied while cells are
+copied into tiles and out of them, and so cost no pass of their own.
 
 Shapes: B batch, C and O input and output channels, S side in cells, T tiles.
 """
@@ -110,7 +108,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
 
 
 def is_plain_cpu(x: Tensor) -> bool:
-    """Whether x is float32 on a CPU and nobody differentiates, traces or lowers the precision."""
+    """Whether x is float32 on a CPU, without gradients, tracing or autocast."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
@@ -136,7 +134,7 @@ def winograd_pays(x: Tensor, weight: Tensor) -> bool:
 
 
 def product_pays(x: Tensor, weight: Tensor, stride: int) -> bool:
-    """Whether a convolution shall be one matrix product, which reads the kernel as it lies."""
+    """Whether a convolution shall be one matrix product, which reads the kernel as stored."""
     if not _may_be_rearranged(x, weight):
         return False
     batch, _, height, width = x.shape
@@ -150,7 +148,7 @@ def _may_be_rearranged(x: Tensor, weight: Tensor) -> bool:
 
 
 def _affine(norm: nn.BatchNorm2d | None) -> Affine | None:
-    """Return a BatchNorm as it stands as scale and shift."""
+    """Return a BatchNorm in eval mode as scale and shift."""
     if norm is None:
         return None
     assert norm.running_mean is not None

@@ -19,11 +19,9 @@ HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
 class OnnxRunner:
-    """One graph in a session of its own; it takes as many threads as torch has.
+    """One graph in its own session, with as many threads as torch has.
 
-    Raises:
-        DependencyError: onnxruntime is not installed.
-        WeightsError: the file is missing or damaged.
+    DependencyError if onnxruntime is not installed; WeightsError if the file is missing or damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +36,7 @@ class OnnxRunner:
         options.log_severity_level = 3
         try:
             self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the library has errors of its own making
+        except Exception as error:  # the library raises errors of its own
             raise WeightsError(
                 f"{path} cannot be opened by ONNX Runtime: export the model again"
             ) from error
@@ -55,11 +53,7 @@ class OnnxRunner:
 
 
 def import_openvino() -> ModuleType:
-    """Return the module.
-
-    Raises:
-        DependencyError: it is not installed.
-    """
+    """Return the module; DependencyError if it is not installed."""
     try:
         import openvino
     except ImportError as error:
@@ -72,13 +66,11 @@ def import_openvino() -> ModuleType:
 class OpenVinoRunner:
     """One compiled graph; it takes as many threads as torch has.
 
-    Raises:
-        DependencyError: openvino is not installed.
-        WeightsError: the file is missing or damaged.
+    DependencyError if openvino is not installed; WeightsError if the file is missing or damaged.
     """
 
     def __init__(self, graph: Path | Any, dtype: torch.dtype = torch.float32) -> None:
-        # Left to itself the library takes bfloat16 where the processor has it.
+        # By default the library takes bfloat16 where the processor has it.
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),

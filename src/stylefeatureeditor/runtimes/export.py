@@ -45,7 +45,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """What graphs.json says."""
+    """The content of graphs.json."""
 
     format: str  # of the files
     precision: str  # "float32", or "int8" where the convolutions are
@@ -113,11 +113,7 @@ def export_graphs(
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read graphs.json.
-
-    Raises:
-        WeightsError: it is missing, damaged, or of another version.
-    """
+    """Read graphs.json; WeightsError if it is missing, damaged, or of another version."""
     content = read_json(folder / MANIFEST)
     if content.get("version") != FORMAT:
         raise WeightsError(
@@ -155,10 +151,9 @@ def captured(graph: Graph) -> ExportedProgram:
 
 
 class _Unfoldable(nn.Module):
-    """A network with the strength of its noise times one, a one that no optimiser can know.
+    """A network whose noise is multiplied by a 1 that OpenVINO cannot know to be constant.
 
-    Else OpenVINO adds noise and bias up before it runs: a full-size tensor per layer, half a
-    gigabyte at 1024 px.
+    Else it folds noise and bias into full-size tensors, half a gigabyte at 1024 px.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -209,7 +204,7 @@ def _write_openvino(graph: Graph, path: Path, change: Change | None) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporters' remarks about their own inside from the user."""
+    """Silence the exporters' messages about their internals."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "nncf")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -23,13 +23,10 @@ if TYPE_CHECKING:
 
 
 class PrecisionRunner(nn.Module):
-    """Runs one graph in a dtype.
+    """Runs one graph, whose network it changes, with convolutions in a dtype.
 
-    Args:
-        graph: its network is changed: it must not be shared with a model that is used elsewhere.
-        dtype: of the convolutions.
-        compiled: compile, and replay as a CUDA graph; the first call with each batch size then
-            takes a minute.
+    `compiled` compiles it and replays it as a CUDA graph; the first call with each batch size then
+    takes a minute.
     """
 
     def __init__(self, graph: Graph, dtype: torch.dtype, *, compiled: bool) -> None:
@@ -63,7 +60,7 @@ def lowered(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Return a network with weights in a dtype; G's stay in float32 and are lowered as it runs."""
     if isinstance(network, (LowLayers, HighLayers)):
         constant = network.generator.constant
-        # What the low layers start from sets their dtype and layout.
+        # The constant sets the dtype and layout of the low layers.
         constant.data = constant.data.to(dtype, memory_format=torch.channels_last)
         return network
     for parameter in network.to(dtype).parameters():

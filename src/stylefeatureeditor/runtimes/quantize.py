@@ -1,12 +1,12 @@
-"""int8 for OpenVINO: Fuser and Feature Editor on whole numbers, their ranges learnt from photos.
+"""int8 for OpenVINO: Fuser and Feature Editor, calibrated on photos.
 
-These two are half of an edit's arithmetic. The generator stays as it is: its activations are scaled
-by the style channel by channel, one range for all of them costs four times the error, and it is
-no faster so (docs/LOG.md). The encoders stay because codes are what an edit is exact about.
+These two are half of an edit's arithmetic. The generator stays in float32: style scales its
+channels, so one range for all of them costs four times the error, and gains no speed (docs/LOG.md).
+The encoders stay so that codes are exact.
 
-Weights have a scale per output channel, activations one per tensor. The photos are inverted and
-edited by the PyTorch model, and what the two are given on the way is what they are calibrated on.
-Photos like those that will be edited count more than their number; eight are enough.
+Weights have a scale per output channel, activations one per tensor. Calibration uses what the two
+networks are given while the PyTorch model inverts and edits the photos. Take photos like those to
+be edited; eight are enough.
 """
 
 from __future__ import annotations
@@ -59,8 +59,7 @@ def record(
 ) -> Calls:
     """Return what NETWORKS are given while photos are inverted and edited, graph name -> calls.
 
-    Raises:
-        PhotoError: there is no photo.
+    PhotoError if there is no photo.
     """
     recorders = {graph.name: _Recorder(graph) for graph in inference_graphs(model)}
     latent_avg = model.generator.latent_avg
@@ -80,10 +79,7 @@ def record(
 def quantizer(calls: Calls) -> Change:
     """Return what `export_graphs` takes as `change`: it makes a graph's convolutions int8.
 
-    A graph without calls stays in float32.
-
-    Raises:
-        DependencyError: nncf is not installed.
+    A graph without calls stays in float32. DependencyError if nncf is not installed.
     """
     os.environ.setdefault("NNCF_CI", "1")  # else the library reports its use by network
     try:

@@ -1,10 +1,8 @@
-"""Networks made quick for inference: the same weights and the same sums, in another order.
+"""Faster networks for inference: the same weights and sums, in another order.
 
-`quicken` gives modules of a finished network another class, one from here, each of which says what
-it does differently. They are for a CPU, float32 and no gradients; elsewhere, and while a graph is
-exported, they do what the plain modules do. `convolution.py` says which convolution takes which
-way; layers are drawn in bands from 2 * BAND px on, and photos go channels last. docs/LOG.md has the
-timings, with AVX-512 and with AVX2.
+`quicken` gives the modules of a finished network classes of this file. These are for a CPU, float32
+and no gradients; elsewhere, and during export, they do what the plain modules do. Layers are drawn
+in bands from 2 * BAND px on, and photos go channels last. docs/LOG.md has the timings.
 
 Shapes: B batch, C_in and C_out channels, S side of the input in cells.
 """
@@ -109,7 +107,7 @@ class QuickGenerator(Generator):
     def _draw_in_bands(self, up: int, start: PartialImage, codes: Codes) -> Tensor:
         """Run an upsampling layer, the one after it and their RGB layer, BAND rows at a time.
 
-        What stands between the layers then stays in the processor's cache, and only the image,
+        The features between the layers then stay in the processor's cache, and only the image,
         (B, 3, 2S, 2S), has the picture's size (docs/LOG.md). A row needs one more row of the layer
         before on either side, and the upsampling two rows of its input.
         """
@@ -168,7 +166,7 @@ class QuickContent(nn.Sequential):
 
 
 class ChannelsLast(nn.Module):
-    """Gives the network that is mixed in its input channels last."""
+    """Mixin that gives a network its input channels last."""
 
     def forward(self, x: Tensor) -> Any:
         """Return what the network makes of x."""
@@ -188,7 +186,7 @@ class QuickFeatureMerger(ChannelsLast, FeatureMerger):
 
 
 class QuickPyramidEncoder(PyramidEncoder):
-    """Gives its heads contiguous levels: strided convolutions read their kernel as it lies."""
+    """Gives its heads contiguous levels: strided convolutions read their kernel as stored."""
 
     def styles(self, levels: Levels, num_styles: int | None = None) -> Tensor:
         """Return what `PyramidEncoder.styles` does."""
@@ -214,7 +212,7 @@ QUICK: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def quicken(network: Network) -> Network:
-    """Return the network itself, its modules exchanged for the quick ones of this file.
+    """Return the network itself, with the quick modules of this file.
 
     Weights, their names and the network's results stay, the latter as far as float32 goes.
     """

@@ -1,7 +1,7 @@
 """A Model whose networks are run by an engine; the pipeline uses it like any other.
 
-Only the leaves are replaced: what joins them (Eq. 1-7, latent_avg, masks, edits) is the code of the
-model and of the pipeline, so that no backend has an arithmetic of its own.
+Only networks are replaced: what joins them (Eq. 1-7, latent_avg, masks, edits) is the same code on
+every backend.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class StandInGenerator(Generator):
         return PartialImage(*self._runner("generator_low")(*self._codes(codes)))
 
     def modulation(self, codes: Codes) -> Tensor:
-        """Refuse: a graph keeps its affine layers to itself."""
+        """Refuse: graphs do not give out their affine layers."""
         del codes
         raise ConfigError("DeltaEdit needs the networks themselves: take the backend torch")
 

@@ -1,6 +1,6 @@
-"""D as the phases of the method use it: it learns to tell drawn images from photos, and says so.
+"""D in the phases of the method: it learns to tell drawn images from photos.
 
-    asked of what is drawn:  softplus(-D(X^))
+    loss of drawn images:  softplus(-D(X^))
     L_D = (softplus(-D(X)) + softplus(D(X^))) / 2 + lazy R1
 
 Shapes: B photos of side S.
@@ -52,7 +52,7 @@ class AdversarialConfig:
 
 
 class Adversary:
-    """D, best one that knows such images already, and its optimiser."""
+    """D, best trained on such images already, and its optimiser."""
 
     def __init__(self, config: AdversarialConfig, discriminator: Discriminator) -> None:
         self.config = config
@@ -68,7 +68,7 @@ class Adversary:
         self.wrapped: nn.Module
         self.optimizer: Any
         self.wrapped, self.optimizer = accelerator.prepare(self.discriminator, optimizer)
-        self.discriminator.requires_grad_(requires_grad=False)  # but while it learns
+        self.discriminator.requires_grad_(requires_grad=False)  # except in `train`
         return self.wrapped
 
     def active(self, step: int) -> bool:

@@ -1,16 +1,16 @@
-"""What an attribute classifier A asks of an edited photo; not in the paper, off unless weighed.
+"""A loss by an attribute classifier A on edited photos; not in the paper, off by default.
 
-The generator's own edits (Eq. 7) teach H little where they are faint, as those of a small G are.
-The edit of a photo itself, X' = G(H(F_k, Delta), w'), is then asked to bring its attribute j:
+Where the generator's own edits (Eq. 7) are faint, as those of a small G, they teach H little. The
+edit of a photo itself, X' = G(H(F_k, Delta), w'), shall then show its attribute j:
 
     L_attr = softplus(m - t A_j(V(X')))          m = reach (2 |s| / |s_end| - 1),  t = sign of s
            + others  mean_j'(p_j'(V(X')) - p_j'(V(X)))^2   p = sigmoid(A), less for kin of j
            + near    (|X' - X| + 2 |pool(X' - X)| + 2 |c(X' - X)|)
            + realism softplus(-D(X'))                         where D takes part, which sees X' too
 
-So A changes its mind half-way along the range, and nothing else should change: no more pixels
-than needed, no light (pool, cells of S / 4), no tint (c, a pixel's colour without its grey). V
-varies what A sees, since a network left to itself would rather tint a face than change it.
+A's answer shall flip half-way along the range, and little else shall change: pixels, light (pool,
+cells of S / 4) or tint (c, a pixel's colour without its grey). V varies what A sees, else H would
+rather tint a face than change it.
 
 Shapes: B photos of side S, J attributes.
 """
@@ -33,9 +33,13 @@ if TYPE_CHECKING:
 
 MOST_SHIFTED = 3  # pixels, by V
 GREY = 0.75  # share of images that lose colour, some of it or all
-GAIN, OFFSET = 0.2, 0.1  # deviations of a channel's factor and of what is added to it
+GAIN, OFFSET = 0.2, 0.1  # deviations of a channel's factor and of its offset
 GRAIN = 0.05  # deviation of a pixel's noise
 CELLS = 4  # per side, of a picture's light
+NO_CLASSIFIER = (
+    "attributes.weight, or a weight for attribute_features, needs a classifier: pass the one that "
+    "`sfe train attributes` makes with --attributes, or set it to 0"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,7 @@ class AttributeEditConfig:
 
     Attributes:
         weight: of L_attr; 0, the paper's, leaves it out.
-        reach: logit that the far end of a direction's range shall bring.
+        reach: logit wanted at the far end of a direction's range.
         others: of the other attributes, within L_attr.
         near: of what changes in the picture, within L_attr.
         realism: of what the phase's D says of X', within L_attr.
@@ -72,13 +76,10 @@ class AttributeEditLoss(nn.Module):
     def forward(
         self, edited: Tensor, photos: Tensor, attribute: str, share: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, not weighted yet and without D's part, and its terms.
+        """Return the loss of X' and X, (B, 3, S, S), without weight and D's part, and its terms.
 
-        Args:
-            edited: X', (B, 3, S, S).
-            photos: X, the same shape.
-            attribute: that positive strengths bring; "-Young" is taken away.
-            share: of the range that the edit goes, in [-1, 1].
+        Positive strengths add `attribute`, and remove "-Young"; `share`, in [-1, 1], is the edit's
+        part of the range.
         """
         config = self.config
         column, sign = find_attribute(self.classifier, attribute)
@@ -100,8 +101,7 @@ class AttributeEditLoss(nn.Module):
 def find_attribute(classifier: AttributeClassifier, attribute: str) -> tuple[int, int]:
     """Return the column of an attribute, and -1 if its absence is meant ("-Young"), else 1.
 
-    Raises:
-        ConfigError: the classifier does not know it.
+    ConfigError if the classifier does not know it.
     """
     name = attribute.removeprefix("-")
     return classifier.column(name), 1 if name == attribute else -1

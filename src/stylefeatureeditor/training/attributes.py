@@ -89,10 +89,8 @@ class AttributesRun(Run):
 class AttributePhase(Phase):
     """Trains `classifier`.
 
-    Tables are those of the training and of the held-out images, in their order.
-
-    Raises:
-        ConfigError: the tables lack an attribute, or one of them is no yes-or-no column.
+    Tables are those of the training and of the held-out images, in their order. ConfigError if the
+    tables lack an attribute, or one of them is no yes-or-no column.
     """
 
     def __init__(
@@ -119,7 +117,7 @@ class AttributePhase(Phase):
         self.answers = list(answer_weights(self.labels, config.balance))  # b(yes), b(no)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """Let the classifier train."""
+        """Prepare the classifier and its optimiser."""
         self.accelerator = accelerator
         self.classifier.train()
         self.answers = [weights.to(accelerator.device) for weights in self.answers]

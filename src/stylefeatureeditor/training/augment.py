@@ -1,4 +1,4 @@
-"""What D sees in place of images: adaptive augmentation, or DiffAugment.
+"""Augmentation of what D sees: adaptive, or DiffAugment.
 
 Adaptive discriminator augmentation (Karras et al., 2020, "... with limited data"): D never sees a
 photo or a drawn image itself, only a random distortion of it, so that it cannot learn a small set
@@ -46,7 +46,7 @@ SATURATION = 1.0  # deviation of log2
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """How p moves; the defaults are the publication's.
+    """The schedule of p; the defaults are the publication's.
 
     Attributes:
         target: mean sign of D on photos that p steers to.

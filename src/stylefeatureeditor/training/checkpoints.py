@@ -3,7 +3,7 @@
     FOLDER/step-00001000/state.safetensors     every tensor of the state
                          state.json            its shape: numbers, words, and where tensors go
                          SHA256SUMS            of both, as `sha256sum -c` reads them
-                         model/                what the phase calls its model
+                         model/                written by the phase
 
 A checkpoint is built in a hidden folder and moved to its name as the last act, so a process killed
 at any point leaves the older ones. If the newest does not verify, the one before it is taken.
@@ -41,18 +41,11 @@ _FILES = ("state.safetensors", "state.json")
 def save_checkpoint(
     folder: Path, step: int, state: dict[str, Any], save_model: Callable[[Path], None], keep: int
 ) -> Path:
-    """Write the checkpoint of a step and remove all but the newest `keep`.
+    """Write the checkpoint of `step` finished steps and remove all but the newest `keep`.
 
-    Args:
-        folder: where the run's checkpoints lie.
-        step: number of finished steps.
-        state: as the module describes.
-        save_model: writes the model into the (existing, empty) folder it is given.
-        keep: how many checkpoints to leave, this one included.
-
-    Raises:
-        FloatingPointError: a tensor holds NaN or infinity; nothing is left.
-        TrainingError: the disk refuses; nothing is left.
+    `state` is as the module describes; `save_model` writes the model into the empty folder it is
+    given. FloatingPointError if a tensor is not finite, TrainingError if the disk refuses; nothing
+    is left then.
     """
     tensors: dict[str, Tensor] = {}
     shape = flatten(state, "state", tensors)
@@ -87,8 +80,7 @@ def save_checkpoint(
 def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:
     """Return step and state of the newest checkpoint that verifies, None if there is none at all.
 
-    Raises:
-        TrainingError: there are checkpoints, but none of them verifies.
+    TrainingError if there are checkpoints, but none of them verifies.
     """
     found = list_checkpoints(folder)
     for step, path in reversed(found):
@@ -159,7 +151,7 @@ def flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def restore(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Return the state of which `flatten` has made these."""
+    """Undo `flatten`."""
     if isinstance(value, list):
         return [restore(item, tensors) for item in value]
     if not isinstance(value, dict):

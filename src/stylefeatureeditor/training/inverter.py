@@ -1,4 +1,4 @@
-"""Phase 1: train the Inverter I to redraw photos (App. 7). G stands still; E and H take no part.
+"""Phase 1: train the Inverter I to redraw photos (App. 7). G is frozen; E and H take no part.
 
     (w, F_k) = I(X)                                                            Eq. 3
     X^  = G(F, w_{k+1:N}),  F = (1 - s) F_w + s F_k,  s = min(1, step / blend_steps)
@@ -149,7 +149,7 @@ class InverterPhase(ModelPhase):
             model.inverter.fuser.body.begin_at(0, 1)
 
     def prepare(self, accelerator: Accelerator) -> list[nn.Module]:
-        """Let I and D train."""
+        """Prepare I and D."""
         return [
             self.prepare_model(accelerator, InverterForward),
             self.adversary.prepare(accelerator),

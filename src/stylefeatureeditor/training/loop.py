@@ -2,7 +2,7 @@
 
     result = fit(phase, images, config, Path("runs/inverter"), resume=True)
 
-A phase shows its own losses and optimiser steps; see `phase.py`. Before each step torch is seeded
+A phase has its own losses and optimiser steps; see `phase.py`. Before each step torch is seeded
 with (seed, step, rank, part of the batch), and a checkpoint holds all that a step changes: on a CPU
 a resumed run repeats the losses of one that was never stopped, bit for bit.
 
@@ -66,7 +66,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """How a run goes on, whatever it trains.
+    """Settings of a run, whatever it trains.
 
     Attributes:
         steps: optimiser steps of the whole run.
@@ -112,7 +112,7 @@ class LoopConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What every run has: its images and its loop. Each field is described where its type is."""
+    """What every run has: its images and its loop. See the fields' types."""
 
     data: DataConfig = field(default_factory=DataConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -269,7 +269,7 @@ def _train(  # noqa: C901 (one loop, read from top to bottom)
 
 
 def make_accelerator(config: LoopConfig) -> Accelerator:
-    """Return what a run computes with, whatever ran in this process before."""
+    """Return the accelerator of a run, independent of earlier runs in this process."""
     accelerate = _accelerate()
     wrapping = accelerate.utils.DistributedDataParallelKwargs(
         find_unused_parameters=config.find_unused_parameters,
@@ -277,7 +277,7 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     )
 
     class LaidOut(accelerate.Accelerator):  # type: ignore[name-defined]
-        """Lays a network out before the processes share it: their buckets follow its strides."""
+        """Sets a network's layout before processes share it: their buckets follow its strides."""
 
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
 
@@ -401,7 +401,7 @@ def read_metrics(
 ) -> tuple[list[dict[str, float]], bool]:
     """Bring the metrics of several steps to the CPU, averaged over the ranks, in one transfer.
 
-    A rank that has to stop stops them all.
+    One rank that has to stop stops all.
     """
     there = [value for step in steps for value in step.values() if isinstance(value, Tensor)]
     if accelerator.num_processes > 1:

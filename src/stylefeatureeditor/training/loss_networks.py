@@ -1,11 +1,11 @@
-"""The frozen networks that image losses look through, from published files and the user's own.
+"""The frozen networks of image losses, from published files and the user's own.
 
 Only what a loss has a weight for is read.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
@@ -18,19 +18,18 @@ from stylefeatureeditor.metrics.perceptual import (
     Lpips,
     MocoFeatures,
     ResNetConfig,
+    load_lpips,
 )
+from stylefeatureeditor.training.attribute_edits import NO_CLASSIFIER
 from stylefeatureeditor.training.image_losses import LossNetworks
 from stylefeatureeditor.weights.checkpoint import assign_state
 from stylefeatureeditor.weights.local_models import files_folder, local_models
-from stylefeatureeditor.weights.released import arcface_state, lpips_state, moco_state
+from stylefeatureeditor.weights.released import arcface_state, moco_state
 from stylefeatureeditor.weights.sources import SOURCES
 from stylefeatureeditor.weights.unpickle import read_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
-
-    from torch import Tensor
 
     from stylefeatureeditor.training.image_losses import Identity, ImageLossConfig
 
@@ -44,18 +43,12 @@ def load_loss_networks(
     *,
     asks_classifier: bool = False,
 ) -> LossNetworks:
-    """Read what the losses need.
+    """Read the networks that the losses need.
 
-    Args:
-        losses: configs of the phase's image losses.
-        attributes: classifier of the user's, a file, the folder of its run or a model's name.
-        folder: where published files lie; None is where `sfe models pull` puts them.
-        asks_classifier: whether the phase asks that classifier itself.
-
-    Raises:
-        ConfigError: the losses name different identity features.
-        WeightsError: a file that is needed is missing or damaged.
-        DependencyError: a network comes with a package that is not installed.
+    `attributes` is the user's classifier: a file, the folder of its run or a model's name.
+    Published files lie in `folder`, None where `sfe models pull` puts them. `asks_classifier` if
+    the phase itself needs the classifier. ConfigError if the losses name different identity
+    features; WeightsError if a file is missing or damaged; DependencyError if a package is missing.
     """
     folder = files_folder() if folder is None else folder
     perceptual = _lpips(folder) if any(loss.lpips for loss in losses) else None
@@ -65,10 +58,7 @@ def load_loss_networks(
     classifier = None
     if asks_classifier or any(loss.attribute_features for loss in losses):
         if attributes is None:
-            raise WeightsError(
-                "attributes.weight, or a weight for attribute_features, needs a classifier: pass "
-                "the one that `sfe train attributes` makes with --attributes, or set it to 0"
-            )
+            raise WeightsError(NO_CLASSIFIER)
         classifier = load_classifier(attributes)
     identity = _identity(folder, kinds.pop()) if kinds else None
     lite = load_efficientnet_lite() if any(loss.efficientnet_lite for loss in losses) else None
@@ -84,11 +74,7 @@ PULLED_AS = {  # file: the name under which `sfe models pull` brings all that th
 
 
 def load_classifier(path: Path) -> AttributeClassifier:
-    """Read an attribute classifier from its file, its model's or run's folder, or by model name.
-
-    Raises:
-        WeightsError: there is none.
-    """
+    """Read a classifier from its file, a model's or run's folder, or by name; else WeightsError."""
     named = () if path.exists() else (local_models().get(str(path), path) / ATTRIBUTES,)
     for file in (path, path / ATTRIBUTES, path / "model" / ATTRIBUTES, *named):
         if file.is_file():
@@ -97,11 +83,9 @@ def load_classifier(path: Path) -> AttributeClassifier:
 
 
 def _lpips(folder: Path) -> Lpips:
-    network = Lpips("vgg")
-    states = [_read(folder, name, "lpips") for name in ("vgg16", "lpips-vgg-lin")]
-    assign_state(network, lpips_state(*states), str(folder))
-    network.freeze()
-    return network
+    for name in ("vgg16", "lpips-vgg-lin"):
+        _file(folder, name, "lpips")
+    return load_lpips(folder, "vgg")
 
 
 def _identity(folder: Path, kind: Identity) -> FeatureNetwork:
@@ -110,18 +94,17 @@ def _identity(folder: Path, kind: Identity) -> FeatureNetwork:
     network: FeatureNetwork
     if kind == "arcface":
         network = ArcFaceFeatures(ArcFaceConfig())
-        state = arcface_state(_read(folder, "ir-se50", "identity"))
+        state = arcface_state(read_torch(_file(folder, "ir-se50", "identity")))
     else:
         network = MocoFeatures(ResNetConfig())
-        content = _read(folder, "moco-v2", "identity")
-        inner = content.get("state_dict", content)
-        state = moco_state(inner)  # type: ignore[arg-type]
+        content = read_torch(_file(folder, "moco-v2", "identity"))
+        state = moco_state(content.get("state_dict", content))
     assign_state(network, state, str(folder))
     network.freeze()
     return network
 
 
-def _read(folder: Path, name: str, weight: str) -> Mapping[str, Tensor]:
+def _file(folder: Path, name: str, weight: str) -> Path:
     source = SOURCES[name]
     file = folder / source.file_name
     if not file.is_file():
@@ -130,4 +113,4 @@ def _read(folder: Path, name: str, weight: str) -> Mapping[str, Tensor]:
             f"pull {PULLED_AS[name]}`, put the file into {folder}, or use --preset small, which "
             "needs none"
         )
-    return cast("Mapping[str, Tensor]", read_torch(file))
+    return file

@@ -42,7 +42,7 @@ class R1Config:
 
 
 def l2_loss(first: Tensor, second: Tensor) -> Tensor:
-    """Mean squared error over everything, of two tensors of one shape."""
+    """Mean squared error of two tensors of one shape."""
     check_shape("second", second, tuple(first.shape))
     return (first - second).square().mean()
 

@@ -1,11 +1,11 @@
-"""What a training phase shows to the loop, which knows nothing else of it.
+"""The interface of a training phase, which is all that the loop uses.
 
     modules = phase.prepare(accelerator)               # once
     metrics = phase.train_step(photos, step)           # its own losses, backward, optimiser steps
     state = phase.state_dict()                         # into a checkpoint, and back
 
-All ranks call everything but `samples` and `save_model`, which are the first's. A network that
-stands still gets no gradient and stays in eval mode, BatchNorm statistics included (docs/adr/0010);
+All ranks call everything but `samples` and `save_model`, which are the first's. A frozen network
+gets no gradient and stays in eval mode, BatchNorm statistics included (docs/adr/0010);
 one that trains keeps BatchNorm in the mode its phase asks for.
 
 Shapes: B images of this rank and part of the batch, S side of the model.
@@ -49,14 +49,14 @@ class HeldOut(Protocol):
 
 
 class Phase(ABC):
-    """A phase, but for what each has of its own: `prepare`, `train_step` and `parts`.
+    """Base of all phases; each adds `prepare`, `train_step` and `parts`.
 
     Attributes:
         accelerator: set by `prepare`.
         model: what `save_model` writes.
         labels: one row per training image, or None; `train_step` gets those of its photos.
         counters: names of the attributes that a checkpoint holds beside `parts`.
-        held_out: what `validate` and `samples` look at; None skips both.
+        held_out: photos of `validate` and `samples`; None skips both.
         batch: images that are taken at a time; the loop sets that of a step.
     """
 
@@ -113,7 +113,7 @@ class Phase(ABC):
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Let the networks be as a user gets them: in eval mode."""
+        """Put the networks into eval mode, as users get them."""
         for network in self.trained().values():
             network.eval()
         yield
@@ -155,7 +155,7 @@ class Phase(ABC):
         return state | {name: getattr(self, name) for name in self.counters}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` gave."""
         for name, part in self.parts().items():
             part.load_state_dict(state[name])
         for name in self.counters:
@@ -167,7 +167,7 @@ class Phase(ABC):
 
 
 class ModelPhase(Phase):
-    """A phase that trains a network of the model while the others stand still.
+    """A phase that trains one network of the model; the others are frozen.
 
     Attributes:
         trains: names of what trains, as far as the model has it.
@@ -242,7 +242,7 @@ class ModelPhase(Phase):
 
 
 def freeze(network: nn.Module) -> None:
-    """Take a network out of training: no gradients, eval mode."""
+    """Freeze a network: no gradients, eval mode."""
     network.requires_grad_(requires_grad=False)
     network.eval()
 

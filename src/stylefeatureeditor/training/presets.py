@@ -9,7 +9,7 @@
     attributes   small, tiny
 
 Where paper and release differ stands beside each preset and in docs/adr/0002. `small` is the
-built-in model's way, `tiny` a smoke test's: no pretrained network is at hand, so pixels lead the
+built-in model's way, `tiny` a smoke test's: they use no pretrained network, so pixels lead the
 image loss; in the last third of a run D sharpens what they have drawn and the rate falls. Their
 schedules are shares of the run and stretch with its steps. Ablations are Table 3's; "without H" is
 a switch of the evaluation.
@@ -68,7 +68,7 @@ FEW_DIRECTIONS = ("age", "afro", "angry", "face_roundness", "bowlcut", "blond_ha
 CAR_DIRECTIONS: Directions = {"cube": (25.0,), "color": (-8.0,), "grass": (-18.0,)}
 CAR_IDENTITY = 0.5  # lambda_id of App. 7
 
-SMALL_UP_TO = 128  # px: below, `small` is what suits if nothing else is asked for
+SMALL_UP_TO = 128  # px: up to it, `small` is the default preset
 SMALL_R1 = {32: 0.1, 64: 0.3, 128: 1.0}  # docs/LOG.md
 STEPS = {  # of the presets whose schedules stretch
     "small": {"e4e": 12_000, "inverter": 20_000, "editor": 12_000, "attributes": 1100},
@@ -327,7 +327,7 @@ def attributes_run(name: str) -> AttributesRun:
 
 
 def compared_by(run: ModelRun, features: Identity, weight: float | None = None) -> ModelRun:
-    """Let the identity losses of a run compare these features; None keeps their weights."""
+    """Return a run whose identity losses compare these features; None keeps their weights."""
     new: Changes = {"identity_features": features}
     new |= {} if weight is None else {"identity": weight}
     losses = ("edit", "inversion") if isinstance(run, EditorRun) else ("image",)
@@ -349,7 +349,7 @@ def _small_adversary(steps: int) -> Changes:
 
 
 def _small_loop(steps: int) -> Changes:
-    # a look costs e4e what 7 steps do (docs/LOG.md): every 300 or more, it is below 3 % of a run
+    # a validation costs e4e 7 steps (docs/LOG.md): every 300 or more, below 3 % of a run
     every = max(300, steps // 20)
     return {
         "steps": steps,

@@ -71,7 +71,7 @@ class RangerConfig:
             raise ConfigError(f"cooldown must be two steps, the first before, got {self.cooldown}")
 
     def rate(self, lr: float, step: int) -> float:
-        """Return the step length at a step, counted from 1, of a run that began with `lr`."""
+        """Return the step length at a step, from 1, of a run that began with `lr`."""
         if self.cooldown is None:
             return lr
         first, last = self.cooldown

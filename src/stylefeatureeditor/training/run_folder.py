@@ -1,4 +1,4 @@
-"""What a phase reads, and what it leaves for the next: networks in files, a record of the trained.
+"""Files that a phase reads and leaves for the next: networks, and a record of their training.
 
     OUT/model/generator.safetensors      G; its config in the header, or in config.json
               discriminator.safetensors  D, its config in the header
@@ -54,7 +54,7 @@ class Inputs:
     """Networks that a run reads: files, model folders or other runs' folders.
 
     Attributes:
-        model: model or run to start from: what it has is kept.
+        model: model or run to start from; its trained networks are kept.
         generator: the generator to start from, in place of the model: a run, our file, .pt or .pkl.
         discriminator: its discriminator; None takes the one that lies beside, else a fresh one.
         attributes: classifier for losses that have a weight for its features or ask it about edits.
@@ -71,7 +71,7 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRun(Run):
-    """What the runs of E, I and H have: the networks they read, and the sizes of the model."""
+    """A run of E, I or H: the networks it reads, and the sizes of the model."""
 
     inputs: Inputs = field(default_factory=Inputs)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -79,30 +79,20 @@ class ModelRun(Run):
 
 @dataclass(frozen=True)
 class SetUp:
-    """What a run of E, I or H trains with; see `set_up`.
+    """What a run of E, I or H trains with; see `set_up`."""
 
-    Attributes:
-        start: what it starts from.
-        model: with fresh parts where none are kept.
-        networks: that its image losses look through.
-        discriminator: D, if there is one that has learnt.
-        images: what it trains on.
-        held_out: what it is judged on.
-        tuned: the whole network that trains goes on from a trained one.
-    """
-
-    start: Start
-    model: Model
-    networks: LossNetworks
-    discriminator: Discriminator | None
-    images: ImageSet
-    held_out: Excerpt
-    tuned: bool
+    start: Start  # networks it starts from
+    model: Model  # with fresh parts where none are kept
+    networks: LossNetworks  # of its image losses
+    discriminator: Discriminator | None  # D, if there is one that has learnt
+    images: ImageSet  # of the training
+    held_out: Excerpt  # photos for validation
+    tuned: bool  # the whole network that trains goes on from a trained one
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a phase starts from.
+    """The networks that a phase starts from.
 
     Attributes:
         folder: where it came from; D and the directions may lie there.
@@ -148,7 +138,7 @@ def set_up(
     asks_classifier: bool = False,
     asks_discriminator: bool = False,
 ) -> SetUp:
-    """Read all that a run which trains `part`, E, I or H, needs.
+    """Read all that a run needs to train `part`: E, I or H.
 
     Args:
         config: of the run.
@@ -160,7 +150,7 @@ def set_up(
         asks_discriminator: the phase itself needs a D that has learnt.
 
     Raises:
-        SfeError: a loss looks through a trained D, and there is none; and see `open_start`,
+        SfeError: a loss needs a trained D, and there is none; and see `open_start`,
             `load_loss_networks`, `open_data` and `take_weights`.
     """
     inputs = config.inputs
@@ -212,11 +202,7 @@ def model_folder(path: Path) -> Path:
 
 
 def load_generator(file: Path) -> Generator:
-    """Read a generator in eval mode: our own file, stylegan2-pytorch's .pt or NVIDIA's .pkl.
-
-    Raises:
-        WeightsError: it is missing, damaged or of another kind.
-    """
+    """Read G, in eval mode, from our file, a .pt or an NVIDIA .pkl; WeightsError if it is none."""
     if file.suffix.lower() in PUBLISHED_SUFFIXES:
         config, state = read_generator(file)
     else:
@@ -239,14 +225,11 @@ def save_discriminator(discriminator: Discriminator, folder: Path) -> None:
 
 
 def take_weights(model: Model, part: str, path: Path) -> bool:
-    """Let `part` of a model start from a trained one; return whether all of it does.
+    """Give `part` of a model trained weights to start from; return whether all of it got some.
 
     A path is a model's or a run's folder; for E and the Inverter also a published .pt or .pth, of
-    them or of ArcFace, which fills the trunk alone.
-
-    Raises:
-        ConfigError: it is not trained there, or has other sizes.
-        WeightsError: there is no model, or a file is damaged.
+    them or of ArcFace, which fills the trunk alone. ConfigError if it is not trained there, or has
+    other sizes; WeightsError if there is no model, or a file is damaged.
     """
     if path.suffix.lower() in (".pt", ".pth") and part != "feature_editor":
         place, state = read_encoder(part, path)
@@ -266,11 +249,8 @@ def take_weights(model: Model, part: str, path: Path) -> bool:
 def find_discriminator(path: Path | None, start: Path, size: int) -> Discriminator | None:
     """Return the D in `path`, or the one beside what a phase starts from; None if there is none.
 
-    A file may be ours, stylegan2-pytorch's .pt or NVIDIA's .pkl.
-
-    Raises:
-        WeightsError: `path` holds none, or a file is damaged.
-        ConfigError: it looks at another size.
+    A file may be ours, stylegan2-pytorch's .pt or NVIDIA's .pkl. WeightsError if `path` holds none,
+    or a file is damaged; ConfigError if it looks at another size.
     """
     file = member(start, DISCRIMINATOR) if path is None else _file(path, DISCRIMINATOR)
     if path is None and not file.is_file():
@@ -346,11 +326,7 @@ def held_out_photos(data: DataConfig, images: ImageSet) -> Excerpt:
 
 
 def own_strengths(folder: Path) -> dict[str, tuple[float, ...]]:
-    """Return the model's own directions, each with both ends and the middles of its range.
-
-    Raises:
-        DirectionError: it has none.
-    """
+    """Return own directions with ends and middles of their ranges; DirectionError without any."""
     entries = load_own_directions(folder).entries
     if not entries:
         raise DirectionError(

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: one JSONL file, TensorBoard, sample pictures, a progress bar.
+"""Logs of a run: one JSONL file, TensorBoard, sample pictures, a progress bar.
 
     FOLDER/log.jsonl            one object per line: kind ("train" or "validate"), step, metrics
            tensorboard/         the same, and the pictures
@@ -67,7 +67,7 @@ class RunLog:
             self.board.add_image("samples", array, step, dataformats="HWC")
 
     def show(self, metrics: Mapping[str, float], images_per_second: float) -> None:
-        """Let the bar show the speed and the first of the metrics."""
+        """Show the speed and the first of the metrics on the bar."""
         first = next((f"{name} {value:.4g}" for name, value in metrics.items()), "")
         self.bar.update(self.task, speed=f"{images_per_second:.3g} images/s", first=first)
 
@@ -86,10 +86,8 @@ def open_run_log(
 ) -> Iterator[RunLog]:
     """Open the outputs of a run in its folder, cut back to `start` finished steps.
 
-    `title` is what the bar is called, `steps` that of the whole run.
-
-    Raises:
-        DependencyError: rich, or tensorboard if asked for, is not installed.
+    `title` is what the bar is called, `steps` that of the whole run. DependencyError if rich, or
+    tensorboard if asked for, is not installed.
     """
     with ExitStack() as stack:
         board = _open_board(folder / "tensorboard", start, stack) if tensorboard else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ECHO_SECONDS = 2.0  # a launcher passes on the Ctrl-C that the terminal has sent already
+ECHO_SECONDS = 2.0  # launchers pass on a Ctrl-C that the terminal has sent already
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from stylefeatureeditor.errors import WeightsError
-from stylefeatureeditor.files import CONFIG_FILE, member, together
+from stylefeatureeditor.files import CONFIG_FILE, member, whole
 from stylefeatureeditor.generator.layers import ModulatedConv
 from stylefeatureeditor.model import Model, ModelConfig
 from stylefeatureeditor.weights.configs import from_plain, to_plain
@@ -41,31 +41,20 @@ def save_model(
 ) -> None:
     """Write a model folder as a whole: if it fails or is killed, an older model stays as it was.
 
-    Args:
-        model: the networks.
-        folder: made if it is not there.
-        header: provenance kept in every file: source, sha256, step.
-        float_dtype: dtype of the weights on disk; None keeps them.
-
-    Raises:
-        WeightsError: the folder cannot be written, or the networks hold no weights.
+    `header` is provenance kept in every file: source, sha256, step; `float_dtype` is that on disk,
+    None keeps the weights'. WeightsError if the folder cannot be written, or the networks hold no
+    weights.
     """
     if model.source_fingerprint is not None:
         raise WeightsError(
             "these networks are made to run, in another precision or as graphs, not to be saved: "
             "open the model with backend 'torch' in float32"
         )
-    try:
-        with together(folder) as stage:
-            for name, network in model.named_children():
-                path = stage / f"{name}.safetensors"
-                save_tensors(path, network.state_dict(), header or {}, float_dtype)
-            save_config(model.config, stage)
-    except WeightsError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: no name of a file
-        reason = getattr(error, "strerror", None) or error
-        raise WeightsError(f"{folder} cannot be made or written: {reason}") from error
+    with whole(folder) as stage:
+        for name, network in model.named_children():
+            path = stage / f"{name}.safetensors"
+            save_tensors(path, network.state_dict(), header or {}, float_dtype)
+        save_config(model.config, stage)
 
 
 def save_config(config: ModelConfig, folder: Path) -> None:
@@ -95,8 +84,7 @@ def load_config(folder: Path) -> ModelConfig:
 def load_model(folder: Path) -> Model:
     """Read a model folder, in float32 on the CPU.
 
-    Raises:
-        WeightsError: a file is missing or damaged, or its tensors do not fit the config.
+    WeightsError if a file is missing or damaged, or its tensors do not fit the config.
     """
     config = load_config(folder)
     with torch.device("meta"):
@@ -109,11 +97,7 @@ def load_model(folder: Path) -> Model:
 
 
 def assign_state(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Give a network its weights, strictly, as float32; it may have been built on "meta".
-
-    Raises:
-        WeightsError: a tensor is missing, unknown, or of another shape or kind.
-    """
+    """Give a network, also one on "meta", its float32 weights; WeightsError unless all fit."""
     expected = network.state_dict()
     missing, unknown = sorted(expected.keys() - state), sorted(state.keys() - expected)
     if missing or unknown:

@@ -31,9 +31,8 @@ NAMES = ("latent", "latents", "w", "wplus", "w_plus", "codes")
 def read_codes(path: Path, num_styles: int, style_dim: int) -> Tensor:
     """Return the W+ codes of a .pt, .pth, .npy or .npz, (B, N, D), running none of its code.
 
-    Raises:
-        WeightsError: the file is damaged, holds something else than codes of N styles of D, or more
-            than MAX_NUMBERS numbers.
+    WeightsError if the file is damaged, holds something else than codes of N styles of D, or more
+    than MAX_NUMBERS numbers.
     """
     content = _content(path)
     if isinstance(content, Mapping):

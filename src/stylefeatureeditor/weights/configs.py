@@ -51,10 +51,8 @@ def to_plain(config: Any) -> Any:
 def from_plain(kind: type[Config], content: object, where: str = "config") -> Config:
     """Build a dataclass `kind` from what `to_plain` gave; a missing field takes its default.
 
-    Errors call the place `where`.
-
-    Raises:
-        WeightsError: a field is unknown, or its value is of another type or out of range.
+    Errors call the place `where`. WeightsError if a field is unknown, or its value is of another
+    type or out of range.
     """
     try:
         return _dataclass(kind, None, content, where, loose=False)
@@ -66,10 +64,8 @@ def changed(config: Config, values: object, where: str = "settings") -> Config:
     """Return a config changed by nested values, as a user writes them.
 
     Whole floats may stand for integers and one value for a list of one. In a field that is a
-    dictionary, given keys are added to those it has, and "none" takes one away.
-
-    Raises:
-        ConfigError: a name or a value does not fit.
+    dictionary, given keys are added to those it has, and "none" takes one away. ConfigError if a
+    name or a value does not fit.
     """
     return _dataclass(type(config), config, values, where, loose=True)
 
@@ -77,9 +73,8 @@ def changed(config: Config, values: object, where: str = "settings") -> Config:
 def read_mapping(path: Path) -> Mapping[str, Any]:
     """Return the nested values of a TOML, YAML or JSON file.
 
-    Raises:
-        ConfigError: it is missing, malformed, or of another kind.
-        DependencyError: it is YAML, and pyyaml is not installed.
+    ConfigError if it is missing, malformed, or of another kind; DependencyError if it is YAML, and
+    pyyaml is not installed.
     """
     readers = {".toml": tomllib.loads, ".json": json.loads, ".yaml": _yaml, ".yml": _yaml}
     reader = readers.get(path.suffix.lower())

@@ -60,7 +60,7 @@ FFHQ_SIZES = (1024, 18, 512)  # side, styles, width of a style
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a .pt file holds: its table `content`; `path` is for messages."""
+    """The table of a .pt file; `path` is for messages."""
 
     path: Path
     content: Mapping[str, Any]
@@ -109,17 +109,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 @dataclass(frozen=True)
 class ReleasedFiles:
-    """Published files that make one model.
+    """Published files that make one model."""
 
-    Attributes:
-        sfe: the phase-2 checkpoint of StyleFeatureEditor, full or light.
-        generator: StyleGAN2, .pt or .pkl; None takes the copy inside `sfe`, as it does of e4e.
-        e4e: the e4e encoder.
-    """
-
-    sfe: Path
+    sfe: Path  # the phase-2 checkpoint of StyleFeatureEditor, full or light
+    # StyleGAN2, .pt or .pkl; None takes the copy inside `sfe`, as it does of e4e
     generator: Path | None = None
-    e4e: Path | None = None
+    e4e: Path | None = None  # the e4e encoder
 
 
 def convert_released(
@@ -133,16 +128,9 @@ def convert_released(
 ) -> Model:
     """Return the model that published checkpoints describe, in float32.
 
-    Args:
-        source: the files.
-        name: what the model is called.
-        catalog: family of published directions: "ffhq", "cars", None, or "auto" for what fits.
-        draw_noise: draw the generator's noise buffers that are missing.
-        label: the class to draw, of a conditional generator.
-        notes: as in `read_generator`.
-
-    Raises:
-        WeightsError: a file is of another kind, incomplete, or does not fit the others.
+    `catalog` is the family of published directions: "ffhq", "cars", None, or "auto" for what fits.
+    `draw_noise`, `label` and `notes` are as in `read_generator`. WeightsError if a file is of
+    another kind, incomplete, or does not fit the others.
     """
     checkpoint = read_checkpoint(source.sfe)
     state = checkpoint.tensors()
@@ -214,18 +202,11 @@ def read_generator(
     label: int | None = None,
     notes: dict[str, str] | None = None,
 ) -> tuple[GeneratorConfig, State]:
-    """Return config and state of a generator file.
+    """Return config and state of a stylegan2-pytorch .pt, an NVIDIA .pkl, or a network saved whole.
 
-    Args:
-        path: a stylegan2-pytorch .pt, an NVIDIA .pkl, or either network saved whole, as PTI saves
-            the one it tuned.
-        latent_avg: the mean of w, for a .pt that lacks its own; None estimates it.
-        draw_noise: draw the noise buffers that are missing.
-        label: the class to draw, of a conditional one.
-        notes: gets "latent_avg" where it is estimated: how.
-
-    Raises:
-        WeightsError: it is none of these, or incomplete.
+    `latent_avg` is the mean of w for a .pt without its own; None estimates it, and `notes` then
+    gets "latent_avg": how. `draw_noise` draws missing noise buffers; `label` is the class of a
+    conditional generator. WeightsError if the file is none of these, or incomplete.
     """
     if path.suffix.lower() == ".pkl":
         network, clamp = _nvidia_network(path, "G_ema", "generator")
@@ -249,11 +230,7 @@ def read_generator(
 
 
 def read_discriminator(path: Path) -> tuple[DiscriminatorConfig, State]:
-    """Return config and state of a discriminator in a stylegan2-pytorch .pt or an NVIDIA .pkl.
-
-    Raises:
-        WeightsError: the file holds none.
-    """
+    """Return config and state of D in a stylegan2-pytorch .pt or NVIDIA .pkl; else WeightsError."""
     if path.suffix.lower() == ".pkl":
         network, clamp = _nvidia_network(path, "D", "discriminator")
         return ada_discriminator_state(network.tensors, clamp=clamp)
@@ -290,9 +267,7 @@ def convert_generator(
     """Read a published generator and write it in our layout, its sizes as JSON in the header.
 
     `float_dtype` is that on disk; None keeps float32. For the others see `read_generator`.
-
-    Raises:
-        WeightsError: the file is damaged or holds something else, or `target` cannot be written.
+    WeightsError if the file is damaged or holds something else, or `target` cannot be written.
     """
     described = dict(header)
     config, state = read_generator(source, draw_noise=draw_noise, label=label, notes=described)
@@ -306,11 +281,9 @@ def convert_generator(
 def read_encoder(part: str, path: Path) -> tuple[str, State]:
     """Return the place in E or the Inverter that a published .pt or .pth fills, and its state.
 
-    A file of the network itself fills all of it, place ""; ArcFace's its trunk: IR-SE50 that of E,
-    iresnet50 that of the Inverter, "encoder.trunk". `part` is "e4e" or "inverter".
-
-    Raises:
-        WeightsError: it is damaged, or holds something else.
+    A file of the network itself fills all of it, place ""; ArcFace's fills its trunk: IR-SE50 E's,
+    iresnet50 the Inverter's, "encoder.trunk". `part` is "e4e" or "inverter". WeightsError if
+    it is damaged, or holds something else.
     """
     checkpoint = read_checkpoint(path)
     if "state_dict" in checkpoint.content:

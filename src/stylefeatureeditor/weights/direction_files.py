@@ -60,8 +60,7 @@ def is_usable(entry: CatalogEntry, folder: Path) -> bool:
 def load_own_directions(folder: Path) -> Catalog:
     """Return the directions that a model folder brings; an empty catalogue if it brings none.
 
-    Raises:
-        WeightsError, DirectionError: a file is damaged, or a row is not one of ours.
+    WeightsError or DirectionError if a file is damaged, or a row is not one of ours.
     """
     table, file = member(folder, TABLE), member(folder, TENSORS)
     if not table.is_file():
@@ -73,16 +72,15 @@ def load_own_directions(folder: Path) -> Catalog:
 def add_own_direction(entry: CatalogEntry, folder: Path, family: str | None) -> None:
     """Add a direction, with its tensors, to a model's own, or replace the one of its name.
 
-    Raises:
-        DirectionError: another direction answers to its name.
-        WeightsError: the folder cannot be written.
+    DirectionError if another direction answers to its name; WeightsError if the folder cannot be
+    written.
     """
     load_directions(folder, family).with_entry(entry)
     save_own_directions(load_own_directions(folder).with_entry(entry), folder)
 
 
 def save_own_directions(catalog: Catalog, folder: Path) -> None:
-    """Write a model's own directions, all or nothing, else WeightsError; none leave no old file."""
+    """Write a model's own directions, all or nothing, else WeightsError; none removes old ones."""
     tensors = catalog.tensors()
     try:
         if catalog.entries:
@@ -108,7 +106,7 @@ def copy_published_files(source: Path, target: Path) -> None:
 def copy_files(paths: Iterable[Path], folder: Path, *, replace: bool = False) -> None:
     """Copy published direction files into a model folder, each whole or not at all.
 
-    What is no file is passed over, and files of the same names stay unless `replace` is set.
+    Folders are skipped, and files of the same names stay unless `replace` is set.
     WeightsError if a file cannot be read or written.
     """
     target = folder / PUBLISHED

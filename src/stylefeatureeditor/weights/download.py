@@ -34,8 +34,8 @@ CHUNK_BYTES = 1 << 18
 TIMEOUT_SECONDS = 30.0
 BACKOFF_SECONDS = (1.0, 2.0, 4.0)  # before the second, third and fourth attempt at one address
 LOCK_POLL_SECONDS = 0.1
-DRIP_SECONDS, DRIP_BYTES = 60.0, 1 << 16  # what has to come in such a time
-NO_WEIGHTS = {  # how what is sent in place of a file begins
+DRIP_SECONDS, DRIP_BYTES = 60.0, 1 << 16  # least bytes in such a time
+NO_WEIGHTS = {  # first bytes of what servers send in place of a file
     b"version https://git-lfs": "a Git LFS pointer",
     b"<!doctype html": "a web page",
     b"<html": "a web page",
@@ -44,15 +44,11 @@ PASSING_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
 
 
 class _PassingError(Exception):
-    """A failure that may be gone at the next attempt."""
+    """A failure that may not repeat at the next attempt."""
 
 
 def cache_dir() -> Path:
-    """Return the folder for downloaded and converted models: SFE_CACHE, or the platform's.
-
-    Raises:
-        ConfigError: there is no home folder and SFE_CACHE is not set.
-    """
+    """Return SFE_CACHE, or the platform's folder; ConfigError if there is no home folder either."""
     if chosen := os.environ.get("SFE_CACHE"):
         return Path(chosen).expanduser()
     try:
@@ -73,18 +69,15 @@ def fetch(source: Source, destination: Path, progress: Progress | None = None) -
     """Return the path of `source` in the folder `destination`, downloading it if need be.
 
     A file that is there already is checked and used. An interrupted download goes on where it
-    stopped. Several processes may ask for the same file: one downloads, the others wait.
-    `progress` is called with (bytes so far, bytes in all or None).
-
-    Raises:
-        DownloadError: no address gave the file, what came is not what was promised, or the
-            folder cannot be written.
+    stopped. Several processes may ask for the same file: one downloads, the others wait. `progress`
+    is called with (bytes so far, bytes in all or None). DownloadError if no address gave the file,
+    what came is not what was promised, or the folder cannot be written.
     """
     target = destination / source.file_name
     try:
         destination.mkdir(parents=True, exist_ok=True)
         if not target.exists():
-            from filelock import FileLock  # brings asyncio, for which no refusal should wait
+            from filelock import FileLock  # imports asyncio, which is slow
 
             with FileLock(f"{target}.lock", poll_interval=LOCK_POLL_SECONDS):
                 if not target.exists():  # else another process fetched it meanwhile
@@ -101,7 +94,7 @@ def fetch(source: Source, destination: Path, progress: Progress | None = None) -
 
 
 def _problem(source: Source, path: Path) -> str | None:
-    """What is wrong with a complete file; None if nothing is."""
+    """Return what is wrong with a complete file; None if nothing is."""
     size = path.stat().st_size
     if source.size is not None and size != source.size:
         return f"has {size} bytes instead of {source.size}"
@@ -166,7 +159,7 @@ def _receive(source: Source, url: str, part: Path, progress: Progress) -> None:
         raise DownloadError(f"{url} answered {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
         raise _PassingError(_reason(error)) from error
-    except ValueError as error:  # a redirection to what is no address
+    except ValueError as error:  # a redirection to an invalid address
         raise DownloadError(f"{url} leads to no address: {error}") from error
     with response:
         done, total = _promised(source, response, url, start, part)
@@ -179,7 +172,7 @@ def _receive(source: Source, url: str, part: Path, progress: Progress) -> None:
 def _chunks(
     response: http.client.HTTPResponse, done: int, total: int | None, progress: Progress
 ) -> Iterator[bytes]:
-    """Give the bytes as they come, not one more than promised."""
+    """Yield the bytes as they come, at most as many as promised."""
     began, before = time.monotonic(), done
     progress(done, total)
     while done != total:

@@ -1,6 +1,6 @@
 """Models on the Hugging Face Hub, by ORG/NAME or ORG/NAME@REVISION.
 
-Only safetensors and JSON are fetched, so nothing that comes can run. Cache, token and working
+Only safetensors and JSON are fetched, so nothing of it can run. Cache, token and working
 offline are those of huggingface_hub: HF_HOME, HF_TOKEN, HF_HUB_OFFLINE.
 """
 
@@ -54,16 +54,10 @@ def pull(
 ) -> Path:
     """Return the folder of a model of the Hub, fetched unless it is in the cache; once a process.
 
-    Args:
-        name: ORG/NAME or ORG/NAME@REVISION.
-        revision: a branch, tag or commit; None takes the one in the name, or main.
-        token: None takes the one that the user has logged in with, if any.
-        cache_dir: None means huggingface_hub's own.
-        local_files_only: take what is in the cache and ask nobody.
-
-    Raises:
-        DownloadError: there is no such model, it may not be read, or nobody answers.
-        DependencyError: the extra `hub` is not installed.
+    `name` is ORG/NAME or ORG/NAME@REVISION; `revision` is a branch, tag or commit, None the one in
+    the name, or main. `token` and `cache_dir` None are huggingface_hub's own; `local_files_only`
+    uses the cache alone. DownloadError if there is no such model, it may not be read, or the Hub
+    does not answer; DependencyError without the extra `hub`.
     """
     repository, _, named = name.partition("@")
     with _hub(f"there is no folder {name} here, and {repository} cannot be fetched") as hub:
@@ -90,17 +84,9 @@ def push(
 ) -> str:
     """Upload a model folder and its card as one commit, and return the commit's address.
 
-    Args:
-        folder: with config.json, safetensors and the card; it replaces what was there.
-        repository: ORG/NAME; made if it is not there, `private` or as the organisation has it.
-        revision: a branch, made if it is not there; None is main.
-        token: as in `pull`.
-        private: who may see a new repository.
-        message: of the commit.
-
-    Raises:
-        DownloadError: the Hub refuses, or does not answer.
-        DependencyError: the extra `hub` is not installed.
+    The folder replaces what was there. The repository, ORG/NAME, is made if needed, `private` or as
+    the organisation has it; so is the branch `revision`, None being main. DownloadError if the Hub
+    refuses or does not answer; DependencyError without the extra `hub`.
     """
     with _hub(f"the model cannot be pushed to {repository}") as hub:
         api = hub.HfApi(token=token)
@@ -130,14 +116,9 @@ def card(
 ) -> str:
     """Return a model card: the Hub's fields, what the model is, how to run it, what was measured.
 
-    Args:
-        repository: ORG/NAME.
-        size: side of the crops in pixels.
-        method: its title.
-        directions: names of the edits it knows.
-        license: an identifier of the Hub, such as mit; None leaves it out.
-        base_model: ORG/NAME of the model that this one was trained from.
-        measured: row -> metric -> value.
+    `size` is the crops' side in pixels; `directions` are names of edits; `license` an identifier of
+    the Hub, such as mit; `base_model` ORG/NAME of the model it was trained from; `measured` row ->
+    metric -> value.
     """
     with _hub(f"the card of {repository} cannot be written") as hub:
         fields = hub.ModelCardData(

@@ -1,10 +1,9 @@
 """An inversion on disk: one safetensors file from which the photo can be edited again.
 
     header   format number, fingerprint of the model, SHA-256 of the tensors
-    tensors  w, F_k, the image that w draws so far, the photo as the encoders see it; and what there
-             is of: the reconstruction, the e4e side, the faces' crops, quads and landmarks, the
-             photo with its alpha, colour profile, EXIF, resolution and XMP
-
+    tensors  w, F_k, the image that w draws so far, the photo as the encoders see it; where known,
+             the reconstruction, the e4e side, the faces' crops, quads and landmarks, and the photo
+             with its alpha, colour profile, EXIF, resolution and XMP
 The photo is in the file, so an edit is pasted back without the original. What comes back equals
 what was saved, bit for bit; it lies on the CPU.
 
@@ -88,7 +87,7 @@ def save_inversion(inversion: Inversion, path: str | Path) -> Path:
 def is_inversion_file(path: Path) -> bool:
     """Return whether a file says of itself that it is an inversion; only its head is read.
 
-    A damaged file counts as one, so that its user hears of it.
+    A damaged file counts as one, so that opening it reports the damage.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -226,7 +225,7 @@ def _problem(tensors: Mapping[str, Tensor]) -> str | None:  # what does not fit 
 
 
 def _is_square(quad: np.ndarray) -> bool:
-    """Whether four corners can be those of a crop: of a pixel's area, and not far away."""
+    """Whether four corners may be a crop's: at least a pixel large, and not far away."""
     right, down = quad[3] - quad[0], quad[1] - quad[0]
     return abs(right[0] * down[1] - right[1] * down[0]) >= 1 and np.abs(quad).max() < FARTHEST
 

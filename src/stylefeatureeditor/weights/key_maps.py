@@ -1,4 +1,4 @@
-"""The one engine that turns published tensor names into ours: tables of renames.
+"""Published tensor names to ours, by tables of renames.
 
     body.#.res_layer.#.*     blocks.{1}.{2:ir}.{3}
     body.#.shortcut_layer.*  blocks.{1}.shortcut.{2}
@@ -63,21 +63,15 @@ LISTS: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class KeyMap:
-    """The map of one published layout.
+    """The map of one published layout."""
 
-    Attributes:
-        what: the layout, for messages.
-        table: lines as above.
-    """
-
-    what: str
-    table: str
+    what: str  # the layout, for messages
+    table: str  # lines as above
 
     def __call__(self, state: Mapping[str, Tensor]) -> State:
         """Return the state with our names.
 
-        Raises:
-            WeightsError: the layout lacks a name, or a filter is another one than ours.
+        WeightsError if the layout lacks a name, or a filter is another one than ours.
         """
         if not isinstance(state, Mapping):
             raise WeightsError(f"{self.what}: a table of tensors was expected")
@@ -158,8 +152,7 @@ def without_prefix(state: Mapping[str, Tensor], prefix: str) -> State:
 def split(state: Mapping[str, Tensor], prefixes: tuple[str, ...], what: str) -> dict[str, State]:
     """Return the entries under each prefix, "prefix." removed.
 
-    Raises:
-        WeightsError: a prefix has no entry, or a key has no such prefix.
+    WeightsError if a prefix has no entry, or a key has no such prefix.
     """
     parts = {prefix: without_prefix(state, f"{prefix}.") for prefix in prefixes}
     for key in state:

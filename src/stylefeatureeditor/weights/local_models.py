@@ -49,12 +49,9 @@ def model_at(path: Path) -> Path | None:
 def find_model(name: str | Path) -> Path:
     """Return the folder of a model, by its path, by that of the run that made it, or by name.
 
-    A name ORG/NAME that is no folder here means the Hugging Face Hub: it is fetched.
-
-    Raises:
-        WeightsError: there is no such folder or name.
-        DownloadError: the Hub does not give it.
-        DependencyError: it is on the Hub, and the extra `hub` is not installed.
+    A name ORG/NAME that is no folder here means the Hugging Face Hub: it is fetched. WeightsError
+    if there is no such folder or name; DownloadError if the Hub does not give it; DependencyError
+    if it is on the Hub, and the extra `hub` is not installed.
     """
     try:
         if folder := model_at(Path(name)):

@@ -176,8 +176,7 @@ _ROSINALITY_CRITIC = KeyMap(
 def mean_latent(latent_avg: Tensor) -> Tensor:
     """Return (D,) from what checkpoints call latent_avg: (D,), (1, D), or (N, D) of equal rows.
 
-    Raises:
-        WeightsError: it has another shape, or its rows differ.
+    WeightsError if it has another shape, or its rows differ.
     """
     if latent_avg.ndim not in (1, 2) or not latent_avg.numel():
         raise WeightsError(
@@ -217,13 +216,8 @@ def generator_state(
 ) -> tuple[GeneratorConfig, State]:
     """Return config and state of a rosinality generator ('g_ema' of stylegan2-pytorch).
 
-    Args:
-        state: its state dict.
-        latent_avg: mean of w, (D,), or (N, D) with N equal rows; None is `estimated_mean`.
-        draw_noise: draw the noise buffers that are missing, seeded.
-
-    Raises:
-        WeightsError: a key is unknown, or a noise buffer is missing and must not be drawn.
+    `latent_avg` is the mean of w, (D,), or (N, D) with N equal rows; None is `estimated_mean`.
+    WeightsError if a key is unknown, or a noise buffer is missing and `draw_noise` is not set.
     """
     mean = None if latent_avg is None else mean_latent(latent_avg)
     ours = _ROSINALITY(state)
@@ -257,10 +251,8 @@ def nvidia_generator_state(
 
     Both layouts hold the same numbers; theirs scales RGB styles where ours scales RGB weights, and
     their clamp (conv_clamp) is part of our config. `label` is the class of a conditional one.
-
-    Raises:
-        WeightsError: it is StyleGAN3, StyleGAN-XL or of the architecture 'resnet', conditional
-            without a class, or lacks a noise buffer that must not be drawn.
+    WeightsError if it is StyleGAN3, StyleGAN-XL or of the architecture 'resnet', conditional
+    without a class, or lacks a noise buffer that must not be drawn.
     """
     if "synthesis.b4.const" not in state:
         kind = "this generator is not a StyleGAN2 (it has no synthesis.b4.const)"
@@ -317,7 +309,7 @@ def hammer_generator_state(state: Mapping[str, Tensor]) -> tuple[GeneratorConfig
 
 
 def _as_rgb(state: State, layers: int) -> None:
-    """Let a generator in our layout draw RGB at every resolution.
+    """Make a generator in our layout draw RGB at every resolution.
 
     Grey becomes three equal channels, alpha is left out, and a missing layer is zero.
     """
@@ -386,8 +378,7 @@ def ada_discriminator_state(
 ) -> tuple[DiscriminatorConfig, State]:
     """Return config and state of a stylegan2-ada discriminator; `clamp` is its conv_clamp.
 
-    Raises:
-        WeightsError: it is conditional or of another architecture, or filters differently.
+    WeightsError if it is conditional or of another architecture, or filters differently.
     """
     found = (re.fullmatch(r"b(\d{1,6})\.fromrgb\.weight", key) for key in state)
     sides = [int(match[1]) for match in found if match]
@@ -420,7 +411,7 @@ def rosinality_discriminator_state(
 
 
 def _see_rgb(ours: State) -> None:
-    """Let a discriminator of grey or RGBA pictures see RGB: their mean, or opaque ones."""
+    """Make a discriminator of grey or RGBA pictures take RGB: by its mean, or as opaque."""
     weight, bias = ours.get("from_rgb.weight"), ours.get("from_rgb.bias")
     if weight is None or bias is None or weight.shape[1] == 3:
         return

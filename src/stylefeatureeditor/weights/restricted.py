@@ -1,8 +1,8 @@
 """The standard Unpickler with a list of what it may make: data, and nothing that is run.
 
-A pickle is a program. Here each name in it stands for a function of ours or ends the reading, a
-call is a call of such a function, and attributes are set on our own stand-ins alone. What those
-functions take is chosen by the file, so they check it; an exception of any kind ends the reading.
+A pickle is a program. Here each name in it must be one of ours, only our functions can be called,
+and only our stand-ins get attributes. The file chooses the arguments, so the functions check them;
+any exception ends the reading.
 Steps and the bytes handed to calls are bounded by the file's size: sharing an argument a thousand
 times makes no thousand copies.
 """
@@ -50,7 +50,7 @@ STORAGE_DTYPES = {
 
 
 class Refused(Exception):  # noqa: N818
-    """What the file does wrong, without its name: "uses a list as a key"."""
+    """What is wrong with the file, without its name: "uses a list as a key"."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,9 @@ class DType:
 class Unpickler(pickle._Unpickler):
     """Read one pickle of a stream, which may go on after it.
 
-    Args:
-        stream: from which it is read.
-        size: bytes of the file.
-        title: the file, for messages.
-        known: name with its module -> what stands for it.
-        persistent: gives the object kept outside the pickle under a key; None refuses all keys.
+    `size` is the file's in bytes, `title` its name in messages. `known` has what stands for a name
+    with its module; `persistent` returns the object kept outside the pickle under a key, None
+    refuses all keys.
     """
 
     stack: list[Any]
@@ -108,11 +105,7 @@ class Unpickler(pickle._Unpickler):
         self.repeated_bytes_left = MAX_REPEATED_SUM
 
     def load(self) -> Any:
-        """Return what the pickle describes.
-
-        Raises:
-            WeightsError: it is damaged, or asks for anything but data.
-        """
+        """Return what the pickle describes; WeightsError if it is damaged or more than data."""
         try:
             return super().load()
         except Refused as error:
@@ -125,7 +118,7 @@ class Unpickler(pickle._Unpickler):
             ) from error
 
     def find_class(self, module: str, name: str) -> Symbol:
-        """Return what stands for a name; numpy 2 and Python 2 call some modules otherwise."""
+        """Return what stands for a name; numpy 2 and Python 2 name some modules differently."""
         module = module.replace("numpy._core.", "numpy.core.").replace("__builtin__", "builtins")
         if module == "__torch__" or module.startswith(("__torch__.", "torch.nn.modules.")):
             return Symbol(name, lambda *_: Module(name))
@@ -189,12 +182,12 @@ class Unpickler(pickle._Unpickler):
             self.load_reduce()
 
     def load_bytearray8(self) -> None:
-        """Take bytes that are there; the standard reader makes room for all that are promised."""
+        """Take the bytes that are there; the standard reader allocates all that are promised."""
         self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
 
 
 def _checked_step(step: Callable[[Any], None]) -> Callable[[Any], None]:
-    """The step, if it is not one too many and puts what hashes fast where it belongs."""
+    """Return the step with checks of the number of steps, its target, keys and result."""
     keys, place, kind = _PUTS.get(step.__name__, (slice(0), None, object))
 
     def run(reader: Unpickler) -> None:
@@ -204,7 +197,7 @@ def _checked_step(step: Callable[[Any], None]) -> Callable[[Any], None]:
         target = reader.metastack[-1][-1] if place == 0 else place and reader.stack[place]
         if not isinstance(target, kind):
             raise Refused(f"adds to a {type(target).__name__}")
-        for key in reader.stack[keys]:  # the hash of tuples in tuples would take for ever
+        for key in reader.stack[keys]:  # hashing tuples in tuples would never end
             if not isinstance(key, str | bytes | int | float | None):
                 raise Refused(f"uses a {type(key).__name__} as a key")
         step(reader)
@@ -215,8 +208,8 @@ def _checked_step(step: Callable[[Any], None]) -> Callable[[Any], None]:
     return run
 
 
-# Steps that put something into something: where its keys stand, where it (0: below the mark) and
-# what it must be.
+# Steps that add to a container: the places of the keys and of the container on the stack (0: below
+# the mark), and the container's type.
 _PUTS: dict[str, tuple[slice, int | None, type]] = {
     "load_append": (slice(0), -2, list),
     "load_appends": (slice(0), 0, list),
@@ -279,7 +272,7 @@ def _dtype(code: str, *_: object) -> DType:
 
 
 def _tensor(memory: Tensor, offset: int, size: Any, stride: Any, *_: object) -> Tensor:
-    """The one way to a tensor: dense, on the CPU, inside the flat `memory` it looks at."""
+    """Return a dense tensor on the CPU, inside its flat `memory`."""
     if not isinstance(memory, Tensor) or memory.ndim != 1:
         raise TypeError("a tensor needs memory")
     _check_sides((offset,), size, stride)
@@ -380,10 +373,8 @@ def module_tensors(module: Module, title: str, *, script: bool = False) -> dict[
     """Return the state dict of a module: parameters and saved buffers by dotted name.
 
     torch's and NVIDIA's modules keep tensors and modules in tables; of a TorchScript (`script`)
-    every attribute counts. `title` is the file, for messages.
-
-    Raises:
-        WeightsError: modules hold themselves, or are too many.
+    every attribute counts. `title` is the file, for messages. WeightsError if modules hold
+    themselves, or are too many.
     """
     tensors: dict[str, Tensor] = {}
     pending = [("", module, 0)]

@@ -19,31 +19,20 @@ DEFAULT_MODEL = "faces"  # the built-in one
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One published file.
+    """One published file."""
 
-    Attributes:
-        name: what the command line calls it.
-        file_name: its name in the cache.
-        urls: its addresses, the publisher's first; the next is tried when one fails.
-        size: bytes, or None if not stated.
-        sha256: 64 hexadecimal digits, or None if not stated.
-        licence: what the publisher states, or None.
-        what: one line for a table.
-        feeds: the part of the model, or the measurement, that needs it.
-    """
-
-    name: str
-    file_name: str
-    urls: tuple[str, ...]
-    size: int | None = None
-    sha256: str | None = None
-    licence: str | None = None
-    what: str
-    feeds: str
+    name: str  # what the command line calls it
+    file_name: str  # its name in the cache
+    urls: tuple[str, ...]  # its addresses, the publisher's first; the next is tried when one fails
+    size: int | None = None  # bytes, or None if not stated
+    sha256: str | None = None  # 64 hexadecimal digits, or None if not stated
+    licence: str | None = None  # what the publisher states, or None
+    what: str  # one line for a table
+    feeds: str  # the part of the model, or the measurement, that needs it
 
     @property
     def terms(self) -> str:
-        """What a user has to know of the licence before a download."""
+        """What a user must know of the licence before a download."""
         return self.licence or "none stated: all rights reserved, ask its authors"
 
 
@@ -63,11 +52,7 @@ GROUP_MODELS: dict[str, dict[str, str]] = _TABLE["models"]
 
 
 def find_sources(name: str) -> tuple[Source, ...]:
-    """Return the files of a group, or the one file of that name.
-
-    Raises:
-        WeightsError: no file and no group is called so.
-    """
+    """Return the files of a group, or the file of that name; WeightsError if there is none."""
     if name in GROUPS:
         return tuple(SOURCES[member] for member in GROUPS[name])
     if name in SOURCES:

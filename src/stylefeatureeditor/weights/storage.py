@@ -1,8 +1,7 @@
 """Our own format on disk: tensors in safetensors, configuration in JSON, both written whole.
 
-Nothing here knows a network; a file is either complete or not there. Loaded tensors begin where
-torch's own do, at multiples of ALIGNMENT: elsewhere some kernels sum in another order, and a model
-that was saved would not draw what it drew before.
+A file is either complete or not there. Loaded tensors begin at multiples of ALIGNMENT, as torch's
+own do: elsewhere some kernels sum in another order, and a saved model would draw other pictures.
 """
 
 from __future__ import annotations
@@ -48,10 +47,8 @@ def save_tensors(
     """Write `tensors` and `header` to one safetensors file, whole or not at all.
 
     Those of a multiple of ALIGNMENT bytes come first, so each of them begins at one. Two names may
-    share memory. Floats are converted to `float_dtype`, unless that is None.
-
-    Raises:
-        WeightsError: a value does not fit `float_dtype`, or the file cannot be written.
+    share memory. Floats are converted to `float_dtype`, unless that is None. WeightsError if a
+    value does not fit `float_dtype`, or the file cannot be written.
     """
     stored = {
         name: _convert(name, tensor.detach().cpu(), float_dtype) for name, tensor in tensors.items()
@@ -103,9 +100,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     The file is mapped: memory is used only for the tensors that are touched, and processes that
     read the same file share it. Tensors that begin at no multiple of ALIGNMENT, as in files of
     other writers, are copied, unless they are narrower than float32: networks convert those.
-
-    Raises:
-        WeightsError: the file is missing, damaged, truncated, or of another format.
+    WeightsError if the file is missing, damaged, truncated, or of another format.
     """
     try:
         _check_header(path)

@@ -41,15 +41,10 @@ TEXT_ENCODER = "clip-vit-base-patch32"
 
 
 def load_text_edits(model: Path | None, layout: StyleLayout) -> StyleClipGlobal:
-    """Return what makes directions from prompts, of the files of a model's folder or pulled ones.
+    """Return the maker of directions from prompts, by the files of a model's folder or pulled ones.
 
-    Args:
-        model: the model's folder, if it has one.
-        layout: widths of the generator's modulation vectors.
-
-    Raises:
-        WeightsError, DirectionError: a file is missing or damaged, or belongs to another generator.
-        DependencyError: `transformers` is not installed.
+    WeightsError or DirectionError if a file is missing, damaged, or of another generator;
+    DependencyError if `transformers` is not installed.
     """
     channels, statistics = (_find(name, model) for name in (CHANNELS, STATISTICS))
     sentences = _templates(model)

@@ -25,11 +25,7 @@ COMMANDS = {  # part: what trains it
 
 
 def read_record(folder: Path) -> dict[str, int]:
-    """Return the steps of each trained network of a model folder.
-
-    Raises:
-        WeightsError: the record is damaged.
-    """
+    """Return the steps of each trained network; WeightsError if the record is damaged."""
     file = member(folder, RECORD)
     if not file.is_file():
         return dict.fromkeys(COMMANDS, 0)

@@ -60,10 +60,8 @@ def read_torch(path: Path) -> Any:
 
     A zip checkpoint is mapped, so memory is used only for the tensors that are touched. From a
     TorchScript archive the parameters and buffers come as one dictionary of dotted names.
-
-    Raises:
-        WeightsError: the file is missing, damaged, of an old or foreign format, or asks for
-            anything but dense tensors and plain data.
+    WeightsError if the file is missing, damaged, of an old or foreign format, or asks for anything
+    but dense tensors and plain data.
     """
     with _opened(path) as (file, size):
         if file.read(4) == ZIP_START:
@@ -78,9 +76,8 @@ def read_torch(path: Path) -> Any:
 def read_nvidia_pickle(path: Path) -> dict[str, NvidiaModule]:
     """Return the networks of a stylegan2-ada-pytorch or stylegan3 .pkl: "G", "D", "G_ema".
 
-    Raises:
-        WeightsError: the file is missing, damaged, holds no such networks, comes from the
-            TensorFlow version, or asks for anything but known data.
+    WeightsError if the file is missing, damaged, holds no such networks, comes from the TensorFlow
+    version, or asks for anything but known data.
     """
     content = _read_pickle(path)
     if isinstance(content, Module):  # one network saved whole
@@ -122,11 +119,7 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of numbers of an .npz file, by name.
-
-    Raises:
-        WeightsError: it unfolds to more than MOST_UNFOLDED times its size, or holds anything else.
-    """
+    """Return the arrays of an .npz; WeightsError for other things, and beyond MOST_UNFOLDED."""
     with _named(path, "no readable .npz"):
         with zipfile.ZipFile(regular(path)) as archive:
             unfolded = sum(member.file_size for member in archive.infolist())
@@ -141,14 +134,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _named(path: Path, damaged: str) -> Iterator[None]:
-    """Say of a file that is missing or damaged which it is."""
+    """Name a file that is missing or damaged."""
     try:
         yield
     except WeightsError:
         raise
     except FileNotFoundError as error:
         raise WeightsError(f"{path} does not exist: expected a {damaged[-4:]} file.") from error
-    except Exception as error:  # whatever a damaged file makes of numpy
+    except Exception as error:  # a damaged file makes numpy raise anything
         raise WeightsError(f"{path} is {damaged} file of numbers.") from error
 
 
@@ -188,7 +181,7 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _read_archive(path: Path, file: io.BufferedReader | io.BytesIO, size: int) -> Any:
-    """Read torch.save's zip, or a TorchScript, whose tensors stand in the same way."""
+    """Read torch.save's zip, or a TorchScript, which stores tensors alike."""
     title = str(path)
     with zipfile.ZipFile(file) as archive:
         code = (".py", ".debug_pkl")  # TorchScript's, which is never read
