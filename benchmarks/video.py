@@ -2,6 +2,7 @@
 
     python -m benchmarks.video                     the built-in model, a drawn film of 640 x 360
     python -m benchmarks.video --model ffhq --seconds 2
+    python -m benchmarks.video --random 1024 --seconds 0.4    weights that nobody trained
     python -m benchmarks.video --memory            10 s against 60 s
     python -m benchmarks.video --gif FILE          a clip before and after, for the guide
 
@@ -27,6 +28,8 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from stylefeatureeditor.editor import Editor
 
 SEED = 2  # of the drawn face
 SHARES = {  # file and function -> what it is part of
@@ -102,31 +105,41 @@ def make_gif(path: Path) -> None:
         first.save(path, save_all=True, append_images=others, duration=80, loop=0, optimize=True)
 
 
-def measure(model: str, seconds: float, size: tuple[int, int]) -> None:
-    """Print frames a second and shares of the time."""
-    from stylefeatureeditor import Editor, edit_video
+def random_editor(size: int) -> Editor:
+    """Return an editor of the released architecture with random weights, without directions."""
+    from benchmarks.models import config_of, random_model
+    from stylefeatureeditor import Editor
+    from stylefeatureeditor.runtimes.quick import quicken
 
-    editor = Editor.from_pretrained(model)
-    (name, *_) = [entry.name for entry in editor.directions.entries]
+    return Editor(quicken(random_model(config_of(size))))
+
+
+def measure(editor: Editor, label: str, seconds: float, size: tuple[int, int]) -> None:
+    """Print frames a processor second and shares of the processor time."""
+    from stylefeatureeditor import edit_video
+    from stylefeatureeditor.editing.direction import LinearDirection
+
+    config = editor.method.generator.config
+    move = LinearDirection("random", torch.full((config.num_styles, config.style_dim), 0.01))
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "in.mp4"
         make_film(film, seconds, size)
-        profile = cProfile.Profile()
-        start = time.perf_counter(), time.process_time()
+        profile = cProfile.Profile(time.process_time)
+        start = time.process_time()
         profile.enable()
-        edit_video(editor, film, {name: 1.0}, Path(folder) / "out.mp4")
+        edit_video(editor, film, {move: 1.0}, Path(folder) / "out.mp4")
         profile.disable()
-        wall, processor = time.perf_counter() - start[0], time.process_time() - start[1]
+        processor = time.process_time() - start
     frames = round(seconds * 25)
     spent = dict.fromkeys(SHARES, 0.0)
     for (_, _, function), (_, _, _, cumulative, _) in pstats.Stats(profile).stats.items():
         for part, functions in SHARES.items():
             if function in functions:
                 spent[part] += cumulative
-    print(f"{model}: {frames} frames of {size[0]} x {size[1]} in {wall:.1f} s wall")
-    print(f"  {frames / wall:.2f} frames/s wall, {frames / processor:.2f} a processor second here")
+    print(f"{label}: {frames} frames of {size[0]} x {size[1]}, {processor:.1f} processor seconds")
+    print(f"  {frames / processor:.2f} frames a processor second")
     for part, some in spent.items():
-        print(f"  {part:14} {some / wall:.0%}")
+        print(f"  {part:14} {some / processor:.0%}")
 
 
 def memory(model: str) -> None:
@@ -154,6 +167,7 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="faces")
+    parser.add_argument("--random", type=int, metavar="SIZE", help="random weights of a size")
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--gif", type=Path)
@@ -167,7 +181,12 @@ def main() -> None:
     elif args.memory:
         memory(args.model)
     else:
-        measure(args.model, args.seconds, (640, 360))
+        from stylefeatureeditor import Editor
+
+        known = args.random is None
+        editor = Editor.from_pretrained(args.model) if known else random_editor(args.random)
+        label = args.model if known else f"random-{args.random}"
+        measure(editor, label, args.seconds, (640, 360))
 
 
 if __name__ == "__main__":

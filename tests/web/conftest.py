@@ -10,8 +10,8 @@ from skimage.data import astronaut
 from page_pictures import png
 from stylefeatureeditor.photo.landmarks import Face, find_faces
 from stylefeatureeditor.web import opened as opened_photo
+from stylefeatureeditor.web.limits import Limits
 from stylefeatureeditor.web.loaded_models import Models
-from stylefeatureeditor.web.opened import Limits
 from stylefeatureeditor.web.session import Session
 from tiny import tiny_editor, tiny_model
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import shlex
+import sys
 import time
 import zipfile
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -16,7 +18,7 @@ from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.photo.session_file import load_session
 from stylefeatureeditor.web import handlers as page
 from stylefeatureeditor.web.handlers import ACTS, Handlers
-from stylefeatureeditor.web.opened import Limits
+from stylefeatureeditor.web.limits import Limits
 from stylefeatureeditor.web.session import Session
 from stylefeatureeditor.web.visit import Sessions
 
@@ -119,6 +121,20 @@ def test_the_moving_picture_runs_forth_and_back(handlers):
     name, content = handlers.save(ME, {"kind": "moving"})
     assert name == "me_edited.gif"
     assert Image.open(io.BytesIO(content)).n_frames > 9
+
+
+def test_the_edit_grows_as_a_film_where_pyav_is(handlers, tmp_path, monkeypatch):
+    av = pytest.importorskip("av", reason="the extra `video` brings it")
+    handlers.do(ME, {"act": "move", "edits": {"smile": 2}})
+    name, content = handlers.save(ME, {"kind": "moving-film"})
+    (tmp_path / name).write_bytes(content)
+    with av.open(str(tmp_path / "me_edited.mp4")) as film:
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+        assert film.streams.video[0].average_rate == 8
+    still = np.abs(frames[0].astype(int) - frames[6]).mean()  # it rests at both ends
+    assert still < 2 < np.abs(frames[0].astype(int) - frames[15]).max()
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert "[video]" in handlers.save(ME, {"kind": "moving-film"})["sentence"]
 
 
 def test_all_photos_come_in_one_zip(handlers, pixels):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stylefeatureeditor.web.limits import Limits
 from stylefeatureeditor.web.loaded_models import Models, model_label
-from stylefeatureeditor.web.opened import Limits
 from stylefeatureeditor.web.session import Session
 from stylefeatureeditor.web.settings import as_command, as_python
 from tiny_methods import tiny_method_editor

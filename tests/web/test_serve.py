@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 from stylefeatureeditor.errors import ConfigError
-from stylefeatureeditor.web.opened import Limits
+from stylefeatureeditor.web.limits import Limits
 from stylefeatureeditor.web.serve import (
     BUSY,
     LOOPBACK,

@@ -22,7 +22,8 @@ from stylefeatureeditor.errors import (
 from stylefeatureeditor.photo.session_file import save_session
 from stylefeatureeditor.web import opened as opened_photo
 from stylefeatureeditor.web.handlers import read_painted
-from stylefeatureeditor.web.opened import NO_FACE, Limits
+from stylefeatureeditor.web.limits import Limits
+from stylefeatureeditor.web.opened import NO_FACE
 from stylefeatureeditor.web.session import Session, round_steps
 from stylefeatureeditor.web.settings import as_command
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from colour_profiles import grey_profile, linear_profile
 from page_pictures import png
-from stylefeatureeditor.web.opened import Limits
+from stylefeatureeditor.web.limits import Limits
 from stylefeatureeditor.web.session import Session
 from stylefeatureeditor.web.view import draft, encoded, state
 from stylefeatureeditor.web.visit import Visit

@@ -6,7 +6,7 @@ from page_pictures import png
 from stylefeatureeditor.errors import ConfigError, DirectionError, PhotoError
 from stylefeatureeditor.photo.session_file import save_session
 from stylefeatureeditor.web import visit as visitors
-from stylefeatureeditor.web.opened import Limits
+from stylefeatureeditor.web.limits import Limits
 from stylefeatureeditor.web.session import Session
 from stylefeatureeditor.web.visit import Sessions, Visit
 

@@ -20,7 +20,7 @@ ANIMATIONS = (".gif", ".webp", ".mp4")
 RATE = 12  # frames a second
 
 
-def save_animation(frames: Sequence[Image.Image], path: Path) -> Path:
+def save_animation(frames: Sequence[Image.Image], path: Path, *, rate: int = RATE) -> Path:
     """Write an animation that goes on for ever, whole or not at all; return its path.
 
     Raises:
@@ -33,7 +33,7 @@ def save_animation(frames: Sequence[Image.Image], path: Path) -> Path:
     try:
         with atomic_path(path) as temporary:
             if suffix == ".mp4":
-                _write_mp4(plain, temporary)
+                _write_mp4(plain, temporary, rate)
             else:
                 options = {"lossless": True} if suffix == ".webp" else {}
                 plain[0].save(
@@ -41,7 +41,7 @@ def save_animation(frames: Sequence[Image.Image], path: Path) -> Path:
                     format=suffix[1:].upper(),
                     save_all=True,
                     append_images=plain[1:],
-                    duration=round(1000 / RATE),
+                    duration=round(1000 / rate),
                     loop=0,
                     **options,
                 )
@@ -50,7 +50,7 @@ def save_animation(frames: Sequence[Image.Image], path: Path) -> Path:
     return path
 
 
-def _write_mp4(frames: Sequence[Image.Image], path: Path) -> None:
+def _write_mp4(frames: Sequence[Image.Image], path: Path, rate: int) -> None:
     try:
         import av
     except ImportError as error:
@@ -58,7 +58,7 @@ def _write_mp4(frames: Sequence[Image.Image], path: Path) -> None:
             'an MP4 needs PyAV: run `pip install "stylefeatureeditor[video]"`'
         ) from error
     with av.open(str(path), "w", format="mp4") as video:
-        stream = video.add_stream("libx264", rate=RATE)
+        stream = video.add_stream("libx264", rate=rate)
         stream.width, stream.height = (side + side % 2 for side in frames[0].size)
         stream.pix_fmt, stream.options = "yuv420p", {"crf": "16"}
         for frame in frames:

@@ -67,6 +67,7 @@ def edit_video(
     quality: int | None = None,
     rate: Fraction | None = None,
     every: int = EVERY,
+    found: Scan | None = None,
     batch_size: int = 4,
     segment_seconds: float = SEGMENT_SECONDS,
     preview: int | None = None,
@@ -91,6 +92,7 @@ def edit_video(
         quality: the codec's CRF, 0 to 51; smaller is better.
         rate: frames a second of a folder.
         every: frames from one search for faces to the next.
+        found: what `video.tracks.scan` found in it, if that is known.
         batch_size: frames, and faces, in the networks at a time.
         segment_seconds: what an interruption can cost.
         preview: edit only so many frames, spread over the video, into one picture: `output` is
@@ -139,7 +141,7 @@ def edit_video(
         "model": [editor.method.fingerprint, editor.method.engine],
     }
     with _workplace(output, json.loads(json.dumps(settings))) as folder:
-        found = _scanned(clip, folder / SCAN, every, progress)
+        found = found or _scanned(clip, folder / SCAN, every, progress)
         speed = float(clip.rate)
         drawing = Drawing(
             method=editor.method,

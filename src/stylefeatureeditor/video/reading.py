@@ -135,11 +135,37 @@ class Clip:
         if not number:
             raise VideoError(f"{self.path} holds no frame that can be read")
 
-    def film_frames(self) -> Iterator[Frame]:
-        """Yield the frames of a film as FFmpeg gives them, times unchecked."""
+    @property
+    def seconds(self) -> float:
+        """The length, as the file says; 0 if it does not."""
+        if self.expected:
+            return float(self.expected / self.rate)
+        with opened(self.path) as container:
+            return (container.duration or 0) / 1e6
+
+    def frame_at(self, second: float) -> Frame:
+        """Return the frame that is shown at a second, or the last; its number may be wrong."""
+        ticks = round(second / self.time_base)
+        latest = None
+        for frame in self.film_frames(ticks) if self.is_film and ticks else self.frames():
+            if latest and frame.time > ticks:
+                break
+            latest = frame
+        if latest is None:
+            raise VideoError(f"{self.path} holds no frame at {second:g} s that can be read")
+        return latest
+
+    def film_frames(self, start: int | None = None) -> Iterator[Frame]:
+        """Yield the frames of a film as FFmpeg gives them, times unchecked.
+
+        Args:
+            start: a time in ticks that is to be among them; None begins with the first.
+        """
         with opened(self.path) as container:
             stream = picture_stream(container, self.path)
             stream.thread_type = "AUTO"
+            if start is not None:
+                container.seek(start, stream=stream)
             decoded = _decoded(container, stream, self.path)
             plain = ((frame, frame.pts) for frame in decoded)
             found = _whole_pictures(decoded, stream) if self.interlaced else plain

@@ -83,6 +83,20 @@ class Tracks:
         rows = {name: getattr(self, name)[chosen] for name in _PER_ROW}
         return Tracks(**rows, times=self.times)
 
+    def face_at(self, time: int, landmarks: np.ndarray) -> int:
+        """Return the number of a face that is known by its landmarks in one frame.
+
+        Args:
+            time: a tick of which the frame is shown.
+            landmarks: (68, 2), where that face was found.
+        """
+        rows = self.rows(int(np.searchsorted(self.times, time, side="right")) - 1)
+        for row in rows:
+            side = np.hypot(*(self.quad[row, 3] - self.quad[row, 0]))
+            if np.abs(self.landmarks[row].mean(axis=0) - landmarks.mean(axis=0)).max() < side / 8:
+                return int(self.face[row])
+        raise FaceError("this face cannot be followed through the video: choose another frame")
+
     def rows(self, frame: int) -> range:
         """Return the rows of a frame."""
         return range(*np.searchsorted(self.frame, [frame, frame + 1]).tolist())

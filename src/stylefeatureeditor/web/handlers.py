@@ -27,6 +27,7 @@ from stylefeatureeditor.errors import (
 )
 from stylefeatureeditor.photo.session_file import painted_at, session_bytes
 from stylefeatureeditor.web.loaded_models import published_models, pull_model
+from stylefeatureeditor.web.mixing import as_much, mix_command, mixed, mixed_name
 from stylefeatureeditor.web.opened import SAMPLE_NAME, sample
 from stylefeatureeditor.web.settings import edited_name
 from stylefeatureeditor.web.view import (
@@ -43,6 +44,7 @@ from stylefeatureeditor.web.view import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from stylefeatureeditor.web.session import Session
     from stylefeatureeditor.web.visit import Sessions, Visit
@@ -55,6 +57,7 @@ BUG = "something went wrong that should not have; the terminal says what"
 MADE_ANEW = "others needed the memory that your photos were made in: download them again"
 MASK_BYTES = 4_000_000
 MOVING_SIDE, FRAMES = 640, 9  # of the picture that moves
+MOVING = {"moving": ".gif", "moving-film": ".mp4"}
 
 
 def _paint(visit: Visit, sent: Sent) -> None:
@@ -68,6 +71,13 @@ def _point(visit: Visit, sent: Sent) -> None:
     if not (isinstance(box, list) and len(box) == 4 and all(_is_part(edge) for edge in box)):
         raise FaceError("a face is pointed at by a box: draw it around brows, chin and cheeks")
     visit.photo.point_at((box[0], box[1], box[2], box[3]))
+
+
+def _like(visit: Visit, sent: Sent) -> None:
+    """Give the face in hand as much of a direction as another photo has."""
+    name = str(sent.get("name"))
+    strength = as_much(visit.photo, visit.find(sent.get("photo")), name)
+    visit.photo.change(moved={name: strength})
 
 
 def _is_part(edge: object) -> bool:
@@ -93,6 +103,8 @@ ACTS: dict[str, Act] = {
     "paint": _paint,
     "blend": lambda visit, sent: visit.photo.change(blend=sent.get("blend") or None),
     "go": lambda visit, sent: visit.photo.go(sent.get("steps")),
+    "like": _like,
+    "frame": lambda visit, sent: visit.photo.show_frame(sent.get("second")),
     "turn": lambda visit, _: visit.photo.turn(),
     "point": _point,
     "model": lambda visit, sent: visit.choose_model(str(sent.get("model"))),
@@ -141,9 +153,38 @@ class Handlers:
         name = str(sent.get("name") or "")
         return self._answer(visitor, lambda v: {"picture": data_url(v.photo.strip(name))})
 
-    def save(self, visitor: str, sent: Sent) -> tuple[str, bytes] | Sent:
-        """Return the name and the content of a file, or an answer that says why there is none."""
+    def save(self, visitor: str, sent: Sent) -> tuple[str, bytes | Path] | Sent:
+        """Return the name of a file and its content or place, or why there is none."""
         return self._answer(visitor, lambda visit: _file(visit, sent))
+
+    def mix(self, visitor: str, sent: Sent) -> Sent:
+        """Return what the photo in hand and another make together, and its command."""
+
+        def work(visit: Visit) -> Sent:
+            a, b, take = visit.photo, visit.find(sent.get("photo")), str(sent.get("take"))
+            picture = mixed(a, b, take)
+            picture.thumbnail((FINAL_SIDE, FINAL_SIDE))
+            return {"picture": data_url(picture), "command": mix_command(a, b, take)}
+
+        return self._answer(visitor, work)
+
+    def film(self, visitor: str, sent: Sent) -> Sent:
+        """Have a film made, or no longer made; return how far it has come."""
+
+        def work(visit: Visit) -> Sent:
+            session, films = visit.find(sent.get("photo")), self.sessions.films
+            film = session.film
+            if sent.get("do") == "start":
+                films.start(film, session.order())
+            elif sent.get("do") == "cancel":
+                film.stop()
+            told = {**film.told(), "ahead": films.ahead(film)}
+            if film.error is not None:
+                told["sentence"] = self._sentence(film.error)
+                film.error = None
+            return told
+
+        return self._answer(visitor, work)
 
     def make(self, visitor: str, sent: Sent) -> Sent:
         """Draw one photo for the zip that `save` gives; the first one empties it."""
@@ -264,26 +305,25 @@ def _set_back(visit: Visit) -> Callable[[], None]:
     return set_back
 
 
-def _file(visit: Visit, sent: Sent) -> tuple[str, bytes]:
-    """A file for the visitor: its name and content."""
+def _file(visit: Visit, sent: Sent) -> tuple[str, bytes | Path]:
+    """A file for the visitor: its name, and its content or where it lies."""
     kind = sent.get("kind")
     if kind == "session":
         saved = [session.saved() for session in visit.saveable() or [visit.photo]]
         return visit.session_name(), session_bytes(visit.model, saved)
     if kind == "zip":
-        if not visit.made:
-            raise PhotoError(MADE_ANEW)
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as archive:
-            for number, (name, content) in enumerate(visit.made, start=1):
-                taken = name in archive.namelist()
-                archive.writestr(f"{number}_{name}" if taken else name, content)
-        visit.made.clear()
-        return "photos_edited.zip", buffer.getvalue()
+        return _zip(visit)
     session = visit.photo
-    if kind == "moving":
-        name = edited_name(session.name, "_edited.gif")
-        return name, moving(session.growing(MOVING_SIDE, FRAMES))
+    if kind == "film":
+        if session.film.stage != "ready":
+            raise PhotoError("the film is not made yet: press “Make the film” first")
+        return edited_name(session.name, f"_edited{session.film.made.suffix}"), session.film.made
+    if kind == "mix":
+        picture = mixed(session, visit.find(sent.get("photo")), str(sent.get("take")))
+        return mixed_name(session), encoded(picture, "png", 92)
+    if kind in MOVING:
+        name = edited_name(session.name, f"_edited{MOVING[kind]}")
+        return name, moving(session.growing(MOVING_SIDE, FRAMES), MOVING[kind])
     if kind == "compare":
         result = session.result()
         if result is None:
@@ -292,6 +332,19 @@ def _file(visit: Visit, sent: Sent) -> tuple[str, bytes]:
         name = edited_name(session.name, f"_before_after.{form}")
         return name, encoded(result.comparison(), form, quality)
     return _whole(session, sent)
+
+
+def _zip(visit: Visit) -> tuple[str, bytes]:
+    """The photos that `make` has drawn, once."""
+    if not visit.made:
+        raise PhotoError(MADE_ANEW)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number, (name, content) in enumerate(visit.made, start=1):
+            taken = name in archive.namelist()
+            archive.writestr(f"{number}_{name}" if taken else name, content)
+    visit.made.clear()
+    return "photos_edited.zip", buffer.getvalue()
 
 
 def _whole(session: Session, sent: Sent) -> tuple[str, bytes]:

@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from stylefeatureeditor.errors import (
-    ConfigError,
     DependencyError,
     FaceError,
     PhotoError,
@@ -31,44 +30,13 @@ if TYPE_CHECKING:
     from stylefeatureeditor.model import Framing
     from stylefeatureeditor.photo.session_file import SavedPhoto
     from stylefeatureeditor.records import Photo
+    from stylefeatureeditor.web.films import Film
+    from stylefeatureeditor.web.limits import Limits
 
 # NASA's portrait of Eileen Collins, public domain; scikit-image brings it
 SAMPLE_NAME = "astronaut.png"
 NO_FACE = "No face was found: turn the photo, or press “The face is here” and draw a box around it."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Bounds of the page; all of them hold for any number of visitors.
-
-    Attributes:
-        upload_bytes: of one file; all that arrive at a time may have twice that.
-        photo_pixels: of one photo.
-        faces: of one photo that can be edited; the largest are offered.
-        photos: of one visitor.
-        crop_photos: the crops of a photo together are at most so many times as large as it.
-        sessions: visitors that are remembered; the one that was idle longest is forgotten first.
-        memory_bytes: files, photos and inversions of all visitors. What is in hand always stays,
-            so one visitor's photo and inversion may exceed it; files may take a half.
-        idle_seconds: a visitor who was away so long is forgotten.
-        waiting: steps that may wait for their turn.
-        steps: of one photo that can be undone.
-    """
-
-    upload_bytes: int = 200_000_000
-    photo_pixels: int = 50_000_000
-    faces: int = 16
-    photos: int = 200
-    crop_photos: int = 6
-    sessions: int = 64
-    memory_bytes: int = 2_000_000_000
-    idle_seconds: int = 43_200
-    waiting: int = 32
-    steps: int = 50
-
-    def __post_init__(self) -> None:
-        if min(vars(self).values()) < 1:
-            raise ConfigError(f"every limit must be at least 1, got {self}")
+NO_FACE_IN_FRAME = "No face was found in this frame: move to another one."
 
 
 @dataclass(frozen=True)
@@ -84,6 +52,8 @@ class Opened:
         aligned: the photo is the crop.
         placed: the visitor pointed at a face; a command cannot know of it.
         inversion: what the file held; None for a photo.
+        film: the photo is a frame of it.
+        time: of the frame, in ticks of the clip.
     """
 
     name: str
@@ -94,6 +64,8 @@ class Opened:
     aligned: bool = False
     placed: bool = False
     inversion: Inversion | None = None
+    film: Film | None = None
+    time: int = 0
 
     @property
     def count(self) -> int:
@@ -106,7 +78,7 @@ class Opened:
     def sentence(self) -> str:
         """What the visitor should know of the photo; often nothing."""
         if not self.count:
-            return NO_FACE
+            return NO_FACE if self.film is None else NO_FACE_IN_FRAME
         if self.aligned and self.size[0] != self.size[1]:
             return f"{self.name} is not square: its middle square is edited."
         said = turn_sentence(self.landmarks[0]) if self.landmarks else ""
@@ -130,6 +102,8 @@ class Opened:
         """Return the photo after one more turn, its faces searched again, and its pixels."""
         if self.inversion is not None:
             raise PhotoError("a saved inversion cannot be turned: open its photo")
+        if self.film is not None:
+            raise PhotoError("a film cannot be turned here: turn it with a program for films")
         photo = turned(self.read(limits), 1)
         found = () if self.aligned else _landmarks(photo, limits)
         turns, size = (self.turns + 1) % 4, self.size[::-1]
@@ -160,6 +134,14 @@ def open_photo(
     height, width = photo.pixels.shape[:2]
     found = () if aligned else _landmarks(photo, limits)
     return Opened(name, content, (width, height), landmarks=found, aligned=aligned), photo
+
+
+def open_frame(film: Film, second: float, limits: Limits) -> tuple[Opened, Photo]:
+    """Read the frame of a film that is shown at a second, and find its faces."""
+    frame, buffer = film.frame(second), io.BytesIO()
+    Image.fromarray(frame.pixels).save(buffer, "PNG", compress_level=1)
+    opened, photo = open_photo(buffer.getvalue(), film.name, limits)
+    return replace(opened, film=film, time=frame.time), photo
 
 
 def open_saved(saved: SavedPhoto, limits: Limits) -> tuple[Opened, Photo]:

@@ -3,6 +3,7 @@
 
 import { photo } from "./photo.js";
 import { panel } from "./panel.js";
+import { film as clip } from "./film.js";
 
 export const $ = (selector) => document.querySelector(selector);
 export const $$ = (selector) => Array.from(document.querySelectorAll(selector));
@@ -115,6 +116,7 @@ export function show(message) {
   for (const node of $$(".sfe-several")) node.hidden = state.photos.length < 2;
   photo.show(state);
   panel.show(state);
+  clip.show(state);
   film(state);
   const ready = state.photos.length > 0;
   for (const id of ["save-photo", "download-options", "save-session", "original"]) $("#sfe-" + id).disabled = !ready;
@@ -133,6 +135,7 @@ function film(state) {
     button.setAttribute("aria-label", one.name + (one.edited ? ", edited" : ""));
     button.setAttribute("aria-current", String(one.number === photo.number));
     button.classList.toggle("sfe-edited", one.edited);
+    button.classList.toggle("sfe-moves", one.film);
     button.addEventListener("click", () => one.number !== photo.number && select(one.number));
     const image = document.createElement("img");
     image.src = one.small || "";
@@ -216,7 +219,8 @@ $(".sfe-file").addEventListener("change", () => {
 });
 $(".sfe-try").hidden = !limits.sample;
 $(".sfe-try").addEventListener("click", async () => (await act("sample", {}, "Finding the face")) && panel.prepare());
-$(".sfe-limits").textContent = `At most ${limits.pixels / 1e6} megapixels and ${Math.round(limits.bytes / 1e6)} MB each.`;
+$(".sfe-limits").textContent = `At most ${limits.pixels / 1e6} megapixels and ${Math.round(limits.bytes / 1e6)} MB each.${limits.video ? " A film opens too: MP4, MOV, WebM or GIF." : ""}`;
+for (const node of $$(".sfe-with-video")) node.hidden = !limits.video;
 for (const type of ["dragenter", "dragover"]) {
   document.addEventListener(type, (event) => {
     event.preventDefault();
@@ -276,7 +280,7 @@ let chosen = false; // the visitor has chosen a format
 function forms() {
   const name = page.state.photo?.name || "";
   if (!chosen) form.elements.form.value = /\.(jpe?g|hei[cf])$/i.test(name) ? "jpeg" : "png";
-  const moves = value("kind") === "moving";
+  const moves = value("kind").startsWith("moving");
   $(".sfe-forms").hidden = moves;
   $(".sfe-quality").hidden = moves || value("form") === "png";
   $(".sfe-quality output").textContent = value("quality");
@@ -289,7 +293,7 @@ form.addEventListener("input", (event) => {
 form.addEventListener("beforetoggle", forms);
 form.addEventListener("submit", (event) => event.preventDefault());
 
-async function fetchFile(sent, words) {
+export async function fetchFile(sent, words) {
   busy(words);
   try {
     const file = await post("save", sent);
@@ -323,9 +327,9 @@ async function download() {
 $("#sfe-save-photo").addEventListener("click", download);
 $(".sfe-go").addEventListener("click", download);
 $("#sfe-save-session").addEventListener("click", async () => {
-  const left = page.state.photos.filter((one) => one.inversion).map((one) => one.name);
+  const left = page.state.photos.filter((one) => one.inversion || one.film).map((one) => one.name);
   await fetchFile({ kind: "session" }, "Saving");
-  if (left.length && left.length < page.state.photos.length) say(`${left.join(", ")}: an inversion file cannot be saved in a session and was left out`);
+  if (left.length && left.length < page.state.photos.length) say(`${left.join(", ")}: a session holds photos alone, so this was left out`);
 });
 
 // ---- steps
@@ -345,4 +349,5 @@ document.addEventListener("keydown", (event) => {
 
 photo.start();
 panel.start();
+clip.start();
 act("show", {}, "Starting").then((ok) => ok && page.state.photos.length && panel.prepare());

@@ -2,7 +2,7 @@
 // go is a step. Only one draft is under way at a time, and only the newest strengths that had to wait
 // are sent, so the picture never lags behind the hand.
 
-import { $, $$, act, busy, done, page, post, say } from "./page.js";
+import { $, $$, act, busy, done, fetchFile, page, post, say } from "./page.js";
 import { photo } from "./photo.js";
 
 const SEARCHED_FROM = 20; // sliders
@@ -279,6 +279,39 @@ async function pull(name, button) {
   setTimeout(() => pull(name, button), 1000);
 }
 
+// ---- mixing: an attribute moves its slider, all else is a picture
+
+let mixKey = "";
+function showMix(state) {
+  const others = state.photos.filter((one) => one.number !== photo.number);
+  const key = [photo.number, ...others.map((one) => one.number), layout].join("|");
+  if (key === mixKey) return;
+  mixKey = key;
+  $("#sfe-mix-with").replaceChildren(...others.map((one) => new Option(one.name, one.number)));
+  for (const option of $$("#sfe-mix-take .sfe-like")) option.remove();
+  const likes = [...rows.values()].map(({ spec }) => node("option", { className: "sfe-like", value: spec.name, textContent: `As much “${spec.label}”` }));
+  $("#sfe-mix-take").append(...likes);
+  showMixed({});
+}
+function showMixed({ picture, command }) {
+  $(".sfe-mixed").replaceChildren(...(picture ? [node("img", { src: picture, alt: "The mixed picture" })] : []));
+  $(".sfe-mix-command").textContent = command || "";
+  $(".sfe-mix-save").hidden = !picture;
+}
+const mixSent = () => ({ photo: Number($("#sfe-mix-with").value), take: $("#sfe-mix-take").value });
+async function mix() {
+  const { photo: other, take } = mixSent();
+  if (rows.has(take)) {
+    showMixed({});
+    return act("like", { photo: other, name: take }, "Comparing");
+  }
+  busy("Mixing");
+  const answer = await post("mix", mixSent()).catch((error) => error);
+  done();
+  showMixed(answer);
+  if (answer.sentence) say(answer.sentence, answer.again ? mix : null);
+}
+
 // ---- the state of the page
 
 function show(state) {
@@ -311,6 +344,7 @@ function show(state) {
   $(".sfe-missing").textContent = `${state.missing} more edits need files that are not on this machine.`;
   hint();
   showFaces(state);
+  showMix(state);
   showSteps(state);
   showModels(state);
   showPictures();
@@ -334,6 +368,9 @@ function start() {
     if (answer.picture) $("#sfe-end-to-end").replaceChildren(node("img", { src: answer.picture, alt: "The face with several strengths" }));
     else say(answer.sentence);
   });
+  $(".sfe-mix-show").addEventListener("click", mix);
+  $(".sfe-mix-save").addEventListener("click", () => fetchFile({ kind: "mix", ...mixSent() }, "Mixing"));
+  for (const id of ["with", "take"]) $("#sfe-mix-" + id).addEventListener("change", () => showMixed({}));
   $(".sfe-look-apply").addEventListener("click", () => applyText($(".sfe-look-text").value));
   $(".sfe-look-copy").addEventListener("click", async () => {
     await navigator.clipboard?.writeText($(".sfe-look-text").value);

@@ -1,8 +1,8 @@
 """Serving the page: on this machine, with nothing served but the page and a visitor's own pictures.
 
-Photos live in memory; an inversion file is on the disk while it is read. One step is done at a
-time; so many may wait, and the next is refused in a sentence. A page says who it is by
-a secret of its own, in a header that no foreign page can send.
+Photos live in memory; an inversion file is on the disk while it is read, a film while it is open.
+One step is done at a time; so many may wait, and the next is refused in a sentence. A page says who
+it is by a secret of its own, in a header that no foreign page can send.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from asyncio import CancelledError, get_running_loop
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from stylefeatureeditor.errors import ConfigError, DependencyError
-from stylefeatureeditor.web.opened import Limits, has_sample
+from stylefeatureeditor.web.limits import Limits
+from stylefeatureeditor.web.opened import has_sample
 from stylefeatureeditor.web.visit import Sessions
 
 if TYPE_CHECKING:
@@ -50,8 +53,11 @@ FILES = {
     "/page.js": ("page.js", "text/javascript"),
     "/photo.js": ("photo.js", "text/javascript"),
     "/panel.js": ("panel.js", "text/javascript"),
+    "/film.js": ("film.js", "text/javascript"),
 }
-STEPS = ("do", "open", "draft", "prepare", "picture", "strip", "save", "make", "pull")
+STEPS = (
+    *("do", "open", "draft", "prepare", "picture", "strip", "mix", "film", "save", "make", "pull"),
+)
 SECRET = re.compile(r"[0-9a-f]{32}")
 STEP_BYTES = 8_000_000  # of a request that is no upload
 BUSY = "many people use this page just now, so this step was not done"
@@ -113,7 +119,7 @@ class Work:
 
     async def answer(self, request: Request) -> Any:
         """Do what a page asks by POST."""
-        from starlette.responses import JSONResponse, Response
+        from starlette.responses import FileResponse, JSONResponse, Response
 
         try:
             made = await self._made(request)
@@ -124,6 +130,8 @@ class Work:
             return JSONResponse(made)
         name, content = made
         named = {"x-name": quote(name), "cache-control": "no-store"}
+        if isinstance(content, Path):
+            return FileResponse(content, headers=named, media_type="application/octet-stream")
         return Response(content, media_type="application/octet-stream", headers=named)
 
     async def _made(self, request: Request) -> Any:
@@ -189,8 +197,14 @@ def page_app(
 
     from stylefeatureeditor.web.handlers import Handlers
 
-    work = Work(Handlers(Sessions(models, limits), may_download=may_download), limits)
-    told = {"bytes": limits.upload_bytes, "pixels": limits.photo_pixels, "sample": has_sample()}
+    sessions = Sessions(models, limits)
+    work = Work(Handlers(sessions, may_download=may_download), limits)
+    told = {
+        "bytes": limits.upload_bytes,
+        "pixels": limits.photo_pixels,
+        "sample": has_sample(),
+        "video": find_spec("av") is not None,
+    }
 
     async def file(request: Request) -> Any:
         name, kind = FILES[request.url.path]
@@ -206,7 +220,9 @@ def page_app(
 
     routes = [Route(path, file) for path in FILES]
     routes += [Route(f"/{what}", answer, methods=["POST"]) for what in STEPS]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
+    app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
+    app.state.close = sessions.films.close
+    return app
 
 
 @contextmanager
@@ -243,6 +259,7 @@ def serving(
         server.should_exit = server.force_exit = True
         thread.join(10)
         listener.close()
+        app.state.close()
 
 
 def _listen(host: str, port: int | None) -> socket.socket:

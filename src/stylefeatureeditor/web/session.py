@@ -16,18 +16,33 @@ from PIL import Image
 
 from stylefeatureeditor.directions.strip import strip_of
 from stylefeatureeditor.editing.direction_names import check_sizes
-from stylefeatureeditor.errors import DirectionError, FaceError, PhotoError, ShapeError
+from stylefeatureeditor.errors import (
+    ConfigError,
+    DirectionError,
+    FaceError,
+    MaskError,
+    PhotoError,
+    ShapeError,
+)
 from stylefeatureeditor.masks.edit_mask import find_region
 from stylefeatureeditor.photo.align import whole_photo_as_face
 from stylefeatureeditor.photo.image import to_picture, visible
 from stylefeatureeditor.photo.result import EditResult
 from stylefeatureeditor.photo.session_file import FaceEdits, SavedPhoto, painted_at
-from stylefeatureeditor.web.opened import open_inversion, open_photo, open_saved, placed
+from stylefeatureeditor.web.films import Film, Order
+from stylefeatureeditor.web.opened import (
+    open_frame,
+    open_inversion,
+    open_photo,
+    open_saved,
+    placed,
+)
 from stylefeatureeditor.web.settings import INVERSION_SUFFIX, Settings
 from stylefeatureeditor.web.slider_preview import SliderPreview, no_finer_than_shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -35,8 +50,9 @@ if TYPE_CHECKING:
     from stylefeatureeditor.inversion.record import Inversion
     from stylefeatureeditor.masks.edit_mask import Region
     from stylefeatureeditor.records import Photo
+    from stylefeatureeditor.web.limits import Limits
     from stylefeatureeditor.web.loaded_models import Models
-    from stylefeatureeditor.web.opened import Limits, Opened
+    from stylefeatureeditor.web.opened import Opened
     from stylefeatureeditor.web.slider_preview import Pace
 
 SMALL_SIDE = 160  # px of a photo in the film strip
@@ -96,9 +112,19 @@ class Session:
         return self._open().name
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the photo."""
+        return self._open().size
+
+    @property
     def is_inversion(self) -> bool:
         """Whether an inversion file was opened, which only its model can edit."""
         return self.opened is not None and self.opened.inversion is not None
+
+    @property
+    def is_film(self) -> bool:
+        """Whether the photo is a frame of a film."""
+        return self.opened is not None and self.opened.film is not None
 
     @property
     def photo(self) -> Photo:
@@ -123,6 +149,58 @@ class Session:
             opened, photo = open_photo(content, name, self.limits, aligned=aligned)
         self._take(opened, photo, Settings())
 
+    def open_film(self, content: bytes, name: str, place: Path) -> None:
+        """Open the first frame of a clip, which is kept in a folder of its own in `place`."""
+        film = Film(content, name, self.limits, place)
+        try:
+            self._take(*open_frame(film, 0, self.limits), Settings())
+        except BaseException:
+            film.remove()
+            raise
+
+    @property
+    def film(self) -> Film:
+        """The film whose frame is shown."""
+        film = self._open().film
+        if film is None:
+            raise PhotoError("this is a photo: open a film first")
+        return film
+
+    def show_frame(self, second: Any) -> None:
+        """Show the film's frame at a second; edits and steps stay."""
+        if not isinstance(second, (int, float)) or not 0 <= second < 1e6:
+            raise ConfigError("a frame is chosen by its second")
+        opened, photo = open_frame(self.film, second, self.limits)
+        settings, past, future = self.settings, self.past, self.future
+        if settings.face != "all" and settings.face > max(1, opened.count):
+            settings = replace(settings, face=1)
+        self._take(opened, photo, settings)
+        self.past, self.future = past, future
+
+    def order(self) -> Order:
+        """Return the film that the edits of the shown frame ask for."""
+        opened, edited = self._open(), self.settings.edited
+        if not edited:
+            raise DirectionError("move a slider first: the film would be the clip itself")
+        face, done = next(iter(edited.items()))
+        is_one = len(edited) == 1
+        everyone = dict.fromkeys(range(1, opened.count + 1), done)
+        if face > opened.count or not (is_one or edited == everyone):
+            raise FaceError(
+                "a film takes the edits of one face of the frame, or the same ones for all its "
+                "faces: reset those of the others, or choose All faces"
+            )
+        if done.mask == "painted":
+            raise MaskError("faces move, and paint does not: choose another place for the edits")
+        return Order(
+            model=self.model,
+            edits=done.edits,
+            face=opened.landmarks[face - 1] if is_one else None,
+            time=opened.time,
+            mask=done.mask,
+            blend=self.settings.blend,
+        )
+
     def open_saved(self, saved: SavedPhoto) -> None:
         """Open a photo as it was saved."""
         for done in saved.faces.values():
@@ -137,6 +215,8 @@ class Session:
         opened, settings = self._open(), self.settings
         if opened.inversion is not None:
             raise PhotoError(f"{opened.name} is a saved file already: open its photo to save more")
+        if opened.film is not None:
+            raise PhotoError(f"{opened.name} is a film, and a session holds photos alone")
         return SavedPhoto(
             name=opened.name,
             content=opened.content,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from stylefeatureeditor.photo.session_file import Which
+    from stylefeatureeditor.web.films import Film, Order
 
 INVERSION_SUFFIX = ".safetensors"
 UNTOUCHED = FaceEdits()
@@ -140,6 +141,31 @@ def as_python(
         "import stylefeatureeditor as sfe\n\n"
         f"editor = sfe.Editor.from_pretrained({model!r})\n"
         f"{lines}result.save({edited_name(photo)!r})\n"
+    )
+
+
+def film_command(order: Order, film: Film, face: int | str) -> str:
+    """Return the `sfe video` command that makes the film; `face` is a number or "all"."""
+    words = ["sfe", "video", film.name]
+    for name, strength in order.edits.items():
+        words += ["-e", f"{name}={strength:g}"]
+    words += ["--face", str(face)] if face != 1 else []
+    words += ["--mask", order.mask] if order.mask != "none" else []
+    words += ["--blend", order.blend] if order.blend else []
+    output = edited_name(film.name, f"_edited{film.made.suffix}")
+    return shlex.join([*words, "--batch-size", "1", "--model", order.model, "-o", output])
+
+
+def film_python(order: Order, film: Film, face: int | str) -> str:
+    """Return the lines of Python that do so."""
+    output = edited_name(film.name, f"_edited{film.made.suffix}")
+    words = {"face": face, "mask": order.mask, "blend": order.blend, "batch_size": 1}
+    usual = {"face": 1, "mask": "none", "blend": None}
+    options = "".join(f", {key}={v!r}" for key, v in words.items() if usual.get(key, 0) != v)
+    return (
+        "import stylefeatureeditor as sfe\n\n"
+        f"editor = sfe.Editor.from_pretrained({order.model!r})\n"
+        f"sfe.edit_video(editor, {film.name!r}, {dict(order.edits)}, {output!r}{options})\n"
     )
 
 

@@ -10,11 +10,22 @@ import base64
 import io
 from itertools import pairwise
 from math import floor, log10
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from stylefeatureeditor.errors import SfeError
+from stylefeatureeditor.photo.animation import save_animation
 from stylefeatureeditor.photo.image import in_srgb
 from stylefeatureeditor.web.loaded_models import model_label, usable_groups
-from stylefeatureeditor.web.settings import UNTOUCHED, as_command, as_python, difference
+from stylefeatureeditor.web.settings import (
+    UNTOUCHED,
+    as_command,
+    as_python,
+    difference,
+    film_command,
+    film_python,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,7 +45,7 @@ ENCODING: dict[str, dict[str, Any]] = {
     "webp": {"method": 4},
     "png": {"compress_level": 3},
 }
-MILLISECONDS = 120  # of a frame of the picture that moves
+MOVING_RATE, RESTS = 8, 7  # frames a second of the picture that moves, and at each end
 
 
 def state(visit: Visit, drawing: Drawing | None, known: Collection[str]) -> dict[str, Any]:
@@ -83,21 +94,14 @@ def encoded(picture: Image.Image, kind: str, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def moving(pictures: list[Image.Image]) -> bytes:
-    """Return pictures as a GIF that runs forth and back."""
+def moving(pictures: list[Image.Image], suffix: str) -> bytes:
+    """Return pictures as an animation of `ANIMATIONS` that rests at both ends of its way."""
     frames = [in_srgb(picture) for picture in pictures]
-    buffer = io.BytesIO()
-    times = [MILLISECONDS] * len(frames)
-    times[0] = times[-1] = 7 * MILLISECONDS
-    frames[0].save(
-        buffer,
-        "GIF",
-        save_all=True,
-        append_images=frames[1:] + frames[-2:0:-1],
-        duration=times + times[-2:0:-1],
-        loop=0,
-    )
-    return buffer.getvalue()
+    rests = [frames[0]] * RESTS, [frames[-1]] * RESTS
+    with TemporaryDirectory(prefix="sfe-") as folder:
+        path = Path(folder) / f"moving{suffix}"
+        there_and_back = [*rests[0], *frames[1:-1], *rests[1], *frames[-2:0:-1]]
+        return save_animation(there_and_back, path, rate=MOVING_RATE).read_bytes()
 
 
 def _photo(
@@ -130,7 +134,20 @@ def _photo(
         "command": "",
         "python": "",
     }
-    if settings.edited:
+    if opened.film is not None:
+        film, second = opened.film, float(opened.time * opened.film.clip.time_base)
+        message["clip"] = {**film.told(), "seconds": film.seconds, "second": second}
+        message["warning"] = " ".join(filter(None, [film.notes, message["warning"]]))
+    if settings.edited and opened.film is not None:
+        try:
+            order = session.order()
+        except SfeError as error:
+            message["command"] = message["python"] = f"# {error}"
+        else:
+            face = next(iter(settings.edited)) if order.face is not None else "all"
+            message["command"] = film_command(order, opened.film, face)
+            message["python"] = film_python(order, opened.film, face)
+    elif settings.edited:
         subject: dict[str, Any] = {
             "photo": opened.name,
             "model": session.model,
@@ -146,7 +163,7 @@ def _photo(
         message["python"] = as_python(settings, **subject, place=place)
     if drawing is None:
         return message
-    parts: list[Any] = [session.number, opened.turns, opened.count, session.model]
+    parts: list[Any] = [session.number, opened.turns, opened.time, opened.count, session.model]
     if drawing.is_crop:
         parts.append(settings.face)
     key, painted = ".".join(map(str, parts)), in_hand[0].painted
@@ -189,8 +206,9 @@ def _in_strip(session: Session, known: Collection[str]) -> dict[str, Any]:
         "name": opened.name,
         "edited": bool(session.settings.edited),
         "inversion": session.is_inversion,
+        "film": session.is_film,
     }
-    key = f"small {session.number}.{opened.turns}"
+    key = f"small {session.number}.{opened.turns}.{opened.time}"
     if key not in known and session.small is not None:
         row["small"] = data_url(session.small, DRAFT_QUALITY)
     return {**row, "key": key}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import threading
 import time
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
@@ -15,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 from stylefeatureeditor.errors import DirectionError, PhotoError
 from stylefeatureeditor.photo import SESSION_SUFFIX
 from stylefeatureeditor.photo.session_file import load_session
+from stylefeatureeditor.web.films import Films, is_clip
 from stylefeatureeditor.web.session import Session
 from stylefeatureeditor.web.settings import session_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from stylefeatureeditor.web.limits import Limits
     from stylefeatureeditor.web.loaded_models import Models
-    from stylefeatureeditor.web.opened import Limits
 
 # of photos; a page that is open still knows those of visits that are gone
 _numbers = itertools.count(time.time_ns() // 1_000_000)
@@ -31,8 +31,9 @@ _numbers = itertools.count(time.time_ns() // 1_000_000)
 class Visit:
     """One visitor's page."""
 
-    def __init__(self, models: Models, limits: Limits) -> None:
+    def __init__(self, models: Models, limits: Limits, films: Films | None = None) -> None:
         self.models, self.limits, self.model = models, limits, models.first()
+        self.films = films or Films(models)
         self.photos: list[Session] = []
         self.current: Session | None = None
         self.made: list[tuple[str, bytes]] = []  # for the zip that is being made
@@ -52,9 +53,17 @@ class Visit:
             sessions = self._of_session(content, name)
         else:
             sessions = [self._new()]
-            sessions[0].open(content, name, aligned=aligned)
+            if is_clip(content, name):
+                self._check_room(name, 1, disk=self.disk_bytes() + len(content))
+                sessions[0].open_film(content, name, self.films.place())
+            else:
+                sessions[0].open(content, name, aligned=aligned)
         files = sum(session.file_bytes() for session in [*self.photos, *sessions])
-        self._check_room(name, len(sessions), files)
+        try:
+            self._check_room(name, len(sessions), files)
+        except PhotoError:
+            _remove_films(sessions)
+            raise
         self.photos += sessions
         if take or self.current is None:
             self.current = sessions[0]
@@ -76,9 +85,11 @@ class Visit:
                 session.forget_pixels()
         return sessions
 
-    def _check_room(self, name: str, photos: int, files: int = 0) -> None:
-        if len(self.photos) + photos > self.limits.photos or (
-            self.photos and files > self.limits.memory_bytes // 2
+    def _check_room(self, name: str, photos: int, files: int = 0, disk: int = 0) -> None:
+        if (
+            len(self.photos) + photos > self.limits.photos
+            or (self.photos and files > self.limits.memory_bytes // 2)
+            or disk > self.limits.disk_bytes // 4
         ):
             raise PhotoError(
                 f"there is no room for {name} beside the photos that are open: download some and "
@@ -86,8 +97,8 @@ class Visit:
             )
 
     def saveable(self) -> list[Session]:
-        """Return the photos that a session can hold: all but opened inversion files."""
-        return [session for session in self.photos if not session.is_inversion]
+        """Return the photos that a session can hold: no inversion files, no films."""
+        return [one for one in self.photos if not one.is_inversion and not one.is_film]
 
     def session_name(self) -> str:
         """Return the name of the file that a session is saved as."""
@@ -105,6 +116,7 @@ class Visit:
         session = self.find(number)
         place = self.photos.index(session)
         self.photos.remove(session)
+        _remove_films([session])
         if self.current is session:
             self.current = self.photos[min(place, len(self.photos) - 1)] if self.photos else None
 
@@ -131,6 +143,14 @@ class Visit:
         made = sum(len(content) for _, content in self.made)
         return made + sum(session.bytes() for session in self.photos)
 
+    def disk_bytes(self) -> int:
+        """Return what clips, and what is made of them, take on the disk."""
+        return sum(session.film.bytes() for session in self.photos if session.is_film)
+
+    def end(self) -> None:
+        """Remove the clips from the disk."""
+        _remove_films(self.photos)
+
     def forget_pixels(self, *, but_current: bool = False) -> None:
         """Let all go that can be made again from the photos' files."""
         for session in self.photos:
@@ -148,13 +168,18 @@ class Visit:
         raise PhotoError("this photo is not open any more")
 
 
+def _remove_films(sessions: list[Session]) -> None:
+    for session in sessions:
+        if session.is_film:
+            session.film.remove()
+
+
 class Sessions:
     """The visitors by the secret that their page made up; one of them works at a time."""
 
     def __init__(self, models: Models, limits: Limits) -> None:
-        self.models, self.limits = models, limits
+        self.models, self.limits, self.films = models, limits, Films(models)
         self._visits: OrderedDict[str, Visit] = OrderedDict()
-        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._visits)
@@ -165,8 +190,8 @@ class Sessions:
 
         Afterwards memory is within the limits again.
         """
-        with self._lock:
-            visit = self._visits.pop(key, None) or Visit(self.models, self.limits)
+        with self.films.machine.turn():
+            visit = self._visits.pop(key, None) or Visit(self.models, self.limits, self.films)
             self._visits[key] = visit
             visit.last_seen = time.monotonic()
             gone = visit.last_seen - self.limits.idle_seconds
@@ -174,11 +199,12 @@ class Sessions:
                 len(self._visits) > self.limits.sessions
                 or next(iter(self._visits.values())).last_seen < gone
             ):
-                self._visits.popitem(last=False)
+                self._forget(next(iter(self._visits)))
             try:
                 yield visit
             finally:
                 self._trim(visit)
+                self._trim_disk(visit)
 
     def bytes(self) -> int:
         """Return the memory that photos and inversions take."""
@@ -190,13 +216,24 @@ class Sessions:
         steps: list[Callable[[], object]] = [visit.made.clear for visit in idle.values()]
         steps += [visit.forget_pixels for visit in idle.values()]
         steps.append(partial(current.forget_pixels, but_current=True))
-        steps += [partial(self._visits.pop, key) for key in idle]
+        steps += [partial(self._forget, key) for key in idle]
         steps.append(current.forget_pixels)
         for step in steps:
             if self.bytes() <= self.limits.memory_bytes:
                 return
             step()
             give_back_memory()
+
+    def _trim_disk(self, current: Visit) -> None:
+        """Forget visitors with films, the longest idle first."""
+        sizes = {key: visit.disk_bytes() for key, visit in self._visits.items()}
+        for key, visit in list(self._visits.items()):
+            if sum(sizes.values()) > self.limits.disk_bytes and sizes[key] and visit is not current:
+                self._forget(key)
+                sizes[key] = 0
+
+    def _forget(self, key: str) -> None:
+        self._visits.pop(key).end()
 
 
 def give_back_memory() -> None:
