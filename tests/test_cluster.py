@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -18,6 +19,7 @@ from stylefeatureeditor.cluster import (
     REPORT,
     Work,
     Worker,
+    _join,
     read_manifest,
     spread,
 )
@@ -136,6 +138,14 @@ def test_without_ray_the_extra_is_named(photos, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(DependencyError, match=r"stylefeatureeditor\[ray\]"):
         spread(photos, copies, tmp_path)
+
+
+def test_a_cluster_that_is_not_there_is_told_in_a_sentence():
+    def init(*_, **__):
+        raise Exception("timed out")
+
+    with pytest.raises(ConfigError, match=r"or is not there, at 10\.0\.0\.1:6379: timed out"):
+        _join(SimpleNamespace(init=init), "10.0.0.1:6379")
 
 
 @pytest.fixture(scope="module")

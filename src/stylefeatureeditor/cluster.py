@@ -224,13 +224,12 @@ def _cluster(folder: Path, address: str) -> Iterator[Any]:
 def _join(ray: Any, address: str) -> None:
     """Start or join a cluster that says nothing on our streams, and nothing to its makers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     new = {"include_dashboard": False, "object_store_memory": OBJECTS} if address == "local" else {}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **new)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"there is no Ray cluster at {address}: {error}") from error
+    except Exception as error:  # of no common class
+        raise ConfigError(f"Ray does not start, or is not there, at {address}: {error}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
 
