@@ -29,6 +29,7 @@ FILES = sorted(SRC.rglob("*.py"))
 ORDER = (
     ("errors",),
     ("files",),
+    ("cluster",),
     ("device",),
     ("records",),
     ("backbones", "generator"),
@@ -251,6 +252,9 @@ def test_importing_the_package_asks_for_no_optional_package():
         "transformers",
         "av",
         "cv2",
+        "pandas",
+        "pyarrow",
+        "ray",
     }
     program = f"""
 import sys, torch, PIL.Image, safetensors.torch

@@ -64,6 +64,14 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Maker:
+    """A command with its model open: the settings of its outputs, and what makes them."""
+
+    settings: MadeWith
+    make: Callable[[list[Job]], Iterable[Outcome]]
+
+
+@dataclass(frozen=True)
 class PhotoJobs:
     """What the arguments ask for; nothing is written yet.
 
@@ -108,6 +116,11 @@ class PhotoJobs:
                 "-o, or replace with --overwrite"
             )
         return [job for job in self.jobs if notes.get(job) != note_of(settings, job.photo)]
+
+    def run(self, maker: Maker, *, overwrite: bool) -> int:
+        """Make what is left, say what has become of it, and return the exit code."""
+        left = self.left(maker.settings, overwrite=overwrite)
+        return self.report(maker.make(left), left)
 
     def report(self, outcomes: Iterable[Outcome], left: Sequence[Job]) -> int:
         """Say what has become of the jobs that were left, as it comes; return the exit code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,14 @@ from stylefeatureeditor.cli.batch import (
     INVERSION_SUFFIX,
     Job,
     MadeWith,
+    Maker,
     Outcome,
     expanded,
     note_of,
     numbered,
     plan_jobs,
 )
+from stylefeatureeditor.cli.cluster import add_ray, run_on_ray
 from stylefeatureeditor.cli.options import (
     NAMED,
     Args,
@@ -114,7 +117,7 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="a photo, an inversion file that `sfe invert` wrote, a folder of both, a session "
         "(.sfe) that the page saved, with the edits it holds, or codes in W or W+ of another tool "
-        "(.pt, .npy, .npz)",
+        "(.pt, .npy, .npz); with --ray also a manifest",
     )
     add_common(
         parser,
@@ -195,6 +198,7 @@ def add_to(commands: Commands) -> None:
         help="of a folder: photos in memory and faces in the networks at a time (%(default)s)",
     )
     add_common(parser, "--recursive", "--overwrite", "--device", "--backend", "--precision")
+    add_ray(parser)
 
 
 def edit_photos(args: Args) -> int:
@@ -202,12 +206,14 @@ def edit_photos(args: Args) -> int:
     args.photos = expanded(args.photos)
     if any(path.suffix.lower() == SESSION_SUFFIX for path in args.photos):
         return edit_sessions(args)
-    by_face: dict[int | None, Strengths] = {None: {}}  # None: of the faces that --face chooses
-    for face, name, by in args.edit:
-        by_face.setdefault(face, {})[name] = by
-    ends = [(args.grid.name, end) for end in (args.grid.low, args.grid.high)] if args.grid else []
+    ends = _ends(args)
     _check(args, ends)
-    plan = plan_jobs(
+    check_model(args, [name for _, name, _ in args.edit] + [name for name, _ in ends[:1]])
+    check_mask(args.mask)
+    if args.text:
+        check_text(args.model, args.text_by)
+    plan = partial(
+        plan_jobs,
         args.photos,
         args.output,
         ending="_grid" if args.grid else "_compare" if args.compare else "_edited",
@@ -215,13 +221,24 @@ def edit_photos(args: Args) -> int:
         with_inversions=True,
         recursive=args.recursive,
     )
+    if args.ray:
+        return run_on_ray(args, plan, open_edits)
+    several = args.face != "largest" or any(face for face, *_ in args.edit)
+    jobs = plan().read_ahead(aligned=args.aligned, all_faces=several)
+    return jobs.run(open_edits(args), overwrite=args.overwrite)
+
+
+def _ends(args: Args) -> list[tuple[str, float]]:
+    return [(args.grid.name, end) for end in (args.grid.low, args.grid.high)] if args.grid else []
+
+
+def open_edits(args: Args) -> Maker:
+    """Open the model of `sfe edit` and return what edits with it."""
+    by_face: dict[int | None, Strengths] = {None: {}}  # None: of the faces that --face chooses
+    for face, name, by in args.edit:
+        by_face.setdefault(face, {})[name] = by
+    ends = _ends(args)
     names = [name for _, name, _ in args.edit] + [name for name, _ in ends[:1]]
-    check_model(args, names)
-    check_mask(args.mask)
-    if args.text:
-        check_text(args.model, args.text_by)
-    several = args.face != "largest" or len(by_face) > 1
-    plan = plan.read_ahead(aligned=args.aligned, all_faces=several)
     editor = open_editor(args)
     edits = by_face.pop(None)
     for neutral, target, by in args.text:
@@ -245,7 +262,6 @@ def edit_photos(args: Args) -> int:
     }
     if args.text:
         settings["text_by"] = args.text_by
-    left = plan.left(settings, overwrite=args.overwrite)
 
     def strip(job: Job) -> str:
         """Write the crop, and what the strengths of --grid make of it."""
@@ -270,12 +286,10 @@ def edit_photos(args: Args) -> int:
             job, editor.edit_faces(source, each, masks=masks, blend=args.blend), args, note
         )
 
-    outcomes: Iterator[Outcome]
     if args.grid or by_face:
-        outcomes = ((job, job.attempt(strip if args.grid else faces)) for job in left)
-    else:
-        outcomes = _edited(left, editor, edits, args, settings)
-    return plan.report(outcomes, left)
+        each = strip if args.grid else faces
+        return Maker(settings, lambda jobs: ((job, job.attempt(each)) for job in jobs))
+    return Maker(settings, lambda jobs: _edited(jobs, editor, edits, args, settings))
 
 
 def _check(args: Args, ends: list[tuple[str, float]]) -> None:
@@ -359,7 +373,7 @@ def edit_sessions(args: Args) -> int:
     from stylefeatureeditor.photo.session_file import load_session
 
     own = args.edit or args.text or args.grid or args.mask != "none" or args.face != "largest"
-    own = own or args.aligned or args.blend
+    own = own or args.aligned or args.blend or args.ray
     if own or not all(path.suffix.lower() == SESSION_SUFFIX for path in args.photos):
         raise ConfigError("a session brings its own edits: give session files alone, without -e")
     sessions = [(path, load_session(path)) for path in dict.fromkeys(args.photos)]

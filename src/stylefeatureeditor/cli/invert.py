@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, Job, expanded, note_of, plan_jobs
+from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, Job, Maker, expanded, note_of, plan_jobs
+from stylefeatureeditor.cli.cluster import add_ray, run_on_ray
 from stylefeatureeditor.cli.edit import common_settings, open_editor, save_crops
 from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common, flag
 from stylefeatureeditor.errors import ConfigError
@@ -40,29 +42,38 @@ def add_to(commands: Commands) -> None:
     )
     add_common(parser, "--model", "--method", "--aligned", "--face", "--recursive", "--overwrite")
     add_common(parser, "--device", "--backend", "--precision")
+    add_common(parser, "--batch-size", help="with --ray: photos that an actor takes at a time")
+    add_ray(parser)
 
 
 def invert_photos(args: Args) -> int:
     """Run `sfe invert`."""
-    output = args.output.removesuffix(INVERSION_SUFFIX)
-    plan = plan_jobs(
+    plan = partial(
+        plan_jobs,
         expanded(args.photos),
-        output,
+        args.output.removesuffix(INVERSION_SUFFIX),
         ending="_inverted",
         suffixes=(".png",),
         recursive=args.recursive,
     )
     find_model(args.model)  # refuses at once
-    if args.from_codes and plan.several:
+    jobs = None if args.ray else plan()
+    if args.from_codes and (jobs is None or jobs.several):
         raise ConfigError("--from-codes is for one photo: codes belong to one face")
-    plan = plan.read_ahead(aligned=args.aligned, all_faces=args.face != "largest")
+    if jobs is None:
+        return run_on_ray(args, plan, open_inversions)
+    jobs = jobs.read_ahead(aligned=args.aligned, all_faces=args.face != "largest")
+    return jobs.run(open_inversions(args), overwrite=args.overwrite)
+
+
+def open_inversions(args: Args) -> Maker:
+    """Open the model of `sfe invert` and return what inverts with it."""
     editor = open_editor(args)
     settings = {
         **common_settings(args, editor),
         "codes": args.codes,
         "from_codes": args.from_codes and file_word(args.from_codes),
     }
-    left = plan.left(settings, overwrite=args.overwrite)
 
     def make(job: Job) -> str:
         """Write both files and return the path of the inversion; a method's is no file."""
@@ -89,4 +100,4 @@ def invert_photos(args: Args) -> int:
         save_crops(drawn, job.output, note)
         return str(file)
 
-    return plan.report(((job, job.attempt(make)) for job in left), left)
+    return Maker(settings, lambda jobs: ((job, job.attempt(make)) for job in jobs))
