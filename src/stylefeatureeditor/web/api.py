@@ -243,7 +243,7 @@ def openapi() -> dict[str, Any]:
         str(status): {"description": text, "content": {"application/json": {"schema": error}}}
         for status, text in REFUSALS.items()
     }
-    picture = {f"image/{kind}": {} for kind in ENCODING}
+    picture: dict[str, Any] = {f"image/{kind}": {} for kind in ENCODING}
     post = {
         "summary": "Edit the face of a photo",
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
