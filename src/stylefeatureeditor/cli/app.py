@@ -14,10 +14,7 @@ from stylefeatureeditor.cli.options import Args, Commands, add_command, add_comm
 from stylefeatureeditor.cli.output import Progress, warn
 
 if TYPE_CHECKING:
-    import argparse
     from contextlib import AbstractContextManager
-
-HOST = "127.0.0.1"
 
 
 def add_to(commands: Commands) -> None:
@@ -38,17 +35,10 @@ def add_to(commands: Commands) -> None:
         help="a model to offer beside those on this machine; the first one is where the page "
         "starts; may be given several times",
     )
-    add_address(parser)
+    add_common(parser, "--host")
     parser.add_argument("--port", type=int, help="a free one from 7860 on if left out")
     flag(parser, "--browser", "open the page in the browser")
     add_common(parser, "--device")
-
-
-def add_address(parser: argparse.ArgumentParser) -> None:
-    """Add --host."""
-    parser.add_argument(
-        "--host", default=HOST, help="address to listen on; others than %(default)s are warned of"
-    )
 
 
 def serve_page(args: Args) -> int:

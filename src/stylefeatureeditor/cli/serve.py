@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stylefeatureeditor.cli.app import add_address, serve_until_stopped
+from stylefeatureeditor.cli.app import serve_until_stopped
 from stylefeatureeditor.cli.edit import open_editor
 from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common, positive
 
@@ -20,8 +20,7 @@ def add_to(commands: Commands) -> None:
         "it.",
         example="sfe serve\nsfe serve --host 0.0.0.0 --model my_model --queue 8",
     )
-    add_common(parser, "--model", "--method")
-    add_address(parser)
+    add_common(parser, "--model", "--method", "--host")
     parser.add_argument("--port", type=int, default=PORT, help="port to listen on (%(default)s)")
     parser.add_argument(
         "--queue",
