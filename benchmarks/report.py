@@ -22,6 +22,7 @@ random, so that nothing has to be downloaded; they do not change the work.
 PARTS = {  # of the page that other programs write, between marks
     "gpu": "bash benchmarks/gpu.sh",
     "before and after": "python -m benchmarks.before_after --write",
+    "serving": "python -m benchmarks.serving --write",
 }
 EDIT_ROW = "random-1024, the edit itself"  # what the web page is held against
 QUICKEST = "re-edit, quickest other precision"

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,12 @@ import yaml
 
 import stylefeatureeditor as sfe
 from docs_world import make_world
+from stylefeatureeditor.cli import serve
 from stylefeatureeditor.cli.main import build_parser, main
 from stylefeatureeditor.cli.train import parsed_over, words_type
 from stylefeatureeditor.data.image_sources import name_column, parse_csv
 from stylefeatureeditor.training import presets
+from stylefeatureeditor.web import api
 from stylefeatureeditor.weights.configs import changed, tomllib
 from stylefeatureeditor.weights.direction_files import load_own_directions
 
@@ -38,7 +41,7 @@ BLOCK = re.compile(
     r"(?:^<!-- parsed: (?P<why>[^\n]+) -->\n)?^```(?P<kind>\w+)[^\n]*\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-ENDLESS = ("app", "train")
+ENDLESS = ("app", "serve", "train")
 # Where they are not ours to name: pip's, make's and accelerate's.
 FOREIGN_FLAGS = {"--extra-index-url", "--num_processes", "--machine_rank", "--install"}
 
@@ -145,7 +148,27 @@ def check_pre_commit(words: list[str]) -> None:
     assert (ROOT / ".pre-commit-config.yaml").is_file()
 
 
+def check_curl(words: list[str]) -> None:
+    """A form for `sfe serve`: fields that it takes."""
+    assert f"http://127.0.0.1:{serve.PORT}/edit" in words
+    fields = [word.split("=", 1) for flag, word in pairwise(words) if flag == "-F"]
+    assert {"photo", "edits"} <= {name for name, _ in fields}
+    for name, text in fields:
+        assert re.fullmatch(api.FIELDS[name].get("pattern", "@.+"), text)
+
+
+def check_docker(words: list[str]) -> None:
+    """Arguments that the Dockerfile has, and a command of ours after the image's name."""
+    if "--build-arg" in words:
+        name = words[words.index("--build-arg") + 1].split("=")[0]
+        assert re.search(rf"^ARG {name}=", read("Dockerfile"), re.M)
+    if words[0] == "run" and words[-1] != "sfe":
+        check_sfe(words[words.index("sfe") + 1 :])
+
+
 CHECKS = {
+    "curl": check_curl,
+    "docker": check_docker,
     "sfe": check_sfe,
     "make": check_make,
     "pip": check_pip,

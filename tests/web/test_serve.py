@@ -16,8 +16,8 @@ from stylefeatureeditor.web.serve import (
     LOOPBACK,
     STEP_BYTES,
     Guard,
+    Queue,
     Refused,
-    Work,
     page_app,
     serving,
 )
@@ -121,7 +121,7 @@ def test_an_upload_has_a_bound_whatever_it_says_of_itself(app, told):
 
 
 def test_uploads_together_have_a_bound_and_leave_nothing():
-    work = Work(None, Limits(upload_bytes=100))
+    queue = Queue(Limits(upload_bytes=100))
 
     class Request:
         headers: dict = {}  # noqa: RUF012
@@ -136,15 +136,15 @@ def test_uploads_together_have_a_bound_and_leave_nothing():
                 raise self.error
 
     async def upload(*parts, error=None):
-        return await work._body(Request(*parts, error=error), 100)
+        return await queue.body(Request(*parts, error=error), 100)
 
     with pytest.raises(ConnectionError):
         asyncio.run(upload(b"x" * 90, error=ConnectionError()))
-    assert work._arriving == 0
-    work._arriving = 200 + STEP_BYTES - 50
+    assert queue._arriving == 0
+    queue._arriving = 200 + STEP_BYTES - 50
     with pytest.raises(Refused, match=BUSY):
         asyncio.run(upload(b"x" * 90))
-    assert work._arriving == 150 + STEP_BYTES
+    assert queue._arriving == 150 + STEP_BYTES
 
 
 def test_a_full_page_refuses_in_a_sentence_that_offers_another_try(both):

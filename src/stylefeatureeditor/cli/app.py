@@ -8,11 +8,13 @@ import sys
 import threading
 import webbrowser
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common, flag
 from stylefeatureeditor.cli.output import Progress, warn
 
-HOST = "127.0.0.1"
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 
 def add_to(commands: Commands) -> None:
@@ -33,9 +35,7 @@ def add_to(commands: Commands) -> None:
         help="a model to offer beside those on this machine; the first one is where the page "
         "starts; may be given several times",
     )
-    parser.add_argument(
-        "--host", default=HOST, help="address to listen on; others than %(default)s are warned of"
-    )
+    add_common(parser, "--host")
     parser.add_argument("--port", type=int, help="a free one from 7860 on if left out")
     flag(parser, "--browser", "open the page in the browser")
     add_common(parser, "--device")
@@ -48,21 +48,30 @@ def serve_page(args: Args) -> int:
 
     get_ready()
     from stylefeatureeditor.web.loaded_models import Models
-    from stylefeatureeditor.web.serve import LOOPBACK, serving
+    from stylefeatureeditor.web.serve import serving
 
-    models = Models(args.model, args.device)
-    if args.host not in LOOPBACK:
+    page = serving(Models(args.model, args.device), host=args.host, port=args.port)
+    return serve_until_stopped("the page", args.host, page, browser=args.browser)
+
+
+def serve_until_stopped(
+    what: str, host: str, server: AbstractContextManager[str], *, browser: bool = False
+) -> int:
+    """Print the address that a server gives, and keep it until the program is asked to end."""
+    from stylefeatureeditor.web.serve import LOOPBACK
+
+    if host not in LOOPBACK:
         warn(
-            f"the page listens on {args.host}: whoever reaches this machine can use it, without a "
+            f"{what} listens on {host}: whoever reaches this machine can use it, without a "
             "password, and photos cross the network unencrypted"
         )
-    # Ended by the system as by Ctrl-C: the visitors' files go with the page.
+    # Ended by the system as by Ctrl-C: what the server holds goes with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as stack:
-        with Progress("starting the page"):
-            address = stack.enter_context(serving(models, host=args.host, port=args.port))
+        with Progress(f"starting {what}"):
+            address = stack.enter_context(server)
         print(f"{address}  (Ctrl-C ends it)", flush=True)
-        if args.browser:
+        if browser:
             webbrowser.open(address)
         threading.Event().wait()
     return 0

@@ -45,6 +45,7 @@ def build_parser() -> Parser:
         invert,
         mix,
         models,
+        serve,
         train,
         video,
     )
@@ -58,7 +59,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"sfe {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    photos = edit, invert, mix, video, compare, app
+    photos = edit, invert, mix, video, compare, app, serve
     for group in (*photos, directions, models, train, evaluate, export, doctor):
         group.add_to(commands)
     return parser

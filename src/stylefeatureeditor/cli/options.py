@@ -137,6 +137,10 @@ COMMON: dict[str, dict[str, Any]] = {
         "default": "float32",
         "help": "of the networks' convolutions; the others are faster and less exact (%(default)s)",
     },
+    "--host": {
+        "default": "127.0.0.1",
+        "help": "address to listen on; others than %(default)s are warned of",
+    },
     "--layers": {
         "type": layer_range,
         "metavar": "FROM:TO",

@@ -105,7 +105,7 @@ class Opened:
         if self.film is not None:
             raise PhotoError("a film cannot be turned here: turn it with a program for films")
         photo = turned(self.read(limits), 1)
-        found = () if self.aligned else _landmarks(photo, limits)
+        found = () if self.aligned else largest_faces(photo, limits)
         turns, size = (self.turns + 1) % 4, self.size[::-1]
         return replace(self, turns=turns, size=size, landmarks=found, placed=False), photo
 
@@ -132,7 +132,7 @@ def open_photo(
     """Read a photo and find its faces; there may be none."""
     photo = _read(content, name, limits)
     height, width = photo.pixels.shape[:2]
-    found = () if aligned else _landmarks(photo, limits)
+    found = () if aligned else largest_faces(photo, limits)
     return Opened(name, content, (width, height), landmarks=found, aligned=aligned), photo
 
 
@@ -231,8 +231,8 @@ def _read(content: bytes, name: str, limits: Limits) -> Photo:
         raise type(error)(str(error).replace("the file", name, 1)) from error
 
 
-def _landmarks(photo: Photo, limits: Limits) -> tuple[np.ndarray, ...]:
-    """Of the largest faces, as many as the limits allow."""
+def largest_faces(photo: Photo, limits: Limits) -> tuple[np.ndarray, ...]:
+    """Return the (68, 2) landmarks of the largest faces, as many as the limits allow."""
     found = [face.landmarks for face in find_faces(visible(photo), all_sizes=True)]
     found = found[: limits.faces]
     size = photo.pixels.shape[1::-1]

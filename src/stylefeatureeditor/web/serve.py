@@ -61,7 +61,7 @@ STEPS = (
 SECRET = re.compile(r"[0-9a-f]{32}")
 STEP_BYTES = 8_000_000  # of a request that is no upload
 BUSY = "many people use this page just now, so this step was not done"
-WAY = 'the page needs starlette and uvicorn: run `pip install "stylefeatureeditor[app]"`'
+WAY = 'serving needs starlette and uvicorn: run `pip install "stylefeatureeditor[app]"`'
 
 
 class Guard:
@@ -109,13 +109,56 @@ def _is_foreign(headers: dict[str, str], host: str) -> bool:
     return origin is not None and origin.partition("://")[2] != host
 
 
+class Queue:
+    """The way to the machine: one thread, so many steps waiting, so many bytes arriving."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._thread = ThreadPoolExecutor(1, "steps")  # memory of one thread is used again
+        self._arriving = 0
+        self.waiting = 0
+
+    def check(self) -> None:
+        """Raise `Refused` if no further step may wait."""
+        if self.waiting >= self.limits.waiting:
+            raise Refused(503, BUSY)
+
+    async def run(self, step: Callable[..., Any], *words: Any) -> Any:
+        """Do a step when its turn comes; return what it returns."""
+        self.check()
+        self.waiting += 1
+        try:
+            return await get_running_loop().run_in_executor(self._thread, step, *words)
+        finally:
+            self.waiting -= 1
+
+    async def body(self, request: Request, limit: int) -> bytes:
+        """What is sent, in memory; what is cut off leaves nothing behind."""
+        told = request.headers.get("content-length", "0")
+        too_large = f"the file is larger than {limit / 1e6:g} MB: make it smaller first"
+        if told.isascii() and told.isdecimal() and int(told[:20]) > limit:
+            raise Refused(413, too_large)
+        parts, size = [], 0
+        try:
+            async for part in request.stream():
+                size += len(part)
+                self._arriving += len(part)
+                if size > limit:
+                    raise Refused(413, too_large)
+                if self._arriving > 2 * self.limits.upload_bytes + STEP_BYTES:
+                    raise Refused(503, BUSY)
+                parts.append(part)
+        finally:
+            self._arriving -= size
+        return b"".join(parts)
+
+
 class Work:
-    """The queue to the machine: one thread, so many steps waiting, so many bytes arriving."""
+    """What becomes of a page's steps."""
 
     def __init__(self, handlers: Handlers, limits: Limits) -> None:
         self.handlers, self.limits = handlers, limits
-        self._thread = ThreadPoolExecutor(1, "steps")  # memory of one thread is used again
-        self._waiting = self._arriving = 0
+        self.queue = Queue(limits)
 
     async def answer(self, request: Request) -> Any:
         """Do what a page asks by POST."""
@@ -139,42 +182,16 @@ class Work:
         if not SECRET.fullmatch(visitor):
             raise Refused(400, "this request does not come from our page")
         upload = what == "open"
-        body = await self._body(request, self.limits.upload_bytes if upload else STEP_BYTES)
+        limit = self.limits.upload_bytes if upload else STEP_BYTES
+        body = await self.queue.body(request, limit)
         try:
             sent = dict(request.query_params) if upload else json.loads(body)
         except (ValueError, RecursionError):
             sent = None
         if not isinstance(sent, dict):
             raise Refused(400, "the page sent something that is no step")
-        if self._waiting >= self.limits.waiting:
-            raise Refused(503, BUSY)
         words = (visitor, body, sent) if upload else (visitor, sent)
-        step = getattr(self.handlers, what)
-        self._waiting += 1
-        try:
-            return await get_running_loop().run_in_executor(self._thread, step, *words)
-        finally:
-            self._waiting -= 1
-
-    async def _body(self, request: Request, limit: int) -> bytes:
-        """What is sent, in memory; what is cut off leaves nothing behind."""
-        told = request.headers.get("content-length", "0")
-        too_large = f"the file is larger than {limit / 1e6:g} MB: make it smaller first"
-        if told.isascii() and told.isdecimal() and int(told[:20]) > limit:
-            raise Refused(413, too_large)
-        parts, size = [], 0
-        try:
-            async for part in request.stream():
-                size += len(part)
-                self._arriving += len(part)
-                if size > limit:
-                    raise Refused(413, too_large)
-                if self._arriving > 2 * self.limits.upload_bytes + STEP_BYTES:
-                    raise Refused(503, BUSY)
-                parts.append(part)
-        finally:
-            self._arriving -= size
-        return b"".join(parts)
+        return await self.queue.run(getattr(self.handlers, what), *words)
 
 
 class Refused(Exception):  # noqa: N818
@@ -234,15 +251,32 @@ def serving(
     limits: Limits | None = None,
 ) -> Iterator[str]:
     """Serve the page while the block runs; give it the address."""
+
+    def app() -> Starlette:
+        may_download = host in LOOPBACK
+        return page_app(models, limits or Limits(), allowed(host), may_download=may_download)
+
+    with listening(app, host, port) as address:
+        yield address
+
+
+def allowed(host: str) -> tuple[str, ...]:
+    """Names under which what listens on an address may be asked for; none means any."""
+    return LOOPBACK if host in LOOPBACK else ()
+
+
+@contextmanager
+def listening(make: Callable[[], Starlette], host: str, port: int | None) -> Iterator[str]:
+    """Serve an application while the block runs; give it the address.
+
+    Raises:
+        DependencyError: the extra `app` is not installed.
+        ConfigError: the port is taken; None takes a free one of PORTS.
+    """
     try:
         import uvicorn
 
-        app = page_app(
-            models,
-            limits or Limits(),
-            LOOPBACK if host in LOOPBACK else (),
-            may_download=host in LOOPBACK,
-        )
+        app = make()
     except ImportError as error:
         raise DependencyError(WAY) from error
     listener = _listen(host, port)
@@ -274,4 +308,4 @@ def _listen(host: str, port: int | None) -> socket.socket:
             reason = error
         else:
             return listener
-    raise ConfigError(f"the page cannot listen on {host} port {port or PORTS[0]}: {reason}")
+    raise ConfigError(f"sfe cannot listen on {host} port {port or PORTS[0]}: {reason}")
