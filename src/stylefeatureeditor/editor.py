@@ -369,7 +369,8 @@ class Editor:
                 a face parser such as "hair", a picture (white = may change), or a tensor
                 (B or 1, 1, S, S), 1 = may change; see `edit_mask.py`.
             blend: "feather" puts the crop into the photo, "residual" adds what the edit changed,
-                "none" leaves the crop; None takes the model's preference.
+                "poisson" puts in its gradients, so that no seam shows, "none" leaves the crop; None
+                takes the model's preference.
             face: as in `invert`.
             aligned: as in `invert`.
 

@@ -164,8 +164,9 @@ def add_to(commands: Commands) -> None:
     blend = parser.add_mutually_exclusive_group()
     blend.add_argument(
         "--blend",
-        choices=("feather", "residual", "none"),
-        help="how the crop returns: in place of the photo's, as a difference, or not at all; "
+        choices=("feather", "residual", "poisson", "none"),
+        help="how the crop returns: in place of the photo's, as a difference, in place with its "
+        "colour fitted at the border, or not at all; "
         "the model's preference if left out",
     )
     blend.add_argument(
