@@ -297,6 +297,12 @@ class TestPictures:
         assert gaps.min() <= 1  # batches of another size round differently
         assert gaps.argmin() > 6 * side
 
+    def test_a_tile_of_the_grid_may_have_any_side(self, aligned, model, sfe):
+        words = ("--aligned", "--grid", "smile=0:1:2", "--tile", "200", "--model", model)
+        assert sfe("edit", aligned, *words).code == 0
+        height, width, _ = pixels(aligned.with_name("aligned_grid.png")).shape
+        assert (height > 200, 3 * 200 <= width < 3 * 210) == (True, True)
+
     def test_grid_warns_once_for_each_end_outside_the_range(self, aligned, model, sfe):
         ran = sfe("edit", aligned, "--aligned", "--grid", "smile=-9:2:2", "--model", model)
         assert ran.code == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +28,12 @@ from stylefeatureeditor.cli.options import (
     finite,
     finite_number,
     flag,
+    positive,
     reader,
 )
 from stylefeatureeditor.cli.output import Progress, warn
 from stylefeatureeditor.cli.refusals import check_edits, check_mask, check_model, check_text
-from stylefeatureeditor.editing.direction_names import TEXT_THRESHOLDS
+from stylefeatureeditor.editing.direction_names import TEXT_THRESHOLDS, check_sizes
 from stylefeatureeditor.errors import ConfigError, FaceError, SfeError
 from stylefeatureeditor.files import file_word
 from stylefeatureeditor.photo import SESSION_SUFFIX, SUFFIXES
@@ -125,6 +128,13 @@ def add_to(commands: Commands) -> None:
         "of the second largest face alone",
     )
     parser.add_argument(
+        "--edits",
+        metavar="FILE",
+        type=Path,
+        help="looks, a table of directions and strengths each (TOML, YAML or JSON), as "
+        "[older] with age = 2 below it; each photo is written once for each, to OUT/LOOK/",
+    )
+    parser.add_argument(
         "--text",
         metavar="[NOW >] WORDS=STRENGTH",
         type=text_edit,
@@ -189,6 +199,12 @@ def add_to(commands: Commands) -> None:
         type=grid,
         help="write a labelled strip of the crop with several strengths; -e holds for all of them",
     )
+    parser.add_argument(
+        "--tile",
+        type=positive,
+        metavar="PIXELS",
+        help="side of a picture of --grid; the crop's, at most 512, if left out",
+    )
     flag(kind, "--compare", "write the photo before and after, side by side")
     add_common(
         parser,
@@ -203,6 +219,8 @@ def edit_photos(args: Args) -> int:
     args.photos = expanded(args.photos)
     if any(path.suffix.lower() == SESSION_SUFFIX for path in args.photos):
         return edit_sessions(args)
+    if args.edits:
+        return edit_looks(args)
     by_face: dict[int | None, Strengths] = {None: {}}  # None: of the faces that --face chooses
     for face, name, by in args.edit:
         by_face.setdefault(face, {})[name] = by
@@ -240,6 +258,7 @@ def edit_photos(args: Args) -> int:
         },
         "directions": " ".join(direction.fingerprint for direction in moved),
         "grid": args.grid and vars(args.grid),
+        **({"tile": args.tile} if args.tile else {}),
         "mask": file_word(args.mask),
         "blend": None if args.grid else args.blend or editor.model.config.blend,
         **common_settings(args, editor),
@@ -256,7 +275,9 @@ def edit_photos(args: Args) -> int:
         note = note_of(settings, job.photo)
         source = inverted(job.photo, editor, args, content=job.content)
         name, strengths = args.grid.name, args.grid.strengths()
-        picture = strip_of(editor, source, name, strengths, edits=edits, mask=args.mask)
+        picture = strip_of(
+            editor, source, name, strengths, edits=edits, mask=args.mask, side=args.tile
+        )
         return str(save_picture(picture, job.output, note))
 
     def faces(job: Job) -> str:
@@ -355,12 +376,91 @@ def _edited(
         yield from ((job, outcomes[job]) for job in group)
 
 
+def read_looks(path: Path) -> dict[str, dict[str, float]]:
+    """Return the edits of each look of a file.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds something else.
+        DependencyError: it is YAML, and pyyaml is not installed.
+    """
+    from stylefeatureeditor.weights.configs import read_mapping
+
+    looks: dict[str, dict[str, float]] = {}
+    for name, edits in read_mapping(path).items():
+        if not re.fullmatch(r"\w[\w .+-]*", str(name)):
+            raise ConfigError(f"{path}: a look names a folder, and {name!r} can be none")
+        values = edits.values() if isinstance(edits, dict) else ()
+        if not values or not all(isinstance(by, (int, float)) for by in values):
+            raise ConfigError(f"{path}: the look {name} should be a table such as smile = 2")
+        check_sizes(name, values)
+        looks[str(name)] = {str(direction): float(by) for direction, by in edits.items()}
+    if not looks:
+        raise ConfigError(f"{path} holds no look: write [older], and age = 2 below it")
+    return looks
+
+
+def edit_looks(args: Args) -> int:
+    """Write each photo once for each look of --edits; it is inverted once."""
+    if args.edit or args.text or args.grid:
+        raise ConfigError("--edits says all that is edited: leave -e, --text and --grid out")
+    if args.output is None or Path(args.output).suffix.lower() in SUFFIXES:
+        raise ConfigError("--edits makes a folder for each look: name the folder of all with -o")
+    looks = read_looks(args.edits)
+    plans = {
+        look: plan_jobs(
+            args.photos,
+            f"{args.output}/{look}/",
+            ending="",
+            suffixes=SUFFIXES,
+            with_inversions=True,
+            recursive=args.recursive,
+        )
+        for look in looks
+    }
+    check_model(args, [name for edits in looks.values() for name in edits])
+    check_mask(args.mask)
+    editor = open_editor(args)
+    warn_of_ranges(editor, *looks.values())
+    todo: dict[Job, tuple[dict[str, float], str]] = {}
+    for look, edits in looks.items():
+        settings = {
+            "edits": edits,
+            "directions": " ".join(each.fingerprint for each in editor.resolve(edits)),
+            "mask": file_word(args.mask),
+            "blend": args.blend or editor.model.config.blend,
+            **common_settings(args, editor),
+        }
+        left = plans[look].left(settings, overwrite=args.overwrite)
+        todo |= {job: (edits, note_of(settings, job.photo)) for job in left}
+    every = [
+        job for same in zip(*(plan.jobs for plan in plans.values()), strict=True) for job in same
+    ]
+    plan = replace(plans[next(iter(looks))], jobs=tuple(every), several=True, what="pictures")
+
+    def outcomes() -> Iterator[Outcome]:
+        for photo, jobs in groupby((job for job in every if job in todo), lambda job: job.photo):
+            try:
+                source = inverted(photo, editor, args)
+            except SfeError as error:
+                yield from ((job, error) for job in jobs)
+                continue
+
+            def make(job: Job, source: Inversion = source) -> str:
+                edits, note = todo[job]
+                result = editor.edit(source, edits, mask=args.mask, blend=args.blend)
+                return _save(job, result, args, note)
+
+            yield from ((job, job.attempt(make)) for job in jobs)
+
+    return plan.report(outcomes(), list(todo))
+
+
 def edit_sessions(args: Args) -> int:
     """Write the photos of saved sessions as the page left them."""
     from stylefeatureeditor.photo.session_file import load_session
 
     own = args.edit or args.text or args.grid or args.mask != "none" or args.face != "largest"
-    own = own or args.aligned or args.blend
+    own = own or args.aligned or args.blend or args.edits
     if own or not all(path.suffix.lower() == SESSION_SUFFIX for path in args.photos):
         raise ConfigError("a session brings its own edits: give session files alone, without -e")
     sessions = [(path, load_session(path)) for path in dict.fromkeys(args.photos)]

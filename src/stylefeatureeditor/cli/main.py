@@ -18,6 +18,7 @@ from contextlib import suppress
 
 from stylefeatureeditor import __version__
 from stylefeatureeditor.cli import (
+    align,
     app,
     compare,
     directions,
@@ -52,7 +53,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"sfe {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    photos = edit, invert, mix, video, compare, app
+    photos = edit, invert, align, mix, video, compare, app
     for group in (*photos, directions, models, train, evaluate, export, doctor):
         group.add_to(commands)
     return parser

@@ -32,8 +32,11 @@ def strip_of(
     *,
     edits: Edits,
     mask: Mask | None,
+    side: int | None = None,
 ) -> Image.Image:
     """Return the labelled crops, the unedited one first, with what the photo brought.
+
+    `side` is that of a crop in the strip, as `draw_grid` takes it.
 
     Raises:
         FaceError: there are several faces.
@@ -50,4 +53,4 @@ def strip_of(
         result = editor.edit(inversion, moves, mask=mask, blend="none")
         labels = [f"{name} {strength:g}" for strength in some]
         tiles += zip(labels, result.crops, strict=True)
-    return to_picture(np.asarray(draw_strip(tiles)), inversion.source)
+    return to_picture(np.asarray(draw_strip(tiles, side)), inversion.source)
