@@ -58,7 +58,7 @@ def load_loss_networks(
         DependencyError: a network comes with a package that is not installed.
     """
     folder = files_folder() if folder is None else folder
-    perceptual = _lpips(folder) if any(loss.lpips for loss in losses) else None
+    perceptual = _lpips(folder) if any(loss.lpips or loss.lpips_scale for loss in losses) else None
     kinds = {loss.identity_features for loss in losses if loss.identity}
     if len(kinds) > 1:
         raise ConfigError("the losses of one run share their identity_features: set them alike")
