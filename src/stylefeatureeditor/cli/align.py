@@ -6,15 +6,23 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.cli.batch import Job, expanded, note_of, numbered, plan_jobs
-from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common, positive
+from stylefeatureeditor.cli.options import (
+    Args,
+    Commands,
+    add_command,
+    add_common,
+    chosen_face,
+    positive,
+)
 from stylefeatureeditor.photo import SUFFIXES
 
 if TYPE_CHECKING:
     from stylefeatureeditor.cli.batch import MadeWith
     from stylefeatureeditor.errors import SfeError
+    from stylefeatureeditor.records import FaceBox
 
 
 def add_to(commands: Commands) -> None:
@@ -42,11 +50,12 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--workers", type=positive, default=1, metavar="N", help="processes for several photos (1)"
     )
-    add_common(parser, "--face", "--recursive", "--overwrite")
+    add_common(parser, "--face", "--face-box", "--recursive", "--overwrite")
 
 
 def align_photos(args: Args) -> int:
     """Run `sfe align`."""
+    args.face = chosen_face(args)
     plan = plan_jobs(
         expanded(args.photos),
         args.output,
@@ -63,11 +72,11 @@ def align_photos(args: Args) -> int:
         return plan.report(zip(left, pool.map(cut, left), strict=True), left)
 
 
-def _cut(settings: MadeWith, face: str | int, size: int, job: Job) -> str | SfeError:
+def _cut(settings: MadeWith, face: str | int | FaceBox, size: int, job: Job) -> str | SfeError:
     return job.attempt(partial(_write, settings, face, size))
 
 
-def _write(settings: MadeWith, face: str | int, size: int, job: Job) -> str:
+def _write(settings: MadeWith, face: Any, size: int, job: Job) -> str:
     """Write the crops, that of face 1 to the job's output, and return its path."""
     from stylefeatureeditor.editor import align
     from stylefeatureeditor.photo.image import read_photo, save_picture, to_picture, to_uint8

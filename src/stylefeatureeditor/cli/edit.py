@@ -25,6 +25,7 @@ from stylefeatureeditor.cli.options import (
     Commands,
     add_command,
     add_common,
+    chosen_face,
     finite,
     finite_number,
     flag,
@@ -37,6 +38,7 @@ from stylefeatureeditor.editing.direction_names import TEXT_THRESHOLDS, check_si
 from stylefeatureeditor.errors import ConfigError, FaceError, SfeError
 from stylefeatureeditor.files import file_word
 from stylefeatureeditor.photo import SESSION_SUFFIX, SUFFIXES
+from stylefeatureeditor.records import FaceBox
 from stylefeatureeditor.weights.local_models import find_model, local_models
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 
@@ -163,7 +165,7 @@ def add_to(commands: Commands) -> None:
         help="a file for one photo, replaced if it is there; a folder for several; "
         "PHOTO_edited.png if left out",
     )
-    add_common(parser, "--model", "--method", "--aligned", "--face")
+    add_common(parser, "--model", "--method", "--aligned", "--face", "--face-box")
     add_common(
         parser,
         "--mask",
@@ -216,7 +218,7 @@ def add_to(commands: Commands) -> None:
 
 def edit_photos(args: Args) -> int:
     """Run `sfe edit`: refuse what can be refused without torch, edit, write."""
-    args.photos = expanded(args.photos)
+    args.photos, args.face = expanded(args.photos), chosen_face(args)
     if any(path.suffix.lower() == SESSION_SUFFIX for path in args.photos):
         return edit_sessions(args)
     if args.edits:
@@ -302,6 +304,8 @@ def edit_photos(args: Args) -> int:
 
 def _check(args: Args, ends: list[tuple[str, float]]) -> None:
     """Refuse edits that are none, twice there, or too large."""
+    if args.face_box and any(face is not None for face, *_ in args.edit):
+        raise ConfigError("a box shows one face: leave the number of FACE:NAME out")
     if args.grid and any(face is not None for face, *_ in args.edit):
         raise ConfigError("a strip shows one face: choose it with --face, not with FACE:NAME")
     given = [(face, name, [by]) for face, name, by in args.edit]
@@ -376,7 +380,7 @@ def _edited(
         yield from ((job, outcomes[job]) for job in group)
 
 
-def read_looks(path: Path) -> dict[str, dict[str, float]]:
+def read_looks(path: Path) -> dict[str, Strengths]:
     """Return the edits of each look of a file.
 
     Raises:
@@ -385,7 +389,7 @@ def read_looks(path: Path) -> dict[str, dict[str, float]]:
     """
     from stylefeatureeditor.weights.configs import read_mapping
 
-    looks: dict[str, dict[str, float]] = {}
+    looks: dict[str, Strengths] = {}
     for name, edits in read_mapping(path).items():
         if not re.fullmatch(r"\w[\w .+-]*", str(name)):
             raise ConfigError(f"{path}: a look names a folder, and {name!r} can be none")
@@ -417,11 +421,11 @@ def edit_looks(args: Args) -> int:
         )
         for look in looks
     }
-    check_model(args, [name for edits in looks.values() for name in edits])
+    check_model(args, [str(name) for edits in looks.values() for name in edits])
     check_mask(args.mask)
     editor = open_editor(args)
     warn_of_ranges(editor, *looks.values())
-    todo: dict[Job, tuple[dict[str, float], str]] = {}
+    todo: dict[Job, tuple[Strengths, str]] = {}
     for look, edits in looks.items():
         settings = {
             "edits": edits,
@@ -512,10 +516,12 @@ def _save(job: Job, result: EditResult, args: Args, note: str) -> str:
 
 
 def read_source(
-    path: Path, editor: Editor, face: str | int, content: Photo | None = None
+    path: Path, editor: Editor, face: str | int | FaceBox, content: Photo | None = None
 ) -> Path | Photo | Inversion:
     """Return a photo, its path, or the inversion that a file holds, on the editor's device."""
     suffix = path.suffix.lower()
+    if isinstance(face, FaceBox) and suffix in (*CODE_SUFFIXES, INVERSION_SUFFIX):
+        raise FaceError(f"{path} has its face already: a box is for photos")
     if suffix in CODE_SUFFIXES:
         known = editor.from_codes(path)
         return known if face == "all" else _row(known, path, face)
@@ -526,7 +532,7 @@ def read_source(
     inversion = load_inversion(path).map(lambda tensor: tensor.to(editor.method.device))
     editor.method.take(inversion)
     # without a number it keeps all the faces it was made of
-    return inversion if isinstance(face, str) else _row(inversion, path, face)
+    return _row(inversion, path, face) if isinstance(face, int) else inversion
 
 
 def inverted(
@@ -547,8 +553,8 @@ def inverted(
     return source
 
 
-def _row(inversion: Inversion, path: Path, face: str | int) -> Inversion:
-    number = 1 if isinstance(face, str) else face
+def _row(inversion: Inversion, path: Path, face: str | int | FaceBox) -> Inversion:
+    number = face if isinstance(face, int) else 1
     if not 1 <= number <= len(inversion):
         raise FaceError(f"{path} holds {len(inversion)} of a photo's faces, not face {number}")
     return inversion[number - 1]

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, Job, expanded, note_of, plan_jobs
 from stylefeatureeditor.cli.edit import common_settings, open_editor, save_crops
-from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common, flag
+from stylefeatureeditor.cli.options import (
+    Args,
+    Commands,
+    add_command,
+    add_common,
+    chosen_face,
+    flag,
+)
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.files import file_word
 from stylefeatureeditor.weights.local_models import find_model
@@ -38,12 +45,14 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="codes of another tool for this photo (.pt, .npy, .npz), to which F_k is fitted",
     )
-    add_common(parser, "--model", "--method", "--aligned", "--face", "--recursive", "--overwrite")
+    add_common(parser, "--model", "--method", "--aligned", "--face", "--face-box")
+    add_common(parser, "--recursive", "--overwrite")
     add_common(parser, "--device", "--backend", "--precision")
 
 
 def invert_photos(args: Args) -> int:
     """Run `sfe invert`."""
+    args.face = chosen_face(args)
     output = args.output.removesuffix(INVERSION_SUFFIX)
     plan = plan_jobs(
         expanded(args.photos),

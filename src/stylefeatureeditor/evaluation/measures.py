@@ -227,7 +227,7 @@ def named_alone(suite: Suite, names: Sequence[str] | None) -> Suite:
     if names is None:
         return suite
     names = ["identity" if name == "id" else name for name in names if name != "lec"]
-    known = [each.name for each in (*suite.measures, *suite.extractors)]
+    known = [each.name for each in suite.measures] + [each.name for each in suite.extractors]
     for name in names:
         if name not in known:
             why = "; ".join(suite.left_out)
