@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -15,9 +16,6 @@ from seeded import draw
 from stylefeatureeditor.editing.catalog import Catalog, CatalogEntry
 from stylefeatureeditor.photo.image import to_uint8
 from tiny import SIZE, WIDTH, tiny_editor, tiny_photos
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAMES = ("smile", "age", "gender", "glasses")
 IMAGES = 8
@@ -45,6 +43,7 @@ def make_world(folder: Path) -> None:
     group.paste(portrait, (0, 0))
     group.paste(portrait, (260, 0))
     (folder / "holiday").mkdir()
+    shutil.copy(Path(__file__).with_name("looks.toml"), folder)
     for name, picture in (("portrait", portrait), ("group", group), ("holiday/1", portrait)):
         picture.save(folder / f"{name}.jpg", quality=95)
     write_film(folder / "clip.mp4", frames(0.4))

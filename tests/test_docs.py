@@ -186,6 +186,9 @@ def test_every_block_of_a_page_is_understood(page):
         if block.kind == "sh":
             for program, *words in block.commands:
                 CHECKS[program](words)
+        elif block.kind == "toml" and "--edits looks.toml" in read(page):
+            named = tomllib.loads((ROOT / "tests" / "looks.toml").read_text("utf-8"))
+            assert tomllib.loads(block.text) == named  # with which the commands run
         elif block.kind == "toml":
             path = "mine.toml"
             assert f"--config {path}" in read(page)

@@ -247,7 +247,7 @@ def test_a_saved_photo_is_edited_as_it_was_left(editor, two_faces, tmp_path):
     assert np.array_equal(np.asarray(editor.edit_saved(saved).photo), np.asarray(expected.photo))
 
 
-@pytest.mark.parametrize("blend", ["feather", "residual", "none"])
+@pytest.mark.parametrize("blend", ["feather", "residual", "poisson", "none"])
 @pytest.mark.usefixtures("two_faces")
 def test_grey_stays_grey_to_the_bit_on_every_way_out(editor, blend, tmp_path):
     levels = PHOTO[:, :, 1]
@@ -569,7 +569,7 @@ def test_a_batch_refuses_several_strengths(editor):
 
 
 def test_an_unknown_blend_is_refused(editor):
-    with pytest.raises(ConfigError, match="feather, residual, none, got 'mix'"):
+    with pytest.raises(ConfigError, match="feather, residual, poisson, none, got 'mix'"):
         editor.edit(tiny_photos(), EDITS, blend="mix")
 
 

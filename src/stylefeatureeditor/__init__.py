@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.photo.result import EditResult
     from stylefeatureeditor.photo.session_file import load_session
     from stylefeatureeditor.preview import Preview
-    from stylefeatureeditor.records import AlignedFace, Codes, Photo
+    from stylefeatureeditor.records import AlignedFace, Codes, FaceBox, Photo
     from stylefeatureeditor.video.editing import edit_video
     from stylefeatureeditor.weights.inversion_file import load_inversion, save_inversion
 
@@ -60,6 +60,7 @@ __all__ = [
     "EditDirection",
     "EditResult",
     "Editor",
+    "FaceBox",
     "FaceError",
     "Inversion",
     "MaskError",
@@ -94,7 +95,7 @@ _HOMES = {
     "model": ("Model", "ModelConfig"),
     "photo.image": ("read_photo", "save_photo"),
     "preview": ("Preview",),
-    "records": ("AlignedFace", "Codes", "Photo"),
+    "records": ("AlignedFace", "Codes", "FaceBox", "Photo"),
     "photo.result": ("EditResult",),
     "photo.session_file": ("load_session",),
 }

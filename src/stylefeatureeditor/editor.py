@@ -41,9 +41,9 @@ from stylefeatureeditor.methods.sfe import Sfe
 from stylefeatureeditor.model import Framing
 from stylefeatureeditor.photo.align import crop, ffhq_quad, whole_photo_as_face
 from stylefeatureeditor.photo.image import read_photo, to_tensor, turned, visible
-from stylefeatureeditor.photo.landmarks import choose_face, find_faces, turn_sentence
+from stylefeatureeditor.photo.landmarks import choose_face, face_in_box, find_faces, turn_sentence
 from stylefeatureeditor.photo.result import Blend, EditResult
-from stylefeatureeditor.records import AlignedFace, Codes, Photo
+from stylefeatureeditor.records import AlignedFace, Codes, FaceBox, Photo
 from stylefeatureeditor.weights import hub
 from stylefeatureeditor.weights.code_files import read_codes
 from stylefeatureeditor.weights.direction_files import (
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
         | Mapping[str | EditDirection, Strength]
     )
 
-Which = Literal["largest", "all"] | int | tuple["np.ndarray", ...]
+Which = Literal["largest", "all"] | int | tuple["np.ndarray", ...] | FaceBox
 logger = logging.getLogger(__name__)
 
 
@@ -91,7 +91,8 @@ def align(
 
     Args:
         photo: anything `read_photo` takes.
-        face: "largest", "all", a number from 1, or the (68, 2) landmarks of faces.
+        face: "largest", "all", a number from 1, the (68, 2) landmarks of faces, or a `FaceBox`
+            around brows, chin and cheeks.
         size: side of the crops in pixels.
         framing: how the crop differs from FFHQ's; None is FFHQ's.
 
@@ -103,7 +104,9 @@ def align(
     photo = photo if isinstance(photo, Photo) else read_photo(photo)
     pixels = visible(photo)
     framing = framing or Framing()
-    if isinstance(face, tuple):
+    if isinstance(face, FaceBox):
+        known = [face_in_box(pixels, face.edges).landmarks]
+    elif isinstance(face, tuple):
         known = list(face)
     else:
         found = choose_face(find_faces(pixels, all_sizes=face != "largest"), face)
@@ -304,8 +307,9 @@ class Editor:
 
         Args:
             photo: a photo; or aligned crops as a tensor, (B, 3, size, size) in [-1, 1].
-            face: which face of the photo: "largest", "all", or a number from 1.
-            aligned: the photo is an aligned crop already: no face is searched.
+            face: which face of the photo: "largest", "all", a number from 1, or where it is.
+            aligned: the photo is an aligned crop already, or a `FaceBox` says where in it the crop
+                is: no face is searched.
 
         Raises:
             PhotoError, FaceError, DependencyError, ShapeError: as `align` and `Method.invert`.
@@ -369,7 +373,8 @@ class Editor:
                 a face parser such as "hair", a picture (white = may change), or a tensor
                 (B or 1, 1, S, S), 1 = may change; see `edit_mask.py`.
             blend: "feather" puts the crop into the photo, "residual" adds what the edit changed,
-                "none" leaves the crop; None takes the model's preference.
+                "poisson" puts in its gradients, so that no seam shows, "none" leaves the crop; None
+                takes the model's preference.
             face: as in `invert`.
             aligned: as in `invert`.
 
@@ -630,12 +635,14 @@ class Editor:
             return self.method.invert(photo)
         source = photo if isinstance(photo, Photo) else read_photo(photo)
         if aligned:
-            faces = [whole_photo_as_face(source, self.size)]
+            faces = [
+                whole_photo_as_face(source, self.size, face if isinstance(face, FaceBox) else None)
+            ]
         else:
             faces = self.align(source, face=face)
         (height, width, _), points = source.pixels.shape, faces[0].landmarks
         said = "" if points is None else turn_sentence(points)
-        if aligned and width != height:
+        if aligned and width != height and not isinstance(face, FaceBox):
             said = f"the photo is {width} x {height}: its middle square is the crop"
         if said:
             logger.warning("%s%s", f"{photo}: " if isinstance(photo, (str, Path)) else "", said)

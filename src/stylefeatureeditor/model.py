@@ -44,7 +44,7 @@ class ModelConfig:
     delta_layer: int = 9  # 11 for cars
     encoder_size: int = 256  # side of the photo as E and I see it
     framing: Framing = field(default_factory=Framing)
-    blend: Literal["feather", "residual", "none"] = "feather"  # preferred way back into the photo
+    blend: Literal["feather", "residual", "poisson", "none"] = "feather"  # way back into the photo
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     e4e: E4eConfig = field(default_factory=E4eConfig)
     inverter: InverterConfig = field(default_factory=InverterConfig)

@@ -118,6 +118,21 @@ class Codes:
 
 
 @dataclass(frozen=True)
+class FaceBox:
+    """Where a person says that a face is, in photo pixels; (0, 0) is the photo's corner."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        return self.left, self.top, self.left + self.width, self.top + self.height
+
+
+@dataclass(frozen=True)
 class AlignedFace:
     """A face cropped and turned upright for the networks, and the way back into its photo.
 

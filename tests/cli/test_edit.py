@@ -14,6 +14,7 @@ from stylefeatureeditor.cli.options import strength
 from stylefeatureeditor.editor import Editor
 from stylefeatureeditor.photo.contact_sheet import MIN_TILE
 from stylefeatureeditor.photo.image import read_photo
+from stylefeatureeditor.photo.landmarks import find_faces
 from stylefeatureeditor.photo.session_file import (
     FaceEdits,
     SavedPhoto,
@@ -89,6 +90,43 @@ class TestEachFace:
         ran = sfe("edit", two, *words, "--model", model, "-o", two.with_name("out.png"))
         assert ran.code == 2
         assert says in ran.err
+
+
+class TestBoxes:
+    def test_a_box_shows_the_face_to_the_landmarks(self, portrait, model, sfe):
+        """A box that is the detector's own gives what the detector gives."""
+        (found,) = find_faces(pixels(portrait))
+        left, top, right, bottom = map(round, found.box)
+        box = ("--face-box", left, top, right - left, bottom - top)
+        outs = [portrait.with_name(f"{name}.png") for name in ("found", "boxed")]
+        words = (*SMILE, "--model", model, "-o")
+        assert sfe("edit", portrait, *words, outs[0]).code == 0
+        assert sfe("edit", portrait, *box, *words, outs[1]).code == 0
+        assert np.array_equal(pixels(outs[0]), pixels(outs[1]))
+
+    def test_with_aligned_it_is_the_crop_of_anything(self, portrait, model, sfe):
+        out = portrait.with_name("out.png")
+        box = ("--aligned", "--face-box", 20, 30, 100, 80)
+        assert sfe("edit", portrait, *box, *SMILE, "--model", model, "-o", out).code == 0
+        changed = (pixels(out) != pixels(portrait)).any(axis=2)
+        assert changed[30:110, 30:110].mean() > 0.5
+        changed[20:120, 20:120] = False
+        assert not changed.any()
+
+    @pytest.mark.parametrize(
+        ("words", "says"),
+        [
+            (("--face-box", 1, 2, 3), "expected 4 arguments"),
+            (("--face-box", 1, 2, 30, 30, "--face", "2"), "leave --face out"),
+            (("--face-box", 1, 2, 30, 30, "-e", "1:age=1"), "leave the number of FACE:NAME out"),
+            (("--face-box", 1, 2, 3, 3), "this box is too small"),
+            (("--aligned", "--face-box", 1, 2, 0, 0), "at least a pixel"),
+            (("--aligned", "--face-box", 900, 900, 50, 50), "outside the photo"),
+        ],
+    )
+    def test_a_box_that_is_none_is_refused(self, portrait, model, sfe, words, says):
+        ran = sfe("edit", portrait, *SMILE, *words, "--model", model)
+        assert (ran.code, says in ran.err) == (2, True), ran.err
 
 
 class TestSessions:
@@ -296,6 +334,12 @@ class TestPictures:
         gaps = np.abs(places.astype(int) - np.asarray(last).astype(int)).max(axis=(1, 2, 3))
         assert gaps.min() <= 1  # batches of another size round differently
         assert gaps.argmin() > 6 * side
+
+    def test_a_tile_of_the_grid_may_have_any_side(self, aligned, model, sfe):
+        words = ("--aligned", "--grid", "smile=0:1:2", "--tile", "200", "--model", model)
+        assert sfe("edit", aligned, *words).code == 0
+        height, width, _ = pixels(aligned.with_name("aligned_grid.png")).shape
+        assert (height > 200, 3 * 200 <= width < 3 * 210) == (True, True)
 
     def test_grid_warns_once_for_each_end_outside_the_range(self, aligned, model, sfe):
         ran = sfe("edit", aligned, "--aligned", "--grid", "smile=-9:2:2", "--model", model)

@@ -149,3 +149,73 @@ def test_only_what_our_note_marks_is_skipped_and_all_that_is_skipped_is_named(al
     assert made(out) == [*own[:4], "sub", *own[4:]]
     assert made(out / "sub") == ["a_edited.png"]
     assert "folders" not in ran.err
+
+
+LOOKS = "[older]\nage = 2\n[smiling]\nsmile = 2\nage = -1\n"
+
+
+@pytest.fixture
+def looks(tmp_path):
+    path = tmp_path / "looks.toml"
+    path.write_text(LOOKS, "utf-8")
+    return path
+
+
+def test_each_photo_is_written_once_for_each_look(album, looks, model, sfe, monkeypatch):
+    seen = []
+    encode = Editor._encode
+
+    def noted(self, photo, **options):
+        seen.append(photo)
+        return encode(self, photo, **options)
+
+    monkeypatch.setattr(Editor, "_encode", noted)
+    out = album.with_name("out")
+    words = ("edit", album, "--edits", looks, "--aligned", "--model", model, "-o", out)
+    ran = sfe(*words)
+    assert ran.code == 0
+    assert len(ran.out.splitlines()) == 8
+    assert sum(photo.__class__.__name__ != "Inversion" for photo in seen) == 4  # once each
+    for look, edits in (("older", {"age": 2.0}), ("smiling", {"smile": 2.0, "age": -1.0})):
+        assert made(out / look) == ["a.png", "b.png", "d.png", "e.png"]
+        editor = Editor.from_pretrained(model, device="cpu")
+        expected = np.asarray(editor.edit(album / "a.png", edits, aligned=True).photo)
+        found = read_photo(out / look / "a.png").pixels
+        assert np.abs(found.astype(int) - expected).max() <= 1
+    assert "skipped 8 done before" in sfe(*words).out
+    looks.write_text(LOOKS.replace("smile = 2", "smile = 1"), "utf-8")
+    assert "was made with other settings (edits" in sfe(*words).err
+
+
+def test_looks_of_one_photo_and_of_one_that_is_damaged(album, looks, model, sfe):
+    out, words = album.with_name("out"), ("--edits", looks, "--aligned", "--model", model, "-o")
+    assert sfe("edit", album / "a.png", *words, out).code == 0
+    assert (made(out / "older"), made(out / "smiling")) == (["a.png"], ["a.png"])
+    (album / "b.png").write_bytes(b"no picture")
+    ran = sfe("edit", album, *words, album.with_name("more"))
+    assert ran.code == 2
+    assert "2 of 8 pictures failed" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "says"),
+    [
+        (LOOKS, ("-e", "smile=1"), "leave -e, --text and --grid out"),
+        (LOOKS, ("-o", "out.png"), "name the folder of all with -o"),
+        ("", (), "holds no look"),
+        ("age = 2", (), "should be a table such as smile = 2"),
+        ("[older]", (), "should be a table such as smile = 2"),
+        ('["../older"]\nage = 2', (), "names a folder"),
+        ('[older]\nage = "much"', (), "a table such as smile = 2"),
+        ("[older]\nage = 1e30", (), "must be a finite number"),
+        ("[older]\nsimle = 2", (), "did you mean smile"),
+        ("[older", (), "cannot be read"),
+    ],
+)
+def test_looks_that_are_none_are_refused(album, looks, model, sfe, content, words, says):
+    looks.write_text(content, "utf-8")
+    out = album.with_name("out")
+    ran = sfe("edit", album, "--edits", looks, "--model", model, "-o", out, *words)
+    assert ran.code == 2
+    assert says in ran.err
+    assert not out.exists()

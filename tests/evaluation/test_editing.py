@@ -13,6 +13,7 @@ from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.editing import (
     EditTask,
     evaluate_edit,
+    evaluate_edited_images,
     flips,
     leakage,
     random_halves,
@@ -22,28 +23,32 @@ from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )
-from toy_methods import BRIGHTER, Darker, toy_evaluation
+from toy_methods import BRIGHTER, Darker, MemoryPhotos, toy_evaluation
 
 ADD = EditTask(name="bright+", direction=BRIGHTER, strength=0.2, attribute="Bright")
 REMOVE = EditTask(name="bright-", direction=BRIGHTER, strength=-0.2, attribute="Bright", target=-1)
 VALUES = torch.tensor([1.0, -1, 1, -1, 0, 1, -1, 1, -1, 0])
 
 
+def split(task, values):
+    return split_by_attribute(task.name, task.attribute, task.target, values)
+
+
 def test_adding_edits_those_without_and_compares_with_those_with():
-    real, edited = split_by_attribute(ADD, VALUES)
+    real, edited = split(ADD, VALUES)
     assert real.tolist() == [0, 2, 5, 7]
     assert edited.tolist() == [1, 3, 6, 8]
 
 
 def test_removing_swaps_the_two():
-    real, edited = split_by_attribute(REMOVE, VALUES)
+    real, edited = split(REMOVE, VALUES)
     assert real.tolist() == [1, 3, 6, 8]
     assert edited.tolist() == [0, 2, 5, 7]
 
 
 def test_an_empty_split_is_one_sentence():
     with pytest.raises(ConfigError, match="0 of the 3 photos have Bright = no"):
-        split_by_attribute(ADD, torch.ones(3))
+        split(ADD, torch.ones(3))
 
 
 def test_random_halves_share_no_photo_and_leave_none_out():
@@ -103,6 +108,29 @@ def test_the_judge_adds_flip_and_leakage(tmp_path):
     assert result.values["b+ flip"].value == 1
     assert 0 < result.values["b+ leakage"].value < 1
     assert {"seconds", "seconds_edit"} <= set(result.values)
+
+
+def test_a_folder_that_was_edited_elsewhere_has_the_fid_of_the_method(tmp_path):
+    evaluation = toy_evaluation(tmp_path / "run")
+    values = bright_as_attribute(evaluation)
+    task = EditTask(name="b+", direction=BRIGHTER, strength=0.25, attribute="B")
+    own = evaluate_edit(Darker(1.0), task, evaluation, values)
+    photos = evaluation.photos
+    pixels = torch.stack([photos.image(n) for n in range(len(photos))]) / 127.5 - 1
+    moved = MemoryPhotos((pixels + 0.25).clamp(-1, 1), photos.names)
+    found = evaluate_edited_images("theirs", "b+", moved, split(task, values), evaluation)
+    assert found.values["b+ fid"].value == pytest.approx(own.values["b+ fid"].value, abs=1e-4)
+    assert (found.count, found.peak_mib) == (5, None)
+
+
+def test_latent_editing_consistency_is_how_far_the_way_back_misses(tmp_path):
+    """The toy always finds the code 0, so taking back an edit of 0.2 misses by 0.2."""
+    task = replace(ADD, strength=0.2)
+    evaluation = toy_evaluation(tmp_path)
+    result = evaluate_edit(Darker(), task, evaluation, VALUES, lec=True)
+    assert result.values["bright+ lec"].value == pytest.approx(0.2)
+    plain = evaluate_edit(Darker(), replace(task, name="plain"), evaluation, VALUES)
+    assert "plain lec" not in plain.values
 
 
 def test_a_judge_without_the_attribute_is_left_out(tmp_path):

@@ -37,6 +37,14 @@ def test_a_missing_image_is_named(folder):
         match_by_name(folder, NAMES, SIDE)
 
 
+def test_photos_that_take_no_part_need_no_image(folder):
+    (folder / "005.png").unlink()
+    images = match_by_name(folder, NAMES, SIDE, only=[2, 6])
+    assert images.image(6).equal(toy_photos().image(6))
+    with pytest.raises(ConfigError, match=r"no image for 1 of the 2 photos.*'005.png'"):
+        match_by_name(folder, NAMES, SIDE, only=[5, 6])
+
+
 def test_a_folder_of_other_names_is_refused(folder):
     with pytest.raises(ConfigError, match=r"no image for 2 of the 2 photos.*like '000.png'"):
         match_by_name(folder, ["a.png", "b.png"], SIDE)

@@ -12,7 +12,7 @@ import torch
 from stylefeatureeditor.errors import ConfigError, MaskError, ShapeError
 from stylefeatureeditor.photo.align import crop, to_crop, whole_photo_as_face
 from stylefeatureeditor.photo.image import to_tensor, to_uint8
-from stylefeatureeditor.photo.paste_back import FADE
+from stylefeatureeditor.photo.paste_back import FADE, _harmonic
 from stylefeatureeditor.records import AlignedFace, Photo
 from synthetic_face import paste_back, soft_photo, square
 
@@ -43,7 +43,7 @@ def is_core(face: AlignedFace) -> np.ndarray:
 
 
 @pytest.mark.parametrize("quad", QUADS.values(), ids=QUADS)
-@pytest.mark.parametrize("blend", ["feather", "residual"])
+@pytest.mark.parametrize("blend", ["feather", "residual", "poisson"])
 def test_outside_the_quad_every_byte_is_the_photos(quad, blend):
     face = face_at(quad)
     before = face.photo.copy()
@@ -61,6 +61,7 @@ def test_a_crop_that_is_the_whole_photo_replaces_all_of_it(side):
     face = whole_photo_as_face(Photo(np.full((side, side, 3), 200, np.uint8)), SIZE)
     dark = torch.full_like(face.pixels, 40 / 127.5 - 1)
     assert (paste_back(face, dark) == 40).all()
+    assert (paste_back(face, dark, blend="poisson") == 40).all()
     lighter = paste_back(face, dark + 20 / 127.5, dark, blend="residual")
     assert (lighter == 220).all()
     moved = replace(face, quad=face.quad + 1e-6)
@@ -127,6 +128,48 @@ def test_a_residual_is_added_to_the_photo_whatever_the_inversion_lost():
     blurred = torch.rand(1, 3, SIZE, SIZE)
     pasted = paste_back(face, blurred + 20 / 127.5, blurred, blend="residual")
     assert np.all(pasted[is_core(face)] == 120)
+
+
+@pytest.mark.parametrize("quad", QUADS.values(), ids=QUADS)
+def test_poisson_takes_a_wrong_light_out_of_the_crop(quad):
+    """A crop that is too bright, on one side more, shows the photo again, without a seam."""
+    face = face_at(quad)
+    slope = torch.linspace(0, 10, SIZE) / 127.5
+    off = face.pixels + 30 / 127.5 + slope
+    inside = is_core(face)
+    error = {
+        blend: np.abs(paste_back(face, off, blend=blend).astype(float) - face.photo)[inside]
+        for blend in ("feather", "poisson")
+    }
+    assert error["feather"].mean() > 25
+    assert error["poisson"].mean() < 2
+    jump = np.abs(np.diff(paste_back(face, off, blend="poisson").astype(float), axis=1)).max()
+    assert jump < np.abs(np.diff(face.photo.astype(float), axis=1)).max() + 5
+
+
+def test_poisson_keeps_what_was_drawn_inside():
+    face = face_at(QUADS["even"])
+    spot = torch.zeros_like(face.pixels)
+    spot[..., 40:56, 40:56] = 40 / 127.5
+    change = paste_back(face, face.pixels + spot, blend="poisson").astype(float)
+    change -= paste_back(face, face.pixels, blend="poisson")
+    place = position(face)
+    middle = ((place > 0.45) & (place < 0.55)).all(axis=-1)
+    assert np.abs(change[middle] - 40).mean() < 1
+
+
+def test_the_harmonic_part_solves_its_equation():
+    """At each free pixel it is the mean of its neighbours, elsewhere it is given."""
+    values = torch.rand(1, 3, 75, 102, generator=torch.Generator().manual_seed(0)) * 255
+    free = torch.zeros(1, 1, 75, 102)
+    free[..., 10:60, 20:] = 1  # up to the planes' edge on one side
+    free[..., 30:33, 40:50] = 0
+    found = _harmonic(values, free)
+    assert torch.equal(found * (1 - free), values * (1 - free))
+    wide = torch.nn.functional.pad(found, (1, 1, 1, 1), mode="replicate")
+    around = wide[..., 1:-1, 2:] + wide[..., 1:-1, :-2] + wide[..., 2:, 1:-1] + wide[..., :-2, 1:-1]
+    assert (free * (around / 4 - found)).abs().max() < 0.05
+    assert not _harmonic(values, torch.ones_like(free)).any()
 
 
 def test_values_beyond_white_are_clipped():
@@ -203,7 +246,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence():
     with pytest.raises(ConfigError, match="needs the inversion"):
         paste_back(face, face.pixels, blend="residual")
     with pytest.raises(ConfigError, match="must be"):
-        paste_back(face, face.pixels, blend="poisson")
+        paste_back(face, face.pixels, blend="mix")
     with pytest.raises(MaskError, match=r"mask: expected shape \(1, 1, 96, 96\)"):
         paste_back(face, face.pixels, mask=torch.zeros(1, 1, 8, 8))
     with pytest.raises(MaskError, match="photo_mask"):

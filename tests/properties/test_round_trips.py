@@ -105,7 +105,7 @@ sizes = st.sampled_from([8, 16, 32, 64])
     clamp=st.none() | st.floats(0.5, 1000),
     scale=st.floats(0.01, 100),
     shift=st.tuples(st.floats(-9, 9), st.floats(-9, 9)),
-    blend=st.sampled_from(["feather", "residual", "none"]),
+    blend=st.sampled_from(["feather", "residual", "poisson", "none"]),
 )
 def test_the_config_of_a_model_comes_back(cars, name, clamp, scale, shift, blend):
     import json

@@ -122,6 +122,17 @@ def test_pyramid_halves_as_often_as_told():
     )
 
 
+def test_lpips_scale_adds_the_sizes_up():
+    drawn, photos = pair()
+    networks = LossNetworks(perceptual=Halves())  # type: ignore[arg-type]
+    sizes = [functional.avg_pool2d(drawn - photos, 2**i) for i in (0, 1, 2)]
+    expected = sum(size[:, :, : size.shape[2] // 2].abs().mean() for size in sizes)
+    config = replace(PIXELS, l2=0.0, lpips_scale=2.0)
+    value = ImageLoss(config, networks)(drawn, photos)
+    torch.testing.assert_close(value.total, 2 * expected)
+    torch.testing.assert_close(value.terms["lpips_scale"], expected)
+
+
 def test_layer_distance_compares_directions_not_lengths():
     one = torch.tensor([3.0, 0.0]).reshape(1, 2, 1, 1)
     other = torch.tensor([0.0, 0.5]).reshape(1, 2, 1, 1)
@@ -185,6 +196,7 @@ def test_photos_get_no_gradient():
     ("name", "help_"),
     [
         ("lpips", "pull lpips"),
+        ("lpips_scale", "pull lpips"),
         ("identity", "pull arcface"),
         ("discriminator_features", "discriminator"),
         ("attribute_features", "train attributes"),

@@ -69,7 +69,7 @@ def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_weights():
     assert still == statistics
 
 
-@pytest.mark.parametrize("form", ["norm", "distance"])
+@pytest.mark.parametrize("form", ["norm", "distance", "l1"])
 @pytest.mark.parametrize("pair", ["sum", "mean"])
 def test_gradient_is_that_of_the_equation_written_by_hand(pair, form):
     config = replace(
@@ -92,6 +92,8 @@ def test_gradient_is_that_of_the_equation_written_by_hand(pair, form):
         ).mean()
         if form == "norm":
             held = (features**2).sum(dim=(1, 2, 3)).sqrt().mean()
+        elif form == "l1":
+            held = (features - code_features).abs().mean()
         else:
             held = ((features - code_features) ** 2).mean()
         return (1.0 if pair == "sum" else 0.5) * error + 0.5 * held

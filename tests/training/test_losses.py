@@ -14,6 +14,7 @@ from stylefeatureeditor.training.losses import (
     R1Config,
     discriminator_loss,
     feature_distance,
+    feature_l1,
     feature_norm,
     generator_loss,
     l2_loss,
@@ -127,6 +128,7 @@ def test_regularisers_of_features_by_hand():
     features[1] = 1  # norm 2
     assert feature_norm(features).item() == pytest.approx(4)
     assert feature_distance(features, torch.zeros_like(features)).item() == pytest.approx(5)
+    assert feature_l1(features, torch.zeros_like(features)).item() == pytest.approx(2)
 
 
 def test_path_length_of_a_linear_generator_is_its_scale(monkeypatch):

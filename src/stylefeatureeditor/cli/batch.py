@@ -79,11 +79,13 @@ class PhotoJobs:
         jobs: in the order of the arguments.
         several: whether a folder or several photos were named; then one failure is not the end.
         skipped: a sentence for each kind of thing in a folder that gives no job.
+        what: what a job makes, in the sentence that counts failures.
     """
 
     jobs: tuple[Job, ...]
     several: bool
     skipped: tuple[str, ...] = ()
+    what: str = "photos"
 
     def read_ahead(self, *, aligned: bool, all_faces: bool) -> PhotoJobs:
         """Return the jobs with the photo, if it is but one; its faces are found meanwhile."""
@@ -128,7 +130,7 @@ class PhotoJobs:
             say_error(sentence)
         failures: list[str] = []
         skipped = len(self.jobs) - len(left)
-        label = "photos" if self.several else self.jobs[0].photo.name
+        label = self.what if self.several else self.jobs[0].photo.name
         with Progress(label, len(self.jobs) if self.several else None) as bar:
             bar.update(skipped)
             for number, (job, outcome) in enumerate(outcomes, start=skipped + 1):
@@ -142,7 +144,7 @@ class PhotoJobs:
         if skipped:
             print(f"skipped {skipped} done before; --overwrite does them again")
         if failures:
-            failures.append(f"{len(failures)} of {len(self.jobs)} photos failed")
+            failures.append(f"{len(failures)} of {len(self.jobs)} {self.what} failed")
         for failure in failures:
             say_error(failure)
         return MISTAKE if failures else 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +28,20 @@ from stylefeatureeditor.cli.options import (
     Commands,
     add_command,
     add_common,
+    chosen_face,
     finite,
     finite_number,
     flag,
+    positive,
     reader,
 )
 from stylefeatureeditor.cli.output import Progress, warn
 from stylefeatureeditor.cli.refusals import check_edits, check_mask, check_model, check_text
-from stylefeatureeditor.editing.direction_names import TEXT_THRESHOLDS
+from stylefeatureeditor.editing.direction_names import TEXT_THRESHOLDS, check_sizes
 from stylefeatureeditor.errors import ConfigError, FaceError, SfeError
 from stylefeatureeditor.files import file_word
 from stylefeatureeditor.photo import SESSION_SUFFIX, SUFFIXES
+from stylefeatureeditor.records import FaceBox
 from stylefeatureeditor.weights.local_models import find_model, local_models
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 
@@ -128,6 +133,13 @@ def add_to(commands: Commands) -> None:
         "of the second largest face alone",
     )
     parser.add_argument(
+        "--edits",
+        metavar="FILE",
+        type=Path,
+        help="looks, a table of directions and strengths each (TOML, YAML or JSON), as "
+        "[older] with age = 2 below it; each photo is written once for each, to OUT/LOOK/",
+    )
+    parser.add_argument(
         "--text",
         metavar="[NOW >] WORDS=STRENGTH",
         type=text_edit,
@@ -156,7 +168,7 @@ def add_to(commands: Commands) -> None:
         help="a file for one photo, replaced if it is there; a folder for several; "
         "PHOTO_edited.png if left out",
     )
-    add_common(parser, "--model", "--method", "--aligned", "--face")
+    add_common(parser, "--model", "--method", "--aligned", "--face", "--face-box")
     add_common(
         parser,
         "--mask",
@@ -167,8 +179,9 @@ def add_to(commands: Commands) -> None:
     blend = parser.add_mutually_exclusive_group()
     blend.add_argument(
         "--blend",
-        choices=("feather", "residual", "none"),
-        help="how the crop returns: in place of the photo's, as a difference, or not at all; "
+        choices=("feather", "residual", "poisson", "none"),
+        help="how the crop returns: in place of the photo's, as a difference, in place with its "
+        "colour fitted at the border, or not at all; "
         "the model's preference if left out",
     )
     blend.add_argument(
@@ -191,6 +204,12 @@ def add_to(commands: Commands) -> None:
         type=grid,
         help="write a labelled strip of the crop with several strengths; -e holds for all of them",
     )
+    parser.add_argument(
+        "--tile",
+        type=positive,
+        metavar="PIXELS",
+        help="side of a picture of --grid; the crop's, at most 512, if left out",
+    )
     flag(kind, "--compare", "write the photo before and after, side by side")
     add_common(
         parser,
@@ -203,9 +222,11 @@ def add_to(commands: Commands) -> None:
 
 def edit_photos(args: Args) -> int:
     """Run `sfe edit`: refuse what can be refused without torch, edit, write."""
-    args.photos = expanded(args.photos)
+    args.photos, args.face = expanded(args.photos), chosen_face(args)
     if any(path.suffix.lower() == SESSION_SUFFIX for path in args.photos):
         return edit_sessions(args)
+    if args.edits:
+        return edit_looks(args)
     ends = _ends(args)
     _check(args, ends)
     check_model(args, [name for _, name, _ in args.edit] + [name for name, _ in ends[:1]])
@@ -256,6 +277,7 @@ def open_edits(args: Args) -> Maker:
         },
         "directions": " ".join(direction.fingerprint for direction in moved),
         "grid": args.grid and vars(args.grid),
+        **({"tile": args.tile} if args.tile else {}),
         "mask": file_word(args.mask),
         "blend": None if args.grid else args.blend or editor.model.config.blend,
         **common_settings(args, editor),
@@ -271,7 +293,9 @@ def open_edits(args: Args) -> Maker:
         note = note_of(settings, job.photo)
         source = inverted(job.photo, editor, args, content=job.content)
         name, strengths = args.grid.name, args.grid.strengths()
-        picture = strip_of(editor, source, name, strengths, edits=edits, mask=args.mask)
+        picture = strip_of(
+            editor, source, name, strengths, edits=edits, mask=args.mask, side=args.tile
+        )
         return str(save_picture(picture, job.output, note))
 
     def faces(job: Job) -> str:
@@ -294,6 +318,8 @@ def open_edits(args: Args) -> Maker:
 
 def _check(args: Args, ends: list[tuple[str, float]]) -> None:
     """Refuse edits that are none, twice there, or too large."""
+    if args.face_box and any(face is not None for face, *_ in args.edit):
+        raise ConfigError("a box shows one face: leave the number of FACE:NAME out")
     if args.grid and any(face is not None for face, *_ in args.edit):
         raise ConfigError("a strip shows one face: choose it with --face, not with FACE:NAME")
     given = [(face, name, [by]) for face, name, by in args.edit]
@@ -368,12 +394,91 @@ def _edited(
         yield from ((job, outcomes[job]) for job in group)
 
 
+def read_looks(path: Path) -> dict[str, Strengths]:
+    """Return the edits of each look of a file.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds something else.
+        DependencyError: it is YAML, and pyyaml is not installed.
+    """
+    from stylefeatureeditor.weights.configs import read_mapping
+
+    looks: dict[str, Strengths] = {}
+    for name, edits in read_mapping(path).items():
+        if not re.fullmatch(r"\w[\w .+-]*", str(name)):
+            raise ConfigError(f"{path}: a look names a folder, and {name!r} can be none")
+        values = edits.values() if isinstance(edits, dict) else ()
+        if not values or not all(isinstance(by, (int, float)) for by in values):
+            raise ConfigError(f"{path}: the look {name} should be a table such as smile = 2")
+        check_sizes(name, values)
+        looks[str(name)] = {str(direction): float(by) for direction, by in edits.items()}
+    if not looks:
+        raise ConfigError(f"{path} holds no look: write [older], and age = 2 below it")
+    return looks
+
+
+def edit_looks(args: Args) -> int:
+    """Write each photo once for each look of --edits; it is inverted once."""
+    if args.edit or args.text or args.grid or args.ray:
+        raise ConfigError("--edits says all that is edited: leave -e, --text, --grid and --ray out")
+    if args.output is None or Path(args.output).suffix.lower() in SUFFIXES:
+        raise ConfigError("--edits makes a folder for each look: name the folder of all with -o")
+    looks = read_looks(args.edits)
+    plans = {
+        look: plan_jobs(
+            args.photos,
+            f"{args.output}/{look}/",
+            ending="",
+            suffixes=SUFFIXES,
+            with_inversions=True,
+            recursive=args.recursive,
+        )
+        for look in looks
+    }
+    check_model(args, [str(name) for edits in looks.values() for name in edits])
+    check_mask(args.mask)
+    editor = open_editor(args)
+    warn_of_ranges(editor, *looks.values())
+    todo: dict[Job, tuple[Strengths, str]] = {}
+    for look, edits in looks.items():
+        settings = {
+            "edits": edits,
+            "directions": " ".join(each.fingerprint for each in editor.resolve(edits)),
+            "mask": file_word(args.mask),
+            "blend": args.blend or editor.model.config.blend,
+            **common_settings(args, editor),
+        }
+        left = plans[look].left(settings, overwrite=args.overwrite)
+        todo |= {job: (edits, note_of(settings, job.photo)) for job in left}
+    every = [
+        job for same in zip(*(plan.jobs for plan in plans.values()), strict=True) for job in same
+    ]
+    plan = replace(plans[next(iter(looks))], jobs=tuple(every), several=True, what="pictures")
+
+    def outcomes() -> Iterator[Outcome]:
+        for photo, jobs in groupby((job for job in every if job in todo), lambda job: job.photo):
+            try:
+                source = inverted(photo, editor, args)
+            except SfeError as error:
+                yield from ((job, error) for job in jobs)
+                continue
+
+            def make(job: Job, source: Inversion = source) -> str:
+                edits, note = todo[job]
+                result = editor.edit(source, edits, mask=args.mask, blend=args.blend)
+                return _save(job, result, args, note)
+
+            yield from ((job, job.attempt(make)) for job in jobs)
+
+    return plan.report(outcomes(), list(todo))
+
+
 def edit_sessions(args: Args) -> int:
     """Write the photos of saved sessions as the page left them."""
     from stylefeatureeditor.photo.session_file import load_session
 
     own = args.edit or args.text or args.grid or args.mask != "none" or args.face != "largest"
-    own = own or args.aligned or args.blend or args.ray
+    own = own or args.aligned or args.blend or args.edits or args.ray
     if own or not all(path.suffix.lower() == SESSION_SUFFIX for path in args.photos):
         raise ConfigError("a session brings its own edits: give session files alone, without -e")
     sessions = [(path, load_session(path)) for path in dict.fromkeys(args.photos)]
@@ -425,10 +530,12 @@ def _save(job: Job, result: EditResult, args: Args, note: str) -> str:
 
 
 def read_source(
-    path: Path, editor: Editor, face: str | int, content: Photo | None = None
+    path: Path, editor: Editor, face: str | int | FaceBox, content: Photo | None = None
 ) -> Path | Photo | Inversion:
     """Return a photo, its path, or the inversion that a file holds, on the editor's device."""
     suffix = path.suffix.lower()
+    if isinstance(face, FaceBox) and suffix in (*CODE_SUFFIXES, INVERSION_SUFFIX):
+        raise FaceError(f"{path} has its face already: a box is for photos")
     if suffix in CODE_SUFFIXES:
         known = editor.from_codes(path)
         return known if face == "all" else _row(known, path, face)
@@ -439,7 +546,7 @@ def read_source(
     inversion = load_inversion(path).map(lambda tensor: tensor.to(editor.method.device))
     editor.method.take(inversion)
     # without a number it keeps all the faces it was made of
-    return inversion if isinstance(face, str) else _row(inversion, path, face)
+    return _row(inversion, path, face) if isinstance(face, int) else inversion
 
 
 def inverted(
@@ -460,8 +567,8 @@ def inverted(
     return source
 
 
-def _row(inversion: Inversion, path: Path, face: str | int) -> Inversion:
-    number = 1 if isinstance(face, str) else face
+def _row(inversion: Inversion, path: Path, face: str | int | FaceBox) -> Inversion:
+    number = face if isinstance(face, int) else 1
     if not 1 <= number <= len(inversion):
         raise FaceError(f"{path} holds {len(inversion)} of a photo's faces, not face {number}")
     return inversion[number - 1]

@@ -27,11 +27,15 @@ from stylefeatureeditor.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stylefeatureeditor.data.images import ImageSet
     from stylefeatureeditor.editor import Editor
+    from stylefeatureeditor.evaluation.edit_words import EditWords
     from stylefeatureeditor.evaluation.report_tables import Report
     from stylefeatureeditor.evaluation.results import MethodResult
     from stylefeatureeditor.evaluation.runner import Evaluation
     from stylefeatureeditor.methods.loader import MethodLoader
+
+    Work = tuple[str, Callable[[Evaluation], MethodResult]]
 
 PAPER_TABLES = ("faces", "ablations", "cars")  # of evaluation/report.py
 METHOD_WORDS = "sfe, sfe-without-h, e4e, w+, pti, or one that `sfe models list` shows, as psp"
@@ -57,7 +61,8 @@ def add_to(commands: Commands) -> None:
         "editing",
         evaluate,
         text="how real edited photos look (Sec. 4.3 of the paper)\n"
-        "FID between photos that have an attribute and edited photos that had it not.",
+        "FID between photos that have an attribute and edited photos that had it not.\n"
+        "--images takes photos that were edited elsewhere instead.",
         example='sfe evaluate editing faces.zip --attributes faces.zip --edit "smile=-" '
         '--edit "age=+"\nsfe evaluate editing faces/ --edit rotation=5',
     )
@@ -74,8 +79,12 @@ def add_to(commands: Commands) -> None:
     )
     evaluate_video.add_to(group)
     photos = "aligned photos: a folder, zip or tar"
+    inversion.set_defaults(size=None)
+    for parser in (editing, compare):
+        parser.add_argument(
+            "--size", type=int, metavar="PIXELS", help="side of the photos; a model's, or 1024"
+        )
     for parser in (inversion, editing):
-        parser.set_defaults(size=None)
         parser.add_argument("data", metavar="DATA", help=photos)
         parser.add_argument(
             "--method",
@@ -83,11 +92,16 @@ def add_to(commands: Commands) -> None:
             action="append",
             help=f"{METHOD_WORDS}; may be given several times; left out, what --model holds",
         )
+    editing.add_argument(
+        "--images",
+        metavar="[LABEL=]FOLDER",
+        action="append",
+        default=[],
+        help="photos that another tool edited, named like those without the attribute; of --edit "
+        "the attribute and the sign count; may be given several times, in place of --method",
+    )
     compare.add_argument("entries", metavar="ENTRY", nargs="+", help="what takes part")
     compare.add_argument("--data", metavar="DATA", required=True, help=photos)
-    compare.add_argument(
-        "--size", type=int, metavar="PIXELS", help="side of the photos; a model's, or 1024"
-    )
     for parser in (inversion, editing, compare):
         parser.add_argument(
             "--steps",
@@ -118,6 +132,13 @@ def add_to(commands: Commands) -> None:
             "--where",
             help="take only photos whose row of the table says so, such as split=test or "
             '"black_frac=<=0.05"; may be given several times',
+        )
+        parser.add_argument(
+            "--metrics",
+            nargs="+",
+            metavar="NAME",
+            help="what is measured, such as l2 lpips id fid; lec, of edits alone, only if named; "
+            "all else whose network is here if left out",
         )
         parser.add_argument("--limit", type=positive, metavar="N", help="take the first N photos")
         parser.add_argument(
@@ -150,10 +171,9 @@ def evaluate(args: Args) -> int:
     from stylefeatureeditor.data.images import open_images
     from stylefeatureeditor.device import best_device
     from stylefeatureeditor.evaluation.edit_words import edit_tasks, parse_edit
-    from stylefeatureeditor.evaluation.editing import evaluate_edit
-    from stylefeatureeditor.evaluation.inversion import evaluate_images, evaluate_inversion
-    from stylefeatureeditor.evaluation.measures import find_networks, standard_suite
-    from stylefeatureeditor.evaluation.photo_sets import match_by_name
+    from stylefeatureeditor.evaluation.editing import LEC, evaluate_edit
+    from stylefeatureeditor.evaluation.inversion import evaluate_inversion
+    from stylefeatureeditor.evaluation.measures import find_networks, named_alone, standard_suite
     from stylefeatureeditor.evaluation.report import make_report
     from stylefeatureeditor.evaluation.runner import Evaluation, Processes
     from stylefeatureeditor.methods.loader import MethodLoader
@@ -179,34 +199,38 @@ def evaluate(args: Args) -> int:
         steps={word: count for given in args.steps for word, count in given.items()},
         progress=Progress,
     )
+    lec = LEC in (args.metrics or ())
+    if lec and not words:
+        raise ConfigError("lec is a metric of edits: give --edit")
     editors, folders = _entries(args, loader)
-    if words and not editors:
+    if words and not editors and args.evaluate_command != "editing":
         raise ConfigError(
             "--edit is for methods and models, but all entries are folders, whose images are "
             "compared with the photos as they are: leave it out, or name a method"
         )
     size = args.size or _shared_size(loader)
     photos = open_images(args.data, size, dict(args.where), memory_gib=0, limit=args.limit)
+    suite = standard_suite(size, networks, classifier)
     evaluation = Evaluation(
         folder=args.output,
         photos=photos,
-        suite=standard_suite(size, networks, classifier),
+        suite=named_alone(suite, args.metrics),
         batch_size=args.batch_size,
         device=device,
         processes=processes,
         seed=args.seed,
     )
-    images = [(name, match_by_name(folder, photos.names, size)) for name, folder in folders]
+    images = _work_on_images(args, folders, words, photos)
     tasks = edit_tasks(words, editors, args.data, args.attributes, photos.names)
-    work: list[tuple[str, Callable[[Evaluation], MethodResult]]] = []
+    work: list[Work] = []
     if args.evaluate_command != "editing":
         methods = [editor.method for editor in editors]
         work += [(method.name, partial(evaluate_inversion, method)) for method in methods]
-    work += [(name, partial(evaluate_images, name, found)) for name, found in images]
+    work += images
     work += [
         (
             f"{method.name} {task.name}",
-            partial(evaluate_edit, method, task, values=values, judge=classifier),
+            partial(evaluate_edit, method, task, values=values, judge=classifier, lec=lec),
         )
         for method, task, values in tasks
     ]
@@ -229,11 +253,40 @@ def evaluate(args: Args) -> int:
     return 0
 
 
+def _work_on_images(
+    args: Args, folders: list[tuple[str, Path]], words: list[EditWords], photos: ImageSet
+) -> list[Work]:
+    """What is to do for folders of images that other tools redrew, or edited."""
+    from stylefeatureeditor.evaluation.edit_words import split_for_images
+    from stylefeatureeditor.evaluation.editing import evaluate_edited_images
+    from stylefeatureeditor.evaluation.inversion import evaluate_images
+    from stylefeatureeditor.evaluation.photo_sets import match_by_name
+
+    names, size = photos.names, photos.size
+    if args.evaluate_command != "editing":
+        found = [(name, match_by_name(folder, names, size)) for name, folder in folders]
+        return [(name, partial(evaluate_images, name, images)) for name, images in found]
+    work: list[Work] = []
+    for word in words if folders else ():
+        title, sides = split_for_images(word, args.data, args.attributes, names)
+        for name, folder in folders:
+            images = match_by_name(folder, names, size, sides[1].tolist())
+            measure = partial(evaluate_edited_images, name, title, images, sides)
+            work.append((f"{name} {title}", measure))
+    return work
+
+
 def _entries(args: Args, loader: MethodLoader) -> tuple[list[Editor], list[tuple[str, Path]]]:
     """The editors of the methods, and the named folders, that the words of a user mean."""
     from stylefeatureeditor.editor import Editor
     from stylefeatureeditor.weights.local_models import find_model
 
+    images = getattr(args, "images", ())
+    if images:
+        if args.method:
+            raise ConfigError("--images were edited already: leave --method out")
+        pairs = [word.rpartition("=") for word in images]
+        return [], [(label or Path(place).name, Path(place)) for label, _, place in pairs]
     if args.evaluate_command != "compare":
         words = dict.fromkeys(args.method or (None,))
         return [Editor(loader.method(word)) for word in words], []

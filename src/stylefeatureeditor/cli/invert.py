@@ -8,7 +8,14 @@ from pathlib import Path
 from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, Job, Maker, expanded, note_of, plan_jobs
 from stylefeatureeditor.cli.cluster import add_ray, run_on_ray
 from stylefeatureeditor.cli.edit import common_settings, open_editor, save_crops
-from stylefeatureeditor.cli.options import Args, Commands, add_command, add_common, flag
+from stylefeatureeditor.cli.options import (
+    Args,
+    Commands,
+    add_command,
+    add_common,
+    chosen_face,
+    flag,
+)
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.files import file_word
 from stylefeatureeditor.weights.local_models import find_model
@@ -40,7 +47,8 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="codes of another tool for this photo (.pt, .npy, .npz), to which F_k is fitted",
     )
-    add_common(parser, "--model", "--method", "--aligned", "--face", "--recursive", "--overwrite")
+    add_common(parser, "--model", "--method", "--aligned", "--face", "--face-box")
+    add_common(parser, "--recursive", "--overwrite")
     add_common(parser, "--device", "--backend", "--precision")
     add_common(parser, "--batch-size", help="with --ray: photos that an actor takes at a time")
     add_ray(parser)
@@ -48,6 +56,7 @@ def add_to(commands: Commands) -> None:
 
 def invert_photos(args: Args) -> int:
     """Run `sfe invert`."""
+    args.face = chosen_face(args)
     plan = partial(
         plan_jobs,
         expanded(args.photos),

@@ -35,6 +35,7 @@ def build_parser() -> Parser:
     """Return the parser of `sfe` with all its commands."""
     # here, so that Ctrl-C during the imports is told as any other
     from stylefeatureeditor.cli import (
+        align,
         app,
         compare,
         directions,
@@ -59,7 +60,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"sfe {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    photos = edit, invert, mix, video, compare, app, serve
+    photos = edit, invert, align, mix, video, compare, app, serve
     for group in (*photos, directions, models, train, evaluate, export, doctor):
         group.add_to(commands)
     return parser

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 from stylefeatureeditor.errors import ConfigError
+from stylefeatureeditor.records import FaceBox
 from stylefeatureeditor.weights.sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -159,6 +160,13 @@ COMMON: dict[str, dict[str, Any]] = {
         "default": "largest",
         "help": "which face of the photo; 1 is the largest (%(default)s)",
     },
+    "--face-box": {
+        "nargs": 4,
+        "type": finite_number,
+        "metavar": ("LEFT", "TOP", "WIDTH", "HEIGHT"),
+        "help": "in place of --face where none is found: pixels around brows, chin and cheeks; "
+        "with --aligned the crop itself, of a face or anything else",
+    },
     "--mask": {"metavar": "face|FILE|none", "default": "none"},
     "--where": {"metavar": "COLUMN=RULE", "type": row_rule, "action": "append", "default": []},
     "--batch-size": {"type": positive, "default": 4, "metavar": "N"},
@@ -178,6 +186,19 @@ def add_common(parser: argparse._ActionsContainer, *names: str, **changed: Any) 
     """Add options of `COMMON`; `changed` says what differs here."""
     for name in names:
         parser.add_argument(*SHORT.get(name, ()), name, **{**COMMON[name], **changed})
+
+
+def chosen_face(args: Args) -> str | int | FaceBox:
+    """Return what --face and --face-box say together.
+
+    Raises:
+        ConfigError: both are given.
+    """
+    if args.face_box is None:
+        return args.face
+    if args.face != "largest":
+        raise ConfigError("a box says which face: leave --face out")
+    return FaceBox(*args.face_box)
 
 
 def flag(parser: argparse._ActionsContainer, name: str, text: str) -> None:

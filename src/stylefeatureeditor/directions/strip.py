@@ -32,10 +32,12 @@ def strip_of(
     *,
     edits: Edits,
     mask: Mask | None,
+    side: int | None = None,
 ) -> Image.Image:
     """Return the labelled crops, the unedited one first, with what the photo brought.
 
-    FaceError if there are several faces; other errors as `Editor.edit`.
+    `side` is that of a crop in the strip, as `draw_grid` takes it. FaceError if there are several
+    faces; other errors as `Editor.edit`.
     """
     if len(inversion) > 1:
         raise FaceError("a strip shows one face: choose it first, as with --face 1")
@@ -48,4 +50,4 @@ def strip_of(
         result = editor.edit(inversion, moves, mask=mask, blend="none")
         labels = [f"{name} {strength:g}" for strength in some]
         tiles += zip(labels, result.crops, strict=True)
-    return to_picture(np.asarray(draw_strip(tiles)), inversion.source)
+    return to_picture(np.asarray(draw_strip(tiles, side)), inversion.source)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
     from torch import Tensor
 
     from stylefeatureeditor.editor import Editor
@@ -94,20 +95,32 @@ def resolve_edit(words: EditWords, editor: Editor, attributes: Sequence[str]) ->
                 f"the useful range of {entry.name} is {entry.useful_range}: it has no "
                 f"{'positive' if words.sign > 0 else 'negative'} half; give a number"
             )
+    title, attribute, target = split_of(words, entry.name, attributes)
+    return EditTask(
+        name=title, direction=direction, strength=strength, attribute=attribute, target=target
+    )
+
+
+def split_of(
+    words: EditWords, direction: str, attributes: Sequence[str]
+) -> tuple[str, str | None, int]:
+    """Return an edit's title, the attribute that photos are split by, and its target.
+
+    `direction` is the name of the catalogue; the attribute is None for random halves.
+    """
     attribute, polarity = words.attribute, words.polarity
     if attribute is None:
         same = {name.lower(): name for name in attributes}
-        if entry.name in KNOWN:
-            attribute, polarity = KNOWN[entry.name]
-        elif entry.name in same:
-            attribute = same[entry.name]
-        elif entry.name in RANDOM_HALVES:
-            name = f"{entry.name}{'+' if words.sign > 0 else '-'}"
-            return EditTask(name=name, direction=direction, strength=strength)
+        if direction in KNOWN:
+            attribute, polarity = KNOWN[direction]
+        elif direction in same:
+            attribute = same[direction]
+        elif direction in RANDOM_HALVES:
+            return f"{direction}{'+' if words.sign > 0 else '-'}", None, 1
         else:
             raise ConfigError(
-                f"no attribute is known for the direction {entry.name}; say which photos have it, "
-                f"as in {entry.name}:ATTRIBUTE=+"
+                f"no attribute is known for the direction {direction}; say which photos have it, "
+                f"as in {direction}:ATTRIBUTE=+"
             )
     if attribute not in attributes:
         raise ConfigError(
@@ -115,13 +128,18 @@ def resolve_edit(words: EditWords, editor: Editor, attributes: Sequence[str]) ->
         )
     target = words.sign * polarity
     plus, minus = TITLES.get(attribute, (f"{attribute.lower()}+", f"{attribute.lower()}-"))
-    return EditTask(
-        name=plus if target > 0 else minus,
-        direction=direction,
-        strength=strength,
-        attribute=attribute,
-        target=target,
-    )
+    return plus if target > 0 else minus, attribute, target
+
+
+def split_for_images(
+    words: EditWords, data: str | Path, attributes: str | Path | None, names: Sequence[str]
+) -> tuple[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the title of an edit made elsewhere, and the numbers of the photos A and B."""
+    table = read_attribute_table(attributes or data).align(names)
+    title, attribute, target = split_of(words, words.direction, table.attributes)
+    if attribute is None:
+        raise ConfigError(f"which photos were edited by {words.direction}? Name an attribute")
+    return title, split_by_attribute(title, attribute, target, table.column(attribute))
 
 
 def edit_tasks(
@@ -143,7 +161,7 @@ def edit_tasks(
             values = None
             if task.attribute is not None and table is not None:
                 values = table.column(task.attribute)
-                split_by_attribute(task, values)
+                split_by_attribute(task.name, task.attribute, task.target, values)
             tasks.append((editor.method, task, values))
     return tasks
 

@@ -14,11 +14,16 @@ that only the edit counts:
 
     flip      share of photos judged not to have the target before that are judged to have it after
     leakage   mean change of the probability of every other attribute, in [0, 1]; lower is better
+
+Where it is asked for, Latent Editing Consistency is added (Tov et al. 2021, e4e): whether an edit
+can be taken back after it was drawn. I is what finds codes, d the edit's shift of them:
+
+    lec       || I(X) - (I(X') - d) ||_2 over all of W+; lower is better, of one encoder's codes
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,15 +34,17 @@ from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.inversion import per_photo
 from stylefeatureeditor.evaluation.measures import as_saved
 from stylefeatureeditor.evaluation.results import MethodResult, distances_to_photos
-from stylefeatureeditor.evaluation.runner import Drawer, run_pass, timed
+from stylefeatureeditor.evaluation.runner import NOTHING_DRAWN, Drawer, run_pass, timed
 
 if TYPE_CHECKING:
+    from stylefeatureeditor.data.images import ImageSet
     from stylefeatureeditor.editing.direction import EditDirection
     from stylefeatureeditor.evaluation.runner import Evaluation
     from stylefeatureeditor.methods.method import Method
     from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
+    from stylefeatureeditor.records import Codes
 
-FLIP, LEAKAGE = "flip", "leakage"
+FLIP, LEAKAGE, LEC = "flip", "leakage", "lec"
 SECONDS, SECONDS_EDIT = "seconds", "seconds_edit"
 
 
@@ -57,7 +64,9 @@ class EditTask:
             raise ConfigError(f"the target of an edit is 1 or -1, got {self.target}")
 
 
-def edited_photos(method: Method, task: EditTask, judge: AttributeClassifier | None) -> Drawer:
+def edited_photos(
+    method: Method, task: EditTask, judge: AttributeClassifier | None, *, lec: bool = False
+) -> Drawer:
     """Return what draws X' and takes the times; `judge` adds flip and leakage."""
     column = None
     if judge is not None and task.attribute in judge.config.attributes:
@@ -78,13 +87,22 @@ def edited_photos(method: Method, task: EditTask, judge: AttributeClassifier | N
             before, after = (judge(as_saved(x)).cpu() for x in (redrawn, pixels))  # (B, A)
             values[FLIP] = flips(before[:, column], after[:, column], task.target)
             values[LEAKAGE] = leakage(before, after, column)
+        if lec:
+            values[LEC] = consistency(method, inversion.codes, pixels, task).cpu()
         return pixels, values
 
     moved = f"{task.name} {task.strength} along {task.direction.fingerprint}"
-    judged = () if column is None else (FLIP, LEAKAGE)
+    judged = (*(() if column is None else (FLIP, LEAKAGE)), *((LEC,) if lec else ()))
     return Drawer(
         f"{moved} to {task.target} by {method.identity}", draw, (SECONDS, SECONDS_EDIT, *judged)
     )
+
+
+def consistency(method: Method, codes: Codes, edited: Tensor, task: EditTask) -> Tensor:
+    """Return the distance of codes from those of their edited pictures, moved back, (B,)."""
+    shift = task.direction.seeing(edited).shift(codes, task.strength).wplus
+    found = method.invert(edited).codes.wplus
+    return (codes.wplus - (found if shift is None else found - shift)).flatten(1).norm(dim=1)
 
 
 def flips(before: Tensor, after: Tensor, target: int) -> Tensor:
@@ -106,21 +124,25 @@ def leakage(before: Tensor, after: Tensor, column: int) -> Tensor:
     return change[:, others].sum(dim=1) / max(1, int(others.sum()))
 
 
-def split_by_attribute(task: EditTask, values: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def split_by_attribute(
+    title: str, attribute: str, target: int, values: Tensor
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of the photos A and B, ascending.
 
     Args:
-        task: the edit.
-        values: its attribute for each photo, (n,): -1, 0 (unknown) or 1.
+        title: of the edit.
+        attribute: what it changes.
+        target: 1 if it brings that, -1 if it takes it away.
+        values: the attribute of each photo, (n,): -1, 0 (unknown) or 1.
     """
     sides = []
-    for what, value in (("with", task.target), ("without", -task.target)):
+    for what, value in (("with", target), ("without", -target)):
         numbers = torch.nonzero(values == value)[:, 0].numpy()
         if len(numbers) < 2:
             state = "yes" if value == 1 else "no"
             raise ConfigError(
-                f"{task.name} compares photos {what} what it brings, but {len(numbers)} of the "
-                f"{len(values)} photos have {task.attribute} = {state}; two are needed at least"
+                f"{title} compares photos {what} what it brings, but {len(numbers)} of the "
+                f"{len(values)} photos have {attribute} = {state}; two are needed at least"
             )
         sides.append(numbers)
     return sides[0], sides[1]
@@ -135,20 +157,48 @@ def random_halves(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[:middle]), np.sort(order[middle:])
 
 
+def evaluate_edited_images(
+    name: str,
+    edit: str,
+    images: ImageSet,
+    sides: tuple[np.ndarray, np.ndarray],
+    evaluation: Evaluation,
+) -> MethodResult:
+    """Return the row of photos edited elsewhere: FID(A, B') and KID.
+
+    Args:
+        name: of the row.
+        edit: its title: "smile-".
+        images: a picture for each photo; only those of B are looked at.
+        sides: numbers of the photos A and B, from `split_by_attribute`.
+        evaluation: the settings.
+    """
+    real, edited = sides
+    done = run_pass(
+        evaluation, f"{name} {edit}", NOTHING_DRAWN, indices=edited, given=images, compared=False
+    )
+    numbers = distances_to_photos(evaluation, done, real)
+    row = MethodResult.of(name, done, {f"{edit} {n}": mean for n, mean in numbers.items()})
+    return replace(row, peak_mib=None)  # it would be that of reading files
+
+
 def evaluate_edit(
     method: Method,
     task: EditTask,
     evaluation: Evaluation,
     values: Tensor | None = None,
     judge: AttributeClassifier | None = None,
+    *,
+    lec: bool = False,
 ) -> MethodResult:
     """Return a method's numbers for one edit; columns but the times begin with the edit's name."""
     evaluation.check_size(method.name, method.size)
     if values is None:
         real, edited = random_halves(len(evaluation.photos), evaluation.seed)
     else:
-        real, edited = split_by_attribute(task, values)
-    drawer = edited_photos(method, task, judge)
+        assert task.attribute is not None
+        real, edited = split_by_attribute(task.name, task.attribute, task.target, values)
+    drawer = edited_photos(method, task, judge, lec=lec)
     done = run_pass(evaluation, f"{method.name} {task.name}", drawer, indices=edited)
     means = done.table.means(evaluation.seed)
     numbers = distances_to_photos(evaluation, done, real)

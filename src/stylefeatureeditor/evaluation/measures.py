@@ -30,7 +30,7 @@ aligned crop, as the identity loss does, so no detector can fail on an image.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylefeatureeditor.data.images import to_photos
-from stylefeatureeditor.errors import WeightsError
+from stylefeatureeditor.errors import ConfigError, WeightsError
 from stylefeatureeditor.metrics.frechet import KID_SUBSET_SIZE
 from stylefeatureeditor.metrics.inception import (
     WIDTH,
@@ -66,7 +66,7 @@ from stylefeatureeditor.weights.sources import SOURCES, find_sources
 from stylefeatureeditor.weights.unpickle import read_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from stylefeatureeditor.metrics.attribute_classifier import AttributeClassifier
@@ -204,6 +204,32 @@ def standard_suite(
     used += [] if classifier is None else [classifier]
     known = " ".join(network_fingerprint(network) for network in used)
     return Suite(tuple(measures), tuple(extractors), tuple(left_out), known)
+
+
+def named_alone(suite: Suite, names: Sequence[str] | None) -> Suite:
+    """Return a suite with the metrics of some names, None for all.
+
+    `id` is identity, KID comes with its FID, and lec is no matter of the suite.
+
+    Raises:
+        ConfigError: one of them cannot be measured here.
+    """
+    if names is None:
+        return suite
+    names = ["identity" if name == "id" else name for name in names if name != "lec"]
+    known = [each.name for each in suite.measures] + [each.name for each in suite.extractors]
+    for name in names:
+        if name not in known:
+            why = "; ".join(suite.left_out)
+            raise ConfigError(
+                f"{name} cannot be measured here: there are {', '.join(known)}. {why}".strip()
+            )
+    return replace(
+        suite,
+        measures=tuple(measure for measure in suite.measures if measure.name in names),
+        extractors=tuple(each for each in suite.extractors if each.name in names),
+        left_out=(),
+    )
 
 
 def kid_name(extractor: str) -> str:

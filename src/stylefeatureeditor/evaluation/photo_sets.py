@@ -44,24 +44,29 @@ class FolderOfResults(ImageSet):
         return self._read(index, lambda content: read_photo(content).pixels)
 
 
-def match_by_name(folder: str | Path, names: Sequence[str], size: int) -> FolderOfResults:
+def match_by_name(
+    folder: str | Path, names: Sequence[str], size: int, only: Sequence[int] | None = None
+) -> FolderOfResults:
     """Open a folder, zip or tar of images and find the one of each photo.
 
-    Names are matched as by `find_by_name`. Images of no photo are left alone.
+    Names are matched as by `find_by_name`. Images of no photo are left alone. With
+    `only`, numbers of photos, the others need no image, and what stands for them is any.
     """
     places = [(source, n) for source in open_sources(folder) for n in range(len(source.entries))]
     found = [source.entries[number].name for source, number in places]
     matched = find_by_name(names, found)
-    missing = [name for name, place in zip(names, matched, strict=True) if place is None]
+    needed = range(len(names)) if only is None else only
+    missing = [names[number] for number in needed if matched[number] is None]
     if missing:
         example = f"like {found[0]!r}" if found else "none at all"
         raise ConfigError(
-            f"{folder} has no image for {len(missing)} of the {len(names)} photos, the first is "
+            f"{folder} has no image for {len(missing)} of the {len(needed)} photos, the first is "
             f"{missing[0]!r}; its images are named {example}, and names must agree"
         )
-    chosen = [places[place] for place in matched if place is not None]
+    some = next(place for place in matched if place is not None)
+    chosen = [places[some if place is None else place] for place in matched]
     results = FolderOfResults(chosen, names, size)
-    for index in range(len(results)):
+    for index in needed:
         try:
             height, width = results.pixels(index).shape[:2]
         except PhotoError:

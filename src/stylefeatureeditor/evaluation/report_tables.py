@@ -33,6 +33,7 @@ FORMATS = {
     "arcface": ("ID (ArcFace)", 3),
     "flip": ("flip rate", 3),
     "leakage": ("leakage", 3),
+    "lec": ("LEC", 2),
     "seconds_invert": ("s, inversion", 3),
     "seconds_edit": ("s, edit alone", 3),
     "seconds": ("s per edit", 3),

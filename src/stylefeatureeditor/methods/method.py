@@ -50,7 +50,7 @@ class MethodConfig:
     name: str = field(default="model", repr=False)
     catalog: str | None = field(default=None, repr=False)
     framing: Framing = field(default_factory=Framing, repr=False)
-    blend: Literal["feather", "residual", "none"] = field(default="feather", repr=False)
+    blend: Literal["feather", "residual", "poisson", "none"] = field(default="feather", repr=False)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from stylefeatureeditor.errors import FaceError
 from stylefeatureeditor.photo.image import to_tensor, visible
-from stylefeatureeditor.records import AlignedFace, Photo
+from stylefeatureeditor.records import AlignedFace, FaceBox, Photo
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 BAND = 64  # rows blurred at a time
@@ -233,10 +233,24 @@ def _gaussian_blur(plane: np.ndarray, sigma: float) -> np.ndarray:
     return plane.T
 
 
-def whole_photo_as_face(photo: Photo, size: int) -> AlignedFace:
-    """Return a photo that needs no aligning as a face: its middle square is the crop."""
+def whole_photo_as_face(photo: Photo, size: int, box: FaceBox | None = None) -> AlignedFace:
+    """Return a photo that needs no aligning as a face.
+
+    The crop is its middle square, or the square about the middle of `box` that holds it.
+
+    Raises:
+        FaceError: the box lies outside the photo, or is empty.
+    """
     height, width = photo.pixels.shape[:2]
     quad = middle_square(width, height)
+    if box is not None:
+        side = max(box.width, box.height)
+        if min(box.width, box.height) < 1:
+            raise FaceError(
+                f"a crop has at least a pixel a side, got {box.width:g} x {box.height:g}"
+            )
+        corner = np.array([box.left + (box.width - side) / 2, box.top + (box.height - side) / 2])
+        quad = corner + side * np.array([[0, 0], [0, 1], [1, 1], [1, 0]])
     return AlignedFace(to_tensor(crop(visible(photo), quad, size)), photo.pixels, quad)
 
 

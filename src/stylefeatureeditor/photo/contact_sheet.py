@@ -20,10 +20,10 @@ DIFFERENCE_GAIN = 4
 RAMP = np.array([(0, 0, 0), (66, 10, 104), (160, 40, 98), (237, 105, 37), (252, 255, 164)], float)
 
 
-def draw_strip(tiles: Sequence[tuple[str, Image.Image]]) -> Image.Image:
+def draw_strip(tiles: Sequence[tuple[str, Image.Image]], side: int | None = None) -> Image.Image:
     """Return labelled square tiles of one size in a row, left to right."""
     labels, pictures = zip(*tiles, strict=True)
-    return draw_grid(labels, [pictures])
+    return draw_grid(labels, [pictures], side=side)
 
 
 def draw_grid(

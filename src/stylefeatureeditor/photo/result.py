@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from stylefeatureeditor.inversion.record import Inversion
 
-Blend = Literal["feather", "residual", "none"]
+Blend = Literal["feather", "residual", "poisson", "none"]
 
 
 @dataclass(frozen=True)

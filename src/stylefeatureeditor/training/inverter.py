@@ -28,7 +28,12 @@ from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.training.adversary import AdversarialConfig, Adversary
 from stylefeatureeditor.training.image_losses import ImageLoss, ImageLossConfig, LossNetworks
 from stylefeatureeditor.training.loop import RunResult, fit
-from stylefeatureeditor.training.losses import R1Config, feature_distance, feature_norm
+from stylefeatureeditor.training.losses import (
+    R1Config,
+    feature_distance,
+    feature_l1,
+    feature_norm,
+)
 from stylefeatureeditor.training.phase import BatchNormMode, HeldOut, Metrics, ModelPhase, likeness
 from stylefeatureeditor.training.ranger import RangerConfig
 from stylefeatureeditor.training.run_folder import (
@@ -57,7 +62,8 @@ class InverterTrainingConfig:
         adversarial: that term, and D.
         pair: whether the losses of X^ and X^_w are added or averaged.
         features: weight of the regulariser of F_k.
-        feature_form: its form: "norm" of F_k, or "distance" of F_k from F_w.
+        feature_form: its form: "norm" of F_k; "distance", the mean square of F_k - F_w; or "l1",
+            its mean absolute value.
         blend_steps: steps until F_k alone is drawn; 0 draws it from the start.
         begin: "generator" first sets the Fuser to F_k = F_w, also one of --tune-from, whose
             features may be those of another G.
@@ -72,7 +78,7 @@ class InverterTrainingConfig:
     )
     pair: Literal["sum", "mean"] = "sum"
     features: float = 0.01
-    feature_form: Literal["norm", "distance"] = "norm"
+    feature_form: Literal["norm", "distance", "l1"] = "norm"
     blend_steps: int = 0
     begin: Literal["random", "generator"] = "random"
     ranger: RangerConfig = field(default_factory=RangerConfig)
@@ -167,7 +173,8 @@ class InverterPhase(ModelPhase):
         if config.feature_form == "norm":
             regulariser = feature_norm(features)
         else:
-            regulariser = feature_distance(features, code_features)
+            distance = feature_l1 if config.feature_form == "l1" else feature_distance
+            regulariser = distance(features, code_features)
         loss = share * (image.total + image_codes.total) + config.features * regulariser
         metrics: Metrics = {**image.metrics(), **image_codes.metrics("codes_")}
         metrics |= {"features": regulariser.detach(), "blend": blend}

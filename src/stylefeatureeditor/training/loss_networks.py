@@ -51,7 +51,7 @@ def load_loss_networks(
     features; WeightsError if a file is missing or damaged; DependencyError if a package is missing.
     """
     folder = files_folder() if folder is None else folder
-    perceptual = _lpips(folder) if any(loss.lpips for loss in losses) else None
+    perceptual = _lpips(folder) if any(loss.lpips or loss.lpips_scale for loss in losses) else None
     kinds = {loss.identity_features for loss in losses if loss.identity}
     if len(kinds) > 1:
         raise ConfigError("the losses of one run share their identity_features: set them alike")

@@ -2,6 +2,7 @@
 
     L_reg = 0.01 ||F_k||_2          the paper              feature_norm
             0.01 mean((F_k - F_w)^2)  the release          feature_distance
+            0.01 mean(|F_k - F_w|)    its other form feature_l1
     adv   = softplus(-D(X^))                               generator_loss
     L_D   = (softplus(-D(X)) + softplus(D(X^))) / 2        discriminator_loss
             + r1 / 2 ||dD / dX||^2, lazily                 r1_penalty, lazy_r1
@@ -58,6 +59,12 @@ def feature_norm(features: Tensor) -> Tensor:
 def feature_distance(features: Tensor, from_codes: Tensor) -> Tensor:
     """MSE(F_k, F_w), the release's regulariser: features against those that w alone gives."""
     return l2_loss(features, from_codes)
+
+
+def feature_l1(features: Tensor, from_codes: Tensor) -> Tensor:
+    """Mean |F_k - F_w|, the release's other form of it."""
+    check_shape("from_codes", from_codes, tuple(features.shape))
+    return (features - from_codes).abs().mean()
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
