@@ -46,13 +46,13 @@ STORE = 1.25e9  # bytes/s that the machines' common disk gives and takes: 10 Gbi
 PRICE = 3.0  # $ an hour for a GPU with its cores
 
 
-def least(work: Callable[[], Any], repeats: int = 3) -> float:
-    """Return the least processor time of several runs, in seconds."""
+def least(work: Callable[[], Any], repeats: int = 1) -> float:
+    """Return the least processor time of some runs, in seconds."""
     times = []
     for _ in range(repeats):
-        start = time.process_time()
+        start = burnt()  # the detector is a process of its own
         work()
-        times.append(time.process_time() - start)
+        times.append(burnt() - start)
     return min(times)
 
 
@@ -64,12 +64,14 @@ def parts(side: int, folder: Path) -> tuple[dict[str, float], int, int]:
     (found, *_) = find_faces(visible(photo))
     (face,) = align(photo, face=(found.landmarks,))
     drawn = face.pixels.flip(3)
+    unseen = visible(photo).copy()  # of the last photo the detector knows the answer
+    unseen[0, 0] ^= 1
     paste = partial(paste_faces, [face], drawn, None, blend="feather", masks=[None])
     picture = to_picture(paste(), photo)
     save = partial(picture.save, out)
     seconds = {
         "read, and hash": least(lambda: (read_photo(path), file_word(path))),
-        "find the face": least(lambda: find_faces(visible(photo))),
+        "find the face": least(lambda: find_faces(unseen)),
         "crop": least(lambda: align(photo, face=(found.landmarks,))),
         "paste": least(paste),
         "write PNG": least(save),
@@ -121,14 +123,14 @@ def beside_a_folder_run(folder: Path, out: Path) -> None:
     """Edit a folder without and with two actors and print seconds a photo, start-up aside."""
     args = build_parser().parse_args(["edit", str(folder), "-e", "smile=2", "--recursive"])
     photos = sorted(folder.iterdir())
-    start, clock = time.process_time(), time.perf_counter()
+    start, clock = burnt(), time.perf_counter()
     maker = open_edits(args)
     marks = []
     for place in ("here", "there"):
         (out / place).mkdir(parents=True)
     for job, _ in maker.make([Job(path, out / "here" / f"{path.stem}.png") for path in photos]):
         del job
-        marks.append((time.process_time(), time.perf_counter(), len(marks) + 1))
+        marks.append((burnt(), time.perf_counter(), len(marks) + 1))
     tell("folder run", start, clock, marks[args.batch_size - 1 :])
     rows = [(str(path), str(out / "there" / f"{path.stem}.png")) for path in photos]
     start, clock, marks = burnt(), time.perf_counter(), []

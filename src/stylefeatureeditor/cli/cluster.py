@@ -71,8 +71,9 @@ def run_on_ray(
     if args.output is None:
         raise ConfigError("--ray writes to a folder: name it with -o")
     folder, named = Path(args.output), args.photos
+    skipped: tuple[str, ...] = ()
     if len(named) == 1 and named[0].suffix.lower() in MANIFESTS:
-        rows, skipped = read_manifest(named[0], folder), ()
+        rows = read_manifest(named[0], folder)
     else:
         if not (len(named) > 1 or named[0].is_dir()):
             raise ConfigError("--ray takes a folder, several photos or a manifest, not one photo")

@@ -249,7 +249,7 @@ def edit_photos(args: Args) -> int:
     return jobs.run(open_edits(args), overwrite=args.overwrite)
 
 
-def _ends(args: Args) -> list[tuple[str, float]]:
+def _ends(args: Args) -> list[tuple[Any, float]]:
     return [(args.grid.name, end) for end in (args.grid.low, args.grid.high)] if args.grid else []
 
 
