@@ -19,7 +19,7 @@ from page_pictures import png
 from stylefeatureeditor.photo.image import to_uint8
 from stylefeatureeditor.web import api
 from stylefeatureeditor.web.api import FIELDS, REFUSALS, Service, api_app, openapi, read_form
-from stylefeatureeditor.web.opened import Limits
+from stylefeatureeditor.web.limits import Limits
 from stylefeatureeditor.web.serve import LOOPBACK, Refused, listening
 from stylefeatureeditor.web.view import encoded
 from tiny import tiny_editor, tiny_photos

@@ -45,7 +45,7 @@ def serve_edits(args: Args) -> int:
 
     get_ready()
     from stylefeatureeditor.web.api import Service, api_app
-    from stylefeatureeditor.web.opened import Limits
+    from stylefeatureeditor.web.limits import Limits
     from stylefeatureeditor.web.serve import allowed, listening
 
     limits = Limits(upload_bytes=args.upload_mb * 1_000_000, waiting=args.queue)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from stylefeatureeditor.editor import Editor, Which
-    from stylefeatureeditor.web.opened import Limits
+    from stylefeatureeditor.web.limits import Limits
 
 logger = logging.getLogger(__name__)
 NUMBER = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
