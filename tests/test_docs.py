@@ -300,7 +300,7 @@ def test_flags_and_commands_in_running_text_exist(page):
         for flag in re.findall(r"(?<![\w-])--[a-z][\w.-]*", code):
             if "." in flag:
                 settings = [presets.inverter_run("paper"), presets.editor_run("paper")]
-                settings.append(presets.generator_run("small", 64))
+                settings += [presets.e4e_run("paper"), presets.generator_run("small", 64)]
                 assert any(has_setting(one, flag) for one in settings), flag
             elif not code.startswith(("pip ", "python ")):
                 assert flag in known_flags(), flag

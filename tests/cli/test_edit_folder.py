@@ -200,7 +200,7 @@ def test_looks_of_one_photo_and_of_one_that_is_damaged(album, looks, model, sfe)
 @pytest.mark.parametrize(
     ("content", "words", "says"),
     [
-        (LOOKS, ("-e", "smile=1"), "leave -e, --text and --grid out"),
+        (LOOKS, ("-e", "smile=1"), "leave -e, --text, --grid and --ray out"),
         (LOOKS, ("-o", "out.png"), "name the folder of all with -o"),
         ("", (), "holds no look"),
         ("age = 2", (), "should be a table such as smile = 2"),

@@ -312,7 +312,7 @@ class TestHelp:
 
     def test_the_values_are_those_of_the_preset(self, sfe):
         pytest.importorskip("tyro")
-        line = "--training.feature-form {norm,distance}"
+        line = "--training.feature-form {norm,distance,l1}"
         for name, value in (("paper", "norm"), ("released", "distance")):
             out = sfe("train", "inverter", "--preset", name, "--help").out
             shown = " ".join(out.partition(line)[2][:400].replace("│", " ").split())

@@ -229,10 +229,6 @@ def edit_photos(args: Args) -> int:
         return edit_looks(args)
     ends = _ends(args)
     _check(args, ends)
-    check_model(args, [name for _, name, _ in args.edit] + [name for name, _ in ends[:1]])
-    check_mask(args.mask)
-    if args.text:
-        check_text(args.model, args.text_by)
     plan = partial(
         plan_jobs,
         args.photos,
@@ -242,10 +238,15 @@ def edit_photos(args: Args) -> int:
         with_inversions=True,
         recursive=args.recursive,
     )
-    if args.ray:
+    jobs = None if args.ray else plan()
+    check_model(args, [name for _, name, _ in args.edit] + [name for name, _ in ends[:1]])
+    check_mask(args.mask)
+    if args.text:
+        check_text(args.model, args.text_by)
+    if jobs is None:
         return run_on_ray(args, plan, open_edits)
     several = args.face != "largest" or any(face for face, *_ in args.edit)
-    jobs = plan().read_ahead(aligned=args.aligned, all_faces=several)
+    jobs = jobs.read_ahead(aligned=args.aligned, all_faces=several)
     return jobs.run(open_edits(args), overwrite=args.overwrite)
 
 

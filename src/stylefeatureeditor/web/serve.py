@@ -293,7 +293,7 @@ def listening(make: Callable[[], Starlette], host: str, port: int | None) -> Ite
         server.should_exit = server.force_exit = True
         thread.join(10)
         listener.close()
-        app.state.close()
+        getattr(app.state, "close", lambda: None)()  # the page's films
 
 
 def _listen(host: str, port: int | None) -> socket.socket:
