@@ -452,7 +452,7 @@ def _read_checkpoint(path: Path) -> None:
     """Read the run; its checkpoint is signed anew so that damage inside is met."""
     from stylefeatureeditor.training.checkpoints import load_checkpoint
 
-    if path.name != "SHA256SUMS":
+    if path.name != "SHA256SUMS" and not path.is_symlink():
         names = ("state.safetensors", "state.json")
         sums = [hashlib.sha256((path.parent / name).read_bytes()).hexdigest() for name in names]
         lines = "".join(f"{digest}  {name}\n" for digest, name in zip(sums, names, strict=True))

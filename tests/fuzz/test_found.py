@@ -428,3 +428,16 @@ def test_a_table_that_cannot_be_read_is_refused(suffix, tmp_path):
     (tmp_path / f"table{suffix}").symlink_to("/proc/self/mem")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_attribute_table(tmp_path / f"table{suffix}")
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "state.json", "state.safetensors"])
+def test_a_checkpoint_with_a_link_to_an_endless_device_is_passed_over(name, tmp_path):
+    for file in ("SHA256SUMS", "state.json", "state.safetensors"):
+        path = tmp_path / "step-00000010" / file
+        path.parent.mkdir(exist_ok=True)
+        if file == name:
+            path.symlink_to("/dev/zero")
+        else:
+            path.write_bytes(b"")
+    with pytest.raises(TrainingError, match="none of the 1"):
+        load_checkpoint(tmp_path)

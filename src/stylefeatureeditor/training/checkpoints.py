@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stylefeatureeditor.errors import TrainingError
-from stylefeatureeditor.files import sha256_file, together
+from stylefeatureeditor.files import regular, sha256_file, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,7 +112,7 @@ def remove_leftovers(folder: Path) -> None:
 def _read(path: Path) -> dict[str, Any] | None:
     """Return the state of one checkpoint, or None (and a line in the log) if it is damaged."""
     try:
-        lines = (path / "SHA256SUMS").read_text("utf-8").splitlines()
+        lines = regular(path / "SHA256SUMS").read_text("utf-8").splitlines()
         if lines != _sums(path):
             raise ValueError("its files do not have the sha256 they were written with")
         tensors = load_file(path / "state.safetensors")
@@ -124,7 +124,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _sums(path: Path) -> list[str]:
-    return [f"{sha256_file(path / name)}  {name}" for name in _FILES]
+    return [f"{sha256_file(regular(path / name))}  {name}" for name in _FILES]
 
 
 def flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
