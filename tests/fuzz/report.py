@@ -47,7 +47,8 @@ names of thousands of characters in messages; layers to RGB of another
 number of dimensions; one number that says it is a gigabyte of codes;
 animations and films of any size; side files of videos whose tables do not fit each other; tar
 members called "."; methods in a model's config that are no words; crops without area in an
-inversion file; an own direction that takes a published alias. Properties (`tests/properties/`)
+inversion file; configurations, tables and checkpoints that are links to devices; an own direction
+that takes a published alias. Properties (`tests/properties/`)
 found a sign that settings could write and not read.
 """
 FAULTS = """
