@@ -90,6 +90,13 @@ def test_what_can_be_refused_is_refused_before_a_cluster_starts(
     assert not (album / "out").exists()
 
 
+@pytest.mark.parametrize("command", [("edit", *SMILE), ("invert",)])
+@pytest.mark.parametrize("words", [("--actors", "2"), ("--gpus", "1")])
+def test_what_means_nothing_without_ray_is_refused(command, words, album, sfe):
+    ran = sfe(command[0], album, *command[1:], "-o", album.with_name("out"), *words)
+    assert (ran.code, ran.err) == (2, "sfe: --actors and --gpus go with --ray\n")
+
+
 @pytest.mark.slow
 def test_two_actors_make_what_the_folder_run_makes(album, model, sfe):
     pytest.importorskip("ray.data")

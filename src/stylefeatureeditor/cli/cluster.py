@@ -58,6 +58,12 @@ def add_ray(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_ray(args: Args) -> None:
+    """Refuse what means nothing without --ray."""
+    if not args.ray and (args.actors is not None or args.gpus is not None):
+        raise ConfigError("--actors and --gpus go with --ray")
+
+
 def run_on_ray(
     args: Args, plan: Callable[[], PhotoJobs], open_maker: Callable[[Args], Maker]
 ) -> int:

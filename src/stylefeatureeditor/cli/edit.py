@@ -21,7 +21,7 @@ from stylefeatureeditor.cli.batch import (
     numbered,
     plan_jobs,
 )
-from stylefeatureeditor.cli.cluster import add_ray, run_on_ray
+from stylefeatureeditor.cli.cluster import add_ray, check_ray, run_on_ray
 from stylefeatureeditor.cli.options import (
     NAMED,
     Args,
@@ -229,6 +229,7 @@ def edit_photos(args: Args) -> int:
         return edit_looks(args)
     ends = _ends(args)
     _check(args, ends)
+    check_ray(args)
     plan = partial(
         plan_jobs,
         args.photos,

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from stylefeatureeditor.cli.batch import INVERSION_SUFFIX, Job, Maker, expanded, note_of, plan_jobs
-from stylefeatureeditor.cli.cluster import add_ray, run_on_ray
+from stylefeatureeditor.cli.cluster import add_ray, check_ray, run_on_ray
 from stylefeatureeditor.cli.edit import common_settings, open_editor, save_crops
 from stylefeatureeditor.cli.options import (
     Args,
@@ -57,6 +57,7 @@ def add_to(commands: Commands) -> None:
 def invert_photos(args: Args) -> int:
     """Run `sfe invert`."""
     args.face = chosen_face(args)
+    check_ray(args)
     plan = partial(
         plan_jobs,
         expanded(args.photos),
