@@ -120,6 +120,7 @@ def test_a_manifest_is_read_from_where_it_lies(tmp_path):
         ("photo,output\n", "must name a photo and an output"),
         ("photo,output\na.jpg\n", "must name a photo and an output"),
         ("photo,output\na.jpg,a.png\nb.jpg,a.png\n", "names the output a.png twice"),
+        ("photo,output\na.jpg,a.png\nb.jpg,./a.png\n", "names the output a.png twice"),
         ("photo,output\na.jpg,../a.png\n", "../a.png is outside"),
         ("photo,output\na.jpg,/a.png\n", "/a.png is outside"),
         (b"photo,output\n\xff,a.png\n", "cannot be read"),

@@ -94,7 +94,7 @@ def read_manifest(path: Path, folder: Path) -> list[Row]:
     Args:
         path: a photo is a path, from the manifest's folder if it is relative, or an address that
             fsspec reads, such as s3://bucket/photo.jpg.
-        folder: where outputs go; they are relative to it and end in .png, .jpg or the like.
+        folder: where outputs go; they are relative to it.
 
     Raises:
         PhotoError: the file cannot be read, has no such columns or no rows, names an output twice
@@ -113,7 +113,7 @@ def read_manifest(path: Path, folder: Path) -> list[Row]:
         raise PhotoError(f"the manifest {path} cannot be read: {error}") from error
     if not read or not all(photo and output for photo, output in read):
         raise PhotoError(f"the manifest {path} must name a photo and an output in each row")
-    outputs = Counter(output for _, output in read)
+    outputs = Counter(os.path.normpath(output) for _, output in read)
     for output, count in outputs.items():
         if count > 1:
             raise PhotoError(f"the manifest {path} names the output {output} twice")
@@ -167,8 +167,8 @@ def spread(
     with _cluster(folder, address) as ray:
         has = ray.cluster_resources()
         gpus = float(has.get("GPU", 0) > 0) if gpus is None else gpus
-        if gpus > has.get("GPU", 0) and address == "local":
-            raise ConfigError(f"an actor wants {gpus:g} GPUs, Ray finds {has.get('GPU', 0):g} here")
+        if gpus > has.get("GPU", 0):
+            raise ConfigError(f"an actor wants {gpus:g} GPUs, Ray finds {has.get('GPU', 0):g}")
         actors = actors or max(1, int(has["GPU"] / gpus if gpus else has.get("CPU", 1)))
         settings = ray.get(ray.remote(num_gpus=gpus)(_settings).remote(open_work))
         _keep(folder, settings, overwrite=overwrite)
@@ -251,13 +251,14 @@ def _keep(folder: Path, settings: str, *, overwrite: bool) -> None:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What our own code raised on another machine, or else Ray's error."""
+    """What our own code raised on another machine, or else the last line of Ray's error."""
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, SfeError) and not hasattr(inner, "cause"):
             return inner
         inner = getattr(inner, "cause", None) or inner.__cause__
-    return error
+    said = str(error).strip().splitlines()
+    return ConfigError(f"Ray ended the job: {said[-1] if said else type(error).__name__}")
 
 
 def _fetched(photo: str, folder: Path) -> str:

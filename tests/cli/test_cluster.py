@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -77,6 +78,8 @@ def test_an_output_of_other_settings_is_a_row_and_stays(album, model, sfe):
         ((".", *SMILE), "--ray writes to a folder: name it with -o"),
         (("none.csv", *SMILE, "-o", "out"), "the manifest none.csv cannot be read"),
         ((".", "-e", "smlie=2", "-o", "out"), "smlie"),
+        (("itself.csv", *SMILE, "-o", "."), "a.png is the photo itself"),
+        (("jpg.csv", *SMILE, "-o", "out"), "b.jpg must end in .png"),
     ],
 )
 def test_what_can_be_refused_is_refused_before_a_cluster_starts(
@@ -84,6 +87,8 @@ def test_what_can_be_refused_is_refused_before_a_cluster_starts(
 ):
     monkeypatch.chdir(album)
     monkeypatch.setitem(sys.modules, "ray", None)
+    Path("itself.csv").write_text("photo,output\na.png,a.png\n")
+    Path("jpg.csv").write_text("photo,output\na.png,b.jpg\n")
     ran = sfe("edit", *words, "--model", model, "--ray")
     assert ran.code == 2
     assert said in ran.err

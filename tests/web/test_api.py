@@ -5,6 +5,7 @@ import json
 import re
 import struct
 import threading
+import time
 import urllib.error
 import urllib.request
 import zlib
@@ -14,11 +15,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from page_pictures import png
+from stylefeatureeditor.errors import PhotoError
 from stylefeatureeditor.photo.image import to_uint8
 from stylefeatureeditor.web import api
-from stylefeatureeditor.web.api import FIELDS, REFUSALS, Service, api_app, openapi, read_form
+from stylefeatureeditor.web.api import (
+    FIELDS,
+    REFUSALS,
+    Service,
+    api_app,
+    openapi,
+    read_form,
+    read_words,
+)
 from stylefeatureeditor.web.limits import Limits
 from stylefeatureeditor.web.serve import LOOPBACK, Refused, listening
 from stylefeatureeditor.web.view import encoded
@@ -222,6 +233,18 @@ def test_a_photo_that_is_too_large_is_refused(address):
     assert (status, said) == (413, "the file is larger than 0.4 MB: make it smaller first")
 
 
+def test_many_edits_with_a_bad_end_are_refused_at_once():
+    start = time.process_time()
+    with pytest.raises(Refused):
+        read_words({"photo": b"", "edits": b"a=1111," * 140 + b"b"})
+    assert time.process_time() - start < 1
+
+
+def test_a_picture_that_webp_cannot_hold_is_refused():
+    with pytest.raises(PhotoError, match="no webp file can hold this picture"):
+        encoded(Image.new("L", (16384, 1)), "webp", 90)
+
+
 @given(st.binary(max_size=300), st.integers(0, 200))
 def test_no_bytes_make_a_form_a_bug(noise, at):
     sound = form(photo=b"p", edits=EDITS)
@@ -233,7 +256,17 @@ def test_no_bytes_make_a_form_a_bug(noise, at):
 
 
 @pytest.mark.parametrize(
-    "boundary", ["", ";", "boundary", "boundary=", "boundary=\xe9", "boundary*=a'b'%ff", '"\n\n']
+    "boundary",
+    [
+        "",
+        ";",
+        "boundary",
+        "boundary=",
+        "boundary=\xe9",
+        "boundary*=a'b'%ff",
+        "boundary*=idna''x%FF",
+        '"\n\n',
+    ],
 )
 def test_no_boundary_is_a_bug(boundary):
     with pytest.raises(Refused):

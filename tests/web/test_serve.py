@@ -89,11 +89,16 @@ def test_a_local_page_answers_to_local_names_only(host: str, status: int):
         ([(b"sec-fetch-site", b"same-origin"), (b"origin", b"https://behind.a.proxy")], 200),
         ([(b"sec-fetch-site", b"cross-site"), (b"sec-fetch-mode", b"no-cors")], 403),
         ([(b"sec-fetch-site", b"same-site"), (b"sec-fetch-mode", b"cors")], 403),
-        ([(b"sec-fetch-site", b"cross-site"), (b"sec-fetch-mode", b"navigate")], 200),
+        ([(b"sec-fetch-site", b"cross-site"), (b"sec-fetch-mode", b"navigate")], 403),
     ],
 )
 def test_what_another_site_sends_for_a_visitor_is_refused(headers, status):
     assert ask(Guard(plain, LOOPBACK), "/open", b"a photo", headers=headers)[0] == status
+
+
+def test_a_link_may_come_from_anywhere():
+    link = [(b"sec-fetch-site", b"cross-site"), (b"sec-fetch-mode", b"navigate")]
+    assert ask(Guard(plain, LOOPBACK), "/", headers=link, method="GET")[0] == 200
 
 
 @pytest.mark.parametrize("secret", [b"", b"-", b"a/b", b"../" * 10, b"g" * 32, b"0" * 33])

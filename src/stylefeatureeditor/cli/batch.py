@@ -200,11 +200,7 @@ def plan_jobs(
         for photo, folder in zip(photos, folders, strict=True):
             name = _stem(photo) if stems[folder, _stem(photo)] == 1 else photo.name
             jobs.append(Job(photo, folder / f"{name}{ending}{suffixes[0]}"))
-    for job in jobs:
-        _check(job, suffixes)
-    twice = [path for path, count in Counter(job.output for job in jobs).items() if count > 1]
-    if twice:
-        raise PhotoError(f"two photos would be written to {twice[0]}: edit them one by one")
+    check_jobs(jobs, suffixes)
     return PhotoJobs(tuple(jobs), several, tuple(skipped))
 
 
@@ -342,8 +338,16 @@ def _check_folder(output: str, suffixes: Sequence[str]) -> None:
         raise PhotoError(f"{output} names one file, several photos need a folder: {output}/")
 
 
+def check_jobs(jobs: Sequence[Job], suffixes: Sequence[str]) -> None:
+    """Raise PhotoError for what would fail only after minutes of work, or lose a photo."""
+    for job in jobs:
+        _check(job, suffixes)
+    twice = [path for path, count in Counter(job.output for job in jobs).items() if count > 1]
+    if twice:
+        raise PhotoError(f"two photos would be written to {twice[0]}: edit them one by one")
+
+
 def _check(job: Job, suffixes: Sequence[str]) -> None:
-    """Raise PhotoError for what would fail only after minutes of work."""
     path = job.output
     if path.suffix.lower() not in suffixes:
         raise PhotoError(f"{path} must end in {' or '.join(suffixes)}")

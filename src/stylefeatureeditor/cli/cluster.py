@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylefeatureeditor.cli.batch import MISTAKE, Job, PhotoJobs
+from stylefeatureeditor.cli.batch import MISTAKE, Job, PhotoJobs, check_jobs
 from stylefeatureeditor.cli.options import finite, positive, reader
 from stylefeatureeditor.cli.output import Progress, say_error
 from stylefeatureeditor.cluster import (
@@ -80,6 +80,7 @@ def run_on_ray(
     skipped: tuple[str, ...] = ()
     if len(named) == 1 and named[0].suffix.lower() in MANIFESTS:
         rows = read_manifest(named[0], folder)
+        check_jobs([Job(Path(photo), Path(output)) for photo, output in rows], (".png",))
     else:
         if not (len(named) > 1 or named[0].is_dir()):
             raise ConfigError("--ray takes a folder, several photos or a manifest, not one photo")

@@ -223,13 +223,15 @@ def add_to(commands: Commands) -> None:
 def edit_photos(args: Args) -> int:
     """Run `sfe edit`: refuse what can be refused without torch, edit, write."""
     args.photos, args.face = expanded(args.photos), chosen_face(args)
+    check_ray(args)
+    if args.tile and not args.grid:
+        raise ConfigError("--tile goes with --grid")
     if any(path.suffix.lower() == SESSION_SUFFIX for path in args.photos):
         return edit_sessions(args)
     if args.edits:
         return edit_looks(args)
     ends = _ends(args)
     _check(args, ends)
-    check_ray(args)
     plan = partial(
         plan_jobs,
         args.photos,
@@ -280,6 +282,7 @@ def open_edits(args: Args) -> Maker:
         "directions": " ".join(direction.fingerprint for direction in moved),
         "grid": args.grid and vars(args.grid),
         **({"tile": args.tile} if args.tile else {}),
+        **({"compare": True} if args.compare else {}),
         "mask": file_word(args.mask),
         "blend": None if args.grid else args.blend or editor.model.config.blend,
         **common_settings(args, editor),
@@ -448,6 +451,7 @@ def edit_looks(args: Args) -> int:
             "directions": " ".join(each.fingerprint for each in editor.resolve(edits)),
             "mask": file_word(args.mask),
             "blend": args.blend or editor.model.config.blend,
+            **({"compare": True} if args.compare else {}),
             **common_settings(args, editor),
         }
         left = plans[look].left(settings, overwrite=args.overwrite)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from stylefeatureeditor.web.limits import Limits
 
 logger = logging.getLogger(__name__)
-NUMBER = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
+NUMBER = r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
 EDIT = rf"[^=,]+={NUMBER}"
 FIELDS: dict[str, dict[str, Any]] = {  # JSON schemas; the default of a field that may be left out
     "photo": {"format": "binary", "description": "the file of a photo"},
@@ -83,9 +83,13 @@ def read_form(body: bytes, kind: str) -> dict[str, bytes]:
     Raises:
         Refused: it is no form, or not one of FIELDS.
     """
-    told = message_from_string(f"Content-Type: {kind}\n\n")
-    boundary = told.get_boundary() or ""
-    if told.get_content_type() != "multipart/form-data" or not (boundary and boundary.isascii()):
+    try:
+        told = message_from_string(f"Content-Type: {kind}\n\n")
+        boundary = told.get_boundary() or ""
+        is_form = told.get_content_type() == "multipart/form-data" and boundary.isascii()
+    except ValueError:  # of a charset that is none
+        is_form, boundary = False, ""
+    if not (is_form and boundary):
         raise Refused(415, "send a form, multipart/form-data with a photo and its edits")
     found: dict[str, bytes] = {}
     pieces = (b"\r\n" + body).split(b"\r\n--" + boundary.encode(), len(FIELDS) + 2)
@@ -93,9 +97,12 @@ def read_form(body: bytes, kind: str) -> dict[str, bytes]:
         if piece.startswith(b"--"):
             return found
         head, _, content = piece.partition(b"\r\n\r\n")
-        name = message_from_bytes(head[:FIELD_BYTES].lstrip()).get_param(
-            "name", header="content-disposition"
-        )
+        try:
+            name = message_from_bytes(head[:FIELD_BYTES].lstrip()).get_param(
+                "name", header="content-disposition"
+            )
+        except ValueError:
+            name = None
         if not isinstance(name, str) or name not in FIELDS or name in found:
             raise Refused(422, f"the fields of the form are {', '.join(FIELDS)}, each at most once")
         if name != "photo" and len(content) > FIELD_BYTES:
@@ -282,4 +289,6 @@ def api_app(service: Service, hosts: Sequence[str] = ()) -> Starlette:
         Route("/metrics", metrics),
         Route("/openapi.json", described),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
+    app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
+    app.state.close = service.queue.close
+    return app

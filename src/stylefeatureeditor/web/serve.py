@@ -86,7 +86,7 @@ class Guard:
         }
         host = headers.get("host", "")
         name = host.rsplit(":", 1)[0].strip("[]")
-        if (self.hosts and name not in self.hosts) or _is_foreign(headers, host):
+        if (self.hosts and name not in self.hosts) or _is_foreign(scope["method"], headers, host):
             await send({"type": "http.response.start", "status": 403, "headers": []})
             await send({"type": "http.response.body", "body": b"not served here"})
             return
@@ -100,10 +100,10 @@ class Guard:
         await self.app(scope, receive, send_with_policy)
 
 
-def _is_foreign(headers: dict[str, str], host: str) -> bool:
+def _is_foreign(method: str, headers: dict[str, str], host: str) -> bool:
     """Whether a browser says that another site's page asks; it says so by one of two headers."""
     if "sec-fetch-site" in headers:  # a click on a link may come from anywhere
-        is_link = headers.get("sec-fetch-mode") == "navigate"
+        is_link = method in ("GET", "HEAD") and headers.get("sec-fetch-mode") == "navigate"
         return headers["sec-fetch-site"] not in ("same-origin", "none") and not is_link
     origin = headers.get("origin")
     return origin is not None and origin.partition("://")[2] != host
@@ -117,6 +117,10 @@ class Queue:
         self._thread = ThreadPoolExecutor(1, "steps")  # memory of one thread is used again
         self._arriving = 0
         self.waiting = 0
+
+    def close(self) -> None:
+        """Let go of the steps that wait."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def check(self) -> None:
         """Raise `Refused` if no further step may wait."""
@@ -238,7 +242,12 @@ def page_app(
     routes = [Route(path, file) for path in FILES]
     routes += [Route(f"/{what}", answer, methods=["POST"]) for what in STEPS]
     app = Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
-    app.state.close = sessions.films.close
+
+    def close() -> None:
+        sessions.films.close()
+        work.queue.close()
+
+    app.state.close = close
     return app
 
 
@@ -293,7 +302,7 @@ def listening(make: Callable[[], Starlette], host: str, port: int | None) -> Ite
         server.should_exit = server.force_exit = True
         thread.join(10)
         listener.close()
-        getattr(app.state, "close", lambda: None)()  # the page's films
+        app.state.close()
 
 
 def _listen(host: str, port: int | None) -> socket.socket:

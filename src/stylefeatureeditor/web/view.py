@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from stylefeatureeditor.errors import SfeError
+from stylefeatureeditor.errors import PhotoError, SfeError
 from stylefeatureeditor.photo.animation import save_animation
 from stylefeatureeditor.photo.image import in_srgb
 from stylefeatureeditor.web.loaded_models import model_label, usable_groups
@@ -90,7 +90,10 @@ def encoded(picture: Image.Image, kind: str, quality: int) -> bytes:
     """Return a picture as a file of ENCODING, with all that its photo brought."""
     buffer = io.BytesIO()
     options = ENCODING[kind] if kind == "png" else {**ENCODING[kind], "quality": quality}
-    picture.save(buffer, kind.upper(), **options)
+    try:
+        picture.save(buffer, kind.upper(), **options)
+    except (OSError, ValueError) as error:  # WebP ends at 16383 pixels a side
+        raise PhotoError(f"no {kind} file can hold this picture: {error}") from error
     return buffer.getvalue()
 
 
