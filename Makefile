@@ -43,7 +43,7 @@ test: $(READY)
 # Without Chromium these are skipped, with the command that installs it.
 test-app: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
-		-c constraints.txt -e '.[app]' playwright
+		-c constraints.txt playwright
 	SFE_TEST_APP=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/browser -rs $(PYTEST_ARGS)
 
 # runs/tiny_cpu.sh, one step a phase: from a zip of images to an edited photo.
