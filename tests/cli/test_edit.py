@@ -122,6 +122,8 @@ class TestBoxes:
             (("--face-box", 1, 2, 3, 3), "this box is too small"),
             (("--aligned", "--face-box", 1, 2, 0, 0), "at least a pixel"),
             (("--aligned", "--face-box", 900, 900, 50, 50), "outside the photo"),
+            (("--aligned", "--face-box", -1e9, -1e9, 3e9, 3e9), "at most four times the photo's"),
+            (("--aligned", "--face-box", "1e300", 0, 10, 10), "outside the photo"),
         ],
     )
     def test_a_box_that_is_none_is_refused(self, portrait, model, sfe, words, says):

@@ -57,9 +57,9 @@ def number(handlers) -> int:
     return handlers.do(ME, {"act": "show"})["photos"][0]["number"]
 
 
-def finished(handlers, visitor: str = ME) -> dict:
+def finished(handlers, visitor: str = ME, photo: int | None = None) -> dict:
     """Wait until a film is made, or is not; return what was told last."""
-    photo = handlers.do(visitor, {"act": "show"})["photos"][0]["number"]
+    photo = photo or handlers.do(visitor, {"act": "show"})["photos"][0]["number"]
     for _ in range(2000):
         told = handlers.film(visitor, {"photo": photo})
         if told.get("sentence") or told["stage"] in ("", "ready"):
@@ -243,6 +243,34 @@ def test_work_that_takes_too_much_room_is_ended(handlers):
         film.limits = Limits(disk_bytes=4 * film.bytes() + 8000)
     handlers.film(ME, {"photo": photo, "do": "start"})
     assert "takes more room" in finished(handlers)["sentence"]
+
+
+def test_the_films_of_a_visitor_are_bounded_together(handlers, clip):
+    for name in ("b.mp4", "c.mp4", "d.mp4", "e.mp4"):
+        handlers.open(ME, clip.read_bytes(), {"name": name})
+    with handlers.sessions.use(ME) as visit:
+        visit.photo.film.limits = Limits(disk_bytes=4 * visit.disk_bytes())
+        photo = visit.photo.number
+    handlers.do(ME, SMILE)
+    handlers.film(ME, {"photo": photo, "do": "start"})
+    assert "takes more room" in finished(handlers, photo=photo)["sentence"]
+
+
+def test_faces_found_in_a_film_are_counted_and_let_go(handlers):
+    photo = handlers.do(ME, SMILE)["photos"][0]["number"]
+    handlers.film(ME, {"photo": photo, "do": "start"})
+    finished(handlers)
+    with handlers.sessions.use(ME) as visit:
+        film, before = visit.photo.film, visit.photo.bytes()
+        assert film.scan_bytes() > 0
+        size = film.scan_bytes()
+        film.order = object()  # while a film is made, its faces stay
+        visit.photo.forget_pixels()
+        assert film.scan_bytes() == size
+        film.order = None
+        visit.photo.forget_pixels()
+        assert film.scan_bytes() == 0
+        assert visit.photo.bytes() <= before - size
 
 
 def test_clips_go_with_their_photo_their_visitor_and_the_page(both, clip, place):

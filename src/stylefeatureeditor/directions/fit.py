@@ -85,7 +85,10 @@ def without(vector: Tensor, others: Sequence[Tensor]) -> Tensor:
 
 
 def principal_components(codes: Tensor, count: int) -> Tensor:
-    """Return the `count` widest directions of codes (M, D), (K, D); ConfigError if D < `count`."""
+    """Return the directions in which codes (M, D) spread most, widest first, (`count`, D).
+
+    ConfigError if D < `count`.
+    """
     _check_count(count, codes.shape[1])
     centred = codes.double() - codes.double().mean(dim=0)
     _, vectors = torch.linalg.eigh(centred.T @ centred)  # ascending

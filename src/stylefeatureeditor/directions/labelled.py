@@ -76,7 +76,10 @@ def encoded_codes(
     *,
     mirror: bool = False,
 ) -> tuple[Tensor, list[int]]:
-    """Return E's codes of the readable images, (M, N, D), and their numbers; else PhotoError."""
+    """Return w_E = latent_avg + E(X) of the readable images, (M, N, D), and their numbers.
+
+    PhotoError if none can be read.
+    """
     latent_avg = model.generator.latent_avg
     rows, numbers = [], []
     for first in range(0, len(images), 4 * BATCH):

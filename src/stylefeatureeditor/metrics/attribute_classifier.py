@@ -140,7 +140,7 @@ class AttributeClassifier(nn.Module):
         return tuple(outputs)
 
     def column(self, attribute: str) -> int:
-        """Return the logit of an attribute; ConfigError if the classifier does not know it."""
+        """Return the number of an attribute's logit; ConfigError if it is not known."""
         names = self.config.attributes
         if attribute not in names:
             raise ConfigError(

@@ -245,10 +245,13 @@ def whole_photo_as_face(photo: Photo, size: int, box: FaceBox | None = None) -> 
     quad = middle_square(width, height)
     if box is not None:
         side = max(box.width, box.height)
-        if min(box.width, box.height) < 1:
+        if not (min(box.width, box.height) >= 1 and side <= 4 * max(width, height)):
             raise FaceError(
-                f"a crop has at least a pixel a side, got {box.width:g} x {box.height:g}"
+                "a crop has at least a pixel a side and at most four times the photo's, got "
+                f"{box.width:g} x {box.height:g}"
             )
+        if not (abs(box.left) <= 4 * max(width, height) >= abs(box.top)):
+            raise FaceError("the crop lies outside the photo: check its box")
         corner = np.array([box.left + (box.width - side) / 2, box.top + (box.height - side) / 2])
         quad = corner + side * np.array([[0, 0], [0, 1], [1, 1], [1, 0]])
     return AlignedFace(to_tensor(crop(visible(photo), quad, size)), photo.pixels, quad)

@@ -99,7 +99,7 @@ class Film:
 
     Attributes:
         name: file name as the visitor knows it.
-        folder: holds the clip, and what is made of it.
+        folder: holds the clip, and what is made of it; it lies in the visitor's own folder.
         stage: "" if nothing was asked for, "waiting", a stage of `edit_video`, or "ready".
         seconds: its length; 0 if that is not known.
         notes: what is converted, in sentences.
@@ -171,6 +171,11 @@ class Film:
                 found=found,
                 progress=progress,
             )
+            try:
+                self._check(0)  # with what the encoder held back until its end
+            except VideoError:
+                self.made.unlink(missing_ok=True)
+                raise
 
     def note(self, order: Order, stage: str, done: int, total: int | None) -> None:
         """Note how far an order has come; end it if nobody wants it or it takes too much."""
@@ -208,11 +213,17 @@ class Film:
 
     def bytes(self) -> int:
         """Return what the folder takes on the disk."""
-        sizes = 0
-        for path in self.folder.rglob("*"):
-            with suppress(OSError):  # a part that was renamed
-                sizes += path.stat().st_size
-        return sizes
+        return _folder_bytes(self.folder)
+
+    def scan_bytes(self) -> int:
+        """Return the memory that the faces found in it take."""
+        found = () if self._found is None else vars(self._found).values()
+        return sum(getattr(value, "nbytes", 0) for value in found)
+
+    def forget_scan(self) -> None:
+        """Let the faces go, unless a film is being made; they are found again when needed."""
+        if self.order is None:
+            self._found = None
 
     def remove(self) -> None:
         """Remove it from the disk."""
@@ -225,7 +236,7 @@ class Film:
                 f"{self.name} has more frames than the {self.limits.film_frames} that this page "
                 "takes: cut it first, or use `sfe video`"
             )
-        if self.bytes() > self.limits.disk_bytes // 4:
+        if _folder_bytes(self.folder.parent) > self.limits.disk_bytes // 4:
             raise VideoError(f"{self.name} takes more room than this page has: cut it first")
 
     @contextmanager
@@ -299,6 +310,14 @@ class Films:
         self._thread.shutdown(cancel_futures=True)
         if self._place is not None:
             self._end()
+
+
+def _folder_bytes(folder: Path) -> int:
+    sizes = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # a part that was renamed
+            sizes += path.stat().st_size
+    return sizes
 
 
 def _remove(place: Path, lock: FileLock) -> None:

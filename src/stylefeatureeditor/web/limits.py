@@ -25,7 +25,7 @@ class Limits:
         steps: of one photo that can be undone.
         film_frames: of one film.
         film_pixels: of one of its frames.
-        disk_bytes: clips and what is made of them, of all visitors; one film may take a quarter.
+        disk_bytes: clips and what is made of them, of all visitors; one visitor may take a quarter.
     """
 
     upload_bytes: int = 200_000_000

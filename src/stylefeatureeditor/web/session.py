@@ -442,7 +442,7 @@ class Session:
         total += 0 if self._photo is None else _photo_bytes(self._photo)
         if self.opened is not None:
             total += self.file_bytes()
-        return total
+        return total + (self.film.scan_bytes() if self.is_film else 0)
 
     def file_bytes(self) -> int:
         """Return the part of `bytes` that cannot be let go without losing the photo."""
@@ -462,9 +462,11 @@ class Session:
         """Let the photo's pixels go as well; the file stays."""
         self.forget_inversions()
         self._photo = None
+        if self.is_film:
+            self.film.forget_scan()
 
     def _take(self, opened: Opened, photo: Photo, settings: Settings) -> None:
-        self.forget_pixels()
+        self.forget_inversions()
         self.opened, self._photo, self.settings = opened, photo, settings
         self.past, self.future = [], []
         self.small = Image.fromarray(visible(photo))

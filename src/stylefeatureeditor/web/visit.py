@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import shutil
+import tempfile
 import time
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylefeatureeditor.errors import DirectionError, PhotoError
@@ -39,6 +42,7 @@ class Visit:
         self.made: list[tuple[str, bytes]] = []  # for the zip that is being made
         self.warning = ""  # of the step that was done last
         self.last_seen = time.monotonic()
+        self._folder: Path | None = None
 
     @property
     def photo(self) -> Session:
@@ -55,7 +59,7 @@ class Visit:
             sessions = [self._new()]
             if is_clip(content, name):
                 self._check_room(name, 1, disk=self.disk_bytes() + len(content))
-                sessions[0].open_film(content, name, self.films.place())
+                sessions[0].open_film(content, name, self._place())
             else:
                 sessions[0].open(content, name, aligned=aligned)
         files = sum(session.file_bytes() for session in [*self.photos, *sessions])
@@ -150,6 +154,14 @@ class Visit:
     def end(self) -> None:
         """Remove the clips from the disk."""
         _remove_films(self.photos)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _place(self) -> Path:
+        """The folder of this visitor's clips: what it holds is bounded together."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(dir=self.films.place()))
+        return self._folder
 
     def forget_pixels(self, *, but_current: bool = False) -> None:
         """Let all go that can be made again from the photos' files."""
