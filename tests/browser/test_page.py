@@ -340,7 +340,7 @@ def test_downloads_come_in_the_form_that_was_chosen(page, tmp_path):
     for kind, form, name, size in (
         ("The photo", "WebP", "portrait_edited.webp", (260, 240)),
         ("Before and after", "JPEG", "portrait_before_after.jpeg", (520, 240)),
-        ("The edit growing", None, "portrait_edited.gif", (260, 240)),
+        ("The edit growing, a moving GIF", None, "portrait_edited.gif", (260, 240)),
     ):
         if not page.locator("#sfe-download").is_visible():
             page.locator("#sfe-download-options").click()

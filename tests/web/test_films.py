@@ -241,8 +241,10 @@ def test_work_that_takes_too_much_room_is_ended(handlers):
     with handlers.sessions.use(ME) as visit:
         film = visit.photo.film
         film.limits = Limits(disk_bytes=4 * film.bytes() + 8000)
-    handlers.film(ME, {"photo": photo, "do": "start"})
-    assert "takes more room" in finished(handlers)["sentence"]
+    told = handlers.film(ME, {"photo": photo, "do": "start"})
+    if "sentence" not in told:  # it may have ended already
+        told = finished(handlers, photo=photo)
+    assert "takes more room" in told["sentence"]
 
 
 def test_the_films_of_a_visitor_are_bounded_together(handlers, clip):
@@ -252,8 +254,10 @@ def test_the_films_of_a_visitor_are_bounded_together(handlers, clip):
         visit.photo.film.limits = Limits(disk_bytes=4 * visit.disk_bytes())
         photo = visit.photo.number
     handlers.do(ME, SMILE)
-    handlers.film(ME, {"photo": photo, "do": "start"})
-    assert "takes more room" in finished(handlers, photo=photo)["sentence"]
+    told = handlers.film(ME, {"photo": photo, "do": "start"})
+    if "sentence" not in told:  # it may have ended already
+        told = finished(handlers, photo=photo)
+    assert "takes more room" in told["sentence"]
 
 
 def test_faces_found_in_a_film_are_counted_and_let_go(handlers):
