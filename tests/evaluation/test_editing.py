@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from stylefeatureeditor.editing.direction import EditDirection
 from stylefeatureeditor.errors import ConfigError
 from stylefeatureeditor.evaluation.editing import (
     EditTask,
+    consistency,
     evaluate_edit,
     evaluate_edited_images,
     flips,
@@ -23,6 +25,7 @@ from stylefeatureeditor.metrics.attribute_classifier import (
     AttributeClassifier,
     AttributeClassifierConfig,
 )
+from stylefeatureeditor.records import Codes
 from toy_methods import BRIGHTER, Darker, MemoryPhotos, toy_evaluation
 
 ADD = EditTask(name="bright+", direction=BRIGHTER, strength=0.2, attribute="Bright")
@@ -131,6 +134,21 @@ def test_latent_editing_consistency_is_how_far_the_way_back_misses(tmp_path):
     assert result.values["bright+ lec"].value == pytest.approx(0.2)
     plain = evaluate_edit(Darker(), replace(task, name="plain"), evaluation, VALUES)
     assert "plain lec" not in plain.values
+
+
+@pytest.mark.parametrize(("moved", "missed"), [(0.2, 0.0), (-0.2, 0.4), (0.0, 0.2)])
+def test_codes_of_the_edited_picture_are_moved_back_by_the_edit(moved, missed):
+    shift = torch.full((1, 1, 1), 0.2)
+    task = SimpleNamespace(
+        direction=SimpleNamespace(shift=lambda _, by: SimpleNamespace(wplus=by * shift)),
+        strength=1.0,
+    )
+    codes = Codes(torch.ones(1, 1, 1))
+    method = SimpleNamespace(invert=lambda _: SimpleNamespace(codes=Codes(codes.wplus + moved)))
+    found = consistency(method, codes, torch.zeros(1, 3, 8, 8), task)
+    assert found.item() == pytest.approx(missed, abs=1e-6)
+    task.direction.shift = lambda *_: SimpleNamespace(wplus=None)
+    assert consistency(method, codes, torch.zeros(1, 3, 8, 8), task).isnan().all()
 
 
 def test_a_judge_without_the_attribute_is_left_out(tmp_path):

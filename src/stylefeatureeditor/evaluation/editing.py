@@ -99,10 +99,15 @@ def edited_photos(
 
 
 def consistency(method: Method, codes: Codes, edited: Tensor, task: EditTask) -> Tensor:
-    """Return the distance of codes from those of their edited pictures, moved back, (B,)."""
-    shift = task.direction.seeing(edited).shift(codes, task.strength).wplus
+    """Return the distance of codes from those of their edited pictures, moved back, (B,).
+
+    NaN where a direction moves no W+, only channels: there is no way back from the picture's codes.
+    """
+    shift = task.direction.shift(codes, task.strength).wplus
+    if shift is None:
+        return codes.wplus.new_full((len(codes.wplus),), float("nan"))
     found = method.invert(edited).codes.wplus
-    return (codes.wplus - (found if shift is None else found - shift)).flatten(1).norm(dim=1)
+    return (codes.wplus - (found - shift)).flatten(1).norm(dim=1)
 
 
 def flips(before: Tensor, after: Tensor, target: int) -> Tensor:
